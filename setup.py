@@ -1,0 +1,64 @@
+"""Package definition; the pins that were tested together are in constraints.txt."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).resolve().parent
+VERSION = {}
+exec((HERE / "tfqkd" / "version.py").read_text(), VERSION)
+
+EXPORT = [
+    "ai-edge-litert~=2.3.0",  # Runs the exported TFLite files, as a device does.
+    "litert-quantizer~=0.11.0",  # Writes exact low-bit weights into TFLite files.
+]
+
+setup(
+    name="tfqkd",
+    version=VERSION["__version__"],
+    description="Trains low-bit Keras networks with a teacher: ternary first, annealed distillation",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["tfqkd", "tfqkd.*"]),
+    install_requires=[
+        "absl-py~=1.4.0",  # Flags and flag files of the commands.
+        "importlib-resources",  # tensorflow-datasets 4.9.10 needs it and does not declare it.
+        "keras~=3.15.1",  # TensorFlow imports it; tf-keras stands beside it.
+        "matplotlib~=3.11.2",  # The plot of a run.
+        "numpy~=2.4.6",
+        "rich~=15.0",  # Tables and progress bars in the terminal.
+        "scikit-learn~=1.9.1",  # Carries the embedded digits; splits data by class.
+        "setuptools",  # tfmot imports distutils, which Python 3.12 no longer has.
+        "tensorboard~=2.21.0",  # Logs of a run.
+        "tensorflow~=2.21.0",
+        "tensorflow-datasets~=4.9.10",  # CIFAR and any other image classification set by name.
+        "tensorflow-model-optimization~=0.8.1",  # Quantization wrappers and schemes.
+        "tf-keras~=2.21.0",  # The Keras that tfmot builds on.
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]~=2.21.0"],
+        "export": EXPORT,
+        "dev": [
+            *EXPORT,
+            "hypothesis~=6.170",  # Property tests.
+            "mypy~=2.4.1",  # Type checker.
+            "pytest~=9.2",
+            "ruff~=0.17.6",  # Lint and format.
+            "scipy~=1.17.1",  # Independent computations in tests.
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "tfqkd-train=tfqkd.cli.train:main",
+            "tfqkd-evaluate=tfqkd.cli.evaluate:main",
+            "tfqkd-export=tfqkd.cli.export:main",
+        ],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

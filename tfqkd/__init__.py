@@ -1,0 +1,52 @@
+"""tfqkd: trains low-bit Keras networks with a teacher.
+
+`import tfqkd` is lazy: TensorFlow is imported when a name that needs it is first used.
+"""
+
+import importlib
+from typing import Any
+
+from tfqkd.version import __version__
+
+_MODULES = (
+    "compat",
+    "data",
+    "distillation",
+    "export",
+    "models",
+    "quantization",
+    "reporting",
+    "runtime",
+    "training",
+)
+_NAMES = {
+    "CoefficientScheduler": "tfqkd.distillation.callbacks",
+    "Distiller": "tfqkd.distillation.distiller",
+    "Ensemble": "tfqkd.distillation.teachers",
+    "GradualSoftLossReducing": "tfqkd.distillation.callbacks",
+    "Recipe": "tfqkd.training.recipe",
+    "TemperatureScheduler": "tfqkd.distillation.callbacks",
+    "TernaryScheme": "tfqkd.quantization.schemes",
+    "UniformScheme": "tfqkd.quantization.schemes",
+    "losses": "tfqkd.distillation",
+    "quantization_summary": "tfqkd.quantization.summary",
+    "quantize_model": "tfqkd.quantization.model",
+    "run": "tfqkd.training.run",
+    "schedules": "tfqkd.distillation",
+    "strip_quantization": "tfqkd.quantization.model",
+}
+
+__all__ = ["__version__", *sorted((*_MODULES, *_NAMES))]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"tfqkd.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name, None)
+        return value or importlib.import_module(f"{_NAMES[name]}.{name}")
+    raise AttributeError(f"module 'tfqkd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

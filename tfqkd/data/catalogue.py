@@ -1,0 +1,138 @@
+"""Reads image classification sets of the TensorFlow Datasets catalogue."""
+
+import difflib
+import os
+from typing import Any
+
+import numpy as np
+
+from tfqkd.compat import tf
+from tfqkd.data.images import ImageData, Split
+from tfqkd.data.sizing import check_memory, resize
+
+_READ_BATCH = 1024
+
+
+def read(
+    name: str, data_dir: str | os.PathLike[str] | None, download: bool, image_size: int
+) -> ImageData:
+    """Reads a data set whole, in the order it is stored in.
+
+    It must have a `train` split, a `test` split, an `image` and a `label`. Where there is no `test`
+    but a `validation` split, that one is the test split; beside a `test` split it is not read.
+
+    Args:
+      name: Its TFDS name, such as `cifar100`, `imagenet_resized/32x32` or `mnist:3.0.1`.
+      data_dir: Where TFDS keeps its data; its own default if None.
+      download: Whether to download and prepare what is not there yet.
+      image_size: Side of the square that images are resized to; 0 leaves them as they are.
+
+    Returns:
+      The images.
+
+    Raises:
+      ValueError: If the name is unknown, the data set is not for image classification, has images
+        of many sizes while `image_size` is 0, or does not fit memory.
+      FileNotFoundError: If it is not on disk and `download` is False.
+    """
+    builder = _builder(name, data_dir)
+    if download:
+        builder.download_and_prepare()
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            "A data set must be on disk, or be downloaded by asking for it. Received: "
+            f"{name!r}, which is not at {builder.data_path}. Say where it is with "
+            "`--data_dir=DIR` (`data_dir`), or fetch it with `--download` (`download=True`)."
+        )
+    image_shape = _image_shape(name, dict(builder.info.features), image_size)
+    splits = builder.info.splits
+    test_role = "test" if "test" in splits else "validation"
+    if "train" not in splits or test_role not in splits:
+        raise ValueError(
+            "A data set must have a `train` split, and a `test` or `validation` split. Received: "
+            f"{name!r} with {', '.join(splits)}. Choose another one, or sort the images into a "
+            "folder and use `folder:PATH`."
+        )
+    check_memory(name, splits["train"].num_examples + splits[test_role].num_examples, image_shape)
+    train, test = (
+        _read_split(builder, role, image_shape, image_size) for role in ("train", test_role)
+    )
+    return ImageData(name, tuple(builder.info.features["label"].names), train, None, test)
+
+
+def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    import tensorflow_datasets as tfds  # noqa: PLC0415 (digits and folders do without)
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+        close = difflib.get_close_matches(name.lower(), known) or ["digits", "cifar10", "cifar100"]
+        raise ValueError(
+            "A data set is `digits`, `folder:PATH`, or one of TensorFlow Datasets. "
+            f"Received: {name!r}. Did you mean {' or '.join(close)}?"
+        ) from error
+    except (ValueError, AssertionError, ImportError) as error:
+        raise ValueError(
+            "A data set is `digits`, `folder:PATH`, or `name[/config][:version]` of TensorFlow "
+            f"Datasets. Received: {name!r}. TensorFlow Datasets says: {error}"
+        ) from error
+
+
+def _image_shape(name: str, features: dict[str, Any], image_size: int) -> tuple[int, int, int]:
+    import tensorflow_datasets as tfds  # noqa: PLC0415
+
+    image, label = features.get("image"), features.get("label")
+    if not isinstance(image, tfds.features.Image) or not isinstance(
+        label, tfds.features.ClassLabel
+    ):
+        raise ValueError(
+            "A data set for image classification has the features `image`, an Image, and `label`, "
+            f"a ClassLabel. Received: {name!r} with {', '.join(sorted(features))}. "
+            "Choose another one."
+        )
+    height, width, channels = image.shape
+    if image.np_dtype != np.uint8 or channels is None:
+        raise ValueError(
+            "Images must be uint8 with a fixed number of channels. Received: "
+            f"{image.np_dtype} {image.shape} in {name!r}. Choose another data set."
+        )
+    if image_size:
+        return image_size, image_size, channels
+    if height is None or width is None:
+        raise ValueError(
+            f"Images of many sizes must be resized. Received: {name!r} with images of "
+            f"{image.shape} and image_size=0. Set `image_size`, such as 32."
+        )
+    return height, width, channels
+
+
+def _read_split(
+    builder: Any, role: str, image_shape: tuple[int, int, int], image_size: int
+) -> Split:
+    import tensorflow_datasets as tfds  # noqa: PLC0415
+
+    features = builder.info.features
+    dataset = builder.as_dataset(
+        split=role,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding({key: features[key] for key in ("image", "label")}),
+        read_config=tfds.ReadConfig(
+            try_autocache=False,
+            interleave_cycle_length=1,  # One file after the other: the order hangs on nothing else.
+            num_parallel_calls_for_decode=tf.data.AUTOTUNE,
+        ),
+    )
+    dataset = dataset.map(
+        lambda example: (resize(example["image"], image_size), example["label"]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    count = builder.info.splits[role].num_examples
+    images = np.empty((count, *image_shape), np.uint8)
+    labels = np.empty(count, np.int64)
+    start = 0
+    for batch, numbers in dataset.batch(_READ_BATCH).prefetch(2).as_numpy_iterator():
+        images[start : start + len(batch)] = batch
+        labels[start : start + len(batch)] = numbers
+        start += len(batch)
+    return Split(images, labels)

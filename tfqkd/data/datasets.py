@@ -1,0 +1,94 @@
+"""Loads an image classification data set by name."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from tfqkd.data import catalogue, digits, folders
+from tfqkd.data.images import ImageData, Split
+
+__all__ = ["ImageData", "Split", "load"]
+
+_FOLDER = "folder:"
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    validation_split: float = 0.0,
+    train_examples: int = 0,
+    image_size: int = 0,
+    seed: int = 0,
+) -> ImageData:
+    """Loads a data set whole into memory; the same arguments always give the same arrays.
+
+    The test split depends on `name` and `image_size` alone.
+
+    Args:
+      name: `digits` (scikit-learn's, no download), `folder:PATH` (see `tfqkd.data.folders.read`),
+        or the name of an image classification set of TensorFlow Datasets such as `cifar100`. Such
+        a set must have `train` and `test` splits; `validation` is the test split of a set that has
+        no `test`, and is not read of one that has.
+      data_dir: Where TensorFlow Datasets keeps its data; its own default if None.
+      download: Whether to download a TensorFlow Datasets set that is not there yet.
+      validation_split: Share of the training images, in [0, 0.5], that is set aside for validation,
+        of every class alike.
+      train_examples: Number of training images to keep, of every class alike, once the validation
+        images are out; 0 keeps all.
+      image_size: Side in pixels of the square that images are resized to; 0 leaves their size.
+      seed: 0..2**31-1; draws the validation and training images.
+
+    Returns:
+      The splits and class names.
+
+    Raises:
+      ValueError: If an argument is out of range, the name is unknown, or the data does not fit.
+      FileNotFoundError: If a TensorFlow Datasets set is not on disk and `download` is False.
+
+    Example:
+      >>> load("digits", validation_split=0.2).image_shape
+      (8, 8, 1)
+    """
+    _check(validation_split, train_examples, image_size, seed)
+    if name == "digits":
+        data = digits.read(image_size)
+    elif name.startswith(_FOLDER):
+        data = folders.read(Path(name.removeprefix(_FOLDER)), image_size)
+    else:
+        data = catalogue.read(name, data_dir, download, image_size)
+    train, validation = data.train, None
+    if validation_split:
+        validation, train = train.draw(round(validation_split * len(train)), seed)
+    if train_examples > len(train):
+        raise ValueError(
+            f"`train_examples` must be at most {len(train)}, the training images of {name!r} "
+            f"without validation images. Received: train_examples={train_examples}. "
+            "Use 0 for all of them."
+        )
+    if train_examples not in (0, len(train)):
+        train, _ = train.draw(train_examples, seed)
+    return dataclasses.replace(data, train=train, validation=validation)
+
+
+def _check(validation_split: float, train_examples: int, image_size: int, seed: int) -> None:
+    if not 0 <= validation_split <= 0.5:
+        raise ValueError(
+            "`validation_split` must be a share of the training images from 0 to 0.5. Received: "
+            f"validation_split={validation_split}. Use 0 for no validation split."
+        )
+    if train_examples < 0:
+        raise ValueError(
+            "`train_examples` must be a number of images. "
+            f"Received: train_examples={train_examples}. Use 0 for all of them."
+        )
+    if image_size < 0:
+        raise ValueError(
+            "`image_size` must be a number of pixels. "
+            f"Received: image_size={image_size}. Use 0 for the size that is stored."
+        )
+    if not 0 <= seed < 2**31:
+        raise ValueError(
+            f"`seed` must be 0 to 2**31 - 1. Received: seed={seed}. Choose one in this range."
+        )

@@ -1,0 +1,94 @@
+"""Schedules: pure functions of the progress of training, a float from 0 (first) to 1 (last).
+
+Any callable from progress to a float is a schedule; the classes here are the common ones. A callback
+(`callbacks.py`) assigns their values to the distiller's variables.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+Schedule = Callable[[float], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """Always `value`."""
+
+    value: float
+
+    def __call__(self, progress: float) -> float:
+        """Returns the value at `progress`."""
+        return self.value
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """From `start` to `end` on a straight line: `start + (end - start)·p`."""
+
+    start: float
+    end: float = 0.0
+
+    def __call__(self, progress: float) -> float:
+        """Returns the value at `progress`."""
+        return self.start + (self.end - self.start) * progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """From `start` to `end` on half a cosine: `end + (start - end)·(1 + cos πp)/2` (arXiv 1608.03983)."""
+
+    start: float
+    end: float = 0.0
+
+    def __call__(self, progress: float) -> float:
+        """Returns the value at `progress`."""
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential:
+    """From `start` to `end` by a constant factor: `start·(end/start)^p`; both must be positive."""
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if self.start <= 0 or self.end <= 0:
+            raise ValueError(
+                "An exponential schedule must start and end above zero. "
+                f"Received: start={self.start}, end={self.end}. Use Linear or Cosine to reach zero."
+            )
+
+    def __call__(self, progress: float) -> float:
+        """Returns the value at `progress`."""
+        return self.start * (self.end / self.start) ** progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """`start`, multiplied by `factor` at every milestone that the progress has reached.
+
+    Attributes:
+        start: Value before the first milestone.
+        milestones: Progresses in (0, 1), rising; those of the learning rate, say.
+        factor: What each milestone multiplies by.
+    """
+
+    start: float
+    milestones: Sequence[float]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        rising = list(self.milestones) == sorted(set(self.milestones))
+        if not rising or not all(0 < milestone < 1 for milestone in self.milestones):
+            raise ValueError(
+                "`milestones` must rise within (0, 1), as shares of the training. "
+                f"Received: milestones={tuple(self.milestones)}."
+            )
+
+    def __call__(self, progress: float) -> float:
+        """Returns the value at `progress`."""
+        # A milestone at 1/2 of 10 epochs is reached at epoch 5 in spite of rounding.
+        passed = sum(progress >= milestone - 1e-9 for milestone in self.milestones)
+        return self.start * self.factor**passed

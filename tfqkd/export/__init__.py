@@ -1,0 +1,34 @@
+"""Writes models for deployment, each verified in its own runtime before it appears."""
+
+import importlib
+from typing import Any
+
+_NAMES = {
+    "FORMATS": "tfqkd.export.formats",
+    "ExportError": "tfqkd.export.verification",
+    "Report": "tfqkd.export.report",
+    "export": "tfqkd.export.exporter",
+    "parse_formats": "tfqkd.export.formats",
+    "to_litert": "tfqkd.export.litert",
+    "to_saved_model": "tfqkd.export.saved_model",
+}
+
+__all__ = [
+    "FORMATS",
+    "ExportError",
+    "Report",
+    "export",
+    "parse_formats",
+    "to_litert",
+    "to_saved_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'tfqkd.export' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

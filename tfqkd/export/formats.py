@@ -1,0 +1,84 @@
+"""The formats a model can be exported to. Needs no TensorFlow: flags are checked against it."""
+
+import dataclasses
+import importlib.util
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A kind of file that tfqkd writes.
+
+    Attributes:
+        name: What flags and recipes call it.
+        file_name: What the file (or directory) is called inside an export directory.
+        description: One line for `--help`.
+        tolerance: By how much a logit may differ from the Keras model's, relative to the largest
+            |logit| of the images it is verified on, or to 1 if that is smaller.
+        runtime: The module that runs the file.
+        kernel_bits: How many bits a code of a quantized kernel takes; None if the file has no
+            codes.
+    """
+
+    name: str
+    file_name: str
+    description: str
+    tolerance: float
+    runtime: str
+    kernel_bits: int | None = None
+
+    def require_runtime(self) -> None:
+        """Raises ImportError if the runtime is missing, so that a run can stop before it trains."""
+        if importlib.util.find_spec(self.runtime) is None:
+            raise ImportError(
+                f"The format {self.name} needs the module {self.runtime}. "
+                "Received: an environment without it. Install it with: pip install 'tfqkd[export]'"
+            )
+
+
+FORMATS: dict[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format(
+            name="saved_model",
+            file_name="saved_model",
+            description="TensorFlow SavedModel: needs TensorFlow, neither Keras nor tfqkd.",
+            tolerance=1e-5,
+            runtime="tensorflow",
+        ),
+        Format(
+            name="litert-float32",
+            file_name="student-float32.tflite",
+            description="LiteRT (TensorFlow Lite), float32 weights.",
+            tolerance=1e-4,
+            runtime="ai_edge_litert",
+        ),
+        Format(
+            name="litert-int8",
+            file_name="student-int8.tflite",
+            description="LiteRT, the same values as int8 codes with a scale per channel.",
+            tolerance=1e-4,
+            runtime="ai_edge_litert",
+            kernel_bits=8,
+        ),
+    )
+}
+
+
+def parse_formats(text: str) -> tuple[Format, ...]:
+    """Returns the formats that a comma-separated list names, in its order, each once.
+
+    Args:
+        text: For example "saved_model,litert-int8"; spaces around the names do not count.
+
+    Raises:
+        ValueError: If a name is unknown, or the list is empty.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise ValueError(
+            f"`formats` must be a comma-separated list of: {', '.join(FORMATS)}. "
+            f"Received: {text!r}. "
+            + (f"Unknown: {', '.join(unknown)}." if unknown else "Name one.")
+        )
+    return tuple(FORMATS[name] for name in dict.fromkeys(names))

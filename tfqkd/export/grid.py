@@ -1,0 +1,67 @@
+"""Finds the integer codes behind a kernel whose channels are multiples of a step."""
+
+import dataclasses
+
+import numpy as np
+
+# A folded weight is code × step × batch-norm factor in float32: three roundings of 2^-24 each,
+# against a peak that carries as many. 2^-21 leaves room for them and is still float32 noise.
+_ROUNDING = 2.0**-21
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A kernel as codes times one scale per channel.
+
+    Attributes:
+        codes: int8, shaped as the kernel; the codes of a channel have no common divisor.
+        scales: float32 [channels]; codes × scales is the kernel up to float32 rounding.
+        axis: The kernel's channel axis.
+    """
+
+    codes: np.ndarray
+    scales: np.ndarray
+    axis: int
+
+    @property
+    def max_code(self) -> int:
+        """The largest |code|: 1 for a ternary kernel."""
+        return int(np.abs(self.codes).max())
+
+
+def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
+    """Returns a kernel's codes and scales, or None if a channel is no multiple of a step.
+
+    Each channel gets the fewest levels L < 2^(bits−1) for which every w·L/max|w| is an integer, and
+    as its scale the least-squares fit Σ code·w / Σ code², which is w itself where the codes are ±1.
+    A channel of zeros has the scale 1.
+
+    Args:
+        kernel: float32 weights.
+        axis: The axis of its output channels, counted from 0.
+        bits: 2 to 8, how many bits a code may take.
+    """
+    levels = np.arange(1, 2 ** (bits - 1))
+    channels = np.moveaxis(kernel, axis, 0)
+    codes = np.zeros(channels.shape, np.int8)
+    scales = np.ones(len(channels), np.float32)
+    for index, channel in enumerate(channels.astype(np.float64)):
+        if not channel.any():
+            continue
+        found = _codes(channel, levels)
+        if found is None:
+            return None
+        codes[index] = found
+        scales[index] = np.vdot(found, channel) / np.vdot(found, found)
+    return Grid(np.moveaxis(codes, 0, axis), scales, axis)
+
+
+def _codes(channel: np.ndarray, levels: np.ndarray) -> np.ndarray | None:
+    magnitudes = np.unique(np.abs(channel))
+    peak = magnitudes[-1]
+    if not np.isfinite(peak):
+        return None
+    ratios = np.outer(levels, magnitudes / peak)
+    errors = np.abs(ratios - np.rint(ratios)).max(axis=1)
+    fitting = levels[errors <= levels * _ROUNDING]
+    return np.rint(channel / peak * fitting[0]) if fitting.size else None

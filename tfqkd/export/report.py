@@ -1,0 +1,54 @@
+"""What an export wrote, and how it was checked."""
+
+import dataclasses
+import gzip
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedKernel:
+    """A kernel that a file stores as integer codes.
+
+    Attributes:
+        layer: The Keras layer it belongs to.
+        weights: How many weights it has.
+        max_code: The largest |code|: 1 for a ternary kernel.
+    """
+
+    layer: str
+    weights: int
+    max_code: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """One exported file. `dataclasses.asdict` gives what JSON can hold.
+
+    Attributes:
+        format: Name of the format.
+        path: The file or directory.
+        bytes: Its size.
+        gzip_bytes: Its size when each file in it is compressed: what a download costs.
+        images: How many images it was verified on.
+        max_difference: Largest |logit − Keras logit| over these images and all classes.
+        agreement: Share of these images with the same best class as the Keras model.
+        quantized: The kernels that are stored as integer codes.
+        float_layers: The layers whose kernels are stored as float32.
+    """
+
+    format: str
+    path: str
+    bytes: int
+    gzip_bytes: int
+    images: int
+    max_difference: float
+    agreement: float
+    quantized: tuple[QuantizedKernel, ...]
+    float_layers: tuple[str, ...]
+
+
+def measure(path: pathlib.Path) -> tuple[int, int]:
+    """Returns the bytes of a file or of a directory's files: as they are, and each compressed."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    contents = [file.read_bytes() for file in files if file.is_file()]
+    return sum(map(len, contents)), sum(len(gzip.compress(content)) for content in contents)

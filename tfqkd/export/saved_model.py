@@ -1,0 +1,89 @@
+"""TensorFlow SavedModels."""
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfqkd.compat import keras, tf
+from tfqkd.export.formats import FORMATS, Format
+from tfqkd.export.publication import Kernels, publish
+from tfqkd.export.report import Report
+from tfqkd.export.source import Source
+from tfqkd.export.verification import ExportError
+from tfqkd.runtime.signature import SIGNATURE
+
+LABELS = "labels.txt"
+_RUNNER = str(pathlib.Path(__file__).with_name("saved_model_runner.py"))
+
+
+def to_saved_model(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    images: np.ndarray | None = None,
+) -> Report:
+    """Writes a model as a SavedModel, which runs without Keras and without tfqkd.
+
+    Its signature `serving_default` takes `images` float32 [None, H, W, C] in 0..255 and returns
+    `logits` float32 [None, classes]. The class names are in `assets/labels.txt`, one a line.
+
+    Example:
+        ```python
+        report = to_saved_model(quantized, "export/saved_model", class_names=names)
+        loaded = tf.saved_model.load(report.path)
+        logits = loaded.signatures["serving_default"](images=batch)["logits"]
+        ```
+
+    Args:
+        model: A quantized or plain model from raw pixels to logits.
+        path: The directory to write. An earlier SavedModel there is replaced, if the new one is
+            right.
+        class_names: One name a class.
+        images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
+            default.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: If an argument does not fit the model.
+        ExportError: If the SavedModel does not compute what the model computes; nothing is written
+            then.
+    """
+    source = Source.prepare(model, class_names, images)
+    return write_saved_model(source, pathlib.Path(path), FORMATS["saved_model"])
+
+
+def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Report:
+    """Writes and verifies a prepared model; see `to_saved_model`."""
+    _require_replaceable(path)
+
+    def write(draft: pathlib.Path) -> Kernels:
+        save(source, draft)
+        return Kernels(quantized=(), float_layers=source.kernel_layers())
+
+    return publish(source, path, form, write=write, runner=[_RUNNER])
+
+
+def save(source: Source, directory: pathlib.Path) -> None:
+    """Writes a prepared model to a new directory, without verifying it."""
+    module = source.module()
+    with tempfile.TemporaryDirectory(prefix="tfqkd-") as scratch:
+        if source.class_names is not None:
+            labels = pathlib.Path(scratch) / LABELS
+            labels.write_text("".join(f"{name}\n" for name in source.class_names), "utf-8")
+            module.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(module, str(directory), signatures={SIGNATURE: module.serve})
+
+
+def _require_replaceable(path: pathlib.Path) -> None:
+    is_empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not is_empty and not (path / "saved_model.pb").is_file():
+        raise ExportError(
+            "`path` must be free, or an earlier SavedModel that can be replaced. "
+            f"Received: {path}, which is something else. Choose another path, or delete it."
+        )

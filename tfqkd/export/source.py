@@ -1,0 +1,175 @@
+"""A model that is ready to be written: stripped, checked, and its logits known."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfqkd.compat import keras, tf
+from tfqkd.export.verification import ExportError
+from tfqkd.runtime.signature import INPUT, OUTPUT
+
+_RANDOM_IMAGES = 16
+_BATCH = 64  # Bounds the memory for activations, however many images there are.
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        model: A plain float32 Keras model with the quantized values in its kernels.
+        class_names: The names of the classes in the order of the logits, if they are known.
+        images: float32 [n, H, W, C] in 0..255, what each file is verified on.
+        logits: float32 [n, classes], what the model says about them on the CPU.
+    """
+
+    model: keras.Model
+    class_names: tuple[str, ...] | None
+    images: np.ndarray
+    logits: np.ndarray
+
+    @classmethod
+    def prepare(
+        cls,
+        model: keras.Model,
+        class_names: Sequence[str] | None = None,
+        images: np.ndarray | None = None,
+    ) -> "Source":
+        """Strips and checks a model.
+
+        Args:
+            model: A Functional or Sequential model from raw pixels [N, H, W, C] to logits [N,
+                classes]; a quantized one is stripped, and one with mixed precision is rebuilt in
+                float32.
+            class_names: One name a class.
+            images: uint8 or float32 [n, H, W, C] in 0..255; by default 16 random ones, always the
+                same.
+
+        Raises:
+            TypeError: If `model` is not a Keras model, or `images` has another type of number.
+            ValueError: If shapes, names or images do not fit.
+            ExportError: If a logit is not finite.
+        """
+        _require_image_classifier(model)
+        classes = model.output_shape[-1]
+        names = None if class_names is None else _checked_names(class_names, classes)
+        pixels = _checked_images(images, model.input_shape[1:])
+        plain = _in_float32(_stripped(model))
+        logits = _logits(plain, pixels)
+        if not np.isfinite(logits).all():
+            raise ExportError(
+                "The model's logits must be finite. "
+                f"Received: {np.count_nonzero(~np.isfinite(logits))} of {logits.size} logits on "
+                f"{len(pixels)} images are NaN or infinite. Look for NaN weights, or train again."
+            )
+        return cls(plain, names, pixels, logits)
+
+    def kernel_layers(self) -> tuple[str, ...]:
+        """Returns the names of the layers with a kernel."""
+        names = [weight.name.split("/") for weight in self.model.weights]
+        return tuple(dict.fromkeys(name[-2] for name in names if "kernel" in name[-1]))
+
+    def module(self) -> tf.Module:
+        """Returns the model as a module with one function, `serve`, from `images` to `logits`."""
+        model = self.model
+        signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name=INPUT)
+
+        @tf.function(input_signature=[signature])
+        def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {OUTPUT: model(images, training=False)}
+
+        module = tf.Module()
+        # The variables alone: the model itself would bring Keras' own metadata and needs into the
+        # file.
+        module.model_variables = model.variables
+        module.serve = serve
+        return module
+
+
+def _require_image_classifier(model: keras.Model) -> None:
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a tf_keras model. Received: {type(model)}. "
+            "Build it with `from tfqkd.compat import keras`."
+        )
+    if not model.built or not model.inputs:
+        raise ValueError(
+            "`model` must be a built Functional or Sequential model. "
+            f"Received: {type(model).__name__} '{model.name}' without inputs. "
+            "Rebuild it as keras.Model(inputs, outputs)."
+        )
+    if len(model.inputs) != 1 or len(model.input_shape) != 4 or None in model.input_shape[1:]:
+        raise ValueError(
+            "`model` must take one batch of images [None, H, W, C] of a fixed size. "
+            f"Received: inputs of shape {model.input_shape}. Build it on keras.Input((H, W, C))."
+        )
+    if len(model.outputs) != 1 or len(model.output_shape) != 2 or model.output_shape[1] is None:
+        raise ValueError(
+            "`model` must return one tensor of logits [None, classes]. "
+            f"Received: outputs of shape {model.output_shape}. End it with a Dense layer."
+        )
+
+
+def _checked_names(class_names: Sequence[str], classes: int) -> tuple[str, ...]:
+    names = tuple(class_names)
+    if len(names) != classes:
+        raise ValueError(
+            f"`class_names` must hold one name for each of the {classes} logits. "
+            f"Received: {len(names)} names. Use the names of the data the model was trained on."
+        )
+    bad = [name for name in names if not isinstance(name, str) or name.splitlines() != [name]]
+    if bad:
+        raise ValueError(
+            "`class_names` must be strings of one line each, for they are written one a line. "
+            f"Received: {bad[:3]}. Rename these classes."
+        )
+    return names
+
+
+def _checked_images(images: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if images is None:
+        generator = np.random.default_rng(0)
+        return generator.integers(0, 256, (_RANDOM_IMAGES, *shape)).astype(np.float32)
+    images = np.asarray(images)
+    if images.dtype not in (np.uint8, np.float32):
+        raise TypeError(
+            "`images` must be uint8 or float32 pixels in 0..255. "
+            f"Received: {images.dtype}. Convert them with images.astype('float32')."
+        )
+    if images.shape[1:] != shape or not len(images):
+        raise ValueError(
+            f"`images` must have the shape [n, {', '.join(map(str, shape))}] with n ≥ 1. "
+            f"Received: {list(images.shape)}. Pass images as the model takes them, in 0..255."
+        )
+    return images.astype(np.float32)
+
+
+def _stripped(model: keras.Model) -> keras.Model:
+    from tfqkd.quantization.model import strip_quantization  # noqa: PLC0415
+
+    return strip_quantization(model)
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """Rebuilds a model of mixed precision: LiteRT has no convolutions in half precision."""
+    layers = [module for module in model.submodules if isinstance(module, keras.layers.Layer)]
+    if all(layer.compute_dtype == "float32" for layer in layers):
+        return model
+
+    def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    twin = keras.models.clone_model(model, clone_function=rebuild)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    # On a GPU, convolutions may round to TF32 and differ by 1e-3 from what a device computes.
+    with tf.device("/CPU:0"):
+        batches = [
+            model(images[start : start + _BATCH], training=False)
+            for start in range(0, len(images), _BATCH)
+        ]
+        return tf.concat(batches, axis=0).numpy()

@@ -1,0 +1,1 @@
+"""Low-bit weight quantization: arithmetic, quantizers, tfmot configs and schemes, and whole models."""

@@ -1,0 +1,178 @@
+"""Whole models: quantize them, look at their quantized kernels, and strip them for deployment."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from tfqkd.compat import is_keras3, keras, tf, tfmot
+from tfqkd.quantization.kernels import kernel_of
+from tfqkd.quantization.policy import LayerPolicy, choose_bits
+from tfqkd.quantization.quantizers import WeightQuantizer
+from tfqkd.quantization.schemes import TernaryScheme, WeightScheme
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedKernel:
+    """A quantized layer's kernel, as it stands in a wrapped model.
+
+    Attributes:
+        layer: The layer's name, without tfmot's prefix.
+        latent: The float variable that training updates.
+        quantizer: Its quantizer.
+        state: The quantizer's variables by name.
+    """
+
+    layer: str
+    latent: tf.Variable
+    quantizer: WeightQuantizer
+    state: dict[str, tf.Variable]
+
+    def value(self) -> tf.Tensor:
+        """Returns the quantized kernel that the layer uses at inference, float32."""
+        return self.quantizer(self.latent, training=False, weights=self.state)
+
+
+def quantize_model(
+    model: keras.Model, scheme: WeightScheme | None = None, layers: LayerPolicy = None
+) -> keras.Model:
+    """Returns a copy of `model` whose kernels are quantized in the forward pass and trained as floats.
+
+    The copy starts from the weights of `model`, which is left as it is. Steps are computed from them, so
+    quantize a trained model. Create it inside `strategy.scope()` to train it under that strategy.
+
+    Example:
+        ```python
+        quantized = tfqkd.quantize_model(model, tfqkd.TernaryScheme())
+        quantized = tfqkd.quantize_model(model, layers={"stage3.*": 4, "logits": 8})
+        ```
+
+    Args:
+        model: A built Functional or Sequential tf_keras model.
+        scheme: What a quantized layer gets; `TernaryScheme()` by default.
+        layers: Which layers, and to how many bits (`policy.choose_bits`). By default all but the first and
+            the last layer with a kernel, which stay float: they hold few weights and cost most accuracy.
+
+    Returns:
+        A new model; tfmot's wrappers are named `quant_<layer>`. Save it as `.h5`, as a SavedModel or as a
+        checkpoint; save the stripped one as `.keras`.
+
+    Raises:
+        TypeError: If `model` is not a tf_keras model.
+        ValueError: If it is subclassed, nested, not built, already quantized, or nothing is selected.
+    """
+    scheme = scheme or TernaryScheme()
+    _require_quantizable(model)
+    bits = choose_bits(model, layers, scheme.quantizer.bits)
+
+    def annotate(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer.name not in bits:
+            return layer
+        config = scheme.config(bits[layer.name])
+        return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
+
+    # A copy first: annotating connects the layers anew, which would leave traces on the user's model.
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    annotated = keras.models.clone_model(copy, clone_function=annotate)
+    return tfmot.quantization.keras.quantize_apply(annotated, scheme)
+
+
+def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
+    """Yields the quantized kernels of a model that `quantize_model` or `quantize_apply` made."""
+    for wrapper in _wrappers(model):
+        for latent, quantizer, state in wrapper._weight_vars:
+            yield QuantizedKernel(wrapper.layer.name, latent, quantizer, state)
+
+
+def is_quantized(model: keras.Model) -> bool:
+    """Returns whether a layer of the model is quantized."""
+    return any(True for _ in _wrappers(model))
+
+
+def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Returns the layer that a tfmot wrapper holds; any other layer as it is."""
+    return layer.layer if isinstance(layer, tfmot.quantization.keras.QuantizeWrapper) else layer
+
+
+def strip_quantization(model: keras.Model) -> keras.Model:
+    """Returns the plain Keras model with the quantized values as its kernels.
+
+    Its outputs are bit-identical to those of `model` at inference, and it needs neither tfqkd nor tfmot.
+
+    Args:
+        model: A model that `quantize_model` or `quantize_apply` made; a float model is copied.
+
+    Raises:
+        ValueError: If a wrapper also quantizes activations or outputs, or not by a tfqkd quantizer: a plain
+            layer cannot hold what it does.
+    """
+    for wrapper in _wrappers(model):
+        _require_weights_only(wrapper)
+
+    def unwrap(layer: keras.layers.Layer) -> keras.layers.Layer:
+        inner = plain_layer(layer)
+        return type(inner).from_config(inner.get_config())
+
+    stripped = keras.models.clone_model(model, clone_function=unwrap)
+    kernels = {kernel.layer: kernel for kernel in quantized_kernels(model)}
+    for layer in model.layers:
+        inner = plain_layer(layer)
+        plain = stripped.get_layer(inner.name)
+        if inner.name not in kernels:
+            plain.set_weights(inner.get_weights())
+            continue
+        target = getattr(plain, kernel_of(plain).attribute)
+        target.assign(kernels[inner.name].value())
+        # The wrapped layer's own weights are those that were not quantized: its bias.
+        others = [weight for weight in plain.weights if weight is not target]
+        for variable, weight in zip(others, inner.weights, strict=True):
+            variable.assign(weight)
+    return stripped
+
+
+def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, tfmot.quantization.keras.QuantizeWrapper):
+            yield layer
+
+
+def _require_weights_only(wrapper: keras.layers.Layer) -> None:
+    ours = all(isinstance(quantizer, WeightQuantizer) for _, quantizer, _ in wrapper._weight_vars)
+    if not ours or wrapper._quantize_activations or wrapper._output_quantizers:
+        raise ValueError(
+            "strip_quantization needs layers that only a tfqkd weight quantizer was put on. "
+            f"Received: '{wrapper.name}' with {wrapper.quantize_config}. "
+            "Quantize the model with a tfqkd scheme, and let no annotation bring another config."
+        )
+
+
+def _require_quantizable(model: object) -> None:
+    if not isinstance(model, keras.Model):
+        hint = (
+            "It is a Keras 3 model: build it from `tf_keras` (`from tfqkd.compat import keras`), or set "
+            "TF_USE_LEGACY_KERAS=1 before the first import of TensorFlow."
+            if is_keras3(model)
+            else "Build one with `from tfqkd.compat import keras`."
+        )
+        raise TypeError(f"The model must be a tf_keras model. Received: {type(model)}. {hint}")
+    if not isinstance(model, keras.Sequential) and not model._is_graph_network:
+        raise ValueError(
+            "The model must be Functional or Sequential: in a subclassed one the layers cannot be replaced. "
+            f"Received: {type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
+        )
+    if not model.built:
+        raise ValueError(
+            "The model must be built, for its steps come from its weights. Received: a Sequential model "
+            "without an input shape. Add keras.Input(shape) as its first layer, or call it on a batch."
+        )
+    nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
+    if nested:
+        raise ValueError(
+            "The model must not hold other models. "
+            f"Received: {model.name} with the models {nested} as layers. Call their layers on the outer "
+            "model's tensors instead, e.g. `x = base.call(x)` becomes building `base` on `input_tensor=x`."
+        )
+    if is_quantized(model):
+        raise ValueError(
+            f"The model must be float. Received: {model.name}, which is quantized already. "
+            "Use strip_quantization(model) first, or quantize the float model again."
+        )

@@ -1,0 +1,42 @@
+"""Plain tables, for the terminal and for Markdown."""
+
+import io
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+
+class Table:
+    """Rows under headings; the first column is text, the others are aligned as numbers.
+
+    Args:
+        headings: One for each column.
+    """
+
+    def __init__(self, *headings: str) -> None:
+        self._headings = headings
+        self._rows: list[list[str]] = []
+
+    def add(self, *cells: Any) -> None:
+        """Adds a row: a cell for each heading."""
+        self._rows.append([str(cell) for cell in cells])
+
+    def __str__(self) -> str:
+        return self._render(box.SIMPLE_HEAD)
+
+    def markdown(self) -> str:
+        """Returns the table in Markdown."""
+        return self._render(box.MARKDOWN)
+
+    def _render(self, style: box.Box) -> str:
+        table = RichTable(box=style, pad_edge=style is box.MARKDOWN)
+        for index, heading in enumerate(self._headings):
+            table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        for row in self._rows:
+            table.add_row(*row)
+        text = io.StringIO()
+        # As wide as it needs, also where the output is a file: a cut-off number is worse than a long line.
+        Console(file=text, width=10_000, markup=False, highlight=False).print(table)
+        return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())

@@ -1,0 +1,115 @@
+"""Runs a LiteRT (.tflite) file that tfqkd exported."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT, SIGNATURE
+
+try:
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError as error:
+    raise ImportError(
+        "LiteRT files need the package ai-edge-litert. Received: an environment without it. "
+        "Install it with: pip install 'tfqkd[export]'"
+    ) from error
+
+
+class LitertModel:
+    """A LiteRT file as a function from images to logits.
+
+    Example:
+        ```python
+        model = LitertModel("student-int8.tflite", threads=2)
+        best = model.class_names[model(images)[0].argmax()]
+        ```
+
+    Attributes:
+        path: The file.
+        class_names: The names of the classes in the order of the logits; None if the file holds
+            none.
+        input_shape: (H, W, C) of one image.
+
+    Args:
+        path: A file that `tfqkd.export.to_litert` wrote.
+        threads: How many threads one call uses; the runtime's own choice by default.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, or not one of tfqkd's.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(
+                f"`threads` must be at least 1, or None. Received: threads={threads}. "
+                "Leave it out to let the runtime choose."
+            )
+        self.path = pathlib.Path(path)
+        content = self.path.read_bytes()
+        interpreter = self._interpreter(content, threads)
+        inputs = interpreter.get_signature_list().get(SIGNATURE, {"inputs": [], "outputs": []})
+        if (inputs["inputs"], inputs["outputs"]) != ([INPUT], [OUTPUT]):
+            raise ValueError(
+                f"A file of tfqkd has the signature {SIGNATURE}({INPUT}) -> {OUTPUT}. "
+                f"Received: {self.path} with {interpreter.get_signature_list()}. "
+                "Export the model with tfqkd.export.to_litert."
+            )
+        self._runner = interpreter.get_signature_runner(SIGNATURE)
+        shape = self._runner.get_input_details()[INPUT]["shape_signature"]
+        self.input_shape: tuple[int, ...] = tuple(int(size) for size in shape[1:])
+        names = _metadata(content).get("class_names")
+        self.class_names: tuple[str, ...] | None = None if names is None else tuple(names)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Returns the logits of a batch of any size.
+
+        Args:
+            images: Pixels in 0..255, uint8 or float32 [N, H, W, C], N ≥ 1.
+
+        Returns:
+            float32 [N, classes].
+
+        Raises:
+            TypeError: If `images` has another type of number.
+            ValueError: If `images` has another shape.
+        """
+        images = np.asarray(images)
+        if images.dtype not in (np.uint8, np.float32):
+            raise TypeError(
+                "`images` must be uint8 or float32 pixels in 0..255. "
+                f"Received: {images.dtype}. Convert them with images.astype('float32')."
+            )
+        if images.ndim != 4 or images.shape[1:] != self.input_shape or not len(images):
+            height, width, channels = self.input_shape
+            raise ValueError(
+                f"`images` must have the shape [N, {height}, {width}, {channels}], N ≥ 1. "
+                f"Received: {list(images.shape)}. For one image use images[np.newaxis]."
+            )
+        return self._runner(**{INPUT: images.astype(np.float32)})[OUTPUT]
+
+    def _interpreter(self, content: bytes, threads: int | None) -> Interpreter:
+        try:
+            if not content:
+                raise ValueError("the file is empty")
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"A LiteRT file must be complete and readable. Received: {self.path} "
+                f"({len(content)} bytes): {error}. Copy it or export it again."
+            ) from error
+        return interpreter
+
+
+def _metadata(content: bytes) -> dict[str, Any]:
+    model = schema.Model.GetRootAs(content)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == METADATA.encode():
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    return {}

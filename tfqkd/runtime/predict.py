@@ -1,0 +1,42 @@
+"""Runs an exported file on images: `python -m tfqkd.runtime.predict MODEL INPUT.npz OUTPUT.npz`.
+
+INPUT holds `images` [N, H, W, C]; OUTPUT receives `logits` [N, classes]. Export runs every new file
+this way, in a process of its own: a file that crashes its runtime takes nothing else with it.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfqkd.runtime.litert import LitertModel
+from tfqkd.runtime.signature import INPUT, OUTPUT
+
+_BATCH = 64  # Bounds the memory for activations, however many images there are.
+
+
+def predict(model_path: str, input_path: str, output_path: str) -> None:
+    """Reads `images`, writes `logits`.
+
+    Args:
+        model_path: A file that tfqkd exported.
+        input_path: An .npz file with the array `images`.
+        output_path: The .npz file to write the array `logits` to.
+    """
+    model = LitertModel(model_path)
+    with np.load(input_path, allow_pickle=False) as arrays:
+        images = arrays[INPUT]
+    starts = range(0, len(images), _BATCH)
+    logits = np.concatenate([model(images[start : start + _BATCH]) for start in starts])
+    np.savez(output_path, allow_pickle=False, **{OUTPUT: logits})
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line and calls `predict`."""
+    if len(arguments) != 3:
+        raise SystemExit("Usage: python -m tfqkd.runtime.predict MODEL INPUT.npz OUTPUT.npz")
+    predict(*arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

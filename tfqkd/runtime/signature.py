@@ -1,0 +1,9 @@
+"""What every exported file looks like from outside; the writers and the runtimes share it."""
+
+SIGNATURE = "serving_default"
+INPUT = "images"
+"""float32 [N, H, W, C], raw pixels in 0..255."""
+OUTPUT = "logits"
+"""float32 [N, classes]."""
+METADATA = "tfqkd"
+"""A LiteRT file's metadata entry, a JSON object: producer, format, input_range, class_names."""
