@@ -119,8 +119,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Kernels:
 
 def _layer(names: str, layers: Sequence[str]) -> str:
     """Finds the Keras layer in the names that the converter gave a kernel and its result."""
-    parts = set(re.split("[/;]", names))
-    return next((layer for layer in layers if layer in parts), names)
+    return next((part for part in re.split("[/;]", names) if part in layers), names)
 
 
 def _convert(source: Source) -> bytes:

@@ -7,10 +7,10 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.verification import ExportError
+from tfqkd.runtime.images import batches, checked_images
 from tfqkd.runtime.signature import INPUT, OUTPUT
 
 _RANDOM_IMAGES = 16
-_BATCH = 64  # Bounds the memory for activations, however many images there are.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +51,9 @@ class Source:
             ValueError: If shapes, names or images do not fit.
             ExportError: If a logit is not finite.
         """
-        _require_image_classifier(model)
-        classes = model.output_shape[-1]
+        shape, classes = _image_shape_and_classes(model)
         names = None if class_names is None else _checked_names(class_names, classes)
-        pixels = _checked_images(images, model.input_shape[1:])
+        pixels = checked_images(_random_images(shape) if images is None else images, shape)
         plain = _in_float32(_stripped(model))
         logits = _logits(plain, pixels)
         if not np.isfinite(logits).all():
@@ -73,21 +72,20 @@ class Source:
     def module(self) -> tf.Module:
         """Returns the model as a module with one function, `serve`, from `images` to `logits`."""
         model = self.model
-        signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name=INPUT)
+        signature = tf.TensorSpec([None, *self.images.shape[1:]], tf.float32, name=INPUT)
 
         @tf.function(input_signature=[signature])
         def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
             return {OUTPUT: model(images, training=False)}
 
         module = tf.Module()
-        # The variables alone: the model itself would bring Keras' own metadata and needs into the
-        # file.
+        # The variables alone: with the model itself, the file would hold Keras' metadata.
         module.model_variables = model.variables
         module.serve = serve
         return module
 
 
-def _require_image_classifier(model: keras.Model) -> None:
+def _image_shape_and_classes(model: keras.Model) -> tuple[tuple[int, ...], int]:
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`model` must be a tf_keras model. Received: {type(model)}. "
@@ -99,16 +97,19 @@ def _require_image_classifier(model: keras.Model) -> None:
             f"Received: {type(model).__name__} '{model.name}' without inputs. "
             "Rebuild it as keras.Model(inputs, outputs)."
         )
-    if len(model.inputs) != 1 or len(model.input_shape) != 4 or None in model.input_shape[1:]:
+    inputs = [tuple(tensor.shape) for tensor in model.inputs]
+    if len(inputs) != 1 or len(inputs[0]) != 4 or None in inputs[0][1:]:
         raise ValueError(
             "`model` must take one batch of images [None, H, W, C] of a fixed size. "
-            f"Received: inputs of shape {model.input_shape}. Build it on keras.Input((H, W, C))."
+            f"Received: inputs of shape {inputs}. Build it on keras.Input((H, W, C))."
         )
-    if len(model.outputs) != 1 or len(model.output_shape) != 2 or model.output_shape[1] is None:
+    outputs = [tuple(tensor.shape) for tensor in model.outputs]
+    if len(outputs) != 1 or len(outputs[0]) != 2 or not model.outputs[0].dtype.is_floating:
         raise ValueError(
-            "`model` must return one tensor of logits [None, classes]. "
-            f"Received: outputs of shape {model.output_shape}. End it with a Dense layer."
+            "`model` must return one float tensor of logits [None, classes]. "
+            f"Received: outputs of shape {outputs}. End it with a Dense layer."
         )
+    return inputs[0][1:], outputs[0][1]
 
 
 def _checked_names(class_names: Sequence[str], classes: int) -> tuple[str, ...]:
@@ -127,22 +128,8 @@ def _checked_names(class_names: Sequence[str], classes: int) -> tuple[str, ...]:
     return names
 
 
-def _checked_images(images: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    if images is None:
-        generator = np.random.default_rng(0)
-        return generator.integers(0, 256, (_RANDOM_IMAGES, *shape)).astype(np.float32)
-    images = np.asarray(images)
-    if images.dtype not in (np.uint8, np.float32):
-        raise TypeError(
-            "`images` must be uint8 or float32 pixels in 0..255. "
-            f"Received: {images.dtype}. Convert them with images.astype('float32')."
-        )
-    if images.shape[1:] != shape or not len(images):
-        raise ValueError(
-            f"`images` must have the shape [n, {', '.join(map(str, shape))}] with n ≥ 1. "
-            f"Received: {list(images.shape)}. Pass images as the model takes them, in 0..255."
-        )
-    return images.astype(np.float32)
+def _random_images(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (_RANDOM_IMAGES, *shape), np.uint8)
 
 
 def _stripped(model: keras.Model) -> keras.Model:
@@ -168,8 +155,5 @@ def _in_float32(model: keras.Model) -> keras.Model:
 def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # On a GPU, convolutions may round to TF32 and differ by 1e-3 from what a device computes.
     with tf.device("/CPU:0"):
-        batches = [
-            model(images[start : start + _BATCH], training=False)
-            for start in range(0, len(images), _BATCH)
-        ]
-        return tf.concat(batches, axis=0).numpy()
+        logits = [model(batch, training=False) for batch in batches(images)]
+        return tf.concat(logits, axis=0).numpy()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfqkd.runtime.images import checked_images
 from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT, SIGNATURE
 
 try:
@@ -78,19 +79,8 @@ class LitertModel:
             TypeError: If `images` has another type of number.
             ValueError: If `images` has another shape.
         """
-        images = np.asarray(images)
-        if images.dtype not in (np.uint8, np.float32):
-            raise TypeError(
-                "`images` must be uint8 or float32 pixels in 0..255. "
-                f"Received: {images.dtype}. Convert them with images.astype('float32')."
-            )
-        if images.ndim != 4 or images.shape[1:] != self.input_shape or not len(images):
-            height, width, channels = self.input_shape
-            raise ValueError(
-                f"`images` must have the shape [N, {height}, {width}, {channels}], N ≥ 1. "
-                f"Received: {list(images.shape)}. For one image use images[np.newaxis]."
-            )
-        return self._runner(**{INPUT: images.astype(np.float32)})[OUTPUT]
+        pixels = checked_images(images, self.input_shape)
+        return self._runner(**{INPUT: pixels})[OUTPUT]
 
     def _interpreter(self, content: bytes, threads: int | None) -> Interpreter:
         try:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfqkd.runtime.images import batches
 from tfqkd.runtime.litert import LitertModel
 from tfqkd.runtime.signature import INPUT, OUTPUT
-
-_BATCH = 64  # Bounds the memory for activations, however many images there are.
 
 
 def predict(model_path: str, input_path: str, output_path: str) -> None:
@@ -26,8 +25,7 @@ def predict(model_path: str, input_path: str, output_path: str) -> None:
     model = LitertModel(model_path)
     with np.load(input_path, allow_pickle=False) as arrays:
         images = arrays[INPUT]
-    starts = range(0, len(images), _BATCH)
-    logits = np.concatenate([model(images[start : start + _BATCH]) for start in starts])
+    logits = np.concatenate([model(batch) for batch in batches(images)])
     np.savez(output_path, allow_pickle=False, **{OUTPUT: logits})
 
 

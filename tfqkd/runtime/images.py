@@ -1,0 +1,38 @@
+"""Batches of images, as every exported file takes them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+_BATCH = 64
+
+
+def checked_images(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a batch of images as float32.
+
+    Args:
+        images: Pixels in 0..255, uint8 or float32 [N, H, W, C], N ≥ 1.
+        shape: (H, W, C).
+
+    Raises:
+        TypeError: If `images` has another type of number.
+        ValueError: If `images` has another shape.
+    """
+    images = np.asarray(images)
+    if images.dtype not in (np.uint8, np.float32):
+        raise TypeError(
+            "`images` must be uint8 or float32 pixels in 0..255. "
+            f"Received: {images.dtype}. Convert them with images.astype('float32')."
+        )
+    if images.ndim != 1 + len(shape) or images.shape[1:] != shape or not len(images):
+        raise ValueError(
+            f"`images` must have the shape [N, {', '.join(map(str, shape))}], N ≥ 1. "
+            f"Received: {list(images.shape)}. For one image use images[np.newaxis]."
+        )
+    return images.astype(np.float32)
+
+
+def batches(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the images 64 at a time, which bounds the memory that activations take."""
+    for start in range(0, len(images), _BATCH):
+        yield images[start : start + _BATCH]
