@@ -1,0 +1,30 @@
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from tfqkd.compat import keras
+from tfqkd.export import Report, export
+
+from . import classifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """The classifier and what `export` wrote."""
+
+    model: keras.Model
+    codes: dict[str, np.ndarray]
+    directory: pathlib.Path
+    reports: dict[str, Report]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Exported:
+    """All formats of the small classifier; tests must not change them."""
+    model, codes = classifier.build()
+    directory = tmp_path_factory.mktemp("exported")
+    formats = ["saved_model", "litert-float32", "litert-int8"]
+    reports = export(model, directory, formats, class_names=classifier.CLASS_NAMES)
+    return Exported(model, codes, directory, {report.format: report for report in reports})

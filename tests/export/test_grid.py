@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfqkd.export.grid import find_grid
+
+FLOAT = np.float32
+
+
+def test_ternary_channels_get_their_own_value_as_scale():
+    kernel = np.array([[0.3, -0.3, 0.0], [-0.007, 0.0, 0.007]], FLOAT)
+    grid = find_grid(kernel, axis=0)
+    np.testing.assert_array_equal(grid.codes, [[1, -1, 0], [-1, 0, 1]])
+    np.testing.assert_array_equal(grid.scales, np.array([0.3, 0.007], FLOAT))
+    assert grid.codes.dtype == np.int8 and grid.scales.dtype == np.float32
+    assert grid.max_code == 1
+
+
+def test_channel_axis_may_be_the_last():
+    codes = np.random.default_rng(0).integers(-1, 2, (1, 3, 3, 6))
+    codes[0, 0, 0] = 1
+    scales = np.linspace(0.01, 5, 6, dtype=FLOAT)
+    grid = find_grid(codes.astype(FLOAT) * scales, axis=3)
+    np.testing.assert_array_equal(grid.codes, codes)
+    np.testing.assert_array_equal(grid.scales, scales)
+    assert grid.axis == 3
+
+
+def test_dead_channel_has_codes_zero_and_scale_one():
+    grid = find_grid(np.array([[0.0, 0.0], [0.5, 0.0]], FLOAT), axis=0)
+    np.testing.assert_array_equal(grid.codes, [[0, 0], [1, 0]])
+    np.testing.assert_array_equal(grid.scales, np.array([1.0, 0.5], FLOAT))
+
+
+def test_levels_without_neighbours_are_found():
+    # The smallest gap between two weights here is two steps.
+    grid = find_grid(np.array([[0.03, 0.05, -0.03, 0.0]], FLOAT), axis=0)
+    np.testing.assert_array_equal(grid.codes, [[3, 5, -3, 0]])
+    np.testing.assert_allclose(grid.scales, [0.01], rtol=1e-6)
+
+
+def test_common_divisors_are_taken_out():
+    grid = find_grid(np.array([[0.04, -0.08, 0.12]], FLOAT), axis=0)
+    np.testing.assert_array_equal(grid.codes, [[1, -2, 3]])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    codes=st.lists(st.integers(-127, 127), min_size=1, max_size=40),
+    step=st.floats(2.0**-10, 4.0, width=32),
+    factor=st.floats(2.0**-10, 64.0, width=32),
+)
+def test_codes_survive_a_step_and_a_batch_norm_factor(codes, step, factor):
+    # Code 1 leaves no common divisor.
+    codes = np.array([[1, *codes]])
+    kernel = (codes.astype(FLOAT) * FLOAT(step)) * -FLOAT(factor)
+    grid = find_grid(kernel, axis=0)
+    np.testing.assert_array_equal(grid.codes, -codes)
+    np.testing.assert_allclose(grid.codes * grid.scales[:, None], kernel, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("bits", "found"), [(2, False), (3, False), (4, True), (8, True)])
+def test_codes_must_fit_the_bits(bits, found):
+    kernel = np.arange(-7, 8, dtype=FLOAT)[None] * FLOAT(0.1)
+    assert (find_grid(kernel, axis=0, bits=bits) is not None) == found
+
+
+def test_one_free_channel_leaves_the_kernel_without_a_grid():
+    kernel = np.random.default_rng(0).integers(-1, 2, (4, 27)).astype(FLOAT)
+    assert find_grid(kernel, axis=0) is not None
+    kernel[3] = np.random.default_rng(0).normal(size=27)
+    assert find_grid(kernel, axis=0) is None
+
+
+def test_a_weight_off_the_grid_by_more_than_rounding_is_seen():
+    kernel = np.array([[0.5, -0.5, 0.5 * (1 - 1e-5)]], FLOAT)
+    assert find_grid(kernel, axis=0) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_have_no_grid(value):
+    assert find_grid(np.array([[value, 1.0]], FLOAT), axis=0) is None
