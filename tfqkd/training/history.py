@@ -1,0 +1,54 @@
+"""The history of a stage: a CSV file with a row for each epoch."""
+
+import csv
+import pathlib
+import time
+from typing import Any
+
+from tfqkd.compat import keras
+
+
+class History(keras.callbacks.Callback):
+    """Appends a row for each finished epoch: epoch, seconds, learning rate and what `fit` logs.
+
+    Args:
+        path: The CSV file. Rows of `first_epoch` and later, which an interrupted run left, are dropped.
+        first_epoch: The epoch that training starts or goes on with.
+    """
+
+    def __init__(self, path: pathlib.Path, first_epoch: int = 0) -> None:
+        super().__init__()
+        self._path = path
+        rows = read_history(path)[:first_epoch]
+        self._write(rows, "w")
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the row."""
+        row = {
+            "epoch": epoch + 1,
+            "seconds": round(time.monotonic() - self._start, 3),
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            **{name: float(value) for name, value in (logs or {}).items()},
+        }
+        self._write([row], "a")
+
+    def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
+        with self._path.open(mode, newline="") as file:
+            if not rows:
+                return
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_history(path: pathlib.Path) -> list[dict[str, float]]:
+    """Returns the rows of a history, oldest first; none if the file is missing."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

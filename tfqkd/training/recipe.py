@@ -1,0 +1,425 @@
+"""A `Recipe` says everything about a run; pure Python, so that flags are checked before TensorFlow loads."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tfqkd.export.formats import parse_formats
+from tfqkd.models.names import parse as parse_model_name
+
+TEACHER, STUDENT, QUANTIZED, EXPORT = "teacher", "student", "quantized", "export"
+STAGES = (TEACHER, STUDENT, QUANTIZED, EXPORT)
+_TRAINED = (TEACHER, STUDENT, QUANTIZED)
+
+NO_TEACHER = "none"
+FLOAT_BITS = 32
+MODEL_SUFFIXES = (".keras", ".h5")
+
+SCHEDULES = ("constant", "gradual", "cosine", "exponential", "step")
+
+
+def _setting(
+    default: Any,
+    group: str,
+    help: str,
+    stages: Sequence[str] = _TRAINED,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A field: `stages` names the ones whose result depends on it."""
+    metadata = {"group": group, "help": help, "stages": tuple(stages), "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a run is: data, models, the settings of every stage, and what is exported.
+
+    Every field is a flag of `bin/train`; `Recipe.settings()` lists them with their help. A recipe is checked
+    when it is made.
+
+    Raises:
+        ValueError: If a value breaks a rule; the error names the field.
+    """
+
+    dataset: str = _setting(
+        "cifar10",
+        "data",
+        "Data set: digits (embedded), folder:PATH (PATH/train/CLASS/*.png and PATH/test/CLASS/*.png), or the "
+        "name of a TFDS image classification set, such as cifar10 or cifar100.",
+    )
+    data_dir: str = _setting(
+        "", "data", "Where TFDS data sets lie; TFDS's own default if empty.", stages=()
+    )
+    download: bool = _setting(
+        False, "data", "Let TFDS download a data set that is not there.", stages=()
+    )
+    validation_split: float = _setting(
+        0.0,
+        "data",
+        "Share of the training images, 0 to 0.5, held back and measured after every epoch. The test images "
+        "are never used to choose anything.",
+    )
+    train_examples: int = _setting(
+        0, "data", "Train on a fixed subset of this many images, drawn by class; 0 for all."
+    )
+    image_size: int = _setting(
+        0, "data", "Resize images to this height and width in pixels; 0 keeps theirs."
+    )
+    crop_padding: int = _setting(
+        4, "data", "Random crop after padding every side by this many pixels; 0 for none."
+    )
+    flip: bool = _setting(True, "data", "Mirror a random half of the training images.")
+
+    student: str = _setting(
+        "resnet20",
+        "models",
+        "Student: resnet20, resnet32, resnet56, wrn20xN (N such as 1.7), vgg7, vgg7xN, cnnN, or the path of "
+        "a trained Keras model (.keras, .h5, SavedModel) that takes 0 to 255 pixels and returns logits.",
+        stages=(STUDENT,),
+    )
+    teacher: str = _setting(
+        "wrn20x2",
+        "models",
+        "Teacher: as for --student, several separated by commas (their logits are averaged), or none. A path "
+        "is used as it is, untrained here: so can a run's student teach the next.",
+        stages=(TEACHER,),
+    )
+
+    teacher_epochs: int = _setting(
+        200, "float stages", "Epochs that the teacher trains.", stages=(TEACHER,)
+    )
+    student_epochs: int = _setting(
+        200, "float stages", "Epochs that the float student trains.", stages=(STUDENT,)
+    )
+    learning_rate: float = _setting(
+        0.1, "float stages", "First learning rate of the float stages.", stages=(TEACHER, STUDENT)
+    )
+    pretrain_seed: int = _setting(
+        -1,
+        "float stages",
+        "Seed of teacher and float student; -1 for that of the run. Fix it to share them between seeds.",
+        stages=(TEACHER, STUDENT),
+    )
+
+    bits: int = _setting(
+        2,
+        "quantized stage",
+        "Width of a quantized weight, 2 (ternary) to 8; 32 trains the float student on for the same epochs, "
+        "as a control.",
+        stages=(QUANTIZED,),
+    )
+    granularity: str = _setting(
+        "tensor",
+        "quantized stage",
+        "One quantization step for each tensor or each output channel.",
+        stages=(QUANTIZED,),
+        choices=("tensor", "channel"),
+    )
+    step_update: str = _setting(
+        "once",
+        "quantized stage",
+        "Take the L2-optimal step once from the float student, or anew at every training step.",
+        stages=(QUANTIZED,),
+        choices=("once", "every_step"),
+    )
+    layer_bits: tuple[str, ...] = _setting(
+        (),
+        "quantized stage",
+        "Layers that differ, as REGEX=BITS or REGEX=float, separated by commas; the first match counts. The "
+        "first and the last layer are float unless named here.",
+        stages=(QUANTIZED,),
+    )
+    quantized_epochs: int = _setting(
+        100, "quantized stage", "Epochs that the quantized student trains.", stages=(QUANTIZED,)
+    )
+    quantized_learning_rate: float = _setting(
+        0.01, "quantized stage", "Its first learning rate.", stages=(QUANTIZED,)
+    )
+
+    temperature: float = _setting(
+        2.0, "distillation", "T, divides the logits of the soft loss.", stages=(QUANTIZED,)
+    )
+    coefficient: float = _setting(
+        1.0,
+        "distillation",
+        "λ, weight of the soft loss, 0 to 1; its first value when it is annealed. The hard loss weighs 1-λ.",
+        stages=(QUANTIZED,),
+    )
+    schedule: str = _setting(
+        "gradual",
+        "distillation",
+        "How λ changes: constant, gradual (the paper's: on a straight line), cosine, exponential, or step "
+        "(at the learning rate's milestones, by its factor).",
+        stages=(QUANTIZED,),
+        choices=SCHEDULES,
+    )
+    coefficient_end: float = _setting(
+        0.0,
+        "distillation",
+        "λ at the end of a gradual, cosine or exponential schedule.",
+        stages=(QUANTIZED,),
+    )
+    schedule_on: str = _setting(
+        "epoch",
+        "distillation",
+        "Change λ once an epoch or at every step.",
+        stages=(QUANTIZED,),
+        choices=("epoch", "step"),
+    )
+    soft_loss: str = _setting(
+        "cross_entropy",
+        "distillation",
+        "cross_entropy; kl, of the same gradient; or none: the control that keeps only (1-λ)·hard.",
+        stages=(QUANTIZED,),
+        choices=("cross_entropy", "kl", "none"),
+    )
+    scale_by_temperature_squared: bool = _setting(
+        True,
+        "distillation",
+        "Multiply the soft loss by T², so that λ weighs the same at every temperature.",
+        stages=(QUANTIZED,),
+    )
+
+    batch_size: int = _setting(128, "optimizer", "Images in a step, over all devices together.")
+    momentum: float = _setting(0.9, "optimizer", "Nesterov momentum of SGD.")
+    weight_decay: float = _setting(
+        1e-3,
+        "optimizer",
+        "Decoupled weight decay of kernels: each step subtracts this times the learning rate times the "
+        "weight. Biases and batch norm have none. 1e-4 of L2 loss with momentum 0.9 is about 1e-3 here.",
+    )
+    learning_rate_schedule: str = _setting(
+        "step", "optimizer", "How the learning rate falls.", choices=("step", "cosine", "constant")
+    )
+    milestones: tuple[float, ...] = _setting(
+        (0.5, 0.75), "optimizer", "Where it steps down, as shares of a stage's epochs."
+    )
+    learning_rate_factor: float = _setting(
+        0.1, "optimizer", "What each milestone multiplies it by."
+    )
+    warmup_epochs: float = _setting(
+        0.0, "optimizer", "Epochs over which the learning rate first rises from 0."
+    )
+    label_smoothing: float = _setting(0.0, "optimizer", "Of the hard loss, 0 to below 1.")
+
+    seed: int = _setting(0, "run", "Of weights, data order and augmentation.", stages=(QUANTIZED,))
+    formats: tuple[str, ...] = _setting(
+        ("saved_model", "litert-float32", "litert-int8"),
+        "run",
+        "Formats to export the student in, separated by commas.",
+        stages=(EXPORT,),
+    )
+    mixed_precision: str = _setting(
+        "float32",
+        "run",
+        "Compute in float32, or in half precision with float32 variables.",
+        choices=("float32", "mixed_float16", "mixed_bfloat16"),
+    )
+    strategy: str = _setting(
+        "auto",
+        "run",
+        "auto: all GPUs if there are several, else one device. mirrored: all GPUs, or all logical CPUs.",
+        stages=(),
+        choices=("auto", "one_device", "mirrored"),
+    )
+    jit_compile: bool = _setting(False, "run", "Compile the training step with XLA.", stages=())
+    steps_per_execution: int = _setting(
+        1, "run", "Training steps in one call of the compiled function.", stages=()
+    )
+
+    def __post_init__(self) -> None:
+        for name, setting in self.settings().items():
+            value = getattr(self, name)
+            object.__setattr__(self, name, _typed(name, value, setting.default))
+            choices = setting.metadata["choices"]
+            if choices and value not in choices:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value!r}."
+                )
+        self._check_ranges()
+        for name in ("student", "teacher"):
+            _check_model(name, getattr(self, name))
+        self.bits_by_layer()
+        parse_formats(",".join(self.formats))
+
+    @classmethod
+    def settings(cls) -> dict[str, dataclasses.Field]:
+        """Returns the fields by name; their metadata hold group, help, choices and stages."""
+        return {field.name: field for field in dataclasses.fields(cls)}
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher's logits enter the loss at any time."""
+        silent = self.schedule in ("constant", "step") or self.coefficient_end == 0
+        return not (
+            self.teacher == NO_TEACHER
+            or self.soft_loss == "none"
+            or (self.coefficient == 0 and silent)
+        )
+
+    @property
+    def distils(self) -> bool:
+        """Whether the quantized stage weighs its losses at all: a teacher, or the control without one."""
+        return self.has_teacher or self.soft_loss == "none"
+
+    def teachers(self) -> tuple[str, ...]:
+        """Returns the teachers' names or paths; none if no teacher is asked."""
+        return tuple(self.teacher.split(",")) if self.has_teacher else ()
+
+    def seed_of(self, stage: str) -> int:
+        """Returns the seed of a stage."""
+        own = stage == QUANTIZED or self.pretrain_seed < 0
+        return self.seed if own else self.pretrain_seed
+
+    def bits_by_layer(self) -> dict[str, int | None]:
+        """Returns `layer_bits` as a policy for `quantize_model`.
+
+        Raises:
+            ValueError: If a rule is not REGEX=BITS or REGEX=float.
+        """
+        policy: dict[str, int | None] = {}
+        for rule in self.layer_bits:
+            pattern, _, bits = rule.rpartition("=")
+            valid = bits == "float" or (bits.isdigit() and 2 <= int(bits) <= 8)
+            if not pattern or not valid or not _is_regex(pattern):
+                raise ValueError(
+                    "`layer_bits` must hold rules REGEX=BITS with 2 to 8 bits, or REGEX=float. "
+                    f"Received: {rule!r}. For example: 'stage3_.*=4,logits=8'."
+                )
+            policy[pattern] = None if bits == "float" else int(bits)
+        return policy
+
+    def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
+        """Returns the settings that give another result: name to (this, other)."""
+        return {
+            name: (getattr(self, name), getattr(other, name))
+            for name, setting in self.settings().items()
+            if setting.metadata["stages"] and getattr(self, name) != getattr(other, name)
+        }
+
+    def stage_settings(self, stage: str) -> dict[str, Any]:
+        """Returns the settings that the result of a stage depends on, besides the stages before it."""
+        chosen = {
+            name: getattr(self, name)
+            for name, setting in self.settings().items()
+            if stage in setting.metadata["stages"]
+        }
+        if stage in (TEACHER, STUDENT):
+            chosen["pretrain_seed"] = self.seed_of(stage)
+        return chosen
+
+    def to_json(self) -> str:
+        """Returns the recipe as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: If it is not a JSON object of known settings.
+        """
+        values = json.loads(text)
+        unknown = sorted(set(values) - set(cls.settings())) if isinstance(values, dict) else values
+        if unknown:
+            raise ValueError(
+                f"A recipe must be a JSON object of known settings. Received: {unknown}. "
+                "It may come from another version of tfqkd."
+            )
+        return cls(**values)
+
+    def _check_ranges(self) -> None:
+        rules = {
+            "0 to 0.5": (("validation_split",), lambda v: 0 <= v <= 0.5),
+            "0 or more": (
+                (
+                    "train_examples",
+                    "image_size",
+                    "crop_padding",
+                    "teacher_epochs",
+                    "student_epochs",
+                    "quantized_epochs",
+                    "weight_decay",
+                    "warmup_epochs",
+                ),
+                lambda v: v >= 0,
+            ),
+            "1 or more": (("batch_size", "steps_per_execution"), lambda v: v >= 1),
+            "above 0": (
+                ("learning_rate", "quantized_learning_rate", "temperature", "learning_rate_factor"),
+                lambda v: v > 0,
+            ),
+            "in [0, 1]": (("coefficient", "coefficient_end"), lambda v: 0 <= v <= 1),
+            "in [0, 1)": (("momentum", "label_smoothing"), lambda v: 0 <= v < 1),
+            "0 to 2147483647": (("seed",), lambda v: 0 <= v < 2**31),
+            "-1 to 2147483647": (("pretrain_seed",), lambda v: -1 <= v < 2**31),
+            "2 to 8, or 32 for a float control": (
+                ("bits",),
+                lambda v: 2 <= v <= 8 or v == FLOAT_BITS,
+            ),
+            "rising shares of the epochs, each above 0 and below 1": (
+                ("milestones",),
+                lambda v: list(v) == sorted(set(v)) and all(0 < m < 1 for m in v),
+            ),
+        }
+        for rule, (names, holds) in rules.items():
+            for name in names:
+                value = getattr(self, name)
+                if not holds(value):
+                    raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}.")
+        if self.schedule == "exponential" and not (self.coefficient and self.coefficient_end):
+            raise ValueError(
+                "An exponential schedule must start and end above zero. Received: "
+                f"coefficient={self.coefficient}, coefficient_end={self.coefficient_end}. "
+                "Set --coefficient_end, e.g. to 0.01."
+            )
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    """`value` as the type of the field's default; JSON and flags bring lists and integers."""
+    if isinstance(default, tuple):
+        convert = float if default and isinstance(default[0], float) else str
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"`{name}` must be a list. Received: {name}={value!r}.")
+        return tuple(_typed(name, item, convert()) for item in value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, float) and number:
+        value = float(value)
+        if not math.isfinite(value):
+            raise ValueError(f"`{name}` must be finite. Received: {name}={value}.")
+    if type(value) is not type(default):
+        raise ValueError(f"`{name}` must be a {type(default).__name__}. Received: {name}={value!r}.")
+    return value
+
+
+def is_model_path(name: str) -> bool:
+    """Whether a student's or teacher's name is the path of a saved model."""
+    return name.endswith(MODEL_SUFFIXES) or "/" in name
+
+
+def _check_model(field: str, name: str) -> None:
+    if field == "teacher" and name == NO_TEACHER:
+        return
+    for part in name.split(",") if field == "teacher" else [name]:
+        if not is_model_path(part):
+            try:
+                parse_model_name(part)
+            except ValueError as error:
+                raise ValueError(f"`{field}`: {error}") from error
+        elif not pathlib.Path(part).exists():
+            raise ValueError(
+                f"`{field}` must be a known name or the path of a saved Keras model. "
+                f"Received: {field}={part!r}, which does not exist."
+            )
+
+
+def _is_regex(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
