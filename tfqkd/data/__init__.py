@@ -18,7 +18,7 @@ _NAMES = {
     "training_batches": "batches",
 }
 
-__all__ = [*sorted(_NAMES)]
+__all__ = list(_NAMES)
 
 
 def __getattr__(name: str) -> Any:

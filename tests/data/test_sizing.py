@@ -1,0 +1,36 @@
+import numpy as np
+import psutil
+import pytest
+
+from tfqkd.data.sizing import check_memory, resize
+
+
+def test_resize_leaves_images_alone_without_a_size():
+    images = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    assert resize(images, 0) is images
+
+
+def test_resize_keeps_a_constant_image_constant():
+    out = resize(np.full((2, 5, 7, 3), 201, np.uint8), 4).numpy()
+    assert out.dtype == np.uint8
+    np.testing.assert_array_equal(out, np.full((2, 4, 4, 3), 201))
+
+
+def test_resize_to_half_weighs_pixels_by_the_triangle_filter():
+    # Halving with antialiasing is a triangle of radius 2 around the new pixel's centre: the weights
+    # of its four columns are 1/8, 3/8, 3/8, 1/8, renormalised where some lie outside.
+    row = np.array([0, 40, 80, 240], np.float64)
+    weights = np.array([[3, 3, 1, 0], [0, 1, 3, 3]]) / 7
+    image = np.tile(row.astype(np.uint8), (4, 1))[..., np.newaxis]
+    expected = np.tile(np.round(weights @ row), (2, 1))[..., np.newaxis]
+    np.testing.assert_array_equal(resize(image, 2).numpy(), expected)
+
+
+def test_check_memory_allows_half_of_what_is_available(monkeypatch):
+    class Memory:
+        available = 2 * 100 * 4 * 4 * 3
+
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    check_memory("set", 100, (4, 4, 3))
+    with pytest.raises(ValueError, match=r"'set', 101 images of \(4, 4, 3\).*`image_size`"):
+        check_memory("set", 101, (4, 4, 3))
