@@ -36,6 +36,7 @@ def read(
       FileNotFoundError: If it is not on disk and `download` is False.
     """
     builder = _builder(name, data_dir)
+    image_shape = _image_shape(name, dict(builder.info.features), image_size)
     if download:
         builder.download_and_prepare()
     if not builder.is_prepared():
@@ -44,7 +45,6 @@ def read(
             f"{name!r}, which is not at {builder.data_path}. Say where it is with "
             "`--data_dir=DIR` (`data_dir`), or fetch it with `--download` (`download=True`)."
         )
-    image_shape = _image_shape(name, dict(builder.info.features), image_size)
     splits = builder.info.splits
     test_role = "test" if "test" in splits else "validation"
     if "train" not in splits or test_role not in splits:
@@ -112,11 +112,9 @@ def _read_split(
 ) -> Split:
     import tensorflow_datasets as tfds  # noqa: PLC0415
 
-    features = builder.info.features
     dataset = builder.as_dataset(
         split=role,
         shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding({key: features[key] for key in ("image", "label")}),
         read_config=tfds.ReadConfig(
             try_autocache=False,
             interleave_cycle_length=1,  # One file after the other: the order hangs on nothing else.

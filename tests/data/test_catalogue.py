@@ -1,0 +1,139 @@
+import numpy as np
+import psutil
+import pytest
+import tensorflow_datasets as tfds
+
+from tfqkd.data import catalogue
+
+NAMES = ["ant", "bee"]
+
+
+def examples(count, shape=(4, 4, 3), seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        {"image": rng.integers(0, 256, shape, dtype=np.uint8), "label": int(rng.integers(2))}
+        for _ in range(count)
+    ]
+
+
+def store(data_dir, name, splits, image=None, label=None):
+    """Writes a data set of our own to disk, where TFDS finds it by name."""
+    features = {
+        "image": image or tfds.features.Image(shape=(4, 4, 3)),
+        "label": label or tfds.features.ClassLabel(names=NAMES),
+    }
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={role: list(enumerate(rows)) for role, rows in splits.items()},
+        data_dir=data_dir,
+        disable_shuffling=True,
+    )
+
+
+def assert_holds(split, rows):
+    np.testing.assert_array_equal(split.images, [row["image"] for row in rows])
+    np.testing.assert_array_equal(split.labels, [row["label"] for row in rows])
+
+
+def test_images_and_labels_are_read_in_stored_order(tmp_path):
+    rows = {"train": examples(20), "test": examples(5, seed=1), "validation": examples(3, seed=2)}
+    store(tmp_path, "tiny_set", rows)
+    data = catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+    assert (data.name, data.class_names, data.validation) == ("tiny_set", ("ant", "bee"), None)
+    assert_holds(data.train, rows["train"])
+    assert_holds(data.test, rows["test"])
+
+
+def test_batches_are_put_together_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "_READ_BATCH", 3)
+    rows = {"train": examples(10), "test": examples(3)}
+    store(tmp_path, "tiny_set", rows)
+    data = catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+    assert_holds(data.train, rows["train"])
+
+
+def test_validation_is_the_test_split_where_there_is_no_other(tmp_path):
+    rows = {"train": examples(4), "validation": examples(3, seed=1)}
+    store(tmp_path, "tiny_set", rows)
+    data = catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+    assert_holds(data.test, rows["validation"])
+
+
+def test_set_without_test_split_is_refused(tmp_path):
+    store(tmp_path, "tiny_set", {"train": examples(4)})
+    with pytest.raises(ValueError, match="Received: 'tiny_set' with train"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+
+
+def test_images_of_many_sizes_need_a_size(tmp_path):
+    def constant(value, size):
+        return {"image": np.full((size, size + 1, 3), value, np.uint8), "label": 0}
+
+    rows = {"train": [constant(9, 5), constant(7, 8)], "test": [constant(5, 6)]}
+    store(tmp_path, "tiny_set", rows, image=tfds.features.Image(shape=(None, None, 3)))
+    with pytest.raises(ValueError, match=r"Images of many sizes must be resized.*`image_size`"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+    data = catalogue.read("tiny_set", tmp_path, download=False, image_size=4)
+    assert data.image_shape == (4, 4, 3)
+    assert data.train.images[:, 3, 3, 2].tolist() == [9, 7]
+
+
+def test_unlabelled_split_is_refused(tmp_path):
+    store(tmp_path, "tiny_set", {"train": examples(4), "test": [{**examples(1)[0], "label": -1}]})
+    with pytest.raises(ValueError, match=r"Received: -1\.\.-1 in the test split"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+
+
+def test_set_that_is_not_for_classification_is_refused(tmp_path):
+    splits = {"train": examples(2), "test": examples(2)}
+    store(tmp_path, "tiny_set", splits, label=tfds.features.Scalar(np.int64))
+    with pytest.raises(ValueError, match="`label`, a ClassLabel"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+
+
+def test_images_of_sixteen_bits_are_refused(tmp_path):
+    image = tfds.features.Image(shape=(4, 4, 1), dtype=np.uint16)
+    row = {"image": np.zeros((4, 4, 1), np.uint16), "label": 0}
+    store(tmp_path, "tiny_set", {"train": [row], "test": [row]}, image=image)
+    with pytest.raises(ValueError, match=r"Images must be uint8.*uint16"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+
+
+def test_set_that_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
+    class Memory:
+        available = 2 * 6 * 4 * 4 * 3 - 1
+
+    store(tmp_path, "tiny_set", {"train": examples(4), "test": examples(2)})
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    with pytest.raises(ValueError, match="6 images"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+
+
+def test_set_that_is_not_on_disk_says_how_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"'cifar10'.*--data_dir=DIR.*--download"):
+        catalogue.read("cifar10", tmp_path, download=False, image_size=0)
+
+
+def test_download_prepares_the_set_first(tmp_path, monkeypatch):
+    store(tmp_path, "tiny_set", {"train": examples(4), "test": examples(2)})
+    calls = []
+    monkeypatch.setattr(
+        tfds.core.DatasetBuilder,
+        "download_and_prepare",
+        lambda builder: calls.append(builder.name),
+    )
+    catalogue.read("tiny_set", tmp_path, download=True, image_size=0)
+    assert calls == ["tiny_set"]
+
+
+def test_unknown_name_suggests_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"Received: 'CIFAR_10'\. Did you mean .*cifar10"):
+        catalogue.read("CIFAR_10", tmp_path, download=False, image_size=0)
+
+
+@pytest.mark.parametrize("name", ["cifar 10", "imagenet_resized/9x9", "cifar10:9.9.9"])
+def test_name_that_tfds_refuses_is_explained(tmp_path, name):
+    with pytest.raises(ValueError, match=f"Received: '{name}'. TensorFlow Datasets says: "):
+        catalogue.read(name, tmp_path, download=False, image_size=0)
