@@ -1,0 +1,94 @@
+"""Random crops and flips, drawn by example and epoch so that any of them can be drawn again.
+
+The augmentation of He et al., Deep Residual Learning (arXiv 1512.03385), section 4.2: zero
+padding on each side, a crop of the original size, a mirror image every other time.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tfqkd.compat import tf
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training image is varied.
+
+    Attributes:
+      padding: Zero pixels added on each side before the image is cropped back to its size.
+      flip: Whether every other view, at random, is mirrored left to right.
+
+    Raises:
+      ValueError: If `padding` is negative.
+    """
+
+    padding: int = 4
+    flip: bool = True
+
+    NONE: ClassVar["Augmentation"]
+
+    def __post_init__(self) -> None:
+        if self.padding < 0:
+            raise ValueError(
+                "`padding` must be a number of pixels. "
+                f"Received: padding={self.padding}. Use 0 for no random crops."
+            )
+
+    @property
+    def views(self) -> int:
+        """Number of different views of an image, 162 with the defaults."""
+        return (2 * self.padding + 1) ** 2 * (1 + self.flip)
+
+
+Augmentation.NONE = Augmentation(padding=0, flip=False)
+
+
+def draw_views(
+    count: int, seed: int, view: int | tf.Tensor, augmentation: Augmentation
+) -> tf.Tensor:
+    """Draws one view for each of `count` examples, all views being equally likely.
+
+    The table is a pure function of the arguments, on every device: row `i` is how example `i` of
+    the training split looks the `view`-th time.
+
+    Args:
+      count: Number of examples.
+      seed: 0..2**31-1.
+      view: Number of the table, such as the epoch; an int or an int scalar tensor.
+      augmentation: What may be drawn.
+
+    Returns:
+      int32 `[count, 3]`, rows (dy, dx, flip) with offsets in 0..2·padding and flip in {0, 1}.
+    """
+    number = tf.random.stateless_uniform(
+        [count],
+        seed=tf.stack([tf.cast(seed, tf.int64), tf.cast(view, tf.int64)]),
+        minval=0,
+        maxval=augmentation.views,
+        dtype=tf.int32,
+        alg="philox",
+    )
+    offsets = 2 * augmentation.padding + 1
+    cell = number % offsets**2
+    return tf.stack([cell // offsets, cell % offsets, number // offsets**2], axis=1)
+
+
+def augment(images: tf.Tensor, views: tf.Tensor, padding: int) -> tf.Tensor:
+    """Shows each image in its view: pads with zeros, crops at (dy, dx), then mirrors if flip is 1.
+
+    Args:
+      images: `[B, H, W, C]`, usually uint8.
+      views: int32 `[B, 3]`, rows (dy, dx, flip) as `draw_views` gives them.
+      padding: Zero pixels on each side; offsets are 0..2·padding, and (padding, padding) is the
+        image in its place.
+
+    Returns:
+      `[B, H, W, C]` of the dtype of `images`.
+    """
+    dy, dx, flip = tf.unstack(views[:, :, tf.newaxis], axis=1)
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    if padding:
+        images = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+        images = tf.gather(images, dy + tf.range(height), axis=1, batch_dims=1)
+    columns = dx + tf.where(flip == 1, width - 1 - tf.range(width), tf.range(width))
+    return tf.gather(images, columns, axis=2, batch_dims=1)
