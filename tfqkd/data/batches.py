@@ -1,0 +1,140 @@
+"""Batches for training, which can be resumed at any step, and for evaluation."""
+
+from tfqkd.compat import tf
+from tfqkd.data.augmentation import Augmentation, augment, draw_views
+from tfqkd.data.images import Split
+
+_ORDER = 1  # Folded into the seed of an epoch, so that its order is not tied to its views.
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Returns the number of full batches in `split`.
+
+    Raises:
+      ValueError: If there is none, or `batch_size` is below 1.
+    """
+    if not 1 <= batch_size <= len(split):
+        raise ValueError(
+            f"`batch_size` must be 1 to {len(split)}, the number of training images. "
+            f"Received: batch_size={batch_size}. Use smaller batches or more images."
+        )
+    return len(split) // batch_size
+
+
+def training_batches(
+    split: Split,
+    *,
+    batch_size: int,
+    classes: int,
+    seed: int,
+    augmentation: Augmentation,
+    epochs: int,
+    first_epoch: int = 0,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """Builds one long stream of batches over the epochs `first_epoch` to `epochs - 1`.
+
+    Order and views are pure functions of (`seed`, epoch): a stream that starts at (`first_epoch`,
+    `first_step`) goes on exactly as an uninterrupted one. Each epoch shows every image at most
+    once, in a new order and view, in full batches; the images that are left over are others in
+    each epoch.
+
+    Args:
+      split: Images to train on; they are held in memory once.
+      batch_size: Images in a batch, over all replicas.
+      classes: Number of classes.
+      seed: 0..2**31-1.
+      augmentation: How images are varied; epoch `e` shows `draw_views(len(split), seed, e, ...)`.
+      epochs: Number of epochs of the whole training.
+      first_epoch: Epoch to start in, 0..epochs-1.
+      first_step: Batches of that epoch to skip; their images are not touched.
+
+    Returns:
+      A dataset of (uint8 images `[B, H, W, C]`, float32 one-hot labels `[B, classes]`).
+
+    Raises:
+      ValueError: If an argument is out of its range.
+    """
+    steps = steps_per_epoch(split, batch_size)
+    _check_stream(seed, epochs, first_epoch, steps, first_step)
+    count = len(split)
+    images, labels = _in_memory(split)
+    augmented = augmentation != Augmentation.NONE
+
+    def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = tf.random.fold_in(tf.stack([seed, epoch]), _ORDER, alg="philox")
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count), seed=epoch_seed, alg="philox"
+        )
+        order = tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        views = tf.gather(draw_views(count, seed, epoch, augmentation), order)
+        return tf.data.Dataset.from_tensor_slices((order, views))
+
+    def batch(rows: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.gather(images, rows)
+        if augmented:
+            pixels = augment(pixels, views, augmentation.padding)
+        pixels = tf.ensure_shape(pixels, [batch_size, *split.images.shape[1:]])
+        return pixels, tf.one_hot(tf.gather(labels, rows), classes)
+
+    rows = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_rows).skip(first_step)
+    stream = rows.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    cardinality = (epochs - first_epoch) * steps - first_step
+    stream = stream.apply(tf.data.experimental.assert_cardinality(cardinality))
+    return _finish(stream)
+
+
+def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.data.Dataset:
+    """Builds batches of all images in stored order; the last one may be smaller.
+
+    Args:
+      split: Images to evaluate on; they are held in memory once.
+      batch_size: Images in a batch, over all replicas; at least 1.
+      classes: Number of classes.
+
+    Returns:
+      A dataset of (uint8 images `[B, H, W, C]`, float32 one-hot labels `[B, classes]`).
+
+    Raises:
+      ValueError: If `batch_size` is below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be at least 1. Received: batch_size={batch_size}. Use 1 or more."
+        )
+    images, labels = _in_memory(split)
+
+    def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = slice(start, start + batch_size)
+        return images[rows], tf.one_hot(labels[rows], classes)
+
+    starts = tf.data.Dataset.range(0, len(split), batch_size)
+    return _finish(starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+def _in_memory(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
+    """Makes tensors that a map function captures: not copied into its graph, nor to a GPU."""
+    with tf.device("CPU:0"):
+        return tf.convert_to_tensor(split.images), tf.convert_to_tensor(split.labels)
+
+
+def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Each worker has all images in memory: there are no files to share out.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _check_stream(seed: int, epochs: int, first_epoch: int, steps: int, first_step: int) -> None:
+    for name, value, low, high in (
+        ("seed", seed, 0, 2**31 - 1),
+        ("epochs", epochs, 1, 2**31 - 1),
+        ("first_epoch", first_epoch, 0, epochs - 1),
+        ("first_step", first_step, 0, steps - 1),
+    ):
+        if not low <= value <= high:
+            raise ValueError(
+                f"`{name}` must be {low} to {high}. Received: {name}={value} with epochs={epochs} "
+                f"of {steps} steps. Choose a value in this range."
+            )
