@@ -1,0 +1,1 @@
+"""The commands: flags in, one call out. Nothing heavy is imported to parse flags."""

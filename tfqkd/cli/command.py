@@ -1,0 +1,115 @@
+"""What all commands share: flags, manual page, errors and exit statuses."""
+
+import os
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+USAGE_ERROR = 2
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Command:
+    """A command line program.
+
+    Args:
+        name: As the user types it.
+        description: First paragraph of its manual page.
+        examples: Command lines shown in the manual page.
+    """
+
+    def __init__(self, name: str, description: str, examples: Sequence[str]) -> None:
+        self.name = name
+        self.description = description
+        self.examples = examples
+        self.flags = flags.FlagValues()
+        self._groups: dict[str, list[str]] = {}
+
+    def group(self, name: str, flag: str) -> None:
+        """Puts a flag that was defined in `self.flags` under a heading of the manual page."""
+        self._groups.setdefault(name, []).append(flag)
+
+    def main(self, argv: Sequence[str] | None, run: Callable[[], None]) -> int:
+        """Parses the command line into `self.flags`, calls `run` and returns the exit status.
+
+        An error that tfqkd raised becomes one message; any other keeps its traceback.
+
+        Args:
+            argv: Program name and arguments; `sys.argv` if None.
+            run: Does the work; reads `self.flags`.
+        """
+        argv = list(sys.argv if argv is None else argv)
+        if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
+            print(self.manual())
+            return 0
+        try:
+            rest = self.flags(argv)[1:]
+            if rest:
+                raise flags.Error(f"There are no arguments beside flags. Received: {' '.join(rest)}.")
+        except (flags.Error, OSError) as error:
+            return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
+        _prepare_environment()
+        try:
+            run()
+        except UsageError as error:
+            return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
+        except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
+            if not _is_ours(error):
+                raise
+            return self._fail(error, "", 1)
+        except KeyboardInterrupt:
+            print("\nInterrupted. The same command goes on after the last finished epoch.")
+            return 130
+        return 0
+
+    def manual(self) -> str:
+        """Returns the manual page: description, examples, and the flags by group."""
+        lines = [f"NAME\n    {self.name}\n\nDESCRIPTION"]
+        lines += flags.text_wrap(self.description, 96, "    ").splitlines()
+        lines += ["", "EXAMPLES", *(f"    {example}" for example in self.examples)]
+        for group, names in self._groups.items():
+            lines += ["", group.upper()]
+            for name in names:
+                flag = self.flags[name]
+                default = "" if flag.default in (None, "", []) else f" [{_text(flag.default)}]"
+                choices = getattr(flag.parser, "enum_values", None)
+                value = f"={'|'.join(choices)}" if choices else f"={flag.flag_type().upper()}"
+                lines.append(f"    --{'[no]' if flag.boolean else ''}{name}{'' if flag.boolean else value}")
+                lines += flags.text_wrap(flag.help + default, 96, "        ").splitlines()
+        lines += ["", "FLAG FILES"]
+        lines += flags.text_wrap(
+            "--flagfile=FILE reads flags from a file, one a line; # starts a comment. Later flags override "
+            "earlier ones, so that every flag after it overrides the file. A file may hold --flagfile too.",
+            96,
+            "    ",
+        ).splitlines()
+        return "\n".join(lines)
+
+    def _fail(self, error: BaseException, advice: str, status: int) -> int:
+        print(f"{self.name}: error: {error}", *([advice] if advice else []), sep="\n", file=sys.stderr)
+        return status
+
+
+class UsageError(ValueError):
+    """A flag has a value that breaks a rule."""
+
+
+def _prepare_environment() -> None:
+    # Read when TensorFlow is imported. TensorFlow leaves oneDNN off on CPUs without AVX-512, where it
+    # doubles the speed of training; a setting of the user's own stays.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _is_ours(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and pathlib.Path(frames[-1].filename).is_relative_to(_PACKAGE)
+
+
+def _text(default: object) -> str:
+    if isinstance(default, (list, tuple)):
+        return ",".join(map(str, default))
+    return str(default).lower() if isinstance(default, bool) else str(default)

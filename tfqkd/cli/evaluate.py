@@ -1,0 +1,56 @@
+"""`bin/evaluate`: measures what a run left on the test images."""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfqkd.cli.command import Command, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = Command(
+        "evaluate",
+        "Measures the models of a finished run or comparison and every exported file, each by its own "
+        "runtime, on all test images: accuracy, top-5, loss, agreement with the teacher. Prints a table for "
+        "each run; the run directory gets evaluation.json, with the confusion matrices, and confusion.png.",
+        ("bin/evaluate --run_dir=runs/quickstart", "bin/evaluate --run_dir=runs/cifar100"),
+    )
+    values = command.flags
+    flags.DEFINE_string("run_dir", "", "The run directory; required.", flag_values=values)
+    flags.DEFINE_string(
+        "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
+    )
+    for name in ("run_dir", "data_dir"):
+        command.group("what to evaluate", name)
+
+    def run_it() -> None:
+        directory = require_run_directory(values.run_dir)
+        from tfqkd.reporting.results import measurement_table
+        from tfqkd.training.measurement import measure_run, run_directories
+
+        for run_directory in run_directories(directory):
+            measurements = measure_run(run_directory, values.data_dir)
+            print(f"\n{run_directory}\n{measurement_table(measurements)}", flush=True)
+        print("\nEach run directory has evaluation.json and confusion.png.")
+
+    return command.main(argv, run_it)
+
+
+def require_run_directory(path: str) -> pathlib.Path:
+    """Returns the directory that a flag names.
+
+    Raises:
+        UsageError: If it was not given or is not there.
+    """
+    if not path or not pathlib.Path(path).is_dir():
+        raise UsageError(
+            f"`run_dir` must be a directory that bin/train made. Received: run_dir={path!r}."
+        )
+    return pathlib.Path(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""`bin/export`: exports the student of a finished run."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfqkd.cli.command import Command, UsageError
+from tfqkd.cli.evaluate import require_run_directory
+from tfqkd.export.formats import FORMATS, parse_formats
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    known = "; ".join(f"{form.name}: {form.description}" for form in FORMATS.values())
+    command = Command(
+        "export",
+        "Exports the quantized student of a finished run. Each file takes raw pixels, 0 to 255, holds the "
+        "class names, and is run in its own runtime against the Keras model before it appears.",
+        ("bin/export --run_dir=runs/cifar100 --format=saved_model,litert-float32",),
+    )
+    values = command.flags
+    flags.DEFINE_string("run_dir", "", "The run directory; required.", flag_values=values)
+    flags.DEFINE_string(
+        "format", ",".join(FORMATS), f"Formats, separated by commas. {known}", flag_values=values
+    )
+    flags.DEFINE_string("output_dir", "", "Where to; RUN_DIR/export if empty.", flag_values=values)
+    flags.DEFINE_string(
+        "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
+    )
+    for name in ("run_dir", "format", "output_dir", "data_dir"):
+        command.group("what to export", name)
+
+    def run_it() -> None:
+        directory = require_run_directory(values.run_dir)
+        try:
+            formats = parse_formats(values.format)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        for form in formats:
+            form.require_runtime()
+        output = pathlib.Path(values.output_dir or directory / "export")
+        from tfqkd.reporting.results import export_table
+        from tfqkd.training.measurement import export_run
+
+        names = [form.name for form in formats]
+        reports = export_run(directory, names, output, values.data_dir)
+        print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
+
+    return command.main(argv, run_it)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""`bin/train`: the whole job, from data to exported file."""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfqkd.cli.command import Command, UsageError
+from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
+from tfqkd.export.formats import FORMATS
+from tfqkd.training.recipe import Recipe
+
+
+def _command() -> Command:
+    command = Command(
+        "train",
+        "Trains a teacher, a float student and a quantized student, exports the student and measures all on "
+        "the test images. Stages that are done are kept: the same command goes on where it stopped, or says "
+        "that the run is done.",
+        (
+            "bin/train --flagfile=configs/quickstart.flags",
+            "bin/train --flagfile=configs/cifar100.flags --data_dir=DIR",
+            "bin/train --flagfile=configs/cifar10.flags --run_dir=runs/t5 --temperature=5",
+        ),
+    )
+    values = command.flags
+    flags.DEFINE_string(
+        "run_dir", "", "Where the run is kept; runs/DATASET if empty.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "compare",
+        False,
+        "Also train the student without a teacher and with a fixed coefficient (the mean of the annealed "
+        "one), and print a table of all.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "repeats",
+        1,
+        "With --compare: seeds to run, from --seed upwards; the table gives mean ± standard deviation.",
+        flag_values=values,
+        lower_bound=1,
+    )
+    for name in ("run_dir", "compare", "repeats"):
+        command.group("what to run", name)
+    define_recipe_flags(command)
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = _command()
+    arguments = list(sys.argv if argv is None else argv)
+
+    def run_it() -> None:
+        recipe = recipe_from_flags(command)
+        values = command.flags
+        if values.repeats > 1 and not values.compare:
+            raise UsageError(
+                "`repeats` counts the seeds of a comparison. "
+                f"Received: repeats={values.repeats} without --compare. Add --compare, or run other seeds "
+                "with --seed and another --run_dir."
+            )
+        directory = pathlib.Path(values.run_dir or f"runs/{recipe.dataset.replace('/', '_')}")
+        for name in recipe.formats:
+            FORMATS[name].require_runtime()
+        if values.compare:
+            _compare(recipe, directory, values.repeats, arguments)
+        else:
+            _run(recipe, directory, arguments)
+
+    return command.main(arguments, run_it)
+
+
+def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
+    from tfqkd.training.directory import RunDirectory
+
+    if RunDirectory(directory, recipe).results():
+        print(f"The run in {directory} is done already; nothing to do.")
+    from tfqkd.reporting.results import print_results
+    from tfqkd.training.run import run
+
+    print_results(run(recipe, directory, command=arguments), directory)
+
+
+def _compare(recipe: Recipe, directory: pathlib.Path, repeats: int, arguments: list[str]) -> None:
+    from tfqkd.reporting.results import print_comparison
+    from tfqkd.training.comparison import compare
+
+    seeds = range(recipe.seed, recipe.seed + repeats)
+    print_comparison(compare(recipe, directory, seeds, arguments), directory)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

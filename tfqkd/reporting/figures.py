@@ -1,0 +1,130 @@
+"""Figures of runs, as PNG files."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+mpl.use("Agg")
+
+_INK, _GRID = "#333333", "#dddddd"
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
+
+
+def plot_run(
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    models: Sequence[Mapping[str, Any]],
+    path: pathlib.Path,
+) -> None:
+    """Draws a run: loss and accuracy of each stage by epoch, λ if it was annealed, and the test accuracies.
+
+    Args:
+        histories: Rows of each stage's history, by role; a stage without rows is left out.
+        models: `results["models"]` of the run.
+        path: The PNG file.
+    """
+    figure, (losses, accuracies, tests) = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    for colour, (role, rows) in zip(_COLOURS, histories.items(), strict=False):
+        if not rows:
+            continue
+        epochs = [row["epoch"] for row in rows]
+        losses.plot(epochs, [row["loss"] for row in rows], color=colour, label=role)
+        accuracies.plot(epochs, [100 * row["accuracy"] for row in rows], color=colour, label="training")
+        if "val_accuracy" in rows[0]:
+            accuracies.plot(
+                epochs, [100 * row["val_accuracy"] for row in rows], color=colour, linestyle="--"
+            )
+        if "coefficient" in rows[0]:
+            twin = losses.twinx()
+            twin.plot(epochs, [row["coefficient"] for row in rows], color=colour, linestyle=":")
+            twin.set_ylabel("coefficient λ (dotted)", color=_INK)
+            twin.set_ylim(-0.05, 1.05)
+    _label(losses, "Training loss", "epoch", "loss")
+    _label(accuracies, "Accuracy: training (line), validation (dashed)", "epoch", "accuracy (%)")
+    losses.legend(frameon=False, fontsize=8)
+    _bars(tests, {model["role"]: (model["accuracy"],) for model in models})
+    _save(figure, path)
+
+
+def plot_comparison(accuracies: Mapping[str, Sequence[float]], path: pathlib.Path) -> None:
+    """Draws the mean test accuracy of each row with every seed as a point.
+
+    Args:
+        accuracies: For each row the accuracy of each seed, 0 to 1.
+        path: The PNG file.
+    """
+    figure, axes = plt.subplots(figsize=(8, 0.6 * len(accuracies) + 1.6), layout="constrained")
+    _bars(axes, accuracies)
+    _save(figure, path)
+
+
+def plot_confusion(
+    matrices: Mapping[str, np.ndarray], class_names: Sequence[str], path: pathlib.Path
+) -> None:
+    """Draws a confusion matrix for each model: rows are labels, columns what it said, in per cent of the row.
+
+    Args:
+        matrices: Counts, `[classes, classes]`, by the model's name.
+        class_names: One a class; written out where there are at most 20.
+        path: The PNG file.
+    """
+    columns = min(len(matrices), 3)
+    rows = -(-len(matrices) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(5 * columns, 4.6 * rows), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat[len(matrices) :]:
+        axes.set_axis_off()
+    for axes, (name, counts) in zip(grid.flat, matrices.items(), strict=False):
+        shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(shares, vmin=0, vmax=100, cmap="viridis")
+        axes.set_title(name, fontsize=10, color=_INK)
+        axes.set_xlabel("said")
+        axes.set_ylabel("label")
+        if len(class_names) <= 20:
+            axes.set_xticks(range(len(class_names)), class_names, rotation=90)
+            axes.set_yticks(range(len(class_names)), class_names)
+    figure.colorbar(image, ax=grid, label="% of the label's images", shrink=0.8)
+    _save(figure, path)
+
+
+def _bars(axes: Axes, accuracies: Mapping[str, Sequence[float]]) -> None:
+    names = list(accuracies)
+    means = [100 * sum(values) / len(values) for values in accuracies.values()]
+    lowest = min(100 * min(values) for values in accuracies.values())
+    highest = max(100 * max(values) for values in accuracies.values())
+    margin = max(highest - lowest, 1.0)
+    positions = range(len(names))
+    colours = [_COLOURS[index % len(_COLOURS)] for index in positions]
+    axes.barh(positions, means, color=colours, alpha=0.55, height=0.6)
+    for position, (mean, values) in enumerate(zip(means, accuracies.values(), strict=True)):
+        if len(values) > 1:
+            axes.plot([100 * v for v in values], [position] * len(values), "o", color=_INK, markersize=4)
+        axes.text(highest + 0.12 * margin, position, f"{mean:.2f}", va="center", color=_INK)
+    axes.set_yticks(positions, names)
+    axes.invert_yaxis()
+    # Bars that start at zero would hide what is compared; the axis says where it starts.
+    axes.set_xlim(max(0.0, lowest - margin), highest + 0.5 * margin)
+    _label(axes, "Test accuracy (axis does not start at zero)", "accuracy (%)", "")
+    axes.grid(visible=False, axis="y")
+
+
+def _label(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title, fontsize=10, color=_INK)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(color=_GRID)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: plt.Figure, path: pathlib.Path) -> None:
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    figure.savefig(partial, dpi=120)
+    plt.close(figure)
+    partial.replace(path)

@@ -1,0 +1,152 @@
+"""Measures everything that a run left, Keras models and exported files, on the test images."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tfqkd.compat import tf
+from tfqkd.data.images import ImageData
+from tfqkd.reporting.figures import plot_confusion
+from tfqkd.export.exporter import export
+from tfqkd.export.report import Report
+from tfqkd.runtime import LitertModel
+from tfqkd.training.comparison import COMPARISON_FILE
+from tfqkd.training.directory import RESULTS_FILE, read_recipe, write_atomically
+from tfqkd.training.evaluation import Evaluation, evaluate_logits
+from tfqkd.training.run import EXPORT_DIRECTORY, load_data, predict
+from tfqkd.training.stages import VERIFIED_IMAGES, load_model
+
+_BATCH = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One model or file of a run, measured.
+
+    Attributes:
+        name: The model's role, or the exported file's name.
+        figures: Its figures on the test images.
+        agreement: Share of test images on which it chooses the teacher's class; None without a teacher.
+    """
+
+    name: str
+    figures: Evaluation
+    agreement: float | None
+
+
+def run_directories(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the finished runs in a directory: itself, or those of a comparison.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    holds_runs = (directory / COMPARISON_FILE).exists()
+    found = sorted(directory.glob(f"*/{RESULTS_FILE}")) if holds_runs else []
+    if (directory / RESULTS_FILE).exists():
+        found = [directory / RESULTS_FILE]
+    if not found:
+        raise ValueError(
+            "A run directory must hold a finished run or comparison. "
+            f"Received: {directory}, without {RESULTS_FILE} or {COMPARISON_FILE}. "
+            "Finish the run first: the same bin/train command goes on where it stopped."
+        )
+    return [file.parent for file in found]
+
+
+def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement]:
+    """Measures the models and exported files of a finished run; writes `evaluation.json` and `confusion.png`.
+
+    Args:
+        directory: The run directory.
+        data_dir: Where TFDS data sets lie now; as in the recipe if empty.
+
+    Returns:
+        A measurement for each model, in the order of the stages, then for each exported file.
+    """
+    recipe = read_recipe(directory)
+    data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
+    results = json.loads((directory / RESULTS_FILE).read_text())
+    logits = {
+        f"{model['role']} ({model['name']})": predict(
+            load_model(directory / model["model"]), data.test
+        )
+        for model in results["models"]
+    }
+    teachers = [
+        logits[f"{model['role']} ({model['name']})"]
+        for model in results["models"]
+        if model["role"] == "float teacher"
+    ]
+    teacher = np.mean(teachers, axis=0) if teachers else None
+    for report in results["export"]:
+        path = directory / EXPORT_DIRECTORY / report["path"]
+        logits[report["path"]] = run_file(path, data.test.images)
+    measurements = [_measure(name, values, data, teacher) for name, values in logits.items()]
+    _write(directory, measurements, data)
+    return measurements
+
+
+def export_run(
+    directory: pathlib.Path, formats: list[str], output: pathlib.Path, data_dir: str = ""
+) -> list[Report]:
+    """Exports the last model of a finished run, verified on its first test images.
+
+    Args:
+        directory: The run directory.
+        formats: Names of formats.
+        output: Where the files go.
+        data_dir: Where TFDS data sets lie now; as in the recipe if empty.
+    """
+    recipe = read_recipe(directory)
+    data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
+    file = directory / RESULTS_FILE
+    if not file.exists():
+        raise ValueError(
+            "Only a finished run can be exported. "
+            f"Received: {directory}, without {RESULTS_FILE}. Finish it with the same bin/train command, or "
+            "name one of the runs in a comparison."
+        )
+    results = json.loads(file.read_text())
+    return export(
+        load_model(directory / results["models"][-1]["model"]),
+        output,
+        formats,
+        class_names=data.class_names,
+        images=data.test.images[:VERIFIED_IMAGES],
+    )
+
+
+def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
+    """Returns the logits `[N, classes]` of an exported file for raw images `[N, H, W, C]`."""
+    if path.is_dir():
+        loaded = tf.saved_model.load(str(path))
+        serve = loaded.signatures["serving_default"]
+
+        def model(batch: np.ndarray) -> np.ndarray:
+            return serve(images=tf.constant(batch, tf.float32))["logits"].numpy()
+    else:
+        model = LitertModel(path)
+    starts = range(0, len(images), _BATCH)
+    return np.concatenate([model(images[start : start + _BATCH]) for start in starts])
+
+
+def _measure(
+    name: str, logits: np.ndarray, data: ImageData, teacher: np.ndarray | None
+) -> Measurement:
+    same = None if teacher is None else float(np.mean(logits.argmax(1) == teacher.argmax(1)))
+    return Measurement(name, evaluate_logits(logits, data.test.labels), same)
+
+
+def _write(directory: pathlib.Path, measurements: list[Measurement], data: ImageData) -> None:
+    listed: list[dict[str, Any]] = []
+    for measurement in measurements:
+        figures = dataclasses.asdict(measurement.figures)
+        figures["confusion"] = measurement.figures.confusion.tolist()
+        listed.append({"name": measurement.name, "agreement": measurement.agreement, **figures})
+    text = json.dumps({"class_names": data.class_names, "models": listed}) + "\n"
+    write_atomically(directory / "evaluation.json", text)
+    matrices = {measurement.name: measurement.figures.confusion for measurement in measurements}
+    plot_confusion(matrices, data.class_names, directory / "confusion.png")

@@ -1,0 +1,114 @@
+"""Progress of a stage: a bar in a terminal, a line now and then where the output is a file."""
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tfqkd.compat import keras
+
+_SECONDS_BETWEEN_LINES = 10.0
+_SHOWN = ("loss", "accuracy", "agreement", "coefficient", "val_accuracy")
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """Shows epoch, images per second, time left and the metrics of a stage.
+
+    Args:
+        title: What the stage trains.
+        epochs: Of the stage.
+        steps_per_epoch: Of the stage.
+        batch_size: Images in a step.
+        first_epoch: Epochs that were finished before.
+    """
+
+    def __init__(
+        self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
+    ) -> None:
+        super().__init__()
+        self._title, self._epochs = title, epochs
+        self._batch_size, self._steps = batch_size, steps_per_epoch
+        self._done = first_epoch * steps_per_epoch
+        self._images, self._seconds = 0, 0.0
+        self._bar = (
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[metrics]}"),
+                console=Console(file=sys.stdout),
+                transient=True,
+            )
+            if sys.stdout.isatty()
+            else None
+        )
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Starts the bar."""
+        if self._bar:
+            total = self._epochs * self._steps
+            self._task = self._bar.add_task(
+                self._title, total=total, completed=self._done, rate="", metrics="compiling"
+            )
+            self._bar.start()
+        self._begin = self._last_line = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the bar to the last finished step of the epoch."""
+        now = time.monotonic()
+        if self._images == 0:
+            # The first step also traces the graph: count from its end, or the rate would mislead.
+            self._begin = now
+        steps = self._epoch * self._steps + batch + 1
+        self._images += (steps - self._done) * self._batch_size
+        self._done = steps
+        if self._bar:
+            self._bar.update(
+                self._task, completed=steps, rate=self._rate(), metrics=_text(logs or {})
+            )
+        elif now - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self._print_line(logs or {})
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch."""
+        self._epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keeps the epoch's metrics for the last line."""
+        self._last_logs = logs or {}
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leaves one line that says how the stage ended."""
+        self.close()
+        print(f"{self._title}: {self._epochs} epochs{self._rate(', ')}, {_text(self._last_logs)}", flush=True)
+
+    def close(self) -> None:
+        """Takes the bar away; also after an error, so that its message is not drawn over."""
+        if self._bar:
+            self._bar.stop()
+
+    def _rate(self, before: str = "") -> str:
+        timed = self._images - self._batch_size
+        if timed <= 0:
+            return ""
+        return f"{before}{timed / max(time.monotonic() - self._begin, 1e-9):,.0f} images/s"
+
+    def _print_line(self, logs: dict[str, Any]) -> None:
+        total = self._epochs * self._steps
+        elapsed = time.monotonic() - self._begin
+        done_here = max(self._images / self._batch_size - 1, 1e-9)
+        left = (total - self._done) * elapsed / done_here
+        print(
+            f"{self._title}: epoch {self._epoch + 1}/{self._epochs}{self._rate(', ')}, "
+            f"{left / 60:.0f} min left, {_text(logs)}",
+            flush=True,
+        )
+
+
+def _text(logs: dict[str, Any]) -> str:
+    return " ".join(f"{name} {float(logs[name]):.3f}" for name in _SHOWN if name in logs)

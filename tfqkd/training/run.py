@@ -1,0 +1,130 @@
+"""`run(recipe, directory)`: the whole job, from data to exported file."""
+
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+
+from tfqkd.compat import keras
+from tfqkd.data.datasets import load
+from tfqkd.data.images import ImageData, Split
+from tfqkd.reporting.figures import plot_run
+from tfqkd.training.directory import RunDirectory
+from tfqkd.training.evaluation import evaluate_logits
+from tfqkd.training.history import read_history
+from tfqkd.training.products import Products
+from tfqkd.training.recipe import FLOAT_BITS, Recipe
+from tfqkd.training.stages import (
+    HISTORY_FILE,
+    MODEL_FILE,
+    REPORTS_FILE,
+    SUMMARY_FILE,
+    Stages,
+    load_model,
+)
+from tfqkd.training.strategy import make_strategy
+
+EXPORT_DIRECTORY = "export"
+PLOT_FILE = "run.png"
+
+
+def run(
+    recipe: Recipe,
+    directory: str | os.PathLike[str],
+    products: str | os.PathLike[str] | None = None,
+    command: list[str] | None = None,
+) -> dict[str, Any]:
+    """Runs a recipe: teacher, float student, quantized student, export, evaluation on the test images.
+
+    A stage that is done is not run again; one that was interrupted goes on after its last epoch; a run that
+    is done returns its results at once.
+
+    Args:
+        recipe: What to do.
+        directory: The run directory. It ends up with the recipe, `results.json`, `run.png`, the models, their
+            histories and TensorBoard logs (in `products`), and the exported files (in `export`).
+        products: Where the stages' products are kept, by fingerprint; `directory/products` by default. Give
+            several runs the same one to share teachers and float students.
+        command: The command line that asked for the run, kept in the directory.
+
+    Returns:
+        What `results.json` holds: `models`, a list of the models in the order of the stages, each with name,
+        role, parameters, test accuracy, top5 and loss (fractions; nats), and its product; `export`, the
+        reports of the exported files.
+
+    Raises:
+        ValueError: If the directory belongs to another recipe, or a model does not fit the data; before any
+            training.
+    """
+    path = pathlib.Path(directory)
+    run_directory = RunDirectory(path, recipe)
+    if command:
+        run_directory.note_command(command)
+    done = run_directory.results()
+    if done:
+        return done
+    data = load_data(recipe)
+    strategy = make_strategy(recipe.strategy, recipe.batch_size)
+    store = Products(pathlib.Path(products) if products else path / "products")
+    stages = Stages(recipe, data, store, strategy)
+    stages.check()
+
+    models = [
+        *(("float teacher", model) for model in stages.teachers()),
+        ("float student", stages.student()),
+        (_role(recipe), stages.quantized() / MODEL_FILE),
+    ]
+    exported = stages.exported()
+    shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
+    shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
+    results = {
+        "models": [_measure(role, model, data, path) for role, model in models],
+        "export": json.loads((exported / REPORTS_FILE).read_text()),
+        "class_names": list(data.class_names),
+    }
+    histories = {role: read_history(model.parent / HISTORY_FILE) for role, model in models}
+    plot_run(histories, results["models"], path / PLOT_FILE)
+    run_directory.write_results(results)
+    return results
+
+
+def load_data(recipe: Recipe) -> ImageData:
+    """Returns the data set of a recipe."""
+    return load(
+        recipe.dataset,
+        data_dir=recipe.data_dir or None,
+        download=recipe.download,
+        validation_split=recipe.validation_split,
+        train_examples=recipe.train_examples,
+        image_size=recipe.image_size,
+    )
+
+
+def predict(model: keras.Model, split: Split, batch_size: int = 500) -> np.ndarray:
+    """Returns a Keras model's logits for all images of a split, float32 `[N, classes]`."""
+    logits = model.predict(split.images, batch_size=batch_size, verbose=0)
+    return np.asarray(logits, np.float32)
+
+
+def _role(recipe: Recipe) -> str:
+    kind = {2: "ternary", FLOAT_BITS: "float"}.get(recipe.bits, f"{recipe.bits}-bit")
+    how = f"{recipe.schedule} teacher" if recipe.has_teacher else "no teacher"
+    return f"{kind} student, {how}"
+
+
+def _measure(role: str, path: pathlib.Path, data: ImageData, run_path: pathlib.Path) -> dict[str, Any]:
+    keras.mixed_precision.set_global_policy("float32")
+    model = load_model(path)
+    figures = evaluate_logits(predict(model, data.test), data.test.labels)
+    return {
+        "role": role,
+        "name": model.name,
+        "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        "accuracy": figures.accuracy,
+        "top5": figures.top5,
+        "loss": figures.loss,
+        "model": os.path.relpath(path, run_path),
+    }

@@ -1,0 +1,305 @@
+"""The stages of a run: teacher, float student, quantized student, export. Each makes one product."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from tfqkd.compat import keras, tf
+from tfqkd.data.augmentation import Augmentation
+from tfqkd.data.batches import evaluation_batches, steps_per_epoch, training_batches
+from tfqkd.data.images import ImageData
+from tfqkd.distillation import schedules
+from tfqkd.distillation.callbacks import CoefficientScheduler
+from tfqkd.distillation.distiller import Distiller
+from tfqkd.distillation.teachers import Ensemble
+from tfqkd.export.exporter import export
+from tfqkd.models import build
+from tfqkd.quantization.model import quantize_model, strip_quantization
+from tfqkd.quantization.schemes import UniformScheme
+from tfqkd.quantization.summary import quantization_summary
+from tfqkd.training.checkpoints import EpochCheckpoint
+from tfqkd.training.history import History
+from tfqkd.training.optimizers import make_optimizer
+from tfqkd.training.products import Products, file_fingerprint
+from tfqkd.training.progress import ProgressBar
+from tfqkd.training.recipe import (
+    EXPORT,
+    FLOAT_BITS,
+    QUANTIZED,
+    STUDENT,
+    TEACHER,
+    Recipe,
+    is_model_path,
+)
+
+MODEL_FILE = "model.keras"
+WRAPPED_FILE = "quantized.h5"
+HISTORY_FILE = "history.csv"
+SUMMARY_FILE = "quantization.txt"
+REPORTS_FILE = "reports.json"
+VERIFIED_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Stages:
+    """Makes the products of a recipe; each is made when it is first asked for.
+
+    Attributes:
+        recipe: What to make.
+        data: Loaded as the recipe says.
+        products: Where the products are kept.
+        strategy: Where they are trained.
+    """
+
+    recipe: Recipe
+    data: ImageData
+    products: Products
+    strategy: tf.distribute.Strategy
+
+    def teachers(self) -> list[pathlib.Path]:
+        """Returns the model file of each teacher, trained if it was not."""
+        return [self._float_model(TEACHER, name) for name in self.recipe.teachers()]
+
+    def student(self) -> pathlib.Path:
+        """Returns the model file of the float student, trained if it was not."""
+        return self._float_model(STUDENT, self.recipe.student)
+
+    def quantized(self) -> pathlib.Path:
+        """Returns the product of the quantized student: stripped model, wrapped weights, history."""
+        teachers, student = self.teachers(), self.student()
+        key = {
+            **self._key(QUANTIZED),
+            "teachers": [_model_key(path) for path in teachers],
+            "student": _model_key(student),
+        }
+        return self.products.get(
+            QUANTIZED, key, lambda partial: self._train_quantized(partial, teachers, student)
+        )
+
+    def exported(self) -> pathlib.Path:
+        """Returns the product of the exported files, and the reports of their verification."""
+        quantized = self.quantized()
+        key = {**self._key(EXPORT), "quantized": quantized.name}
+
+        def make(partial: pathlib.Path) -> None:
+            reports = export(
+                load_model(quantized / MODEL_FILE),
+                partial,
+                self.recipe.formats,
+                class_names=self.data.class_names,
+                images=self.data.test.images[:VERIFIED_IMAGES],
+            )
+            listed = [
+                {**dataclasses.asdict(report), "path": pathlib.Path(report.path).name}
+                for report in reports
+            ]
+            (partial / REPORTS_FILE).write_text(json.dumps(listed, indent=2) + "\n")
+
+        return self.products.get(EXPORT, key, make)
+
+    def check(self) -> None:
+        """Builds every model of the recipe once, untrained, so that a misfit shows before training.
+
+        Raises:
+            ValueError: If a model does not fit the data set.
+        """
+        steps_per_epoch(self.data.train, self.recipe.batch_size)
+        for name in (*self.recipe.teachers(), self.recipe.student):
+            model = self._build(name)
+            _require_fit(name, model, self.data)
+        if self.recipe.bits != FLOAT_BITS:
+            self._quantize(model)
+
+    def _key(self, stage: str) -> dict[str, Any]:
+        return {
+            "stage": stage,
+            "settings": self.recipe.stage_settings(stage),
+            "data": self.data.fingerprint,
+        }
+
+    def _build(self, name: str) -> keras.Model:
+        if is_model_path(name):
+            return load_model(pathlib.Path(name))
+        data = self.data
+        return build(name, data.image_shape, data.classes, mean=data.mean, std=data.std)
+
+    def _quantize(self, model: keras.Model) -> keras.Model:
+        recipe = self.recipe
+        scheme = UniformScheme(recipe.bits, recipe.granularity, recipe.step_update)
+        return quantize_model(model, scheme, recipe.bits_by_layer() or None)
+
+    def _float_model(self, stage: str, name: str) -> pathlib.Path:
+        if is_model_path(name):
+            return pathlib.Path(name)
+        settings = {**self.recipe.stage_settings(stage), stage: name}
+        key = {**self._key(stage), "settings": settings}
+
+        def make(partial: pathlib.Path) -> None:
+            recipe = self.recipe
+            epochs = recipe.teacher_epochs if stage == TEACHER else recipe.student_epochs
+            self._start(stage)
+            with self.strategy.scope():
+                model = self._build(name)
+                model = self._train(
+                    stage, f"float {stage} {name}", partial, model, recipe.learning_rate, epochs
+                )
+            model.save(partial / MODEL_FILE, include_optimizer=False)
+
+        return self.products.get(stage, key, make) / MODEL_FILE
+
+    def _train_quantized(
+        self, partial: pathlib.Path, teachers: list[pathlib.Path], student: pathlib.Path
+    ) -> None:
+        recipe = self.recipe
+        self._start(QUANTIZED)
+        with self.strategy.scope():
+            model = load_model(student)
+            if recipe.bits != FLOAT_BITS:
+                model = self._quantize(model)
+            network: keras.Model = model
+            callbacks = []
+            if recipe.distils:
+                loaded = [load_model(path) for path in teachers]
+                network = Distiller(
+                    model,
+                    Ensemble(loaded) if len(loaded) > 1 else (loaded or [None])[0],
+                    temperature=recipe.temperature,
+                    coefficient=recipe.coefficient,
+                    soft_loss=recipe.soft_loss,
+                    scale_by_temperature_squared=recipe.scale_by_temperature_squared,
+                )
+                callbacks.append(CoefficientScheduler(_schedule(recipe), recipe.schedule_on))
+            title = f"{'float' if recipe.bits == FLOAT_BITS else f'{recipe.bits}-bit'} student"
+            self._train(
+                QUANTIZED,
+                f"{title} {recipe.student}",
+                partial,
+                network,
+                recipe.quantized_learning_rate,
+                recipe.quantized_epochs,
+                callbacks,
+            )
+            stripped = strip_quantization(model)
+        model.save(partial / WRAPPED_FILE, include_optimizer=False, save_format="h5")
+        stripped.save(partial / MODEL_FILE, include_optimizer=False)
+        quantization_summary(
+            model, lambda text: (partial / SUMMARY_FILE).write_text(text + "\n", "utf-8")
+        )
+
+    def _start(self, stage: str) -> None:
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(self.recipe.seed_of(stage))
+        keras.mixed_precision.set_global_policy(self.recipe.mixed_precision)
+
+    def _train(
+        self,
+        stage: str,
+        title: str,
+        partial: pathlib.Path,
+        network: keras.Model,
+        learning_rate: float,
+        epochs: int,
+        callbacks: list[keras.callbacks.Callback] | None = None,
+    ) -> keras.Model:
+        """Trains a network, or goes on where an interrupted call stopped, and returns it."""
+        recipe, data = self.recipe, self.data
+        trained = network.student if isinstance(network, Distiller) else network
+        steps = steps_per_epoch(data.train, recipe.batch_size)
+        network.compile(
+            make_optimizer(recipe, learning_rate, epochs, steps, trained),
+            keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing
+            ),
+            metrics=["accuracy"],
+            jit_compile=recipe.jit_compile,
+            steps_per_execution=recipe.steps_per_execution,
+        )
+        checkpoint = EpochCheckpoint(partial / "checkpoints", trained, network.optimizer)
+        first = checkpoint.restore()
+        if first >= epochs:
+            return network
+        if first:
+            print(f"{title}: goes on after epoch {first}.", flush=True)
+        bar = ProgressBar(title, epochs, steps, recipe.batch_size, first)
+        batches = training_batches(
+            data.train,
+            batch_size=recipe.batch_size,
+            classes=data.classes,
+            seed=recipe.seed_of(stage),
+            augmentation=Augmentation(recipe.crop_padding, recipe.flip),
+            epochs=epochs,
+            first_epoch=first,
+        )
+        validation = data.validation and evaluation_batches(
+            data.validation, batch_size=recipe.batch_size, classes=data.classes
+        )
+        try:
+            network.fit(
+                batches,
+                epochs=epochs,
+                initial_epoch=first,
+                steps_per_epoch=steps,
+                validation_data=validation,
+                verbose=0,
+                callbacks=[
+                    *(callbacks or []),
+                    keras.callbacks.TensorBoard(partial / "tensorboard", write_graph=False),
+                    History(partial / HISTORY_FILE, first),
+                    keras.callbacks.TerminateOnNaN(),
+                    bar,
+                    checkpoint,
+                ],
+            )
+        finally:
+            bar.close()
+        return network
+
+
+def load_model(path: pathlib.Path) -> keras.Model:
+    """Loads a saved Keras model for inference.
+
+    Raises:
+        ValueError: If the file is no Keras model, or holds code to execute.
+    """
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ValueError(
+            f"A model must be a saved tf_keras model (.keras, .h5 or SavedModel). Received: {path}, which "
+            f"does not load ({error}). Save it with model.save(...) under tf_keras."
+        ) from error
+
+
+def _schedule(recipe: Recipe) -> schedules.Schedule:
+    start, end = recipe.coefficient, recipe.coefficient_end
+    kinds: dict[str, Callable[[], schedules.Schedule]] = {
+        "constant": lambda: schedules.Constant(start),
+        "gradual": lambda: schedules.Linear(start, end),
+        "cosine": lambda: schedules.Cosine(start, end),
+        "exponential": lambda: schedules.Exponential(start, end),
+        "step": lambda: schedules.Step(start, recipe.milestones, recipe.learning_rate_factor),
+    }
+    return kinds[recipe.schedule]()
+
+
+def _model_key(path: pathlib.Path) -> str:
+    """What a model is, for a fingerprint: the product it lies in, or its contents."""
+    product = path.parent / "product.json"
+    return path.parent.name if product.exists() else file_fingerprint(path)
+
+
+def _require_fit(name: str, model: keras.Model, data: ImageData) -> None:
+    shapes = (model.input_shape[1:], model.output_shape[1:])
+    wanted = (tuple(data.image_shape), (data.classes,))
+    fits = all(
+        have in (None, want)
+        for has, wants in zip(shapes, wanted, strict=True)
+        for have, want in zip(has, wants, strict=len(has) == len(wants))
+    )
+    if not fits or any(len(has) != len(want) for has, want in zip(shapes, wanted, strict=True)):
+        raise ValueError(
+            f"A model must fit the data set {data.name}: images {wanted[0]}, {data.classes} classes. "
+            f"Received: {name}, from {shapes[0]} to {shapes[1]}. Choose another model or data set."
+        )
