@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -51,7 +52,6 @@ class Command:
                 raise flags.Error(f"There are no arguments beside flags. Received: {' '.join(rest)}.")
         except (flags.Error, OSError) as error:
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
-        _prepare_environment()
         try:
             run()
         except UsageError as error:
@@ -97,11 +97,22 @@ class UsageError(ValueError):
     """A flag has a value that breaks a rule."""
 
 
-def _prepare_environment() -> None:
+def load_tensorflow() -> None:
+    """Imports TensorFlow for a command: with oneDNN on, and without its notices."""
     # Read when TensorFlow is imported. TensorFlow leaves oneDNN off on CPUs without AVX-512, where it
     # doubles the speed of training; a setting of the user's own stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow writes about missing GPUs and oneDNN before it has read its own log level.
+    with tempfile.TemporaryFile() as notices:
+        stderr = os.dup(2)
+        os.dup2(notices.fileno(), 2)
+        try:
+            from tfqkd.compat import tf
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    tf.get_logger().setLevel("ERROR")
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError
+from tfqkd.cli.command import Command, UsageError, load_tensorflow
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run_it() -> None:
         directory = require_run_directory(values.run_dir)
+        load_tensorflow()
         from tfqkd.reporting.results import measurement_table
         from tfqkd.training.measurement import measure_run, run_directories
 

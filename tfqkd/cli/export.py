@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError
+from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.evaluate import require_run_directory
 from tfqkd.export.formats import FORMATS, parse_formats
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for form in formats:
             form.require_runtime()
         output = pathlib.Path(values.output_dir or directory / "export")
+        load_tensorflow()
         from tfqkd.reporting.results import export_table
         from tfqkd.training.measurement import export_run
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError
+from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.export.formats import FORMATS
 from tfqkd.training.recipe import Recipe
@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = pathlib.Path(values.run_dir or f"runs/{recipe.dataset.replace('/', '_')}")
         for name in recipe.formats:
             FORMATS[name].require_runtime()
+        load_tensorflow()
         if values.compare:
             _compare(recipe, directory, values.repeats, arguments)
         else:

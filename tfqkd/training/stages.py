@@ -145,7 +145,8 @@ class Stages:
                 model = self._train(
                     stage, f"float {stage} {name}", partial, model, recipe.learning_rate, epochs
                 )
-            model.save(partial / MODEL_FILE, include_optimizer=False)
+            # A copy without the optimizer, whose state the .keras format would keep.
+            strip_quantization(model).save(partial / MODEL_FILE)
 
         return self.products.get(stage, key, make) / MODEL_FILE
 
@@ -183,7 +184,7 @@ class Stages:
             )
             stripped = strip_quantization(model)
         model.save(partial / WRAPPED_FILE, include_optimizer=False, save_format="h5")
-        stripped.save(partial / MODEL_FILE, include_optimizer=False)
+        stripped.save(partial / MODEL_FILE)
         quantization_summary(
             model, lambda text: (partial / SUMMARY_FILE).write_text(text + "\n", "utf-8")
         )
