@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import pytest
+
+from tfqkd.models.names import Architecture, parse
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet8", ("resnet", 8, 1.0)),
+        ("resnet20", ("resnet", 20, 1.0)),
+        ("resnet56", ("resnet", 56, 1.0)),
+        ("wrn20x1", ("resnet", 20, 1.0)),
+        ("wrn20x1.7", ("resnet", 20, 1.7)),
+        ("wrn32x0.5", ("resnet", 32, 0.5)),
+        ("wrn20x10", ("resnet", 20, 10.0)),
+        ("vgg7", ("vgg", 7, 1.0)),
+        ("vgg7x0.25", ("vgg", 7, 0.25)),
+        ("cnn4", ("cnn", 4, 4.0)),
+        ("cnn32", ("cnn", 4, 32.0)),
+    ],
+)
+def test_names_are_read(name, expected):
+    assert parse(name) == Architecture(*expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    (
+        *(
+            "",
+            "resnet",
+            "ResNet20",
+            "resnet20x2",
+            "resnet020",
+            "resnet20 ",
+            "resnet20\n",
+            "resnet２０",
+        ),
+        *("wrn20", "wrn20x", "wrn20x-1", "wrn20x1e3", "wrn20xnan", "wrn20x.5"),
+        *("vgg16", "vgg7x", "cnn", "cnn0", "cnn4.5"),
+    ),
+)
+def test_other_names_are_refused_with_the_known_ones(name):
+    with pytest.raises(ValueError, match=r"one of: resnet<6n\+2>.*cnn<filters>") as caught:
+        parse(name)
+    assert f"Received: {name!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "lower", "upper"),
+    [("resnet18", 14, 20), ("resnet1", 8, 14), ("resnet21", 20, 26), ("wrn16x4", 14, 20)],
+)
+def test_other_depths_are_refused_with_the_next_ones(name, lower, upper):
+    with pytest.raises(ValueError, match=rf"must be 6n\+2.*Use {lower} or {upper}\."):
+        parse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("wrn20x0", "0.03125"), ("wrn20x0.01", "0.03125"), ("vgg7x0.001", "0.0039")]
+)
+def test_widths_that_leave_no_filter_are_refused(name, limit):
+    with pytest.raises(ValueError, match=f"at least one of .* filters.*above {limit}"):
+        parse(name)
+
+
+def test_names_are_read_without_tensorflow():
+    code = (
+        "import sys, tfqkd.models, tfqkd.data\n"
+        "from tfqkd.models.names import parse\n"
+        "parse('resnet20')\n"
+        "assert not {'tensorflow', 'tf_keras', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

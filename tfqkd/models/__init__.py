@@ -1,0 +1,27 @@
+"""Float networks for image classification, each made by a plain function.
+
+The package is lazy: TensorFlow is imported when a name is first used. `tfqkd.models.names` needs
+none.
+"""
+
+import importlib
+from typing import Any
+
+_NAMES = {
+    "build": "zoo",
+    "cnn": "cnns",
+    "resnet": "resnets",
+    "vgg": "vggs",
+}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"tfqkd.models.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'tfqkd.models' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

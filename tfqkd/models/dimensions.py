@@ -1,0 +1,34 @@
+"""The depths and widths that networks may have. Needs no TensorFlow."""
+
+RESNET_FILTERS = (16, 32, 64)
+VGG_FILTERS = (128, 256, 512)
+
+
+def check_depth(depth: int) -> int:
+    """Returns the depth of a ResNet for small images if it is 6n+2.
+
+    Raises:
+      ValueError: If it is not.
+    """
+    if depth < 8 or depth % 6 != 2:
+        lower = max(8, (depth - 2) // 6 * 6 + 2)
+        raise ValueError(
+            "The depth of a ResNet must be 6n+2: a stem, three stages of n blocks of two layers, "
+            f"and the logits. Received: depth={depth}. Use {lower} or {lower + 6}."
+        )
+    return depth
+
+
+def scale_filters(filters: int, width: float) -> int:
+    """Returns `filters` times `width`, rounded to the nearest integer.
+
+    Raises:
+      ValueError: If no filter is left.
+    """
+    scaled = round(filters * width)
+    if scaled < 1:
+        raise ValueError(
+            f"The width of a network must leave at least one of {filters} filters. "
+            f"Received: width={width}. Use a width above {0.5 / filters:g}."
+        )
+    return scaled
