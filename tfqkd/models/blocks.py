@@ -1,0 +1,111 @@
+"""The parts that all networks here are made of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfqkd.compat import keras, tf
+
+ChannelValues = Sequence[float] | np.ndarray
+
+
+def pixels(
+    image_shape: tuple[int, int, int],
+    smallest: int,
+    mean: ChannelValues | None,
+    std: ChannelValues | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Starts a network that takes raw pixels 0..255 and standardizes them itself.
+
+    Args:
+      image_shape: Height, width and channels.
+      smallest: Height and width that the network needs at least.
+      mean: Mean pixel per channel, in 0..255; None, with `std`, to take pixels as they are.
+      std: Standard deviation per channel, in 0..255.
+
+    Returns:
+      The float32 input `[B, H, W, C]`, and (input − mean) / std.
+
+    Raises:
+      ValueError: If the image is too small, or `mean` and `std` do not fit it or each other.
+    """
+    if len(image_shape) != 3 or min(image_shape) < 1 or min(image_shape[:2]) < smallest:
+        raise ValueError(
+            f"`image_shape` must be (height, width, channels), at least {smallest}x{smallest} for "
+            f"this network. Received: image_shape={tuple(image_shape)}. Use larger images or a "
+            "network with fewer strides, such as cnn32."
+        )
+    inputs = keras.Input(image_shape, dtype="float32", name="pixels")
+    if mean is None and std is None:
+        return inputs, inputs
+    channels = image_shape[-1]
+    if (
+        mean is None
+        or std is None
+        or not np.shape(mean) == np.shape(std) == (channels,)
+        or min(std) <= 0
+    ):
+        raise ValueError(
+            "`mean` and `std` must both be given, one value per channel, std above 0. Received: "
+            f"mean={mean}, std={std} for {channels} channels. Give those of the training images, "
+            "or neither."
+        )
+    # float32 whatever the policy: float16 would round the mean by up to 0.06 pixel values.
+    standardization = keras.layers.Normalization(
+        mean=[float(value) for value in mean],
+        variance=[float(value) ** 2 for value in std],
+        dtype="float32",
+        name="standardization",
+    )
+    return inputs, standardization(inputs)
+
+
+def convolve(
+    x: tf.Tensor, filters: int, name: str, *, size: int = 3, strides: int = 1
+) -> tf.Tensor:
+    """Convolves with zero padding, without a bias, since batch normalization follows."""
+    return keras.layers.Conv2D(
+        filters,
+        size,
+        strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def normalize(x: tf.Tensor, name: str) -> tf.Tensor:
+    """Normalizes over the batch, with momentum 0.9 and epsilon 1e-5 as in the CIFAR literature.
+
+    Keras' momentum of 0.99 needs hundreds of steps, many epochs of a small data set, to settle.
+    """
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def rectify(x: tf.Tensor, name: str) -> tf.Tensor:
+    """Takes max(x, 0)."""
+    return keras.layers.ReLU(name=name)(x)
+
+
+def classify(inputs: tf.Tensor, x: tf.Tensor, classes: int, name: str) -> keras.Model:
+    """Ends a network in logits, which are float32 under every precision policy.
+
+    Args:
+      inputs: What `pixels` gave.
+      x: Features `[B, F]`.
+      classes: Number of classes, at least 2.
+      name: Name of the model.
+
+    Returns:
+      A model from pixels to logits `[B, classes]`, without softmax.
+
+    Raises:
+      ValueError: If there are fewer than two classes.
+    """
+    if classes < 2:
+        raise ValueError(
+            f"`classes` must be at least 2. Received: classes={classes}. Check the data set."
+        )
+    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name=name)

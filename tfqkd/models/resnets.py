@@ -1,0 +1,63 @@
+"""ResNets for small images, and their wide variants."""
+
+from tfqkd.compat import keras, tf
+from tfqkd.models.blocks import ChannelValues, classify, convolve, normalize, pixels, rectify
+from tfqkd.models.dimensions import RESNET_FILTERS, check_depth, scale_filters
+
+
+def resnet(
+    depth: int,
+    classes: int,
+    image_shape: tuple[int, int, int] = (32, 32, 3),
+    width: float = 1.0,
+    *,
+    mean: ChannelValues | None = None,
+    std: ChannelValues | None = None,
+) -> keras.Model:
+    """Builds the CIFAR ResNet of He et al., section 4.2, or a wide one.
+
+    A 3x3 stem of 16 filters, three stages of n blocks with round(16·width), round(32·width) and
+    round(64·width) filters, the later two at half the size of the one before, the global average
+    and the logits. A block is conv-BN-ReLU-conv-BN, added to its input and rectified; where its
+    shape changes, the input passes a 1x1 convolution with BN (option B). WRN20xN keeps the stem of
+    16 filters, as Zagoruyko and Komodakis do, and these blocks.
+
+    Args:
+      depth: 6n+2: 20, 32, 44, 56, ...
+      classes: Number of classes.
+      image_shape: Height and width of at least 4, and channels.
+      width: Multiplier of the filters; ResNet20 is WRN20x1.
+      mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
+      std: Standard deviation per channel, in 0..255.
+
+    Returns:
+      A float model from raw pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
+
+    Raises:
+      ValueError: If an argument is out of its range.
+
+    Source: Deep Residual Learning for Image Recognition (arXiv 1512.03385); Wide Residual Networks
+    (arXiv 1605.07146).
+    """
+    blocks = (check_depth(depth) - 2) // 6
+    inputs, x = pixels(image_shape, 4, mean, std)
+    x = convolve(x, RESNET_FILTERS[0], "stem_conv")
+    x = rectify(normalize(x, "stem_bn"), "stem_relu")
+    for stage, filters in enumerate(RESNET_FILTERS, start=1):
+        for block in range(1, blocks + 1):
+            strides = 2 if stage > 1 and block == 1 else 1
+            x = _block(x, scale_filters(filters, width), strides, f"stage{stage}_block{block}")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    name = f"resnet{depth}" if width == 1 else f"wrn{depth}x{width:g}"
+    return classify(inputs, x, classes, name)
+
+
+def _block(x: tf.Tensor, filters: int, strides: int, name: str) -> tf.Tensor:
+    shortcut = x
+    if strides != 1 or x.shape[-1] != filters:
+        shortcut = convolve(x, filters, f"{name}_projection", size=1, strides=strides)
+        shortcut = normalize(shortcut, f"{name}_projection_bn")
+    x = convolve(x, filters, f"{name}_conv1", strides=strides)
+    x = rectify(normalize(x, f"{name}_bn1"), f"{name}_relu1")
+    x = normalize(convolve(x, filters, f"{name}_conv2"), f"{name}_bn2")
+    return rectify(keras.layers.Add(name=f"{name}_add")([x, shortcut]), f"{name}_relu2")
