@@ -49,7 +49,9 @@ class Command:
         try:
             rest = self.flags(argv)[1:]
             if rest:
-                raise flags.Error(f"There are no arguments beside flags. Received: {' '.join(rest)}.")
+                raise flags.Error(
+                    f"There are no arguments beside flags. Received: {' '.join(rest)}."
+                )
         except (flags.Error, OSError) as error:
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
         try:
@@ -77,7 +79,9 @@ class Command:
                 default = "" if flag.default in (None, "", []) else f" [{_text(flag.default)}]"
                 choices = getattr(flag.parser, "enum_values", None)
                 value = f"={'|'.join(choices)}" if choices else f"={flag.flag_type().upper()}"
-                lines.append(f"    --{'[no]' if flag.boolean else ''}{name}{'' if flag.boolean else value}")
+                lines.append(
+                    f"    --{'[no]' if flag.boolean else ''}{name}{'' if flag.boolean else value}"
+                )
                 lines += flags.text_wrap(flag.help + default, 96, "        ").splitlines()
         lines += ["", "FLAG FILES"]
         lines += flags.text_wrap(
@@ -89,7 +93,9 @@ class Command:
         return "\n".join(lines)
 
     def _fail(self, error: BaseException, advice: str, status: int) -> int:
-        print(f"{self.name}: error: {error}", *([advice] if advice else []), sep="\n", file=sys.stderr)
+        print(
+            f"{self.name}: error: {error}", *([advice] if advice else []), sep="\n", file=sys.stderr
+        )
         return status
 
 

@@ -1,6 +1,7 @@
 """Flags from the fields of a `Recipe`, and back."""
 
 import dataclasses
+from typing import Any
 
 from absl import flags
 
@@ -49,7 +50,7 @@ def _define(values: flags.FlagValues, name: str, setting: dataclasses.Field) -> 
         flags.DEFINE_string(name, default, text, flag_values=values)
 
 
-def _value(value: object, default: object) -> object:
+def _value(value: Any, default: object) -> Any:
     if not isinstance(default, tuple):
         return value
     numbers = default and isinstance(default[0], float)

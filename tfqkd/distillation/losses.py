@@ -42,7 +42,9 @@ def soft_loss(
         ValueError: If `kind` is unknown.
     """
     if kind not in SOFT_LOSSES:
-        raise ValueError(f"`kind` must be one of {', '.join(SOFT_LOSSES)}. Received: kind={kind!r}.")
+        raise ValueError(
+            f"`kind` must be one of {', '.join(SOFT_LOSSES)}. Received: kind={kind!r}."
+        )
     temperature = tf.cast(temperature, tf.float32)
     target = tf.stop_gradient(tf.cast(teacher_logits, tf.float32) / temperature)
     logits = tf.cast(student_logits, tf.float32) / temperature

@@ -32,7 +32,9 @@ class ScheduledVariable:
         self._table = tf.Variable(
             tf.zeros([0]), shape=[None], trainable=False, name=f"{name}_table"
         )
-        self._first_step = tf.Variable(0, dtype=tf.int64, trainable=False, name=f"{name}_first_step")
+        self._first_step = tf.Variable(
+            0, dtype=tf.int64, trainable=False, name=f"{name}_first_step"
+        )
 
     def follow(self, values: Sequence[float], first_step: int = 0) -> None:
         """Takes `values[i]` at optimizer step `first_step + i` from now on; the last one stays."""

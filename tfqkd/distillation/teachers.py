@@ -89,8 +89,8 @@ def require_logits(model: keras.Model, role: str) -> None:
     if isinstance(layer, keras.layers.Softmax) or _is_softmax(getattr(layer, "activation", None)):
         raise ValueError(
             f"The {role} must end in logits: the temperature divides them before the softmax. "
-            f"Received: '{model.name}' whose last layer '{layer.name}' applies softmax. Set its activation to "
-            "None (and from_logits=True in losses), or cut it: keras.Model(m.input, m.layers[-2].output)."
+            f"Received: '{model.name}' whose last layer '{layer.name}' applies softmax. Set its activation "
+            "to None (and from_logits=True in losses), or cut it: keras.Model(m.input, m.layers[-2].output)."
         )
 
 

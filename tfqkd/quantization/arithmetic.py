@@ -16,7 +16,6 @@ import tensorflow as tf
 MIN_BITS, MAX_BITS = 2, 8
 
 
-
 def largest_code(bits: int) -> int:
     """Returns `L = 2^(bits-1) - 1`, the largest code of a symmetric quantizer.
 
@@ -193,7 +192,7 @@ def _bracket(magnitudes: tf.Tensor, largest: int) -> tuple[tf.Tensor, tf.Tensor]
     norm = tf.norm(magnitudes, axis=1)
     reach = tf.sqrt(tf.cast(tf.shape(magnitudes)[1], tf.float64))
     low = tf.maximum(norm / reach - high / (4 * largest), high * 1e-6) / largest
-    # A window costs one pass over the weights, a breakpoint left to sweep a dozen: few levels need few windows.
+    # A window costs one pass over the weights, a breakpoint left to sweep a dozen: few levels, few windows.
     for windows in (64, 64, 128) if largest > 15 else (32,):
         ratio = tf.math.divide_no_nan(high, low) ** (1 / windows)
         edges = low * ratio ** tf.range(windows + 1, dtype=tf.float64)[:, None]
@@ -208,9 +207,7 @@ def _bracket(magnitudes: tf.Tensor, largest: int) -> tuple[tf.Tensor, tf.Tensor]
     return low, high
 
 
-def _sweep(
-    magnitudes: tf.Tensor, low: tf.Tensor, high: tf.Tensor, largest: int
-) -> tf.Tensor:
+def _sweep(magnitudes: tf.Tensor, low: tf.Tensor, high: tf.Tensor, largest: int) -> tf.Tensor:
     """The best step `[rows]` between `low` and `high`, by passing every breakpoint between them."""
     rows = tf.shape(magnitudes)[0]
     start = _row_codes(magnitudes, high, largest)
@@ -242,4 +239,6 @@ def _sweep(
     gain = tf.math.divide_no_nan(sums * sums, squares)
     best = tf.math.unsorted_segment_max(gain, row, rows)
     steps = tf.math.divide_no_nan(sums, squares)
-    return tf.math.unsorted_segment_max(tf.where(gain >= tf.gather(best, row), steps, 0.0), row, rows)
+    return tf.math.unsorted_segment_max(
+        tf.where(gain >= tf.gather(best, row), steps, 0.0), row, rows
+    )

@@ -33,7 +33,9 @@ class KernelQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         """Returns nothing: activations stay float, as in the paper."""
         return []
 
-    def set_quantize_activations(self, layer: keras.layers.Layer, quantize_activations: list) -> None:
+    def set_quantize_activations(
+        self, layer: keras.layers.Layer, quantize_activations: list
+    ) -> None:
         """Does nothing: activations stay float."""
         del layer, quantize_activations  # AutoGraph cannot convert a body that is only a docstring.
 

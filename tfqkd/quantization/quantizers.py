@@ -121,4 +121,6 @@ class UniformQuantizer(WeightQuantizer):
 
 def _require(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}.")
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}."
+        )

@@ -28,13 +28,17 @@ def plot_run(
         models: `results["models"]` of the run.
         path: The PNG file.
     """
-    figure, (losses, accuracies, tests) = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    figure, (losses, accuracies, tests) = plt.subplots(
+        1, 3, figsize=(15, 4.5), layout="constrained"
+    )
     for colour, (role, rows) in zip(_COLOURS, histories.items(), strict=False):
         if not rows:
             continue
         epochs = [row["epoch"] for row in rows]
         losses.plot(epochs, [row["loss"] for row in rows], color=colour, label=role)
-        accuracies.plot(epochs, [100 * row["accuracy"] for row in rows], color=colour, label="training")
+        accuracies.plot(
+            epochs, [100 * row["accuracy"] for row in rows], color=colour, label="training"
+        )
         if "val_accuracy" in rows[0]:
             accuracies.plot(
                 epochs, [100 * row["val_accuracy"] for row in rows], color=colour, linestyle="--"
@@ -104,7 +108,9 @@ def _bars(axes: Axes, accuracies: Mapping[str, Sequence[float]]) -> None:
     axes.barh(positions, means, color=colours, alpha=0.55, height=0.6)
     for position, (mean, values) in enumerate(zip(means, accuracies.values(), strict=True)):
         if len(values) > 1:
-            axes.plot([100 * v for v in values], [position] * len(values), "o", color=_INK, markersize=4)
+            axes.plot(
+                [100 * v for v in values], [position] * len(values), "o", color=_INK, markersize=4
+            )
         axes.text(highest + 0.12 * margin, position, f"{mean:.2f}", va="center", color=_INK)
     axes.set_yticks(positions, names)
     axes.invert_yaxis()

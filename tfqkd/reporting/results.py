@@ -65,7 +65,9 @@ def measurement_table(measurements: Sequence["Measurement"]) -> Table:
 
 def print_results(results: dict[str, Any], directory: pathlib.Path) -> None:
     """Prints the tables of a run and where its files are."""
-    print(f"\n{results_table(results)}\n\n{export_table(results['export'])}\n")
+    print(f"\n{results_table(results)}\n")
+    if results["export"]:
+        print(f"{export_table(results['export'])}\n")
     print(f"Run directory   {directory}")
     print(f"Plot            {directory / 'run.png'}")
     print(f"Layers          {directory / 'quantization.txt'}")

@@ -49,8 +49,9 @@ class Row:
 def variants(recipe: Recipe) -> dict[str, Recipe]:
     """Returns the recipes that a comparison runs, by the name of their row.
 
-    The annealed one is the recipe itself; the fixed one holds its coefficient at the mean of the schedule's
-    two ends, so that both weigh the soft loss alike over the whole training.
+    The annealed one is the recipe itself, and the only one that is exported. The fixed one holds its
+    coefficient at the mean of the schedule's two ends, so that both weigh the soft loss alike over the
+    whole training.
 
     Raises:
         ValueError: If the recipe has no teacher or no annealed coefficient to compare.
@@ -63,9 +64,10 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         )
     kind = "ternary" if recipe.bits == 2 else f"{recipe.bits}-bit"
     middle = (recipe.coefficient + recipe.coefficient_end) / 2
-    fixed = dataclasses.replace(recipe, schedule="constant", coefficient=middle)
+    control = dataclasses.replace(recipe, formats=())
+    fixed = dataclasses.replace(control, schedule="constant", coefficient=middle)
     return {
-        f"{kind}, no teacher": dataclasses.replace(recipe, teacher=NO_TEACHER),
+        f"{kind}, no teacher": dataclasses.replace(control, teacher=NO_TEACHER),
         f"{kind}, teacher, fixed coefficient": fixed,
         f"{kind}, teacher, annealed coefficient": recipe,
     }

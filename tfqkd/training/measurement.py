@@ -9,9 +9,9 @@ import numpy as np
 
 from tfqkd.compat import tf
 from tfqkd.data.images import ImageData
-from tfqkd.reporting.figures import plot_confusion
 from tfqkd.export.exporter import export
 from tfqkd.export.report import Report
+from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import LitertModel
 from tfqkd.training.comparison import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_recipe, write_atomically

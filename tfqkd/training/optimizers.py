@@ -38,8 +38,8 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a stage.
 
-    Weight decay is decoupled (arXiv 1711.05101) and acts on kernels only: on variables of two or more axes, so
-    on no bias, batch norm or quantization step.
+    Weight decay is decoupled (arXiv 1711.05101) and acts on kernels only: on variables of two or more axes,
+    so on no bias, batch norm or quantization step.
 
     Args:
         recipe: Gives momentum, decay and the shape of the learning-rate schedule.

@@ -85,7 +85,10 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves one line that says how the stage ended."""
         self.close()
-        print(f"{self._title}: {self._epochs} epochs{self._rate(', ')}, {_text(self._last_logs)}", flush=True)
+        print(
+            f"{self._title}: {self._epochs} epochs{self._rate(', ')}, {_text(self._last_logs)}",
+            flush=True,
+        )
 
     def close(self) -> None:
         """Takes the bar away; also after an error, so that its message is not drawn over."""

@@ -6,7 +6,7 @@ import math
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from tfqkd.export.formats import parse_formats
 from tfqkd.models.names import parse as parse_model_name
@@ -112,14 +112,14 @@ class Recipe:
         "as a control.",
         stages=(QUANTIZED,),
     )
-    granularity: str = _setting(
+    granularity: Literal["tensor", "channel"] = _setting(
         "tensor",
         "quantized stage",
         "One quantization step for each tensor or each output channel.",
         stages=(QUANTIZED,),
         choices=("tensor", "channel"),
     )
-    step_update: str = _setting(
+    step_update: Literal["once", "every_step"] = _setting(
         "once",
         "quantized stage",
         "Take the L2-optimal step once from the float student, or anew at every training step.",
@@ -163,7 +163,7 @@ class Recipe:
         "λ at the end of a gradual, cosine or exponential schedule.",
         stages=(QUANTIZED,),
     )
-    schedule_on: str = _setting(
+    schedule_on: Literal["epoch", "step"] = _setting(
         "epoch",
         "distillation",
         "Change λ once an epoch or at every step.",
@@ -210,7 +210,7 @@ class Recipe:
     formats: tuple[str, ...] = _setting(
         ("saved_model", "litert-float32", "litert-int8"),
         "run",
-        "Formats to export the student in, separated by commas.",
+        "Formats to export the student in, separated by commas; none if empty.",
         stages=(EXPORT,),
     )
     mixed_precision: str = _setting(
@@ -244,7 +244,8 @@ class Recipe:
         for name in ("student", "teacher"):
             _check_model(name, getattr(self, name))
         self.bits_by_layer()
-        parse_formats(",".join(self.formats))
+        if self.formats:
+            parse_formats(",".join(self.formats))
 
     @classmethod
     def settings(cls) -> dict[str, dataclasses.Field]:
@@ -266,6 +267,14 @@ class Recipe:
         """Whether the quantized stage weighs its losses at all: a teacher, or the control without one."""
         return self.has_teacher or self.soft_loss == "none"
 
+    @property
+    def title(self) -> str:
+        """What the last stage trains, for tables and progress: "ternary student, gradual coefficient"."""
+        kind = {2: "ternary", FLOAT_BITS: "float"}.get(self.bits, f"{self.bits}-bit")
+        if self.has_teacher:
+            return f"{kind} student, {self.schedule} coefficient"
+        return f"{kind} student, {'control' if self.distils else 'no teacher'}"
+
     def teachers(self) -> tuple[str, ...]:
         """Returns the teachers' names or paths; none if no teacher is asked."""
         return tuple(self.teacher.split(",")) if self.has_teacher else ()
@@ -275,7 +284,7 @@ class Recipe:
         own = stage == QUANTIZED or self.pretrain_seed < 0
         return self.seed if own else self.pretrain_seed
 
-    def bits_by_layer(self) -> dict[str, int | None]:
+    def bits_by_layer(self) -> dict[Any, int | None]:
         """Returns `layer_bits` as a policy for `quantize_model`.
 
         Raises:
@@ -392,7 +401,9 @@ def _typed(name: str, value: Any, default: Any) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"`{name}` must be finite. Received: {name}={value}.")
     if type(value) is not type(default):
-        raise ValueError(f"`{name}` must be a {type(default).__name__}. Received: {name}={value!r}.")
+        raise ValueError(
+            f"`{name}` must be a {type(default).__name__}. Received: {name}={value!r}."
+        )
     return value
 
 

@@ -16,7 +16,7 @@ from tfqkd.training.directory import RunDirectory
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.history import read_history
 from tfqkd.training.products import Products
-from tfqkd.training.recipe import FLOAT_BITS, Recipe
+from tfqkd.training.recipe import Recipe
 from tfqkd.training.stages import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -75,14 +75,17 @@ def run(
     models = [
         *(("float teacher", model) for model in stages.teachers()),
         ("float student", stages.student()),
-        (_role(recipe), stages.quantized() / MODEL_FILE),
+        (recipe.title, stages.quantized() / MODEL_FILE),
     ]
-    exported = stages.exported()
-    shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
+    reports = []
+    if recipe.formats:
+        exported = stages.exported()
+        reports = json.loads((exported / REPORTS_FILE).read_text())
+        shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
     shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
     results = {
         "models": [_measure(role, model, data, path) for role, model in models],
-        "export": json.loads((exported / REPORTS_FILE).read_text()),
+        "export": reports,
         "class_names": list(data.class_names),
     }
     histories = {role: read_history(model.parent / HISTORY_FILE) for role, model in models}
@@ -109,13 +112,9 @@ def predict(model: keras.Model, split: Split, batch_size: int = 500) -> np.ndarr
     return np.asarray(logits, np.float32)
 
 
-def _role(recipe: Recipe) -> str:
-    kind = {2: "ternary", FLOAT_BITS: "float"}.get(recipe.bits, f"{recipe.bits}-bit")
-    how = f"{recipe.schedule} teacher" if recipe.has_teacher else "no teacher"
-    return f"{kind} student, {how}"
-
-
-def _measure(role: str, path: pathlib.Path, data: ImageData, run_path: pathlib.Path) -> dict[str, Any]:
+def _measure(
+    role: str, path: pathlib.Path, data: ImageData, run_path: pathlib.Path
+) -> dict[str, Any]:
     keras.mixed_precision.set_global_policy("float32")
     model = load_model(path)
     figures = evaluate_logits(predict(model, data.test), data.test.labels)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -142,9 +143,8 @@ class Stages:
             self._start(stage)
             with self.strategy.scope():
                 model = self._build(name)
-                model = self._train(
-                    stage, f"float {stage} {name}", partial, model, recipe.learning_rate, epochs
-                )
+                title = f"float {stage} ({name}), seed {recipe.seed_of(stage)}"
+                self._train(stage, title, partial, model, recipe.learning_rate, epochs)
             # A copy without the optimizer, whose state the .keras format would keep.
             strip_quantization(model).save(partial / MODEL_FILE)
 
@@ -172,10 +172,9 @@ class Stages:
                     scale_by_temperature_squared=recipe.scale_by_temperature_squared,
                 )
                 callbacks.append(CoefficientScheduler(_schedule(recipe), recipe.schedule_on))
-            title = f"{'float' if recipe.bits == FLOAT_BITS else f'{recipe.bits}-bit'} student"
             self._train(
                 QUANTIZED,
-                f"{title} {recipe.student}",
+                f"{recipe.title} ({recipe.student}), seed {recipe.seed}",
                 partial,
                 network,
                 recipe.quantized_learning_rate,
@@ -183,11 +182,13 @@ class Stages:
                 callbacks,
             )
             stripped = strip_quantization(model)
-        model.save(partial / WRAPPED_FILE, include_optimizer=False, save_format="h5")
+        with warnings.catch_warnings():
+            # Keras calls h5 legacy, but a wrapped model does not load from its new format.
+            warnings.simplefilter("ignore", UserWarning)
+            model.save(partial / WRAPPED_FILE, include_optimizer=False)
         stripped.save(partial / MODEL_FILE)
-        quantization_summary(
-            model, lambda text: (partial / SUMMARY_FILE).write_text(text + "\n", "utf-8")
-        )
+        summary = quantization_summary(model, print_fn=None)
+        (partial / SUMMARY_FILE).write_text(f"{summary}\n", encoding="utf-8")
 
     def _start(self, stage: str) -> None:
         keras.backend.clear_session()
@@ -203,8 +204,8 @@ class Stages:
         learning_rate: float,
         epochs: int,
         callbacks: list[keras.callbacks.Callback] | None = None,
-    ) -> keras.Model:
-        """Trains a network, or goes on where an interrupted call stopped, and returns it."""
+    ) -> None:
+        """Trains a network, or goes on where an interrupted call stopped."""
         recipe, data = self.recipe, self.data
         trained = network.student if isinstance(network, Distiller) else network
         steps = steps_per_epoch(data.train, recipe.batch_size)
@@ -220,7 +221,7 @@ class Stages:
         checkpoint = EpochCheckpoint(partial / "checkpoints", trained, network.optimizer)
         first = checkpoint.restore()
         if first >= epochs:
-            return network
+            return
         if first:
             print(f"{title}: goes on after epoch {first}.", flush=True)
         bar = ProgressBar(title, epochs, steps, recipe.batch_size, first)
@@ -255,7 +256,6 @@ class Stages:
             )
         finally:
             bar.close()
-        return network
 
 
 def load_model(path: pathlib.Path) -> keras.Model:
