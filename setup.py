@@ -28,6 +28,7 @@ setup(
         "keras~=3.15.1",  # TensorFlow imports it; tf-keras stands beside it.
         "matplotlib~=3.11.2",  # The plot of a run.
         "numpy~=2.4.6",
+        "psutil~=7.2",  # Refuses a data set that does not fit into memory.
         "rich~=15.0",  # Tables and progress bars in the terminal.
         "scikit-learn~=1.9.1",  # Carries the embedded digits; splits data by class.
         "setuptools",  # tfmot imports distutils, which Python 3.12 no longer has.

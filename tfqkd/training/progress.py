@@ -1,5 +1,6 @@
 """Progress of a stage: a bar in a terminal, a line now and then where the output is a file."""
 
+import datetime
 import sys
 import time
 from typing import Any
@@ -9,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tfqkd.compat import keras
 
-_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LINES = 20.0
 _SHOWN = ("loss", "accuracy", "agreement", "coefficient", "val_accuracy")
 
 
@@ -102,15 +103,16 @@ class ProgressBar(keras.callbacks.Callback):
         return f"{before}{timed / max(time.monotonic() - self._begin, 1e-9):,.0f} images/s"
 
     def _print_line(self, logs: dict[str, Any]) -> None:
-        total = self._epochs * self._steps
-        elapsed = time.monotonic() - self._begin
-        done_here = max(self._images / self._batch_size - 1, 1e-9)
-        left = (total - self._done) * elapsed / done_here
-        print(
-            f"{self._title}: epoch {self._epoch + 1}/{self._epochs}{self._rate(', ')}, "
-            f"{left / 60:.0f} min left, {_text(logs)}",
-            flush=True,
-        )
+        epoch = f"epoch {self._epoch + 1}/{self._epochs}"
+        print(f"{self._title}: {epoch}{self._rate(', ')}{self._time_left()}, {_text(logs)}", flush=True)
+
+    def _time_left(self) -> str:
+        timed = self._images / self._batch_size - 1
+        if timed <= 0:
+            return ""
+        left = self._epochs * self._steps - self._done
+        seconds = left * (time.monotonic() - self._begin) / timed
+        return f", {datetime.timedelta(seconds=round(seconds))} left"
 
 
 def _text(logs: dict[str, Any]) -> str:

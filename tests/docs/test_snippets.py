@@ -1,0 +1,56 @@
+"""Every Python snippet of the README and of docs/ runs as it stands, in the order of its page."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def snippets(page: pathlib.Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_snippets_of_a_page_run_as_scripts(page, tmp_path):
+    found = snippets(page)
+    assert found, f"{page} shows no snippet"
+    # One process for the page, since TensorFlow loads slowly; each snippet starts with a clean namespace.
+    scripts = []
+    for number, snippet in enumerate(found):
+        script = tmp_path / f"snippet_{number}.py"
+        script.write_text(snippet, encoding="utf-8")
+        scripts.append(str(script))
+    runner = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path, run_name='__main__')"
+    result = subprocess.run(
+        [sys.executable, "-c", runner, *scripts],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_the_model_fit_example_of_the_readme_trains_and_exports(tmp_path):
+    (example,) = [text for text in snippets(ROOT / "README.md") if "distiller.fit" in text]
+    script = tmp_path / "example.py"
+    script.write_text(example, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    accuracies = [float(value) for value in re.findall(r"val_accuracy: ([0-9.]+)", result.stdout)]
+    assert len(accuracies) == 10
+    assert accuracies[-1] > 0.75
+    assert (tmp_path / "student.tflite").stat().st_size > 1000
