@@ -19,8 +19,7 @@ class History(keras.callbacks.Callback):
     def __init__(self, path: pathlib.Path, first_epoch: int = 0) -> None:
         super().__init__()
         self._path = path
-        rows = read_history(path)[:first_epoch]
-        self._write(rows, "w")
+        self._write(_read(path)[:first_epoch], "w")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
@@ -48,7 +47,11 @@ class History(keras.callbacks.Callback):
 
 def read_history(path: pathlib.Path) -> list[dict[str, float]]:
     """Returns the rows of a history, oldest first; none if the file is missing."""
+    return [{name: float(value) for name, value in row.items()} for row in _read(path)]
+
+
+def _read(path: pathlib.Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))

@@ -52,7 +52,7 @@ def make_optimizer(
     rate: Any = learning_rate
     if recipe.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(learning_rate, max(total, 1))
-    elif recipe.learning_rate_schedule == "step":
+    elif recipe.learning_rate_schedule == "step" and recipe.milestones:
         factors = range(len(recipe.milestones) + 1)
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(
             # Keras changes the rate after the boundary; the milestone's own step has the new one.

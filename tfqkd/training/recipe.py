@@ -293,7 +293,7 @@ class Recipe:
         policy: dict[str, int | None] = {}
         for rule in self.layer_bits:
             pattern, _, bits = rule.rpartition("=")
-            valid = bits == "float" or (bits.isdigit() and 2 <= int(bits) <= 8)
+            valid = bits == "float" or bits in map(str, range(2, 9))
             if not pattern or not valid or not _is_regex(pattern):
                 raise ValueError(
                     "`layer_bits` must hold rules REGEX=BITS with 2 to 8 bits, or REGEX=float. "

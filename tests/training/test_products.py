@@ -1,0 +1,159 @@
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from tfqkd.training.products import Products, file_fingerprint, fingerprint
+from tfqkd.version import __version__
+
+SPAWN = multiprocessing.get_context("spawn")
+PATIENCE_SECONDS = 60
+
+
+def write(text, calls=None):
+    def make(partial):
+        if calls is not None:
+            calls.append(partial)
+        (partial / "file").write_text(text)
+
+    return make
+
+
+def test_a_product_is_made_once(tmp_path):
+    products, calls = Products(tmp_path / "deep" / "store"), []
+    first = products.get("teacher", {"epochs": 1}, write("made", calls))
+    again = Products(tmp_path / "deep" / "store").get("teacher", {"epochs": 1}, write("new", calls))
+    assert first == again == products.path("teacher", {"epochs": 1})
+    assert (first / "file").read_text() == "made"
+    assert len(calls) == 1
+
+
+def test_a_product_holds_its_key_and_is_named_by_its_sha256(tmp_path):
+    path = Products(tmp_path).get("student", {"b": 1, "a": ("x", 2)}, write(""))
+    key = {"a": ["x", 2], "b": 1, "tfqkd": __version__}
+    text = json.dumps(key, indent=2, sort_keys=True)
+    assert (path / "product.json").read_text() == text + "\n"
+    assert path.name == f"student-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def test_other_keys_and_stages_are_other_products(tmp_path):
+    products = Products(tmp_path)
+    keys = [("a", {"x": 1}), ("b", {"x": 1}), ("a", {"x": 2}), ("a", {"y": 1}), ("a", {"x": 1.5})]
+    paths = [products.get(stage, key, write(str(key))) for stage, key in keys]
+    assert len(set(paths)) == len(keys)
+    for path, (_, key) in zip(paths, keys, strict=True):
+        assert (path / "file").read_text() == str(key)
+
+
+def test_the_order_of_a_key_does_not_matter():
+    assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    assert fingerprint({"a": 1, "b": [2]}) != fingerprint({"a": 1, "b": [2, 3]})
+
+
+def test_an_interrupted_product_is_gone_on_with_and_never_returned(tmp_path):
+    products = Products(tmp_path)
+    path = products.path("teacher", {})
+
+    def stop(partial):
+        (partial / "checkpoint").write_text("epoch 3")
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            products.get("teacher", {}, stop)
+        assert not path.exists()
+
+    def finish(partial):
+        assert (partial / "checkpoint").read_text() == "epoch 3"
+        (partial / "model").write_text("done")
+
+    assert products.get("teacher", {}, finish) == path
+    assert (path / "model").read_text() == "done"
+    assert (path / "checkpoint").read_text() == "epoch 3"
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == [path.name]
+
+
+def make_slowly(directory, log, entered, may_finish):
+    def make(partial):
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        entered.set()
+        may_finish.wait(PATIENCE_SECONDS)
+        (partial / "file").write_text("made")
+
+    path = Products(directory).get("teacher", {"x": 1}, make)
+    assert (path / "file").read_text() == "made"
+
+
+def test_two_processes_that_want_the_same_product_make_it_once(tmp_path, capfd):
+    log, entered, may_finish = tmp_path / "log", SPAWN.Event(), SPAWN.Event()
+    arguments = (tmp_path / "store", log, entered, may_finish)
+    processes = [SPAWN.Process(target=make_slowly, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert entered.wait(PATIENCE_SECONDS)
+    # One is inside; the other can only wait, and says so.
+    said = ""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while "waiting for it" not in said and time.monotonic() < deadline:
+        time.sleep(0.02)
+        said += capfd.readouterr().out
+    path = Products(tmp_path / "store").path("teacher", {"x": 1})
+    assert said == f"Another process makes {path.name}; waiting for it.\n"
+    may_finish.set()
+    for process in processes:
+        process.join(PATIENCE_SECONDS)
+        assert process.exitcode == 0
+    assert len(log.read_text().split()) == 1
+
+
+def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path):
+    entered, never = SPAWN.Event(), SPAWN.Event()
+    owner = SPAWN.Process(
+        target=make_slowly, args=(tmp_path / "store", tmp_path / "log", entered, never)
+    )
+    owner.start()
+    assert entered.wait(PATIENCE_SECONDS)
+    products = Products(tmp_path / "store")
+    path = products.path("teacher", {"x": 1})
+    with path.with_name(path.name + ".lock").open("w") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.join(PATIENCE_SECONDS)
+    products.get("teacher", {"x": 1}, write("made by another"))
+    assert (path / "file").read_text() == "made by another"
+
+
+def test_the_fingerprint_of_a_file_is_of_its_content(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"weights")
+    b.write_bytes(b"weights")
+    content = hashlib.sha256(b"weights").digest()
+    assert file_fingerprint(a) == hashlib.sha256(b"." + content).hexdigest()
+    assert file_fingerprint(a) == file_fingerprint(b)
+    b.write_bytes(b"weightz")
+    assert file_fingerprint(a) != file_fingerprint(b)
+
+
+def test_the_fingerprint_of_a_directory_is_of_its_files_and_their_names(tmp_path):
+    def tree(name, files):
+        for path, content in files.items():
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / path).write_text(content)
+        return file_fingerprint(tmp_path / name)
+
+    first = tree("first", {"model.pb": "m", "variables/index": "i"})
+    assert first == tree("copy", {"variables/index": "i", "model.pb": "m"})
+    others = {
+        tree("content", {"model.pb": "m", "variables/index": "j"}),
+        tree("renamed", {"model.pb": "m", "variables/index2": "i"}),
+        tree("moved", {"model.pb": "m", "index": "i"}),
+        tree("more", {"model.pb": "m", "variables/index": "i", "extra": ""}),
+        tree("swapped", {"model.pb": "i", "variables/index": "m"}),
+    }
+    assert len(others | {first}) == 6
