@@ -104,7 +104,10 @@ class ProgressBar(keras.callbacks.Callback):
 
     def _print_line(self, logs: dict[str, Any]) -> None:
         epoch = f"epoch {self._epoch + 1}/{self._epochs}"
-        print(f"{self._title}: {epoch}{self._rate(', ')}{self._time_left()}, {_text(logs)}", flush=True)
+        print(
+            f"{self._title}: {epoch}{self._rate(', ')}{self._time_left()}, {_text(logs)}",
+            flush=True,
+        )
 
     def _time_left(self) -> str:
         timed = self._images / self._batch_size - 1

@@ -14,13 +14,14 @@ from tfqkd.data.images import ImageData
 from tfqkd.distillation import schedules
 from tfqkd.distillation.callbacks import CoefficientScheduler
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.teachers import Ensemble
+from tfqkd.distillation.teachers import Ensemble, require_logits
 from tfqkd.export.exporter import export
 from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model, strip_quantization
 from tfqkd.quantization.schemes import UniformScheme
 from tfqkd.quantization.summary import quantization_summary
 from tfqkd.training.checkpoints import EpochCheckpoint
+from tfqkd.training.divergence import RequireFiniteLoss
 from tfqkd.training.history import History
 from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.products import Products, file_fingerprint
@@ -104,12 +105,14 @@ class Stages:
         """Builds every model of the recipe once, untrained, so that a misfit shows before training.
 
         Raises:
-            ValueError: If a model does not fit the data set.
+            ValueError: If a model does not fit the data set, or ends in softmax.
         """
         steps_per_epoch(self.data.train, self.recipe.batch_size)
-        for name in (*self.recipe.teachers(), self.recipe.student):
+        teachers = [(TEACHER, name) for name in self.recipe.teachers()]
+        for role, name in (*teachers, (STUDENT, self.recipe.student)):
             model = self._build(name)
             _require_fit(name, model, self.data)
+            require_logits(model, role)
         if self.recipe.bits != FLOAT_BITS:
             self._quantize(model)
 
@@ -249,7 +252,7 @@ class Stages:
                     *(callbacks or []),
                     keras.callbacks.TensorBoard(partial / "tensorboard", write_graph=False),
                     History(partial / HISTORY_FILE, first),
-                    keras.callbacks.TerminateOnNaN(),
+                    RequireFiniteLoss(title),
                     bar,
                     checkpoint,
                 ],

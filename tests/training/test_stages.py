@@ -1,0 +1,413 @@
+import contextlib
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tfqkd.compat import keras, tf
+from tfqkd.data.images import ImageData, Split
+from tfqkd.training.products import Products
+from tfqkd.training.progress import ProgressBar
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.stages import Stages, load_model
+
+CLASSES = 4
+RECIPE = Recipe(
+    dataset="stripes",
+    student="cnn2",
+    teacher="cnn3",
+    teacher_epochs=1,
+    student_epochs=3,
+    quantized_epochs=3,
+    batch_size=16,
+    crop_padding=1,
+    warmup_epochs=1.0,
+    milestones=(0.4,),
+    quantized_learning_rate=0.05,
+)
+
+
+def make_split(count, seed):
+    """Noisy images with a bright stripe, whose row is the class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, CLASSES, count)
+    images = generator.integers(0, 120, (count, 8, 8, 1), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label : 2 * label + 2] += 100
+    return Split(images, labels)
+
+
+DATA = ImageData("stripes", tuple("abcd"), make_split(70, 0), make_split(30, 1), make_split(40, 2))
+
+
+def make_stages(recipe, directory, data=DATA):
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    return Stages(recipe, data, Products(directory), strategy)
+
+
+def read_rows(file):
+    """The history without the seconds, which are never the same."""
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def weights_of(path):
+    return load_model(path).get_weights()
+
+
+def assert_same_weights(first, second):
+    for one, other in zip(weights_of(first), weights_of(second), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@contextlib.contextmanager
+def interrupted(epoch, batch):
+    """Interrupts what is trained inside after a batch of an epoch, both counted from 0."""
+    original = ProgressBar.on_train_batch_end
+
+    def on_train_batch_end(self, index, logs=None):
+        original(self, index, logs)
+        if (self._epoch, index) == (epoch, batch):
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ProgressBar, "on_train_batch_end", on_train_batch_end)
+        yield
+
+
+def test_a_float_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, capsys):
+    at_once = make_stages(RECIPE, tmp_path / "at_once").student()
+    stages = make_stages(RECIPE, tmp_path / "interrupted")
+    with interrupted(epoch=0, batch=2):
+        stages.student()
+    with interrupted(epoch=1, batch=3):
+        stages.student()
+    capsys.readouterr()
+    with interrupted(epoch=2, batch=0):
+        stages.student()
+    assert "float student (cnn2), seed 0: goes on after epoch 1." in capsys.readouterr().out
+    in_parts = stages.student()
+    assert in_parts.parent.name == at_once.parent.name
+    assert_same_weights(in_parts, at_once)
+    rows = read_rows(in_parts.parent / "history.csv")
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert rows == read_rows(at_once.parent / "history.csv")
+
+
+def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path):
+    recipe = dataclasses.replace(
+        RECIPE,
+        student_epochs=0,
+        teacher_epochs=0,
+        step_update="every_step",
+        granularity="channel",
+        schedule="cosine",
+        schedule_on="step",
+        learning_rate_schedule="cosine",
+    )
+    at_once = make_stages(recipe, tmp_path / "at_once").quantized()
+    stages = make_stages(recipe, tmp_path / "interrupted")
+    with interrupted(epoch=1, batch=1):
+        stages.quantized()
+    in_parts = stages.quantized()
+    assert_same_weights(in_parts / "model.keras", at_once / "model.keras")
+    rows = read_rows(in_parts / "history.csv")
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert rows == read_rows(at_once / "history.csv")
+    # Four steps an epoch, twelve in all: λ is that of each epoch's last step.
+    expected = [(1 + np.cos(np.pi * step / 11)) / 2 for step in (3, 7, 11)]
+    np.testing.assert_allclose([float(row["coefficient"]) for row in rows], expected, atol=1e-6)
+
+
+def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(tmp_path, no_training):
+    recipe = dataclasses.replace(RECIPE, student_epochs=0)
+    stages = make_stages(recipe, tmp_path)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tfqkd.training.stages.strip_quantization", _interrupt)
+        stages.student()
+    assert stages.student().exists()
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_the_seed_and_nothing_else_decides_the_first_weights(tmp_path, no_training):
+    def student(name, **changes):
+        recipe = dataclasses.replace(RECIPE, student_epochs=0, **changes)
+        return make_stages(recipe, tmp_path / name).student()
+
+    first = student("first")
+    assert_same_weights(first, student("again", seed=5, pretrain_seed=0))
+    kernels = [
+        load_model(path).get_layer("conv1").kernel.numpy()
+        for path in (first, student("other", seed=5))
+    ]
+    assert not np.array_equal(*kernels)
+
+
+def quantized_kernels(directory, **changes):
+    """Float and quantized kernels by layer, of a quantized stage without an epoch."""
+    recipe = dataclasses.replace(
+        RECIPE, teacher="none", student_epochs=0, quantized_epochs=0, **changes
+    )
+    stages = make_stages(recipe, directory)
+    models = load_model(stages.student()), load_model(stages.quantized() / "model.keras")
+    names = ("conv1", "conv2", "conv3", "logits")
+    return [{name: model.get_layer(name).kernel.numpy() for name in names} for model in models]
+
+
+def ternary(kernel):
+    """Q(w) with the L2-optimal step: the mean of the k largest |w| where (Σ|w|)²/k is largest."""
+    largest = np.sort(np.abs(kernel.astype(np.float64)), axis=None)[::-1]
+    counts = np.arange(1, largest.size + 1)
+    sums = np.cumsum(largest)
+    best = np.argmax(sums**2 / counts)
+    step = sums[best] / counts[best]
+    return np.where(np.abs(kernel) >= step / 2, step * np.sign(kernel), 0)
+
+
+def test_the_quantized_stage_starts_from_the_float_students_ternary_weights(tmp_path, no_training):
+    floats, quantized = quantized_kernels(tmp_path)
+    for name in ("conv2", "conv3"):
+        np.testing.assert_allclose(quantized[name], ternary(floats[name]), rtol=1e-5)
+    for name in ("conv1", "logits"):
+        np.testing.assert_array_equal(quantized[name], floats[name])
+
+
+def test_granularity_and_bits_of_layers_reach_the_quantizer(tmp_path, no_training):
+    floats, quantized = quantized_kernels(
+        tmp_path, granularity="channel", layer_bits=("conv1=8", "conv2=float", "logits=3")
+    )
+    np.testing.assert_array_equal(quantized["conv2"], floats["conv2"])
+    expected = np.stack([ternary(channel) for channel in np.moveaxis(floats["conv3"], -1, 0)], -1)
+    np.testing.assert_allclose(quantized["conv3"], expected, rtol=1e-5)
+    for name, levels in (("logits", 7), ("conv1", 255)):
+        for float_channel, channel in zip(floats[name].T, quantized[name].T, strict=True):
+            magnitudes = np.unique(np.abs(channel))
+            step = np.diff(magnitudes).min()
+            np.testing.assert_allclose(channel / step, np.round(channel / step), atol=1e-3)
+            assert magnitudes.max() / step <= (levels - 1) / 2 + 1e-3
+            # What is clipped apart, no weight moves by more than half a step.
+            inside = np.abs(float_channel) < magnitudes.max()
+            assert np.abs(float_channel - channel)[inside].max() <= step / 2 * (1 + 1e-4)
+
+
+def test_32_bits_are_the_float_student(tmp_path, no_training):
+    floats, quantized = quantized_kernels(tmp_path, bits=32)
+    for name, kernel in floats.items():
+        np.testing.assert_array_equal(quantized[name], kernel)
+
+
+def save_linear(path, seed, classes=CLASSES, activation=None):
+    """Saves logits = W·pixels + b, and returns W and b."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(classes, activation=activation),
+        ]
+    )
+    generator = np.random.default_rng(seed)
+    weights = [generator.normal(0, 0.01, (64, classes)), generator.normal(0, 1, classes)]
+    model.set_weights(weights)
+    model.save(path)
+    return weights
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("teachers", "settings"),
+    [
+        (0, {"label_smoothing": 0.2}),
+        (1, {"temperature": 3.0, "coefficient": 0.25}),
+        (1, {"temperature": 2.0, "coefficient": 0.5, "scale_by_temperature_squared": False}),
+        (1, {"temperature": 4.0, "coefficient": 1.0, "soft_loss": "kl", "label_smoothing": 0.1}),
+        (2, {"temperature": 1.5, "coefficient": 0.75}),
+        (1, {"coefficient": 0.4, "soft_loss": "none"}),
+    ],
+    ids=["no teacher", "teacher", "not scaled", "kl", "two teachers", "control"],
+)
+def test_one_step_of_the_quantized_stage_in_closed_form(tmp_path, teachers, settings):
+    paths = [tmp_path / f"teacher{number}.keras" for number in range(teachers)]
+    taught = [save_linear(path, seed) for seed, path in enumerate(paths)]
+    kernel, bias = save_linear(tmp_path / "student.keras", seed=9)
+    rate = 1e-5
+    recipe = Recipe(
+        student=str(tmp_path / "student.keras"),
+        teacher=",".join(map(str, paths)) or "none",
+        bits=32,
+        schedule="constant",
+        quantized_epochs=1,
+        quantized_learning_rate=rate,
+        learning_rate_schedule="constant",
+        batch_size=len(DATA.train),
+        momentum=0.0,
+        weight_decay=0.0,
+        crop_padding=0,
+        flip=False,
+        **settings,
+    )
+    product = make_stages(recipe, tmp_path / "products").quantized()
+
+    pixels = DATA.train.images.reshape(len(DATA.train), -1).astype(np.float64)
+    labels = np.eye(CLASSES)[DATA.train.labels]
+    labels = labels * (1 - recipe.label_smoothing) + recipe.label_smoothing / CLASSES
+    logits = pixels @ kernel + bias
+    hard = -(labels * np.log(softmax(logits))).sum(axis=1).mean()
+    pull = softmax(logits) - labels
+    loss, soft = hard, 0.0
+    if recipe.distils:
+        weight, temperature = recipe.coefficient, recipe.temperature
+        pull *= 1 - weight
+        if recipe.has_teacher:
+            targets = softmax(np.mean([pixels @ w + b for w, b in taught], axis=0) / temperature)
+            softened = softmax(logits / temperature)
+            soft = -(targets * np.log(softened)).sum(axis=1).mean()
+            if recipe.soft_loss == "kl":
+                soft += (targets * np.log(targets)).sum(axis=1).mean()
+            scale = temperature**2 if recipe.scale_by_temperature_squared else 1
+            soft *= scale
+            pull += weight * scale / temperature * (softened - targets)
+        loss = (1 - weight) * hard + weight * soft
+    (row,) = read_rows(product / "history.csv")
+    assert float(row["loss"]) == pytest.approx(loss, rel=1e-5)
+    if recipe.distils:
+        assert float(row["hard_loss"]) == pytest.approx(hard, rel=1e-5)
+        assert float(row["soft_loss"]) == pytest.approx(soft, rel=1e-5)
+    new_kernel, new_bias = weights_of(product / "model.keras")
+    step = -rate * pixels.T @ pull / len(pixels)
+    np.testing.assert_allclose(new_kernel - kernel, step, rtol=1e-3, atol=1e-8)
+    np.testing.assert_allclose(new_bias - bias, -rate * pull.mean(axis=0), rtol=0.05, atol=2e-7)
+
+
+def test_validation_is_measured_after_every_epoch(tmp_path):
+    save_linear(tmp_path / "student.keras", seed=9)
+    recipe = Recipe(
+        student=str(tmp_path / "student.keras"),
+        teacher="none",
+        bits=32,
+        quantized_epochs=2,
+        quantized_learning_rate=1e-5,
+        batch_size=32,
+        warmup_epochs=1.0,
+    )
+    product = make_stages(recipe, tmp_path / "products").quantized()
+    kernel, bias = weights_of(product / "model.keras")
+    split = DATA.validation
+    logits = split.images.reshape(len(split), -1) @ kernel.astype(np.float64) + bias
+    last = read_rows(product / "history.csv")[-1]
+    right = logits.argmax(axis=1) == split.labels
+    assert float(last["val_accuracy"]) == pytest.approx(right.mean())
+    losses = -np.log(softmax(logits)[np.arange(len(split)), split.labels])
+    assert float(last["val_loss"]) == pytest.approx(losses.mean(), rel=1e-5)
+    # Two steps an epoch: a rise over the first two, milestones at the third and the fourth.
+    rates = [float(row["learning_rate"]) for row in read_rows(product / "history.csv")]
+    np.testing.assert_allclose(rates, [1e-5, 1e-7], rtol=1e-5)
+
+
+def test_another_file_under_the_same_path_is_another_model(tmp_path, no_training):
+    student, teacher = tmp_path / "student.keras", tmp_path / "teacher.keras"
+
+    def product():
+        recipe = Recipe(
+            student=str(student), teacher=str(teacher), bits=32, quantized_epochs=0, batch_size=16
+        )
+        return make_stages(recipe, tmp_path / "products").quantized()
+
+    save_linear(student, seed=0)
+    save_linear(teacher, seed=1)
+    first = product()
+    assert product() == first
+    save_linear(student, seed=2)
+    second = product()
+    save_linear(teacher, seed=3)
+    assert len({first, second, product()}) == 3
+    assert_same_weights(second / "model.keras", student)
+
+
+def test_a_saved_student_is_used_as_it_is(tmp_path, no_training):
+    path = tmp_path / "student.keras"
+    save_linear(path, seed=3)
+    stages = make_stages(Recipe(student=str(path), teacher="none", bits=32), tmp_path / "products")
+    assert stages.student() == path
+    assert list((tmp_path / "products").iterdir()) == []
+
+
+def test_a_stage_that_diverges_is_refused_and_not_kept(tmp_path):
+    recipe = dataclasses.replace(RECIPE, student_epochs=2, learning_rate=1e30, momentum=0.0)
+    stages = make_stages(recipe, tmp_path)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"loss.*float student.*learning rate"):
+            stages.student()
+    assert [entry.name for entry in tmp_path.iterdir() if entry.suffix == ""] == []
+
+
+def test_models_that_fit_pass_the_check(tmp_path, no_training):
+    save_linear(tmp_path / "student.keras", seed=0)
+    make_stages(RECIPE, tmp_path / "products").check()
+    recipe = Recipe(
+        student=str(tmp_path / "student.keras"), teacher="cnn2,cnn4", bits=32, batch_size=70
+    )
+    make_stages(recipe, tmp_path / "products").check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 71}, "`batch_size` must be 1 to 70"),
+        ({"layer_bits": ("conv9=4",)}, r"must name layers.*Received: 'conv9'"),
+        ({"layer_bits": (".*=float",)}, "must quantize at least one layer"),
+        ({"student": "resnet20", "layer_bits": ("conv2=4",)}, r"must name layers"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_training(tmp_path, changes, message):
+    recipe = dataclasses.replace(RECIPE, **changes)
+    with pytest.raises(ValueError, match=message):
+        make_stages(recipe, tmp_path).check()
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_a_model_of_other_classes_or_images_is_refused_before_training(tmp_path, role):
+    path = tmp_path / "model.keras"
+    recipe = dataclasses.replace(RECIPE, **{role: "cnn4"})
+    save_linear(path, seed=0, classes=7)
+    with pytest.raises(ValueError, match=r"must fit the data set stripes: .*4 classes.*\(7,\)"):
+        make_stages(dataclasses.replace(recipe, **{role: str(path)}), tmp_path / "p").check()
+    keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
+    ).save(path)
+    with pytest.raises(ValueError, match=r"images \(8, 8, 1\).*from \(8, 8, 3\)"):
+        make_stages(dataclasses.replace(recipe, **{role: str(path)}), tmp_path / "p").check()
+
+
+def test_a_model_of_images_of_any_size_fits(tmp_path):
+    path = tmp_path / "model.keras"
+    pool = keras.layers.GlobalAveragePooling2D()
+    keras.Sequential([keras.Input((None, None, 1)), pool, keras.layers.Dense(CLASSES)]).save(path)
+    make_stages(dataclasses.replace(RECIPE, teacher=str(path)), tmp_path / "p").check()
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_a_model_that_ends_in_softmax_is_refused_before_training(tmp_path, role):
+    path = tmp_path / "model.keras"
+    save_linear(path, seed=0, activation="softmax")
+    recipe = dataclasses.replace(RECIPE, bits=32, **{role: str(path)})
+    with pytest.raises(ValueError, match=f"The {role} must end in logits"):
+        make_stages(recipe, tmp_path / "products").check()
+    if role == "student":
+        with pytest.raises(ValueError, match="must end in logits"):
+            make_stages(dataclasses.replace(recipe, teacher="none"), tmp_path / "p").check()
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("no model")
+    with pytest.raises(ValueError, match=rf"must be a saved tf_keras model.*Received: {path}"):
+        make_stages(dataclasses.replace(RECIPE, student=str(path)), tmp_path / "p").check()
