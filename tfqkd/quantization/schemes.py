@@ -83,10 +83,11 @@ class _Annotations(_base.QuantizeLayoutTransform):
     def apply(self, model: keras.Model, layer_quantize_map: dict) -> tuple[keras.Model, dict]:
         """Returns the model as it is, and the map with a config for every annotated layer."""
         configured = {}
+        layers = {layer.name: layer for layer in model.layers}
         for name, settings in layer_quantize_map.items():
-            layer = model.get_layer(name)
-            # tfmot lists the inputs of annotated layers too; they have nothing to quantize.
-            if isinstance(layer, keras.layers.InputLayer):
+            layer = layers.get(name)
+            # tfmot lists the inputs of annotated layers too; a Sequential model does not show its own.
+            if layer is None or isinstance(layer, keras.layers.InputLayer):
                 continue
             config = settings.get("quantize_config")
             if config is None and kernel_of(layer) is None:
