@@ -12,7 +12,6 @@ layers = keras.layers
 
 def ternary(weights, axes=None):
     """The closed form of the paper, by NumPy: sorted prefix sums, then nearest level."""
-    rest = tuple(axis for axis in range(weights.ndim) if axis not in (axes or ()))
     result = np.empty_like(weights)
     for index in np.ndindex(*(weights.shape[a] for a in axes or ())):
         where = [slice(None)] * weights.ndim
@@ -24,7 +23,6 @@ def ternary(weights, axes=None):
         k = np.argmax(sums**2 / np.arange(1, len(sums) + 1)) + 1
         step = np.float32(sums[k - 1] / k)
         result[tuple(where)] = step * np.sign(part) * (np.abs(part) / step >= 0.5)
-    assert rest
     return result
 
 
@@ -53,8 +51,10 @@ def test_a_layer_computes_with_the_ternary_kernel_of_its_channels(case, granular
     kernel, *bias = model.get_weights()
     bias = [np.linspace(-1, 1, len(b)).astype(np.float32) for b in bias]
     quantized.set_weights(
-        [w if w.shape != bias[0].shape or "step" in v.name else bias[0]
-         for w, v in zip(quantized.get_weights(), quantized.weights, strict=True)]
+        [
+            w if w.shape != bias[0].shape or "step" in v.name else bias[0]
+            for w, v in zip(quantized.get_weights(), quantized.weights, strict=True)
+        ]
     )
     plain.set_weights([ternary(kernel, axes if granularity == "channel" else None), *bias])
     images = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
@@ -114,9 +114,8 @@ def test_quantize_apply_does_what_quantize_model_does(annotated):
     quantized = quantize_model(plain, scheme, layers=["second", "last"])
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
     np.testing.assert_array_equal(applied(images), quantized(images))
-    assert [layer.name for layer in applied.layers] == [
-        "first", "quant_second", "norm", "flatten", "quant_last"
-    ] or [layer.name for layer in applied.layers][:3] == ["first", "quant_second", "norm"]
+    wrapped = [layer.name for layer in applied.layers if layer.name.startswith("quant_")]
+    assert wrapped == ["quant_second", "quant_last"]
 
 
 def test_an_annotated_layer_without_a_kernel_is_refused():
@@ -134,7 +133,9 @@ def train(model, steps=3, **compile_arguments):
         **compile_arguments,
     )
     images = rng.normal(size=(8 * steps, 8, 8, 1)).astype(np.float32)
-    model.fit(images, rng.integers(0, 3, 8 * steps), batch_size=8, epochs=1, verbose=0, shuffle=False)
+    model.fit(
+        images, rng.integers(0, 3, 8 * steps), batch_size=8, epochs=1, verbose=0, shuffle=False
+    )
 
 
 def three_layers():
@@ -181,7 +182,10 @@ def test_a_step_taken_every_step_is_the_optimum_of_the_weights_before_the_last_u
 
 def test_regularisers_act_on_the_latent_weight():
     model = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(3, name="d", kernel_regularizer=keras.regularizers.L2(0.5))]
+        [
+            keras.Input((4,)),
+            layers.Dense(3, name="d", kernel_regularizer=keras.regularizers.L2(0.5)),
+        ]
     )
     quantized = quantize_model(model, layers="d")
     latent = model.layers[0].kernel.numpy()

@@ -1,0 +1,61 @@
+"""Quantization in NumPy alone, written from the formulas and as slowly as they read."""
+
+import math
+
+import numpy as np
+
+
+def largest_code(bits: int) -> int:
+    return (2**bits - 1) // 2
+
+
+def codes(weights: np.ndarray, step: np.ndarray, bits: int) -> np.ndarray:
+    """Weight by weight, in the arithmetic of their own dtype; `step` broadcasts to them."""
+    weights, steps = np.broadcast_arrays(weights, step)
+    out = np.zeros_like(weights)
+    for index in np.ndindex(weights.shape):
+        if steps[index] > 0:
+            rounded = math.floor(abs(weights[index]) / steps[index] + weights.dtype.type(0.5))
+            out[index] = np.sign(weights[index]) * min(rounded, largest_code(bits))
+    return out
+
+
+def optimal_step(weights: np.ndarray, bits: int) -> tuple[float, float]:
+    """The best step of all, and its squared error, by trying every assignment that rounding can give."""
+    magnitudes = np.abs(np.asarray(weights, np.float64)).ravel()
+    if not magnitudes.any():
+        return 0.0, 0.0
+    breakpoints = magnitudes[:, None] / (np.arange(1, largest_code(bits) + 1) - 0.5)
+    candidates = np.unique(breakpoints[breakpoints > 0])
+    # Just below a candidate, the code is the number of breakpoints that are at or above it.
+    assigned = np.stack([np.searchsorted(-row, -candidates, side="right") for row in breakpoints])
+    sums, squares = magnitudes @ assigned, (assigned**2).sum(axis=0)
+    best = np.argmax(sums**2 / squares)
+    return sums[best] / squares[best], squared_error(weights, sums[best] / squares[best], bits)
+
+
+def squared_error(weights: np.ndarray, step: float, bits: int) -> float:
+    magnitudes = np.abs(np.asarray(weights, np.float64)).ravel()
+    if step == 0:
+        return float((magnitudes**2).sum())
+    rounded = np.minimum(np.floor(magnitudes / step + 0.5), largest_code(bits))
+    return float(((magnitudes - step * rounded) ** 2).sum())
+
+
+def channels(weights: np.ndarray, axes: tuple[int, ...]) -> list[np.ndarray]:
+    """The weights of each output channel, in the order of the step's own elements."""
+    shape = [weights.shape[axis] for axis in axes]
+    moved = np.moveaxis(weights, axes, range(len(axes)))
+    return list(moved.reshape(math.prod(shape), -1))
+
+
+def steps(weights: np.ndarray, bits: int, axes: tuple[int, ...] = ()) -> np.ndarray:
+    """The best steps, shaped to broadcast to the weights."""
+    shape = [size if axis in axes else 1 for axis, size in enumerate(weights.shape)]
+    best = [optimal_step(channel, bits)[0] for channel in channels(weights, axes)]
+    return np.reshape(best, shape).astype(weights.dtype)
+
+
+def quantized(weights: np.ndarray, bits: int, axes: tuple[int, ...] = ()) -> np.ndarray:
+    step = steps(weights, bits, axes)
+    return step * codes(weights, step, bits)
