@@ -45,14 +45,15 @@ class KernelQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return {"quantizer": keras.utils.serialize_keras_object(self.quantizer)}
+        return {"quantizer": keras.utils.legacy.serialize_keras_object(self.quantizer)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "KernelQuantizeConfig":
         """Rebuilds the config, also from a quantizer that is still serialised."""
         quantizer = config["quantizer"]
         if isinstance(quantizer, dict):
-            quantizer = keras.utils.deserialize_keras_object(quantizer)
+            # As tfmot stores it: Keras's newer format does not find the class again in an h5 file.
+            quantizer = keras.utils.legacy.deserialize_keras_object(quantizer)
         return cls(quantizer)
 
     def __eq__(self, other: object) -> bool:
