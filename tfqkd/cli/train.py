@@ -32,7 +32,7 @@ def _command() -> Command:
         "compare",
         False,
         "Also train the student without a teacher and with a fixed coefficient (the mean of the annealed "
-        "one), and print a table of all.",
+        "one's first and last value), and print a table of all.",
         flag_values=values,
     )
     flags.DEFINE_integer(

@@ -50,7 +50,8 @@ def plot_run(
             twin.set_ylim(-0.05, 1.05)
     _label(losses, "Training loss", "epoch", "loss")
     _label(accuracies, "Accuracy: training (line), validation (dashed)", "epoch", "accuracy (%)")
-    losses.legend(frameon=False, fontsize=8)
+    if losses.lines:
+        losses.legend(frameon=False, fontsize=8)
     _bars(tests, {model["role"]: (model["accuracy"],) for model in models})
     _save(figure, path)
 

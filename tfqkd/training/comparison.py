@@ -10,7 +10,8 @@ from typing import Any
 from tfqkd.reporting.figures import plot_comparison
 from tfqkd.training.directory import write_atomically
 from tfqkd.training.recipe import NO_TEACHER, Recipe
-from tfqkd.training.run import run
+from tfqkd.training.run import TEACHER_ROLE, run
+from tfqkd.training.stages import coefficient_schedule
 
 COMPARISON_FILE = "comparison.json"
 PLOT_FILE = "comparison.png"
@@ -63,7 +64,8 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
             f"schedule={recipe.schedule}. Set --teacher and --schedule=gradual."
         )
     kind = "ternary" if recipe.bits == 2 else f"{recipe.bits}-bit"
-    middle = (recipe.coefficient + recipe.coefficient_end) / 2
+    schedule = coefficient_schedule(recipe)
+    middle = (schedule(0.0) + schedule(1.0)) / 2
     control = dataclasses.replace(recipe, formats=())
     fixed = dataclasses.replace(control, schedule="constant", coefficient=middle)
     return {
@@ -101,7 +103,8 @@ def compare(
                 parameters[model["role"]] = model["parameters"]
             accuracies.setdefault(name, {})[seed] = final["accuracy"]
             parameters[name] = final["parameters"]
-    order = ["float teacher", "float student", *variants(recipe)]
+    teachers = [role for role in accuracies if role.startswith(TEACHER_ROLE)]
+    order = [*teachers, "float student", *variants(recipe)]
     rows = [
         Row(name, parameters[name], tuple(accuracies[name][seed] for seed in seeds))
         for name in order

@@ -17,27 +17,33 @@ class RunDirectory:
     """A directory that belongs to one recipe.
 
     Args:
-        path: Made if it is missing.
+        path: Made by `begin` if it is missing.
         recipe: The recipe of the run.
 
     Raises:
         ValueError: If the directory belongs to another recipe; the error lists the differences.
-        OSError: If it cannot be written.
     """
 
     def __init__(self, path: pathlib.Path, recipe: Recipe) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        file = path / RECIPE_FILE
-        if file.exists():
+        self.recipe = recipe
+        if (path / RECIPE_FILE).exists():
             _require_same(path, read_recipe(path), recipe)
-        else:
-            write_atomically(file, recipe.to_json())
 
-    def note_command(self, arguments: list[str]) -> None:
-        """Appends the command that was given, word for word, to `command.txt`."""
-        with (self.path / COMMAND_FILE).open("a") as file:
-            file.write(shlex.join(arguments) + "\n")
+    def begin(self, command: list[str] | None = None) -> None:
+        """Makes the directory the recipe's: writes `recipe.json`, and appends to `command.txt`.
+
+        Called once the recipe is known to be good, so that a mistaken one takes no directory.
+
+        Args:
+            command: The command line that was given, kept word for word.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / RECIPE_FILE).exists():
+            write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
+        if command:
+            with (self.path / COMMAND_FILE).open("a") as file:
+                file.write(shlex.join(command) + "\n")
 
     def results(self) -> dict[str, Any] | None:
         """Returns the results of a run that is done, or None."""

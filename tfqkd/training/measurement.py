@@ -10,13 +10,14 @@ import numpy as np
 from tfqkd.compat import tf
 from tfqkd.data.images import ImageData
 from tfqkd.export.exporter import export
+from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import LitertModel
 from tfqkd.training.comparison import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_recipe, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
-from tfqkd.training.run import EXPORT_DIRECTORY, load_data, predict
+from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
 from tfqkd.training.stages import VERIFIED_IMAGES, load_model
 
 _BATCH = 500
@@ -29,7 +30,8 @@ class Measurement:
     Attributes:
         name: The model's role, or the exported file's name.
         figures: Its figures on the test images.
-        agreement: Share of test images on which it chooses the teacher's class; None without a teacher.
+        agreement: Share of test images on which it chooses the teacher's class, that of the mean logits of
+            several teachers; None without one.
     """
 
     name: str
@@ -64,7 +66,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
         data_dir: Where TFDS data sets lie now; as in the recipe if empty.
 
     Returns:
-        A measurement for each model, in the order of the stages, then for each exported file.
+        A measurement for each model, in the order of the stages, then for each file in `export`.
     """
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
@@ -78,12 +80,14 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     teachers = [
         logits[f"{model['role']} ({model['name']})"]
         for model in results["models"]
-        if model["role"] == "float teacher"
+        if model["role"].startswith(TEACHER_ROLE)
     ]
     teacher = np.mean(teachers, axis=0) if teachers else None
-    for report in results["export"]:
-        path = directory / EXPORT_DIRECTORY / report["path"]
-        logits[report["path"]] = run_file(path, data.test.images)
+    # Not those of results.json alone: bin/export may have added some.
+    for form in FORMATS.values():
+        path = directory / EXPORT_DIRECTORY / form.file_name
+        if path.exists():
+            logits[form.file_name] = run_file(path, data.test.images)
     measurements = [_measure(name, values, data, teacher) for name, values in logits.items()]
     _write(directory, measurements, data)
     return measurements

@@ -27,6 +27,8 @@ from tfqkd.training.stages import (
 )
 from tfqkd.training.strategy import make_strategy
 
+TEACHER_ROLE = "float teacher"
+"""Of a single teacher; with a number each of several."""
 EXPORT_DIRECTORY = "export"
 PLOT_FILE = "run.png"
 
@@ -61,8 +63,6 @@ def run(
     """
     path = pathlib.Path(directory)
     run_directory = RunDirectory(path, recipe)
-    if command:
-        run_directory.note_command(command)
     done = run_directory.results()
     if done:
         return done
@@ -71,9 +71,10 @@ def run(
     store = Products(pathlib.Path(products) if products else path / "products")
     stages = Stages(recipe, data, store, strategy)
     stages.check()
+    run_directory.begin(command)
 
     models = [
-        *(("float teacher", model) for model in stages.teachers()),
+        *_named_teachers(stages.teachers()),
         ("float student", stages.student()),
         (recipe.title, stages.quantized() / MODEL_FILE),
     ]
@@ -88,10 +89,21 @@ def run(
         "export": reports,
         "class_names": list(data.class_names),
     }
-    histories = {role: read_history(model.parent / HISTORY_FILE) for role, model in models}
+    histories = {
+        role: read_history(model.parent / HISTORY_FILE)
+        for role, model in models
+        # What lies beside a user's own model is none of the run's.
+        if model.is_relative_to(store.directory)
+    }
     plot_run(histories, results["models"], path / PLOT_FILE)
     run_directory.write_results(results)
     return results
+
+
+def _named_teachers(models: list[pathlib.Path]) -> list[tuple[str, pathlib.Path]]:
+    if len(models) == 1:
+        return [(TEACHER_ROLE, models[0])]
+    return [(f"{TEACHER_ROLE} {number}", model) for number, model in enumerate(models, start=1)]
 
 
 def load_data(recipe: Recipe) -> ImageData:

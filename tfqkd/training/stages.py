@@ -174,7 +174,9 @@ class Stages:
                     soft_loss=recipe.soft_loss,
                     scale_by_temperature_squared=recipe.scale_by_temperature_squared,
                 )
-                callbacks.append(CoefficientScheduler(_schedule(recipe), recipe.schedule_on))
+                callbacks.append(
+                    CoefficientScheduler(coefficient_schedule(recipe), recipe.schedule_on)
+                )
             self._train(
                 QUANTIZED,
                 f"{recipe.title} ({recipe.student}), seed {recipe.seed}",
@@ -276,7 +278,8 @@ def load_model(path: pathlib.Path) -> keras.Model:
         ) from error
 
 
-def _schedule(recipe: Recipe) -> schedules.Schedule:
+def coefficient_schedule(recipe: Recipe) -> schedules.Schedule:
+    """Returns the schedule of the soft loss's coefficient."""
     start, end = recipe.coefficient, recipe.coefficient_end
     kinds: dict[str, Callable[[], schedules.Schedule]] = {
         "constant": lambda: schedules.Constant(start),

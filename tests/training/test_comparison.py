@@ -1,0 +1,173 @@
+import dataclasses
+import json
+import shutil
+import statistics
+
+import pytest
+
+from tfqkd.reporting.results import comparison_table
+from tfqkd.training import comparison
+from tfqkd.training.comparison import Row, compare, run_path, variants
+from tfqkd.training.recipe import Recipe
+
+from .finished import RECIPE
+
+NAMES = ["no teacher", "teacher, fixed coefficient", "teacher, annealed coefficient"]
+
+
+def changes(recipe, variant):
+    return {name: new for name, (_, new) in recipe.differences(variant).items()}
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_the_variants_differ_in_their_teacher_and_coefficient_alone(bits):
+    recipe = Recipe(bits=bits, coefficient=0.9, coefficient_end=0.3, temperature=4.0, seed=7)
+    kind = {2: "ternary", 4: "4-bit"}[bits]
+    found = variants(recipe)
+    assert list(found) == [f"{kind}, {name}" for name in NAMES]
+    alone, fixed, annealed = found.values()
+    assert changes(recipe, alone) == {"teacher": "none", "formats": ()}
+    assert changes(recipe, fixed) == {
+        "schedule": "constant",
+        "coefficient": pytest.approx(0.6),
+        "formats": (),
+    }
+    assert annealed == recipe
+    assert not alone.has_teacher
+    assert fixed.has_teacher
+
+
+@pytest.mark.parametrize(
+    ("settings", "middle"),
+    [
+        ({}, 0.5),
+        ({"schedule": "cosine", "coefficient": 0.8}, 0.4),
+        ({"schedule": "exponential", "coefficient_end": 0.01}, 0.505),
+        # A step schedule ends where its milestones lead to; it has no `coefficient_end`.
+        ({"schedule": "step", "coefficient_end": 0.9}, 0.505),
+        ({"schedule": "step", "milestones": (0.5,), "learning_rate_factor": 0.5}, 0.75),
+    ],
+)
+def test_the_fixed_coefficient_is_the_mean_of_the_schedules_ends(settings, middle):
+    _, fixed, _ = variants(Recipe(**settings)).values()
+    assert fixed.coefficient == pytest.approx(middle, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"teacher": "none"},
+        {"coefficient": 0.0},
+        {"soft_loss": "none"},
+        {"schedule": "constant"},
+    ],
+)
+def test_without_an_annealed_teacher_there_is_nothing_to_compare(settings):
+    with pytest.raises(ValueError, match=r"needs a recipe with a teacher and an annealed"):
+        variants(Recipe(**settings))
+
+
+def test_a_row_has_the_mean_and_the_sample_deviation_of_its_seeds():
+    accuracies = (0.912, 0.934, 0.927)
+    row = Row("ternary", 1234, accuracies)
+    assert row.mean == statistics.fmean(accuracies)
+    assert row.deviation == statistics.stdev(accuracies)
+    assert row.accuracy_text() == "92.43 ± 1.12"
+    assert Row("ternary", 1234, (0.9,)).deviation is None
+    assert Row("ternary", 1234, (0.9,)).accuracy_text() == "90.00"
+
+
+def test_the_table_says_what_a_row_holds():
+    rows = [Row("float teacher", 12345, (0.5, 0.75)), Row("ternary, no teacher", 678, (0.25, 0.5))]
+    _, heading, _, *lines = str(comparison_table(rows)).splitlines()
+    assert heading.split() == ["model", "parameters", "test", "accuracy", "%", "seeds"]
+    assert lines[0].split() == ["float", "teacher", "12,345", "62.50", "±", "17.68", "2"]
+    assert lines[1].split() == ["ternary,", "no", "teacher", "678", "37.50", "±", "17.68", "2"]
+
+
+def fake_run(calls):
+    """Stands for `run`: accuracies tell variant, seed and role apart."""
+
+    def run(recipe, directory, products, command):
+        calls.append((recipe, directory, products, command))
+        names = [*recipe.teachers(), recipe.student]
+        several = len(recipe.teachers()) > 1
+        models = [
+            {
+                "role": "float student"
+                if name == recipe.student
+                else f"float teacher{f' {number}' if several else ''}",
+                "accuracy": recipe.seed / 100 + number / 1000,
+                "parameters": 10 * number,
+            }
+            for number, name in enumerate(names, start=1)
+        ]
+        final = 0.5 + recipe.seed / 100 + {"none": 0.0}.get(recipe.teacher, recipe.coefficient / 10)
+        return {"models": [*models, {"role": "?", "accuracy": final, "parameters": 99}]}
+
+    return run
+
+
+def test_every_variant_is_run_for_every_seed(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(comparison, "run", fake_run(calls))
+    recipe = Recipe(student="cnn2", teacher="cnn4", seed=5)
+    rows = compare(recipe, tmp_path, iter([3, 4]), ["bin/train", "--compare"])
+    expected = [
+        (dataclasses.replace(variant, seed=seed), run_path(tmp_path, name, seed))
+        for seed in (3, 4)
+        for name, variant in variants(recipe).items()
+    ]
+    assert [call[:2] for call in calls] == expected
+    assert {call[2] for call in calls} == {tmp_path / "products"}
+    assert all(call[3] == ["bin/train", "--compare"] for call in calls)
+    assert [path.name for _, path in expected][:3] == [
+        "ternary-no_teacher-seed3",
+        "ternary-teacher-fixed_coefficient-seed3",
+        "ternary-teacher-annealed_coefficient-seed3",
+    ]
+    assert [(row.name, row.parameters) for row in rows] == [
+        ("float teacher", 10),
+        ("float student", 20),
+        *((f"ternary, {name}", 99) for name in NAMES),
+    ]
+    found = {row.name: row.accuracies for row in rows}
+    assert found["float teacher"] == pytest.approx((0.031, 0.041))
+    assert found["ternary, no teacher"] == pytest.approx((0.53, 0.54))
+    assert found["ternary, teacher, fixed coefficient"] == pytest.approx((0.58, 0.59))
+    assert found["ternary, teacher, annealed coefficient"] == pytest.approx((0.63, 0.64))
+    written = json.loads((tmp_path / "comparison.json").read_text())
+    assert written["seeds"] == [3, 4]
+    assert [row["name"] for row in written["rows"]] == list(found)
+    for row, there in zip(rows, written["rows"], strict=True):
+        assert (tuple(there["accuracies"]), there["mean"]) == (row.accuracies, row.mean)
+        assert there["deviation"] == row.deviation
+    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_teachers_have_a_row_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "run", fake_run([]))
+    rows = compare(Recipe(student="cnn2", teacher="cnn4,cnn8"), tmp_path, [0])
+    assert [row.name for row in rows][:3] == [
+        "float teacher 1",
+        "float teacher 2",
+        "float student",
+    ]
+    assert [row.accuracies for row in rows][:2] == [(0.001,), (0.002,)]
+
+
+def test_a_comparison_shares_what_its_variants_have_in_common(finished, tmp_path):
+    shutil.copytree(finished.products, tmp_path / "products")
+    there = {entry.name for entry in (tmp_path / "products").iterdir() if entry.is_dir()}
+    rows = compare(RECIPE, tmp_path, [0])
+    made = {entry.name for entry in (tmp_path / "products").iterdir() if entry.is_dir()} - there
+    # Two quantized students; teacher, float student, annealed student and its export were there.
+    assert sorted(name.split("-")[0] for name in made) == ["quantized", "quantized"]
+    roles = {"float teacher": 0, "float student": 1, f"ternary, {NAMES[2]}": 2}
+    for row in rows:
+        assert len(row.accuracies) == 1
+        if row.name in roles:
+            model = finished.results["models"][roles[row.name]]
+            assert (row.accuracies, row.parameters) == ((model["accuracy"],), model["parameters"])
+    exported = sorted(path.parent.name for path in tmp_path.glob("*/export"))
+    assert exported == ["ternary-teacher-annealed_coefficient-seed0"]

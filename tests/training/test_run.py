@@ -1,0 +1,305 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tfqkd.compat import keras, tf
+from tfqkd.data import load
+from tfqkd.runtime import LitertModel
+from tfqkd.training.products import Products
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.run import run
+from tfqkd.training.stages import load_model
+
+from .finished import RECIPE
+
+# conv1 with its batch norm, conv2, its batch norm, conv3, its batch norm, logits; N filters, 10 classes.
+PARAMETERS = {n: 11 * n + 18 * n**2 + 4 * n + 36 * n**2 + 4 * n + 20 * n + 10 for n in (2, 4)}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits").test
+
+
+def numpy_figures(path, split):
+    """Accuracy, top-5 and loss of a saved model by plain counting."""
+    logits = load_model(path).predict(split.images, verbose=0).astype(np.float64)
+    of_label = logits[np.arange(len(split)), split.labels]
+    ranks = (logits > of_label[:, None]).sum(axis=1)
+    losses = np.log(np.exp(logits).sum(axis=1)) - of_label
+    return (ranks < 1).mean(), (ranks < 5).mean(), losses.mean()
+
+
+def directories(path):
+    return {entry.name for entry in path.iterdir() if entry.is_dir()}
+
+
+def test_the_results_are_those_of_the_saved_models(finished, digits):
+    roles = ["float teacher", "float student", "ternary student, gradual coefficient"]
+    models = finished.results["models"]
+    assert [model["role"] for model in models] == roles
+    assert [model["name"] for model in models] == ["cnn4", "cnn2", "cnn2"]
+    assert [model["parameters"] for model in models] == [PARAMETERS[n] for n in (4, 2, 2)]
+    for model in models:
+        accuracy, top5, loss = numpy_figures(finished.directory / model["model"], digits)
+        assert model["accuracy"] == accuracy
+        assert model["top5"] == top5
+        assert model["loss"] == pytest.approx(loss, rel=1e-5)
+    assert finished.results["class_names"] == list("0123456789")
+
+
+def test_training_has_learned_something(finished):
+    # Ten classes of equal size: guessing is right once in ten.
+    assert finished.results["models"][0]["accuracy"] > 0.15
+
+
+def test_the_quantized_student_is_ternary(finished):
+    model = load_model(finished.model_path("ternary"))
+    for name in ("conv2", "conv3"):
+        kernel = model.get_layer(name).kernel.numpy()
+        step = np.abs(kernel).max()
+        assert set(np.unique(kernel)) == {-step, 0, step}
+
+
+def test_the_exported_file_is_the_student(finished, digits):
+    (report,) = finished.results["export"]
+    assert (report["format"], report["path"]) == ("litert-int8", "student-int8.tflite")
+    file = LitertModel(finished.directory / "export" / report["path"])
+    student = load_model(finished.model_path("ternary"))
+    expected = student.predict(digits.images[:64], verbose=0)
+    np.testing.assert_allclose(file(digits.images[:64]), expected, atol=1e-4)
+    assert report["images"] == 64
+    assert report["bytes"] == (finished.directory / "export" / report["path"]).stat().st_size
+    assert file.class_names == tuple("0123456789")
+
+
+def test_the_directory_holds_all_that_was_promised(finished):
+    names = {entry.name for entry in finished.directory.iterdir()}
+    # Other tests may have evaluated the run.
+    assert names - {"evaluation.json", "confusion.png"} == {
+        "recipe.json",
+        "results.json",
+        "run.png",
+        "quantization.txt",
+        "products",
+        "export",
+    }
+    assert Recipe.from_json((finished.directory / "recipe.json").read_text()) == RECIPE
+    assert json.loads((finished.directory / "results.json").read_text()) == finished.results
+    assert "conv2" in (finished.directory / "quantization.txt").read_text()
+    assert {name.split("-")[0] for name in directories(finished.products)} == {
+        "teacher",
+        "student",
+        "quantized",
+        "export",
+    }
+
+
+def test_a_run_that_is_done_returns_its_results_at_once(finished, monkeypatch):
+    monkeypatch.setattr("tfqkd.training.run.load_data", None)
+    assert run(RECIPE, finished.directory) == finished.results
+    # What leaves the result as it is does not make it another recipe.
+    elsewhere = dataclasses.replace(RECIPE, data_dir="/elsewhere", jit_compile=True)
+    assert run(elsewhere, str(finished.directory)) == finished.results
+
+
+def test_another_recipe_on_the_same_directory_is_refused(finished):
+    with pytest.raises(ValueError) as error:
+        run(dataclasses.replace(RECIPE, temperature=3.0, bits=4), finished.directory)
+    assert str(error.value) == (
+        f"A run directory belongs to one recipe. Received: another one for {finished.directory}:\n"
+        "  bits: 2 there, 4 given\n"
+        "  temperature: 2.0 there, 3.0 given\n"
+        "Give another --run_dir, or the recipe that is there."
+    )
+    assert run(RECIPE, finished.directory) == finished.results
+
+
+def test_a_run_that_lost_only_its_results_trains_nothing(finished, tmp_path, no_training):
+    results = run(RECIPE, tmp_path / "run", products=finished.products, command=["train", "a b"])
+    expected = [dict(model) for model in finished.results["models"]]
+    for model in [*results["models"], *expected]:
+        del model["model"]
+    assert results["models"] == expected
+    assert results["export"] == finished.results["export"]
+    assert (tmp_path / "run" / "command.txt").read_text() == "train 'a b'\n"
+    assert not (tmp_path / "run" / "products").exists()
+
+
+def test_runs_that_share_products_train_teacher_and_student_once(finished, tmp_path, monkeypatch):
+    products = tmp_path / "products"
+    shutil.copytree(finished.products, products)
+    before = directories(products)
+    trained = []
+    fit = keras.Model.fit
+    monkeypatch.setattr(
+        keras.Model,
+        "fit",
+        lambda self, *args, **kwargs: trained.append(self) or fit(self, *args, **kwargs),
+    )
+    recipe = dataclasses.replace(RECIPE, bits=3, quantized_epochs=1, formats=())
+    results = run(recipe, tmp_path / "run", products=products)
+    assert [type(model).__name__ for model in trained] == ["Distiller"]
+    (made,) = directories(products) - before
+    assert made.startswith("quantized-")
+    for model, was in zip(results["models"][:2], finished.results["models"][:2], strict=True):
+        assert model == {**was, "model": model["model"]}
+        path = (tmp_path / "run" / model["model"]).resolve()
+        assert path == (products / was["model"].removeprefix("products/")).resolve()
+    assert results["models"][2]["role"] == "3-bit student, gradual coefficient"
+    assert results["export"] == []
+    assert not (tmp_path / "run" / "export").exists()
+    assert (tmp_path / "run" / "run.png").exists()
+    kernel = load_model(tmp_path / "run" / results["models"][2]["model"]).get_layer("conv3").kernel
+    assert 3 < len(np.unique(kernel)) <= 7
+
+
+def save_classifier(path, classes=10, name="saved"):
+    tf.random.set_seed(hash(name) % 1000)
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(classes)], name=name
+    )
+    model.layers[-1].set_weights([model.layers[-1].kernel.numpy() / 100, np.zeros(classes)])
+    model.save(path)
+    return path
+
+
+def test_a_teacher_of_other_classes_is_refused_before_any_training(tmp_path, no_training):
+    path = save_classifier(tmp_path / "seven.keras", classes=7)
+    recipe = dataclasses.replace(RECIPE, teacher=str(path))
+    with pytest.raises(ValueError, match=r"must fit the data set digits: .*10 classes.*\(7,\)"):
+        run(recipe, tmp_path / "run")
+
+
+def test_a_run_that_was_refused_leaves_its_directory_to_another_recipe(tmp_path, no_training):
+    for wrong in ({"dataset": "folder:/no/such/folder"}, {"layer_bits": ("conv9=4",)}):
+        with pytest.raises(ValueError, match="conv9|folder"):
+            run(dataclasses.replace(RECIPE, **wrong), tmp_path / "run")
+    recipe = dataclasses.replace(
+        RECIPE, teacher="none", student_epochs=0, quantized_epochs=0, formats=()
+    )
+    assert len(run(recipe, tmp_path / "run")["models"]) == 2
+
+
+def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no_training):
+    paths = [
+        save_classifier(tmp_path / f"{name}.keras", name="same" if "teacher" in name else name)
+        for name in ("teacher1", "teacher2", "student")
+    ]
+    save_classifier(tmp_path / "teacher2.keras", name="other seed")
+    twin = keras.models.load_model(paths[1])
+    twin._name = "same"
+    twin.save(paths[1])
+    recipe = dataclasses.replace(
+        RECIPE,
+        teacher=f"{paths[0]},{paths[1]}",
+        student=str(paths[2]),
+        bits=32,
+        quantized_epochs=0,
+        formats=(),
+    )
+    models = run(recipe, tmp_path / "run")["models"]
+    assert [model["role"] for model in models] == [
+        "float teacher 1",
+        "float teacher 2",
+        "float student",
+        "float student, gradual coefficient",
+    ]
+    for model, path in zip(models, [*paths, paths[2]], strict=True):
+        assert model["accuracy"] == numpy_figures(path, digits)[0]
+    assert [(tmp_path / "run" / model["model"]).resolve() for model in models[:3]] == paths
+    assert {name.split("-")[0] for name in directories(tmp_path / "run" / "products")} == {
+        "quantized"
+    }
+
+
+def test_half_precision_computes_in_it_and_keeps_float32_variables(tmp_path):
+    recipe = dataclasses.replace(
+        RECIPE,
+        teacher="none",
+        student_epochs=1,
+        quantized_epochs=1,
+        mixed_precision="mixed_bfloat16",
+        schedule="constant",
+    )
+    results = run(recipe, tmp_path / "run")
+    assert keras.mixed_precision.global_policy().name == "float32"
+    model = load_model(tmp_path / "run" / results["models"][-1]["model"])
+    layer = model.get_layer("conv2")
+    assert (layer.compute_dtype, layer.kernel.dtype) == ("bfloat16", tf.float32)
+    assert model.get_layer("logits").compute_dtype == "float32"
+    step = np.abs(layer.kernel.numpy()).max()
+    assert set(np.unique(layer.kernel.numpy())) == {-step, 0, step}
+    # The exported file computes in float32: it agrees with the model's values to bfloat16's 8 bits.
+    images = load("digits").test.images[:32]
+    file = LitertModel(tmp_path / "run" / "export" / "student-int8.tflite")
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(file(images), expected, atol=0.05 * np.abs(expected).max())
+
+
+def test_a_folder_of_images_is_a_data_set(tmp_path):
+    generator = np.random.default_rng(0)
+    for role, count in (("train", 12), ("test", 5)):
+        for label, name in enumerate(("blue", "green", "red")):
+            folder = tmp_path / "data" / role / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                image = generator.integers(0, 60, (6, 6, 3), dtype=np.uint8)
+                image[..., 2 - label] += 180
+                (folder / f"{index}.png").write_bytes(tf.io.encode_png(image).numpy())
+    recipe = Recipe(
+        dataset=f"folder:{tmp_path / 'data'}",
+        student="cnn2",
+        teacher="none",
+        student_epochs=1,
+        quantized_epochs=0,
+        batch_size=12,
+        image_size=8,
+        formats=(),
+    )
+    results = run(recipe, tmp_path / "run")
+    assert results["class_names"] == ["blue", "green", "red"]
+    model = load_model(tmp_path / "run" / results["models"][0]["model"])
+    assert (model.input_shape, model.output_shape) == ((None, 8, 8, 3), (None, 3))
+    split = load(recipe.dataset, image_size=8).test
+    assert len(split) == 15
+    right = model.predict(split.images, verbose=0).argmax(axis=1) == split.labels
+    assert results["models"][0]["accuracy"] == right.mean()
+    # The pixels are standardised with those of the training images.
+    pixels = load(recipe.dataset, image_size=8).train.images.reshape(-1, 3).astype(np.float64)
+    normalization = model.get_layer("standardization")
+    np.testing.assert_allclose(np.ravel(normalization.mean), pixels.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(np.ravel(normalization.variance), pixels.var(axis=0), rtol=1e-5)
+
+
+def test_a_train_set_is_the_asked_subset(tmp_path, no_training):
+    data = load("digits", train_examples=100, validation_split=0.1)
+    recipe = dataclasses.replace(
+        RECIPE,
+        train_examples=100,
+        validation_split=0.1,
+        teacher="none",
+        student_epochs=0,
+        quantized_epochs=0,
+        formats=(),
+    )
+    run(recipe, tmp_path / "run")
+    (product,) = (tmp_path / "run" / "products").glob("student-*/product.json")
+    assert json.loads(product.read_text())["data"] == data.fingerprint
+    assert len(data.train) == 100
+
+
+def test_products_may_lie_anywhere(tmp_path):
+    assert Products(tmp_path / "a").path("teacher", {}).parent == tmp_path / "a"
+
+
+def test_what_lies_beside_a_saved_model_is_left_alone(tmp_path, no_training):
+    path = save_classifier(tmp_path / "student.keras")
+    (tmp_path / "history.csv").write_text("epoch,note\n1,mine\n")
+    recipe = dataclasses.replace(
+        RECIPE, student=str(path), teacher="none", bits=32, quantized_epochs=0, formats=()
+    )
+    assert len(run(recipe, tmp_path / "run")["models"]) == 2
