@@ -176,7 +176,7 @@ def test_a_teacher_of_other_classes_is_refused_before_any_training(tmp_path, no_
 
 def test_a_run_that_was_refused_leaves_its_directory_to_another_recipe(tmp_path, no_training):
     for wrong in ({"dataset": "folder:/no/such/folder"}, {"layer_bits": ("conv9=4",)}):
-        with pytest.raises(ValueError, match="conv9|folder"):
+        with pytest.raises(ValueError, match=r"conv9|folder"):
             run(dataclasses.replace(RECIPE, **wrong), tmp_path / "run")
     recipe = dataclasses.replace(
         RECIPE, teacher="none", student_epochs=0, quantized_epochs=0, formats=()

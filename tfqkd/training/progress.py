@@ -32,7 +32,7 @@ class ProgressBar(keras.callbacks.Callback):
         self._title, self._epochs = title, epochs
         self._batch_size, self._steps = batch_size, steps_per_epoch
         self._done = first_epoch * steps_per_epoch
-        self._images, self._seconds = 0, 0.0
+        self._traced, self._images = False, 0
         self._bar = (
             Progress(
                 TextColumn("{task.description}"),
@@ -61,11 +61,12 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar to the last finished step of the epoch."""
         now = time.monotonic()
-        if self._images == 0:
-            # The first step also traces the graph: count from its end, or the rate would mislead.
-            self._begin = now
         steps = self._epoch * self._steps + batch + 1
-        self._images += (steps - self._done) * self._batch_size
+        if self._traced:
+            self._images += (steps - self._done) * self._batch_size
+        else:
+            # The first call also traced the graph: count from its end, or the rate would mislead.
+            self._traced, self._begin = True, now
         self._done = steps
         if self._bar:
             self._bar.update(
@@ -97,10 +98,9 @@ class ProgressBar(keras.callbacks.Callback):
             self._bar.stop()
 
     def _rate(self, before: str = "") -> str:
-        timed = self._images - self._batch_size
-        if timed <= 0:
+        if not self._images:
             return ""
-        return f"{before}{timed / max(time.monotonic() - self._begin, 1e-9):,.0f} images/s"
+        return f"{before}{self._images / max(time.monotonic() - self._begin, 1e-9):,.0f} images/s"
 
     def _print_line(self, logs: dict[str, Any]) -> None:
         epoch = f"epoch {self._epoch + 1}/{self._epochs}"
@@ -110,11 +110,10 @@ class ProgressBar(keras.callbacks.Callback):
         )
 
     def _time_left(self) -> str:
-        timed = self._images / self._batch_size - 1
-        if timed <= 0:
+        if not self._images:
             return ""
-        left = self._epochs * self._steps - self._done
-        seconds = left * (time.monotonic() - self._begin) / timed
+        left = (self._epochs * self._steps - self._done) * self._batch_size
+        seconds = left * (time.monotonic() - self._begin) / self._images
         return f", {datetime.timedelta(seconds=round(seconds))} left"
 
 
