@@ -339,7 +339,7 @@ class TestFollowStep:
     def test_channels_follow_alone(self):
         weights = samples("normal", (30, 2)) * [1.0, 100.0]
         last = arithmetic.optimal_step(tf.constant(weights), 4, [1])
-        moved = weights + [0.05, 0.0]
+        moved = weights + np.array([0.05, 0.0])
         step = arithmetic.follow_step(tf.constant(moved), last, 4).numpy()[0]
         assert step[0] != last.numpy()[0, 0]
         assert step[1] == pytest.approx(last.numpy()[0, 1], rel=1e-12)

@@ -1,0 +1,42 @@
+"""Distillation in NumPy and SciPy alone, in float64, from the formulas."""
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+
+
+def soft_loss(teacher, student, temperature, kind="cross_entropy", scaled=True):
+    target = softmax(np.float64(teacher) / temperature, axis=-1)
+    loss = -(target * log_softmax(np.float64(student) / temperature, axis=-1)).sum(-1)
+    if kind == "kl":
+        loss -= entropy(target)
+    return loss * (temperature**2 if scaled else 1)
+
+
+def soft_gradient(teacher, student, temperature, scaled=True):
+    difference = softmax(np.float64(student) / temperature, axis=-1) - softmax(
+        np.float64(teacher) / temperature, axis=-1
+    )
+    return difference / temperature * (temperature**2 if scaled else 1)
+
+
+def hard_loss(labels, logits):
+    return -log_softmax(np.float64(logits), axis=-1)[np.arange(len(labels)), labels]
+
+
+def hard_gradient(labels, logits):
+    return softmax(np.float64(logits), axis=-1) - np.eye(logits.shape[-1])[labels]
+
+
+def entropy(probabilities):
+    return -(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(-1)
+
+
+def sgd_step(
+    kernel, bias, images, labels, teacher_logits, rate, coefficient, temperature, weights=1
+):
+    """A step of plain SGD on `(1-λ)·hard + λ·soft` for the student `logits = images @ kernel + bias`."""
+    logits = images @ kernel + bias
+    hard, soft = hard_gradient(labels, logits), soft_gradient(teacher_logits, logits, temperature)
+    upstream = (1 - coefficient) * hard + coefficient * soft
+    upstream *= np.broadcast_to(weights, len(images))[:, None] / len(images)
+    return kernel - rate * images.T @ upstream, bias - rate * upstream.sum(0)
