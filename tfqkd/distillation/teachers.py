@@ -1,13 +1,14 @@
 """Teachers: any callable from a batch to logits, frozen and in inference mode."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tfqkd.compat import is_keras3, keras, tf
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
-def as_teacher(teacher: object) -> Teacher:
+def as_teacher(teacher: Any) -> Teacher:
     """Returns a function from a batch to float32 logits through which no gradient flows.
 
     Args:
@@ -20,8 +21,7 @@ def as_teacher(teacher: object) -> Teacher:
         ValueError: If a Keras teacher ends in softmax, or is not built.
     """
     if isinstance(teacher, keras.Model) or is_keras3(teacher):
-        if isinstance(teacher, keras.Model):
-            require_logits(teacher, "teacher")
+        require_logits(teacher, "teacher")
         if not teacher.built:
             raise ValueError(
                 "The teacher must be built. "
@@ -68,25 +68,31 @@ class Ensemble:
         return tf.add_n([teacher(batch) for teacher in self._teachers]) / len(self._teachers)
 
 
-def require_logits(model: keras.Model, role: str) -> None:
+def require_logits(model: Any, role: str) -> None:
     """Raises if a Functional or Sequential model ends in softmax instead of logits.
 
     Args:
-        model: The model to look at; a subclassed one shows nothing and passes.
+        model: The model to look at, of tf_keras or Keras 3; a subclassed one shows nothing and passes.
         role: What the error calls it.
 
     Raises:
-        ValueError: If its last layer applies softmax.
+        ValueError: If it has several outputs, or its last layer applies softmax.
     """
-    output = getattr(model, "output", None) if getattr(model, "_is_graph_network", False) else None
-    if output is None:
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
         return
-    if not tf.is_tensor(output) and not hasattr(output, "_keras_history"):
+    if len(outputs) > 1:
         raise ValueError(
-            f"The {role} must have one output, its logits. Received: {len(output)} outputs of '{model.name}'."
+            f"The {role} must have one output, its logits. "
+            f"Received: {len(outputs)} outputs of '{model.name}'."
         )
-    layer = output._keras_history.layer
-    if isinstance(layer, keras.layers.Softmax) or _is_softmax(getattr(layer, "activation", None)):
+    layer = outputs[0]._keras_history[0]
+    if layer is model:
+        return
+    if hasattr(layer, "layers"):
+        require_logits(layer, role)
+    # A wrapper, such as tfmot's, holds the layer that it calls.
+    elif _applies_softmax(getattr(layer, "layer", layer)):
         raise ValueError(
             f"The {role} must end in logits: the temperature divides them before the softmax. "
             f"Received: '{model.name}' whose last layer '{layer.name}' applies softmax. Set its activation "
@@ -94,12 +100,16 @@ def require_logits(model: keras.Model, role: str) -> None:
         )
 
 
-def _is_softmax(activation: object) -> bool:
+def _applies_softmax(layer: Any) -> bool:
+    function = getattr(layer, "activation", None) or getattr(layer, "function", None)
     # tfmot wraps an activation in an object that holds it under the same name.
-    return keras.activations.softmax in (activation, getattr(activation, "activation", None))
+    function = getattr(function, "activation", function)
+    # By name: Keras 3 and TensorFlow have functions and classes of their own.
+    names = (type(layer).__name__, getattr(function, "__name__", ""))
+    return any(name.lower().startswith("softmax") for name in names)
 
 
-def _logits(output: object) -> tf.Tensor:
+def _logits(output: Any) -> tf.Tensor:
     # A serving signature returns a dict, with one entry when it serves logits alone.
     values = list(output.values()) if isinstance(output, dict) else [output]
     if len(values) != 1:
