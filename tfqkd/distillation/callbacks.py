@@ -57,7 +57,7 @@ class _Scheduler(keras.callbacks.Callback):
             scheduled.value.assign(self._values[epoch])
         elif not self._table_set:
             # A run that goes on at a later epoch, or an optimizer that was used before.
-            start = int(self.model.optimizer.iterations) - epoch * self.params["steps"]
+            start = int(self.model.optimizer.iterations.numpy()) - epoch * self.params["steps"]
             scheduled.follow(self._values, first_step=start)
             self._table_set = True
 

@@ -30,7 +30,7 @@ class History(keras.callbacks.Callback):
         row = {
             "epoch": epoch + 1,
             "seconds": round(time.monotonic() - self._start, 3),
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
             **{name: float(value) for name, value in (logs or {}).items()},
         }
         self._write([row], "a")
