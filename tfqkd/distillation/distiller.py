@@ -50,7 +50,7 @@ class Distiller(keras.Model):
         teacher: object,
         temperature: float = 2.0,
         coefficient: float = 0.5,
-        soft_loss: losses.SoftLoss | str = "cross_entropy",
+        soft_loss: str = "cross_entropy",
         scale_by_temperature_squared: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -58,6 +58,8 @@ class Distiller(keras.Model):
         _require_student(student)
         _require_same_classes(student, teacher)
         super().__init__(**kwargs)
+        # Every replica returns the same logs; by default Keras would add them up.
+        self.distribute_reduction_method = "first"
         self.student = student
         # A plain function: Keras would track a model, save it and count its weights.
         self._teacher = None if soft_loss == "none" else as_teacher(teacher)
@@ -122,9 +124,7 @@ class Distiller(keras.Model):
             loss = distillation * _share_of_global_batch(batch) + regularization / replicas
         self.optimizer.minimize(loss, self.student.trainable_variables, tape=tape)
 
-        agreement = (
-            tf.reduce_mean(losses.agreement(teacher_logits, logits)) if self._teacher else 0.0
-        )
+        agreement = _mean(losses.agreement(teacher_logits, logits)) if self._teacher else 0.0
         values = (distillation + regularization, hard, soft, agreement)
         for tracker, value in zip(self._trackers, values, strict=True):
             tracker.update_state(value, sample_weight=batch)
@@ -174,10 +174,15 @@ class Distiller(keras.Model):
         )
         if sample_weight is not None:
             soft *= tf.reshape(tf.cast(sample_weight, tf.float32), tf.shape(soft))
-        return tf.reduce_mean(soft)
+        return _mean(soft)
 
     def _compiled_results(self) -> dict[str, tf.Tensor]:
         return {metric.name: metric.result() for metric in self.compiled_metrics.metrics}
+
+
+def _mean(values: tf.Tensor) -> tf.Tensor:
+    """The mean, or zero where a replica gets no example of a small last batch."""
+    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
 
 
 def _share_of_global_batch(batch: tf.Tensor) -> tf.Tensor | float:
