@@ -4,11 +4,8 @@ Notation: `z_S` and `z_T` are the logits of student and teacher, `T` the tempera
 Sums run over the classes: a mean over them, as some libraries take, makes the loss smaller by their number.
 """
 
-from typing import Literal
-
 import tensorflow as tf
 
-SoftLoss = Literal["cross_entropy", "kl"]
 SOFT_LOSSES: tuple[str, ...] = ("cross_entropy", "kl")
 
 
@@ -16,7 +13,7 @@ def soft_loss(
     teacher_logits: tf.Tensor,
     student_logits: tf.Tensor,
     temperature: float | tf.Tensor = 1.0,
-    kind: SoftLoss = "cross_entropy",
+    kind: str = "cross_entropy",
     scale_by_temperature_squared: bool = True,
 ) -> tf.Tensor:
     """Returns the loss between the softened distributions of teacher and student, for each example.

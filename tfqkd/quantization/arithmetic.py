@@ -175,7 +175,6 @@ def _row_codes(magnitudes: tf.Tensor, steps: tf.Tensor, largest: int) -> tf.Tens
     )
 
 
-@tf.function(reduce_retracing=True)
 def _bracket(magnitudes: tf.Tensor, largest: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Bounds `[rows]` below and above the best steps, tight enough to sweep between them.
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization.kernels import kernel_of
+from tfqkd.quantization.kernels import require_kernel
 from tfqkd.quantization.quantizers import WeightQuantizer
 
 
@@ -22,12 +22,12 @@ class KernelQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         self, layer: keras.layers.Layer
     ) -> list[tuple[tf.Variable, WeightQuantizer]]:
         """Returns the layer's kernel with its quantizer."""
-        return [(getattr(layer, kernel_of(layer).attribute), self.quantizer)]
+        return [(getattr(layer, require_kernel(layer).attribute), self.quantizer)]
 
     def set_quantize_weights(self, layer: keras.layers.Layer, quantize_weights: list) -> None:
         """Puts the quantized kernel in the place of the latent one."""
         (quantized,) = quantize_weights
-        setattr(layer, kernel_of(layer).attribute, quantized)
+        setattr(layer, require_kernel(layer).attribute, quantized)
 
     def get_activations_and_quantizers(self, layer: keras.layers.Layer) -> list:
         """Returns nothing: activations stay float, as in the paper."""

@@ -37,3 +37,19 @@ def kernel_of(layer: keras.layers.Layer) -> Kernel | None:
         if cls in _KERNELS:
             return _KERNELS[cls]
     return None
+
+
+def require_kernel(layer: keras.layers.Layer) -> Kernel:
+    """Returns the layer's kernel.
+
+    Raises:
+        ValueError: If the layer has none that tfqkd quantizes.
+    """
+    kernel = kernel_of(layer)
+    if kernel is None:
+        raise ValueError(
+            "A quantized layer must have a kernel that tfqkd knows. "
+            f"Received: {type(layer).__name__} '{layer.name}'. Quantize Dense, Conv1D/2D/3D, their "
+            "transposes and DepthwiseConv2D; leave others float, or give them a QuantizeConfig of their own."
+        )
+    return kernel

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from tfqkd.compat import is_keras3, keras, tf, tfmot
-from tfqkd.quantization.kernels import kernel_of
+from tfqkd.quantization.kernels import require_kernel
 from tfqkd.quantization.policy import LayerPolicy, choose_bits
 from tfqkd.quantization.quantizers import WeightQuantizer
 from tfqkd.quantization.schemes import TernaryScheme, WeightScheme
@@ -120,7 +120,7 @@ def strip_quantization(model: keras.Model) -> keras.Model:
         if inner.name not in kernels:
             plain.set_weights(inner.get_weights())
             continue
-        target = getattr(plain, kernel_of(plain).attribute)
+        target = getattr(plain, require_kernel(plain).attribute)
         target.assign(kernels[inner.name].value())
         # The wrapped layer's own weights are those that were not quantized: its bias.
         others = [weight for weight in plain.weights if weight is not target]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from tfqkd.compat import keras, tf, tfmot, true_value
 from tfqkd.quantization import arithmetic
-from tfqkd.quantization.kernels import kernel_of
+from tfqkd.quantization.kernels import require_kernel
 
 Granularity = Literal["tensor", "channel"]
 StepUpdate = Literal["once", "every_step"]
@@ -73,13 +73,7 @@ class UniformQuantizer(WeightQuantizer):
         self, tensor_shape: tf.TensorShape, name: str, layer: keras.layers.Layer
     ) -> dict[str, tf.Variable]:
         """Makes the step as a variable of `layer`, a tfmot wrapper, from the weights it holds now."""
-        kernel = kernel_of(layer.layer)
-        if kernel is None:
-            raise ValueError(
-                "A weight quantizer needs a layer whose kernel is known. "
-                f"Received: {type(layer.layer).__name__} '{layer.layer.name}'. "
-                "Use Dense, Conv1D/2D/3D, their transposes, or DepthwiseConv2D; leave others float."
-            )
+        kernel = require_kernel(layer.layer)
         axes = kernel.channel_axes if self.granularity == "channel" else None
         latent = true_value(getattr(layer.layer, kernel.attribute))
         step = layer.add_weight(

@@ -6,7 +6,7 @@ activations would get 8-bit quantizers that nobody asked for, and batch norm wou
 
 from tfqkd.compat import keras, tfmot
 from tfqkd.quantization.configs import KernelQuantizeConfig
-from tfqkd.quantization.kernels import kernel_of
+from tfqkd.quantization.kernels import require_kernel
 from tfqkd.quantization.quantizers import (
     Granularity,
     StepUpdate,
@@ -14,10 +14,8 @@ from tfqkd.quantization.quantizers import (
     WeightQuantizer,
 )
 
-_base = tfmot.quantization.keras
 
-
-class WeightScheme(_base.QuantizeScheme):
+class WeightScheme(tfmot.quantization.keras.QuantizeScheme):
     """Quantizes the kernels of annotated layers with one weight quantizer.
 
     Args:
@@ -74,7 +72,7 @@ class TernaryScheme(UniformScheme):
         super().__init__(2, granularity, step_update)
 
 
-class _Annotations(_base.QuantizeLayoutTransform):
+class _Annotations(tfmot.quantization.keras.QuantizeLayoutTransform):
     """Gives each annotated layer its config and leaves the layout alone."""
 
     def __init__(self, scheme: WeightScheme) -> None:
@@ -90,17 +88,13 @@ class _Annotations(_base.QuantizeLayoutTransform):
             if layer is None or isinstance(layer, keras.layers.InputLayer):
                 continue
             config = settings.get("quantize_config")
-            if config is None and kernel_of(layer) is None:
-                raise ValueError(
-                    "An annotated layer must have a kernel that tfqkd quantizes. "
-                    f"Received: {type(layer).__name__} '{name}'. Annotate Dense, Conv1D/2D/3D, their "
-                    "transposes or DepthwiseConv2D, or give the layer a QuantizeConfig of its own."
-                )
+            if config is None:
+                require_kernel(layer)
             configured[name] = {"quantize_config": config or self._scheme.config()}
         return model, configured
 
 
-class _NoNeighbours(_base.QuantizeRegistry):
+class _NoNeighbours(tfmot.quantization.keras.QuantizeRegistry):
     """Supports no layer: tfmot asks it only about the layers before an annotated one.
 
     The annotated ones have their config from `_Annotations`, and a weight scheme leaves the outputs of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfqkd.compat import keras
-from tfqkd.quantization.kernels import kernel_of
+from tfqkd.quantization.kernels import kernel_of, require_kernel
 from tfqkd.quantization.model import QuantizedKernel, plain_layer, quantized_kernels
 from tfqkd.reporting.tables import Table
 
@@ -126,7 +126,7 @@ def _quantized_row(kernel: QuantizedKernel) -> LayerSummary:
 
 
 def _float_row(layer: keras.layers.Layer) -> LayerSummary:
-    weights = getattr(layer, kernel_of(layer).attribute).numpy()
+    weights = getattr(layer, require_kernel(layer).attribute).numpy()
     size = FLOAT_BYTES * weights.size
     return LayerSummary(
         layer=layer.name,
