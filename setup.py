@@ -46,6 +46,7 @@ setup(
             "hypothesis~=6.170",  # Property tests.
             "mypy~=2.4.1",  # Type checker.
             "pytest~=9.2",
+            "pytest-xdist~=3.8",  # A test process for each core.
             "ruff~=0.17.6",  # Lint and format.
             "scipy~=1.17.1",  # Independent computations in tests.
         ],
