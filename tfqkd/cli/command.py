@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from tfqkd.cli.flagfiles import expand
+
 USAGE_ERROR = 2
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
@@ -47,12 +49,12 @@ class Command:
             print(self.manual())
             return 0
         try:
-            rest = self.flags(argv)[1:]
+            rest = self.flags([argv[0], *expand(argv[1:])])[1:]
             if rest:
                 raise flags.Error(
                     f"There are no arguments beside flags. Received: {' '.join(rest)}."
                 )
-        except (flags.Error, OSError) as error:
+        except (flags.Error, ValueError) as error:  # absl has a ValueError for --noflag=value.
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
         try:
             run()
@@ -82,11 +84,14 @@ class Command:
                 lines.append(
                     f"    --{'[no]' if flag.boolean else ''}{name}{'' if flag.boolean else value}"
                 )
-                lines += flags.text_wrap(flag.help + default, 96, "        ").splitlines()
+                # absl puts the choices in front of the help; they stand after the flag already.
+                text = flag.help.removeprefix(f"<{'|'.join(choices or ())}>: ")
+                lines += flags.text_wrap(text + default, 96, "        ").splitlines()
         lines += ["", "FLAG FILES"]
         lines += flags.text_wrap(
             "--flagfile=FILE reads flags from a file, one a line; # starts a comment. Later flags override "
-            "earlier ones, so that every flag after it overrides the file. A file may hold --flagfile too.",
+            "earlier ones, so that every flag after it overrides the file. A file may hold --flagfile too; "
+            "the other file lies beside it.",
             96,
             "    ",
         ).splitlines()

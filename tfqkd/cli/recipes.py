@@ -25,7 +25,7 @@ def recipe_from_flags(command: Command) -> Recipe:
     try:
         return Recipe(
             **{
-                name: _value(command.flags[name].value, setting.default)
+                name: _value(name, command.flags[name].value, setting.default)
                 for name, setting in Recipe.settings().items()
             }
         )
@@ -50,8 +50,12 @@ def _define(values: flags.FlagValues, name: str, setting: dataclasses.Field) -> 
         flags.DEFINE_string(name, default, text, flag_values=values)
 
 
-def _value(value: Any, default: object) -> Any:
-    if not isinstance(default, tuple):
+def _value(name: str, value: Any, default: object) -> Any:
+    if not (isinstance(default, tuple) and default and isinstance(default[0], float)):
         return value
-    numbers = default and isinstance(default[0], float)
-    return tuple(float(item) if numbers else item for item in value)
+    try:
+        return tuple(float(item) for item in value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must hold numbers, separated by commas. Received: {name}={','.join(value)}."
+        ) from error

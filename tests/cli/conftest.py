@@ -1,0 +1,18 @@
+import pytest
+from training.finished import FinishedRun, finished_run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> FinishedRun:
+    return finished_run(tmp_path_factory)
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    """Lets a test fail if a command gets as far as loading TensorFlow."""
+
+    def load_tensorflow():
+        raise AssertionError("The command went on to load TensorFlow.")
+
+    for command in ("train", "evaluate", "export"):
+        monkeypatch.setattr(f"tfqkd.cli.{command}.load_tensorflow", load_tensorflow)

@@ -1,0 +1,192 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from tfqkd.cli import command as command_module
+from tfqkd.cli.command import Command, UsageError
+from tfqkd.training.recipe import Recipe
+
+
+@pytest.fixture
+def command():
+    made = Command("brew", "Makes tea. " * 20, ("bin/brew --sort=green", "bin/brew --hot"))
+    values = made.flags
+    flags.DEFINE_string("sort", "green", "What tea.", flag_values=values)
+    flags.DEFINE_bool("hot", True, "Whether it is hot.", flag_values=values)
+    flags.DEFINE_integer("cups", 0, "How many.", flag_values=values)
+    flags.DEFINE_list("with", [], "What comes with it.", flag_values=values)
+    flags.DEFINE_enum("size", "small", ["small", "large"], "How big.", flag_values=values)
+    for group, name in (
+        ("tea", "sort"),
+        ("tea", "hot"),
+        ("table", "cups"),
+        ("table", "with"),
+        ("table", "size"),
+    ):
+        made.group(group, name)
+    return made
+
+
+def run_with(command, *arguments):
+    """Runs the command; returns its exit status and the values that it read."""
+    seen = {}
+    status = command.main(
+        ["brew", *arguments], lambda: seen.update(command.flags.flag_values_dict())
+    )
+    return status, seen
+
+
+def test_flags_are_read(command):
+    status, seen = run_with(command, "--sort=black", "--nohot", "--cups=3", "--with=milk,sugar")
+    assert status == 0
+    assert seen == {
+        "sort": "black",
+        "hot": False,
+        "cups": 3,
+        "with": ["milk", "sugar"],
+        "size": "small",
+    }
+
+
+@pytest.mark.parametrize("flag", ["--help", "-help", "-h"])
+def test_the_manual_page_lists_every_flag_under_its_group(command, capsys, flag):
+    assert run_with(command, "--cups=no", flag) == (0, {})
+    text = capsys.readouterr().out
+    assert text == command.manual() + "\n"
+    assert max(map(len, text.splitlines())) <= 96
+    parts = text.split("\n\n")
+    assert parts[0] == "NAME\n    brew"
+    assert parts[1].startswith("DESCRIPTION\n    Makes tea. Makes tea.")
+    assert parts[2] == "EXAMPLES\n    bin/brew --sort=green\n    bin/brew --hot"
+    assert parts[3] == (
+        "TEA\n"
+        "    --sort=STRING\n        What tea. [green]\n"
+        "    --[no]hot\n        Whether it is hot. [true]"
+    )
+    assert parts[4] == (
+        "TABLE\n"
+        "    --cups=INT\n        How many. [0]\n"
+        "    --with=COMMA SEPARATED LIST OF STRINGS\n        What comes with it.\n"
+        "    --size=small|large\n        How big. [small]"
+    )
+    assert parts[5].startswith("FLAG FILES\n    --flagfile=FILE reads flags from a file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sorts=green"], "Unknown command line flag 'sorts'"),
+        (["--cups=few"], "--cups=few"),
+        (["--size=huge"], "--size=huge"),
+        (["--hot=very"], "--hot=very"),
+        (["--nohot=1"], "nohot"),
+        (["--cups"], "cups"),
+        (["green"], "There are no arguments beside flags. Received: green."),
+        (["--cups=1", "green", "black"], "Received: green black."),
+        (["--flagfile=missing.flags"], "missing.flags"),
+        (["--flagfile=."], "must name a flag file that can be read. Received: '.'"),
+        (["--flagfile"], "must name a flag file that can be read. Received: ''"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_status_2(command, capsys, arguments, message):
+    assert run_with(command, *arguments) == (2, {})
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("brew: error: ")
+    assert message in err
+    assert err.endswith("\nSee brew --help.\n")
+
+
+def test_flag_files_are_read_where_they_stand_and_later_flags_override(command, tmp_path):
+    file = tmp_path / "tea.flags"
+    file.write_text("# A comment.\n\n--sort=black\n  --cups=4\n--nohot\n")
+    assert run_with(command, f"--flagfile={file}")[1]["sort"] == "black"
+    status, seen = run_with(command, "--cups=9", f"--flagfile={file}", "--sort=white", "--hot")
+    assert status == 0
+    assert (seen["sort"], seen["cups"], seen["hot"]) == ("white", 4, True)
+    assert run_with(command, "--flagfile", str(file))[1]["cups"] == 4
+
+
+def test_a_wrong_flag_in_a_file_is_refused(command, tmp_path, capsys):
+    (tmp_path / "tea.flags").write_text("--sorts=black\n")
+    assert run_with(command, f"--flagfile={tmp_path / 'tea.flags'}") == (2, {})
+    assert "Unknown command line flag 'sorts'" in capsys.readouterr().err
+
+
+def test_the_command_line_of_the_process_is_the_default(command, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["brew", "--cups=7"])
+    seen = []
+    assert command.main(None, lambda: seen.append(command.flags.cups)) == 0
+    assert seen == [7]
+
+
+def test_an_error_of_tfqkd_is_one_message_with_status_1(command, capsys):
+    assert command.main(["brew"], lambda: Recipe(bits=1)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "brew: error: `bits` must be 2 to 8, or 32 for a float control. Received: bits=1.\n"
+    )
+
+
+def test_a_usage_error_is_one_message_with_status_2(command, capsys):
+    def work():
+        raise UsageError("`cups` must be enough. Received: cups=0.")
+
+    assert command.main(["brew"], work) == 2
+    assert capsys.readouterr().err == (
+        "brew: error: `cups` must be enough. Received: cups=0.\nSee brew --help.\n"
+    )
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, RuntimeError, OSError, KeyError])
+def test_an_error_of_other_code_keeps_its_traceback(command, kind):
+    def work():
+        raise kind("not ours")
+
+    with pytest.raises(kind, match="not ours"):
+        command.main(["brew"], work)
+
+
+def test_an_error_that_other_code_raises_inside_tfqkd_keeps_its_traceback(command):
+    with pytest.raises(ValueError, match="Expecting"):
+        command.main(["brew"], lambda: Recipe.from_json("{"))
+
+
+def test_an_interrupted_command_says_how_to_go_on(command, capsys):
+    def work():
+        raise KeyboardInterrupt
+
+    assert command.main(["brew"], work) == 130
+    assert "The same command goes on" in capsys.readouterr().out
+
+
+LOAD = """
+import os, sys
+from tfqkd.cli.command import load_tensorflow
+assert "tensorflow" not in sys.modules
+load_tensorflow()
+assert "tensorflow" in sys.modules and "tf_keras" in sys.modules
+print(os.environ["TF_ENABLE_ONEDNN_OPTS"])
+print("after", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("users", "expected"), [(None, "1"), ("0", "0"), ("1", "1")])
+def test_onednn_is_on_unless_the_user_says_otherwise(users, expected):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    if users:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = users
+    child = subprocess.run(
+        [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=True
+    )
+    assert child.stdout == f"{expected}\n"
+    # No notices of TensorFlow's, and the stream is there again for what comes after.
+    assert child.stderr == "after\n"
+
+
+def test_only_code_of_the_package_is_ours():
+    assert command_module._PACKAGE.name == "tfqkd"

@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from tfqkd.cli.evaluate import main
+
+
+def test_every_model_and_file_is_in_the_table(finished, capsys):
+    assert main(["evaluate", f"--run_dir={finished.directory}"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert str(finished.directory) in lines
+    written = json.loads((finished.directory / "evaluation.json").read_text())["models"]
+    assert [entry["name"] for entry in written] == [
+        "float teacher (cnn4)",
+        "float student (cnn2)",
+        "ternary student, gradual coefficient (cnn2)",
+        "student-int8.tflite",
+    ]
+    for entry in written:
+        (row,) = [line for line in lines if entry["name"] in line]
+        assert row.split()[-4:] == [
+            f"{100 * entry['accuracy']:.2f}",
+            f"{100 * entry['top5']:.2f}",
+            f"{entry['loss']:.4f}",
+            f"{100 * entry['agreement']:.2f}",
+        ]
+    accuracies = [model["accuracy"] for model in finished.results["models"]]
+    assert [entry["accuracy"] for entry in written] == [*accuracies, accuracies[-1]]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--run_dir="], ["--run_dir=no/such/directory"]])
+def test_the_run_directory_must_be_given(arguments, capsys, no_tensorflow):
+    assert main(["evaluate", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("evaluate: error: `run_dir` must be a directory that bin/train made.")
+    assert err.endswith("See evaluate --help.\n")
+
+
+@pytest.mark.parametrize("arguments", [["runs/digits"], ["--run=x"]])
+def test_a_wrong_command_line_is_refused(arguments, capsys, no_tensorflow):
+    assert main(["evaluate", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("evaluate: error: ")
+
+
+def test_a_directory_without_a_finished_run_is_one_message(tmp_path, capsys):
+    assert main(["evaluate", f"--run_dir={tmp_path}"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("evaluate: error: A run directory must hold a finished run or comparison")
+    assert len(err.splitlines()) == 1

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from tfqkd.cli.export import main
+
+
+def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys):
+    from tfqkd.data import load
+    from tfqkd.runtime import LitertModel
+
+    out_dir = tmp_path / "out"
+    arguments = [f"--run_dir={finished.directory}", f"--output_dir={out_dir}"]
+    assert main(["export", *arguments, "--format=litert-float32, litert-int8"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    files = {"litert-float32": "student-float32.tflite", "litert-int8": "student-int8.tflite"}
+    assert {entry.name for entry in out_dir.iterdir()} == set(files.values())
+    test = load("digits").test
+    for form, name in files.items():
+        (row,) = [line for line in out.splitlines() if name in line]
+        size = (out_dir / name).stat().st_size
+        assert row.split()[1:3] == [form, f"{size:,}"]
+        assert row.split()[-1] == "100.0"
+        right = LitertModel(out_dir / name)(test.images).argmax(axis=1) == test.labels
+        assert np.mean(right) == finished.results["models"][-1]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "`run_dir` must be a directory"),
+        (["--run_dir=no/such"], "`run_dir` must be a directory"),
+        (["--run_dir=.", "--format=onnx"], "Unknown: onnx"),
+        (["--run_dir=.", "--format="], "Name one."),
+        (["--run_dir=.", "--formats=litert-int8"], "Unknown command line flag 'formats'"),
+        (["--run_dir=.", "litert-int8"], "no arguments beside flags"),
+    ],
+)
+def test_a_mistake_is_said_before_tensorflow_loads(arguments, message, capsys, no_tensorflow):
+    assert main(["export", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("export: error: ")
+    assert message in err
+
+
+def test_a_missing_runtime_is_said_first(finished, capsys, no_tensorflow, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    arguments = [f"--run_dir={finished.directory}", "--format=litert-int8"]
+    assert main(["export", *arguments]) == 1
+    assert "pip install 'tfqkd[export]'" in capsys.readouterr().err
+
+
+def test_a_directory_without_a_run_is_one_message(tmp_path, capsys):
+    assert main(["export", f"--run_dir={tmp_path}", "--format=litert-int8"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("export: error: A run directory must hold recipe.json")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,181 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tfqkd.cli.train import main
+from tfqkd.training.recipe import Recipe
+
+from .flags import of_recipe
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--wrong=1"], "Unknown command line flag 'wrong'"),
+        (["--bits=two"], "--bits=two"),
+        (["--schedule=slow"], "constant|gradual|cosine|exponential|step"),
+        (["--flagfile=no/such.flags"], "no/such.flags"),
+        (["configs/quickstart.flags"], "no arguments beside flags. Received: configs/quickstart"),
+        (["--temperature=-2"], "`temperature` must be above 0. Received: temperature=-2.0."),
+        (["--temperature=nan"], "`temperature` must be finite"),
+        (["--student=resnet21"], "`student`: The depth of a ResNet must be 6n+2"),
+        (["--teacher=missing.keras"], "`teacher` must be a known name or the path"),
+        (["--formats=onnx"], "Unknown: onnx"),
+        (["--layer_bits=a=1"], "`layer_bits` must hold rules"),
+        (
+            ["--milestones=0.5,x"],
+            "`milestones` must hold numbers, separated by commas. Received: mile",
+        ),
+        (["--repeats=2"], "`repeats` counts the seeds of a comparison"),
+        (["--repeats=0", "--compare"], "repeats"),
+        (["--schedule=exponential"], "must start and end above zero"),
+    ],
+)
+def test_a_mistake_is_said_before_tensorflow_loads(
+    arguments, message, capsys, no_tensorflow, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--dataset=digits", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("train: error: ")
+    assert message in err
+    assert err.endswith("See train --help.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manual_page_lists_every_setting_with_its_default(capsys):
+    assert main(["train", "--help"]) == 0
+    sections = dict(
+        part.split("\n", 1) for part in capsys.readouterr().out.split("\n\n") if "\n" in part
+    )
+    for name, setting in Recipe.settings().items():
+        section = sections[setting.metadata["group"].upper()]
+        (entry,) = re.findall(
+            rf"^    --(?:\[no\])?{name}(?:=.*)?\n((?: {{8}}.*(?:\n|$))+)", section, re.M
+        )
+        text = " ".join(entry.split())
+        help_text = " ".join(setting.metadata["help"].split())
+        assert text.startswith(help_text)
+        default = setting.default
+        if default in ("", ()):
+            assert text == help_text
+        elif isinstance(default, tuple):
+            assert text.endswith(f"[{','.join(map(str, default))}]")
+        elif isinstance(default, bool):
+            assert text.endswith(f"[{str(default).lower()}]")
+        else:
+            assert text.endswith(f"[{default}]")
+        if setting.metadata["choices"]:
+            assert f"--{name}={'|'.join(setting.metadata['choices'])}\n" in section
+    assert "--[no]compare" in sections["WHAT TO RUN"]
+
+
+def test_a_missing_runtime_is_said_before_training(capsys, no_tensorflow, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    arguments = ["train", "--dataset=digits", f"--run_dir={tmp_path / 'run'}"]
+    assert main([*arguments, "--formats=litert-int8"]) == 1
+    assert "needs the module ai_edge_litert" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_done_says_so_and_shows_its_results(finished, capsys, monkeypatch):
+    monkeypatch.setattr("tfqkd.training.run.load_data", None)
+    assert main(["train", *of_recipe(finished.recipe), f"--run_dir={finished.directory}"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"The run in {finished.directory} is done already; nothing to do.\n")
+    for model in finished.results["models"]:
+        row = next(line for line in out.splitlines() if model["role"] in line)
+        assert f"{100 * model['accuracy']:.2f}" in row
+        assert f"{model['loss']:.4f}" in row
+        assert str(model["parameters"]) in row.replace(",", "")
+    assert "student-int8.tflite" in out
+    assert f"Run directory   {finished.directory}" in out
+
+
+def test_another_recipe_on_the_directory_is_one_message(finished, capsys):
+    arguments = [*of_recipe(finished.recipe), f"--run_dir={finished.directory}", "--temperature=7"]
+    assert main(["train", *arguments]) == 1
+    assert capsys.readouterr().err == (
+        f"train: error: A run directory belongs to one recipe. Received: another one for "
+        f"{finished.directory}:\n  temperature: 2.0 there, 7.0 given\n"
+        "Give another --run_dir, or the recipe that is there.\n"
+    )
+
+
+def test_a_data_set_that_is_not_there_is_one_message_and_takes_no_directory(tmp_path, capsys):
+    arguments = [f"--run_dir={tmp_path / 'run'}", f"--data_dir={tmp_path}"]
+    assert main(["train", "--dataset=cifr10", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("train: error: A data set is `digits`, `folder:PATH`, or one of")
+    assert "Received: 'cifr10'. Did you mean cifar10" in err
+    assert main(["train", "--dataset=mnist", *arguments]) == 1
+    err = capsys.readouterr().err
+    assert "A data set must be on disk, or be downloaded by asking for it" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
+def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, no_tensorflow):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
+    for dataset in ("digits", "imagenet_resized/8x8"):
+        argv = ["bin/train", f"--dataset={dataset}", "--teacher=none"]
+        assert main(argv) == 0
+        recipe, directory, command = seen.pop()
+        assert (recipe, command) == (Recipe(dataset=dataset, teacher="none"), argv)
+        assert str(directory) == f"runs/{dataset.replace('/', '_')}"
+
+
+def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkeypatch):
+    from tfqkd.training import comparison
+    from tfqkd.training.comparison import Row
+
+    seen = []
+
+    def compare(recipe, directory, seeds, command):
+        seen.append((recipe, directory, list(seeds), command))
+        return [Row("float teacher", 1234, (0.5, 0.25, 0.75))]
+
+    monkeypatch.setattr(comparison, "compare", compare)
+    argv = ["bin/train", "--compare", "--repeats=3", "--seed=5", f"--run_dir={tmp_path}"]
+    assert main(argv) == 0
+    assert seen == [(Recipe(seed=5), tmp_path, [5, 6, 7], argv)]
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if "float teacher" in line)
+    assert row.split() == ["float", "teacher", "1,234", "50.00", "±", "25.00", "3"]
+    assert f"Plot            {tmp_path / 'comparison.png'}" in out
+
+
+HELP = """
+import json, resource, sys
+from tfqkd.cli.{command} import main
+status = main(["{command}", "{argument}"])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([status, used.ru_utime + used.ru_stime, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
+def test_help_takes_less_than_a_second_and_no_tensorflow(command):
+    child = subprocess.run(
+        [sys.executable, "-c", HELP.format(command=command, argument="--help")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, seconds, modules = json.loads(child.stderr)
+    assert status == 0
+    assert child.stdout.startswith(f"NAME\n    {command}\n")
+    # Its own time, not that of the clock: the machine may be busy.
+    assert seconds < 1.0
+    heavy = {"tensorflow", "keras", "tf_keras", "tensorflow_datasets", "numpy", "matplotlib"}
+    assert heavy.isdisjoint(modules)
