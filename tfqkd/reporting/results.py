@@ -71,7 +71,8 @@ def print_results(results: dict[str, Any], directory: pathlib.Path) -> None:
     print(f"Run directory   {directory}")
     print(f"Plot            {directory / 'run.png'}")
     print(f"Layers          {directory / 'quantization.txt'}")
-    print(f"Exported files  {directory / 'export'}")
+    if results["export"]:
+        print(f"Exported files  {directory / 'export'}")
     print(f"TensorBoard     tensorboard --logdir {directory}")
 
 
