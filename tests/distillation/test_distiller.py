@@ -1,3 +1,4 @@
+import functools
 import os
 import pathlib
 import subprocess
@@ -347,6 +348,8 @@ def softmaxed():
         ),
         ({"temperature": 0.0}, ValueError, "`temperature` must be above 0"),
         ({"temperature": float("nan")}, ValueError, "`temperature` must be above 0"),
+        ({"temperature": float("inf")}, ValueError, "`temperature` must be above 0 and finite"),
+        ({"coefficient": float("nan")}, ValueError, r"`coefficient` must be in \[0, 1\]"),
         ({"coefficient": 1.1}, ValueError, r"`coefficient` must be in \[0, 1\]"),
         ({"soft_loss": "mse"}, ValueError, "`soft_loss` must be one of"),
     ],
@@ -361,7 +364,11 @@ def test_bad_arguments_are_refused(arguments, error, message):
     [
         (keras.losses.SparseCategoricalCrossentropy(), "must take logits"),
         ("sparse_categorical_crossentropy", "must take logits"),
+        ("SparseCategoricalCrossentropy", "must take logits"),
+        (keras.losses.sparse_categorical_crossentropy, "must take logits"),
         (keras.losses.CategoricalCrossentropy(), "must take logits"),
+        ([keras.losses.CategoricalCrossentropy()], "must take logits"),
+        ({"logits": "categorical_crossentropy"}, "must take logits"),
         (
             keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
             "must average over the batch",
@@ -371,6 +378,22 @@ def test_bad_arguments_are_refused(arguments, error, message):
 def test_a_loss_of_probabilities_or_a_sum_is_refused(loss, message):
     with pytest.raises(ValueError, match=message):
         Distiller(network(), network()).compile("sgd", loss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        None,
+        "mse",
+        LOSS,
+        [LOSS],
+        keras.losses.Hinge(),
+        functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True),
+        tf.nn.sparse_softmax_cross_entropy_with_logits,
+    ],
+)
+def test_other_losses_pass(loss):
+    Distiller(network(), network()).compile("sgd", loss)
 
 
 def test_a_teacher_function_with_other_classes_is_refused_when_it_is_traced():

@@ -61,10 +61,6 @@ class _Scheduler(keras.callbacks.Callback):
             scheduled.follow(self._values, first_step=start)
             self._table_set = True
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Leaves the last value in place."""
-        self.model.schedule(self._name).hold()
-
     def _allows(self, value: float) -> bool:
         raise NotImplementedError
 
@@ -97,7 +93,7 @@ class TemperatureScheduler(_Scheduler):
     """Sets the temperature of a `Distiller` during `fit`.
 
     Args:
-        schedule: Callable from progress in [0, 1] to a temperature above 0.
+        schedule: Callable from progress in [0, 1] to a finite temperature above 0.
         on: "epoch" (default) or "step".
 
     Raises:
@@ -105,7 +101,7 @@ class TemperatureScheduler(_Scheduler):
         ValueError: If a value is out of range or `on` is unknown; at the start of `fit`.
     """
 
-    _name, _range = "temperature", "above 0"
+    _name, _range = "temperature", "above 0 and finite"
 
     def _allows(self, value: float) -> bool:
         return 0 < value < float("inf")

@@ -1,5 +1,6 @@
 """The `Distiller`: a Keras model that trains a student on hard labels and on a teacher's soft targets."""
 
+import inspect
 from typing import Any
 
 from tfqkd.compat import is_keras3, keras, tf
@@ -32,7 +33,7 @@ class Distiller(keras.Model):
     Args:
         student: A tf_keras model that returns logits `[batch, classes]`.
         teacher: What `teachers.as_teacher` takes: any callable from the same batch to logits.
-        temperature: `T > 0` that divides both logits in the soft loss.
+        temperature: `T > 0`, finite, that divides both logits in the soft loss.
         coefficient: λ in [0, 1], the weight of the soft loss.
         soft_loss: "cross_entropy" (default, as in the paper), "kl", which has the same gradient and is zero
             at a match, or "none": the control, which scales the hard loss by 1-λ and asks no teacher.
@@ -94,6 +95,15 @@ class Distiller(keras.Model):
             if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
                 optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
         super().compile(optimizer, loss, *args, **kwargs)
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains the student as `keras.Model.fit` does; a schedule ends with it, its last value stays."""
+        try:
+            return super().fit(*args, **kwargs)
+        finally:
+            # Keras calls no callback when a fit is interrupted.
+            for scheduled in self._scheduled.values():
+                scheduled.hold()
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Returns the student's logits."""
@@ -199,8 +209,11 @@ def _computes_in_float16(model: keras.Model) -> bool:
 
 
 def _require_settings(temperature: float, coefficient: float, soft_loss: str) -> None:
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be above 0. Received: temperature={temperature}.")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(
+            f"`temperature` must be above 0 and finite. Received: temperature={temperature}. "
+            "1 leaves the logits as they are; more softens them."
+        )
     if not 0 <= coefficient <= 1:
         raise ValueError(
             f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
@@ -234,24 +247,26 @@ def _require_same_classes(student: keras.Model, teacher: object) -> None:
         )
 
 
-def _require_loss_of_logits(loss: object) -> None:
-    if loss is None:
-        return
-    resolved = keras.losses.get(loss) if isinstance(loss, str) else loss
-    from_logits = (
-        resolved.get_config().get("from_logits", True)
-        if isinstance(resolved, keras.losses.Loss)
-        else not isinstance(loss, str) or "crossentropy" not in loss
-    )
-    if not from_logits:
-        raise ValueError(
-            "The hard loss must take logits: the student returns them. "
-            f"Received: loss={loss!r}. "
-            "Pass e.g. keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
-        )
-    averages = (keras.losses.Reduction.AUTO, keras.losses.Reduction.SUM_OVER_BATCH_SIZE)
-    if isinstance(resolved, keras.losses.Loss) and resolved.reduction not in averages:
-        raise ValueError(
-            "The hard loss must average over the batch, as the soft loss does. "
-            f"Received: reduction={resolved.reduction!r}. Leave `reduction` at its default."
-        )
+def _require_loss_of_logits(compiled: Any) -> None:
+    for loss in map(keras.losses.get, tf.nest.flatten(compiled)):
+        if loss is None:
+            continue
+        if not _takes_logits(loss):
+            raise ValueError(
+                "The hard loss must take logits: the student returns them. "
+                f"Received: loss={compiled!r}. "
+                "Pass e.g. keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+            )
+        averages = (keras.losses.Reduction.AUTO, keras.losses.Reduction.SUM_OVER_BATCH_SIZE)
+        if getattr(loss, "reduction", averages[0]) not in averages:
+            raise ValueError(
+                "The hard loss must average over the batch, as the soft loss does. "
+                f"Received: reduction={loss.reduction!r}. Leave `reduction` at its default."
+            )
+
+
+def _takes_logits(loss: Any) -> bool:
+    if isinstance(loss, keras.losses.Loss):
+        return loss.get_config().get("from_logits", True)
+    parameter = inspect.signature(loss).parameters.get("from_logits")
+    return parameter is None or parameter.default
