@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 mpl.use("Agg")
 
@@ -35,7 +36,9 @@ def plot_run(
         if not rows:
             continue
         epochs = [row["epoch"] for row in rows]
-        losses.plot(epochs, [row["loss"] for row in rows], color=colour, label=role)
+        # What a distiller minimises is on another scale: compare what all stages have, the labels.
+        hard = [row.get("hard_loss", row["loss"]) for row in rows]
+        losses.plot(epochs, hard, color=colour, label=role)
         accuracies.plot(
             epochs, [100 * row["accuracy"] for row in rows], color=colour, label="training"
         )
@@ -48,10 +51,12 @@ def plot_run(
             twin.plot(epochs, [row["coefficient"] for row in rows], color=colour, linestyle=":")
             twin.set_ylabel("coefficient λ (dotted)", color=_INK)
             twin.set_ylim(-0.05, 1.05)
-    _label(losses, "Training loss", "epoch", "loss")
+    _label(losses, "Training loss on the labels", "epoch", "loss")
     _label(accuracies, "Accuracy: training (line), validation (dashed)", "epoch", "accuracy (%)")
     if losses.lines:
         losses.legend(frameon=False, fontsize=8)
+    for axes in (losses, accuracies):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _bars(tests, {model["role"]: (model["accuracy"],) for model in models})
     _save(figure, path)
 

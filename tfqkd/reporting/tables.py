@@ -39,4 +39,4 @@ class Table:
         text = io.StringIO()
         # As wide as it needs, also where the output is a file: a cut-off number is worse than a long line.
         Console(file=text, width=10_000, markup=False, highlight=False).print(table)
-        return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
