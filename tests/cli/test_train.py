@@ -82,8 +82,7 @@ def test_a_missing_runtime_is_said_before_training(capsys, no_tensorflow, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_is_done_says_so_and_shows_its_results(finished, capsys, monkeypatch):
-    monkeypatch.setattr("tfqkd.training.run.load_data", None)
+def test_a_run_that_is_done_says_so_and_shows_its_results(finished, capsys, no_tensorflow):
     assert main(["train", *of_recipe(finished.recipe), f"--run_dir={finished.directory}"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -97,7 +96,7 @@ def test_a_run_that_is_done_says_so_and_shows_its_results(finished, capsys, monk
     assert f"Run directory   {finished.directory}" in out
 
 
-def test_another_recipe_on_the_directory_is_one_message(finished, capsys):
+def test_another_recipe_on_the_directory_is_one_message(finished, capsys, no_tensorflow):
     arguments = [*of_recipe(finished.recipe), f"--run_dir={finished.directory}", "--temperature=7"]
     assert main(["train", *arguments]) == 1
     assert capsys.readouterr().err == (

@@ -65,7 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = pathlib.Path(values.run_dir or f"runs/{recipe.dataset.replace('/', '_')}")
         for name in recipe.formats:
             FORMATS[name].require_runtime()
-        load_tensorflow()
         if values.compare:
             _compare(recipe, directory, values.repeats, arguments)
         else:
@@ -75,17 +74,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
+    from tfqkd.reporting.results import print_results
     from tfqkd.training.directory import RunDirectory
 
-    if RunDirectory(directory, recipe).results():
+    results = RunDirectory(directory, recipe).results()
+    if results:
         print(f"The run in {directory} is done already; nothing to do.")
-    from tfqkd.reporting.results import print_results
-    from tfqkd.training.run import run
+    else:
+        load_tensorflow()
+        from tfqkd.training.run import run
 
-    print_results(run(recipe, directory, command=arguments), directory)
+        results = run(recipe, directory, command=arguments)
+    print_results(results, directory)
 
 
 def _compare(recipe: Recipe, directory: pathlib.Path, repeats: int, arguments: list[str]) -> None:
+    load_tensorflow()
     from tfqkd.reporting.results import print_comparison
     from tfqkd.training.comparison import compare
 
