@@ -63,17 +63,17 @@ def quantize_model(
     _require_quantizable(model)
     bits = choose_bits(model, layers, scheme.quantizer.bits)
 
-    def annotate(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name not in bits:
             return layer
+        # As tfmot.quantize_apply does, but in the layer's own dtype: that gives every wrapper the global one.
         config = scheme.config(bits[layer.name])
-        return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
+        return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, dtype=layer.dtype_policy)
 
-    # A copy first: annotating connects the layers anew, which would leave traces on the user's model.
+    # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    annotated = keras.models.clone_model(copy, clone_function=annotate)
-    return tfmot.quantization.keras.quantize_apply(annotated, scheme)
+    return keras.models.clone_model(copy, clone_function=wrap)
 
 
 def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
