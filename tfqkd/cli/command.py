@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 import traceback
@@ -46,6 +47,8 @@ class Command:
         """
         argv = list(sys.argv if argv is None else argv)
         if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
+            # A pager or `head` may close the page early.
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             print(self.manual())
             return 0
         try:
