@@ -51,7 +51,7 @@ def train_by_numpy(coefficients, temperatures):
 
 
 @pytest.mark.parametrize(
-    ("steps_per_execution", "jit_compile"), [(1, False), (4, False), (1, True), (4, True)]
+    ("steps_per_execution", "jit_compile"), [(1, False), (4, False), (4, True)]
 )
 def test_each_step_trains_with_its_own_coefficient_and_temperature(
     steps_per_execution, jit_compile

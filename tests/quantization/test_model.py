@@ -207,6 +207,43 @@ def test_models_that_cannot_be_quantized_are_refused_with_advice(make, error, me
         quantize_model(make())
 
 
+@pytest.mark.parametrize(
+    "scheme", [TernaryScheme, 2, tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme()]
+)
+def test_only_an_instance_of_a_scheme_of_tfqkd_is_taken(scheme):
+    with pytest.raises(
+        TypeError, match=r"`scheme` must be a tfqkd scheme.*e\.g\. tfqkd\.TernaryScheme\(\)"
+    ):
+        quantize_model(vgg(), scheme)
+
+
+def test_a_float_model_is_stripped_to_a_copy(images):
+    model = residual()
+    stripped = strip_quantization(model)
+    np.testing.assert_array_equal(stripped(images), model(images))
+    stripped.set_weights([0 * weight for weight in model.get_weights()])
+    assert np.abs(model(images)).min() > 0
+
+
+def test_what_another_scheme_quantized_cannot_be_stripped():
+    annotate = tfmot.quantization.keras.quantize_annotate_layer
+    annotated = keras.Sequential([keras.Input((4,)), annotate(layers.Dense(3, name="dense"))])
+    quantized = tfmot.quantization.keras.quantize_apply(annotated)
+    with pytest.raises(ValueError, match=r"Received: 'quant_dense' with .*Default8Bit"):
+        strip_quantization(quantized)
+
+
+def test_training_keeps_weights_within_constraints_of_the_latent_weight():
+    dense = layers.Dense(3, kernel_initializer="ones", kernel_constraint="non_neg")
+    model = keras.Sequential([keras.Input((4,)), dense])
+    quantized = quantize_model(model, layers=".*")
+    quantized.compile(keras.optimizers.SGD(10.0), "mse")
+    quantized.fit(np.ones((8, 4)), -np.ones((8, 3)), verbose=0)
+    (kernel,) = quantized_kernels(quantized)
+    # The step towards -1 is long enough to leave every weight far below zero.
+    np.testing.assert_array_equal(kernel.latent, np.zeros((4, 3)))
+
+
 def with_an_operation():
     inputs = keras.Input((6,))
     x = layers.Dense(6, name="a")(inputs)
@@ -214,7 +251,7 @@ def with_an_operation():
     return keras.Model(inputs, layers.Dense(2, name="c")(x))
 
 
-def test_a_model_with_tensorflow_operations_strips_exactly_or_is_refused():
+def test_a_model_with_tensorflow_operations_strips_exactly():
     batch = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     quantized = quantize_model(with_an_operation())
     np.testing.assert_array_equal(quantized(batch), strip_quantization(quantized)(batch))
@@ -253,6 +290,11 @@ def test_a_policy_chooses_layers_and_bits(policy, expected):
         ("(", "must be a regular expression"),
         ({"stem": 1}, "`bits` must be an integer from 2 to 8"),
         (lambda layer: False, "must quantize at least one layer"),
+        (lambda layer: 9, "`bits` must be an integer from 2 to 8"),
+        (layers.Conv1D, "must quantize at least one layer"),
+        ({".*": None}, "must quantize at least one layer"),
+        (4, "must be a regular expression, names, a layer class or a callable.*Received: 4"),
+        ({3: 4}, "must be a regular expression, names, a layer class or a callable.*Received: 3"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(policy, message):

@@ -118,24 +118,27 @@ def test_quantize_apply_does_what_quantize_model_does(annotated):
     assert wrapped == ["quant_second", "quant_last"]
 
 
-def test_an_annotated_layer_without_a_kernel_is_refused():
+@pytest.mark.parametrize(
+    "layer", [layers.BatchNormalization(), layers.SeparableConv2D(2, 3), layers.ReLU()]
+)
+def test_an_annotated_layer_without_a_kernel_is_refused(layer):
     annotate = tfmot.quantization.keras.quantize_annotate_layer
-    model = keras.Sequential([keras.Input((4,)), annotate(layers.BatchNormalization(name="norm"))])
-    with pytest.raises(ValueError, match="Received: BatchNormalization 'norm'"):
-        tfmot.quantization.keras.quantize_apply(model, TernaryScheme())
+    for config in (None, TernaryScheme().config()):
+        model = keras.Sequential([keras.Input((4, 4, 2)), annotate(layer, config)])
+        with pytest.raises(ValueError, match=f"Received: {type(layer).__name__} '{layer.name}'"):
+            tfmot.quantization.keras.quantize_apply(model, TernaryScheme())
 
 
-def train(model, steps=3, **compile_arguments):
+def compiled(model, **arguments):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss, **arguments)
+    return model
+
+
+def train(model, steps):
     rng = np.random.default_rng(0)
-    model.compile(
-        keras.optimizers.SGD(0.1),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        **compile_arguments,
-    )
     images = rng.normal(size=(8 * steps, 8, 8, 1)).astype(np.float32)
-    model.fit(
-        images, rng.integers(0, 3, 8 * steps), batch_size=8, epochs=1, verbose=0, shuffle=False
-    )
+    model.fit(images, rng.integers(0, 3, 8 * steps), batch_size=8, verbose=0, shuffle=False)
 
 
 def three_layers():
@@ -158,7 +161,7 @@ def test_a_step_taken_once_stays_while_latent_weights_move(bits, jit_compile):
     quantized = quantize_model(three_layers(), UniformScheme(bits))
     (kernel,) = quantized_kernels(quantized)
     before, step = kernel.latent.numpy(), kernel.state["step"].numpy()
-    train(quantized, jit_compile=jit_compile)
+    train(compiled(quantized, jit_compile=jit_compile), steps=3)
     assert np.abs(kernel.latent.numpy() - before).max() > 1e-4
     np.testing.assert_array_equal(kernel.state["step"], step)
     codes = kernel.value().numpy() / step
@@ -166,13 +169,15 @@ def test_a_step_taken_once_stays_while_latent_weights_move(bits, jit_compile):
     assert np.abs(codes).max() <= 2 ** (bits - 1) - 1 + 1e-5
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_step_taken_every_step_is_the_optimum_of_the_weights_before_the_last_update(jit_compile):
+@pytest.mark.parametrize(
+    "arguments", [{}, {"jit_compile": True}, {"steps_per_execution": 2}], ids=str
+)
+def test_a_step_taken_every_step_is_the_optimum_of_the_weights_before_the_last_update(arguments):
     quantized = quantize_model(three_layers(), TernaryScheme(step_update="every_step"))
     (kernel,) = quantized_kernels(quantized)
-    train(quantized, steps=2, jit_compile=jit_compile)
+    train(compiled(quantized, **arguments), steps=2)
     latent = kernel.latent.numpy()
-    train(quantized, steps=1, jit_compile=jit_compile)
+    train(quantized, steps=1)
     expected = np.abs(ternary(latent)).max()
     assert kernel.state["step"].numpy().item() == pytest.approx(expected, rel=1e-6)
     step = kernel.state["step"].numpy()

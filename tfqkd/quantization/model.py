@@ -56,10 +56,15 @@ def quantize_model(
         checkpoint; save the stripped one as `.keras`.
 
     Raises:
-        TypeError: If `model` is not a tf_keras model.
-        ValueError: If it is subclassed, nested, not built, already quantized, or nothing is selected.
+        TypeError: If `model` is not a tf_keras model, or `scheme` no scheme of tfqkd.
+        ValueError: If the model is subclassed, nested, not built, already quantized, or nothing is selected.
     """
     scheme = scheme or TernaryScheme()
+    if not isinstance(scheme, WeightScheme):
+        raise TypeError(
+            f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
+            "Pass an instance, e.g. tfqkd.TernaryScheme()."
+        )
     _require_quantizable(model)
     bits = choose_bits(model, layers, scheme.quantizer.bits)
 

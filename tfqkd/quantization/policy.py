@@ -89,6 +89,11 @@ def _require_match(selector: Selector, names: list[str]) -> None:
             ) from error
     elif callable(selector):
         missing = False
+    elif not isinstance(selector, Sequence):
+        raise ValueError(
+            "A layer selector must be a regular expression, names, a layer class or a callable. "
+            f"Received: {selector!r}. For bits, pass a scheme, or a dict from selectors to bits."
+        )
     else:
         missing = not set(selector) <= set(names)
     if missing:

@@ -34,8 +34,10 @@ class Table:
         table = RichTable(box=style, pad_edge=style is box.MARKDOWN)
         for index, heading in enumerate(self._headings):
             table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        # In Markdown a bar would end the cell.
+        bar = r"\|" if style is box.MARKDOWN else "|"
         for row in self._rows:
-            table.add_row(*row)
+            table.add_row(*(cell.replace("|", bar) for cell in row))
         text = io.StringIO()
         # As wide as it needs, also where the output is a file: a cut-off number is worse than a long line.
         Console(file=text, width=10_000, markup=False, highlight=False).print(table)
