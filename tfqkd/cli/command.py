@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import signal
 import sys
 import tempfile
 import traceback
@@ -47,9 +46,11 @@ class Command:
         """
         argv = list(sys.argv if argv is None else argv)
         if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-            # A pager or `head` may close the page early.
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-            print(self.manual())
+            try:
+                print(self.manual(), flush=True)
+            except BrokenPipeError:
+                # A pager or `head` closed the page early; nothing is left to be written at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         try:
             rest = self.flags([argv[0], *expand(argv[1:])])[1:]
