@@ -26,7 +26,7 @@ SETTINGS = (
 
 
 def call(directory, program, *arguments):
-    """Runs a program from the directory; returns what it printed. It must succeed, without notices."""
+    """Runs a program in the directory; returns what it printed. It must succeed."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TF_")},
         "VIRTUAL_ENV": sys.prefix,

@@ -1,16 +1,18 @@
 import dataclasses
 import json
-import shutil
 import statistics
 
+import numpy as np
 import pytest
 
+from tfqkd.data import load
 from tfqkd.reporting.results import comparison_table
 from tfqkd.training import comparison
 from tfqkd.training.comparison import Row, compare, run_path, variants
 from tfqkd.training.recipe import Recipe
 
 from .finished import RECIPE
+from .linear import save_linear
 
 NAMES = ["no teacher", "teacher, fixed coefficient", "teacher, annealed coefficient"]
 
@@ -79,7 +81,7 @@ def test_a_row_has_the_mean_and_the_sample_deviation_of_its_seeds():
 
 def test_the_table_says_what_a_row_holds():
     rows = [Row("float teacher", 12345, (0.5, 0.75)), Row("ternary, no teacher", 678, (0.25, 0.5))]
-    _, heading, _, *lines = str(comparison_table(rows)).splitlines()
+    heading, _, *lines = str(comparison_table(rows)).splitlines()
     assert heading.split() == ["model", "parameters", "test", "accuracy", "%", "seeds"]
     assert lines[0].split() == ["float", "teacher", "12,345", "62.50", "±", "17.68", "2"]
     assert lines[1].split() == ["ternary,", "no", "teacher", "678", "37.50", "±", "17.68", "2"]
@@ -156,18 +158,26 @@ def test_several_teachers_have_a_row_each(tmp_path, monkeypatch):
     assert [row.accuracies for row in rows][:2] == [(0.001,), (0.002,)]
 
 
-def test_a_comparison_shares_what_its_variants_have_in_common(finished, tmp_path):
-    shutil.copytree(finished.products, tmp_path / "products")
-    there = {entry.name for entry in (tmp_path / "products").iterdir() if entry.is_dir()}
-    rows = compare(RECIPE, tmp_path, [0])
-    made = {entry.name for entry in (tmp_path / "products").iterdir() if entry.is_dir()} - there
-    # Two quantized students; teacher, float student, annealed student and its export were there.
-    assert sorted(name.split("-")[0] for name in made) == ["quantized", "quantized"]
-    roles = {"float teacher": 0, "float student": 1, f"ternary, {NAMES[2]}": 2}
-    for row in rows:
-        assert len(row.accuracies) == 1
-        if row.name in roles:
-            model = finished.results["models"][roles[row.name]]
-            assert (row.accuracies, row.parameters) == ((model["accuracy"],), model["parameters"])
-    exported = sorted(path.parent.name for path in tmp_path.glob("*/export"))
-    assert exported == ["ternary-teacher-annealed_coefficient-seed0"]
+def test_a_comparison_of_saved_models(tmp_path, no_training):
+    split = load("digits").test
+    pixels, right = split.images.reshape(len(split), 64), {}
+    for seed, role in enumerate(("teacher", "student")):
+        kernel, bias = save_linear(tmp_path / f"{role}.keras", seed)
+        right[role] = np.mean((pixels @ kernel + bias).argmax(axis=1) == split.labels)
+    recipe = dataclasses.replace(
+        RECIPE,
+        student=str(tmp_path / "student.keras"),
+        teacher=str(tmp_path / "teacher.keras"),
+        bits=32,
+        quantized_epochs=0,
+    )
+    rows = compare(recipe, tmp_path / "runs", [0])
+    assert [row.name for row in rows][:2] == ["float teacher", "float student"]
+    assert rows[0].accuracies == (right["teacher"],)
+    # No epoch has passed: every student is the float one.
+    assert {row.accuracies for row in rows[1:]} == {(right["student"],)}
+    assert {row.parameters for row in rows} == {650}
+    exported = sorted(path.parent.name for path in (tmp_path / "runs").glob("*/export"))
+    assert exported == ["32-bit-teacher-annealed_coefficient-seed0"]
+    products = [path.name.split("-")[0] for path in (tmp_path / "runs/products").glob("*/")]
+    assert sorted(products) == ["export", "quantized", "quantized", "quantized"]

@@ -44,8 +44,16 @@ def expected_rates(kind, learning_rate, epochs, milestones, factor, warmup_epoch
 
 
 @pytest.mark.parametrize("warmup_epochs", [0.0, 1.0, 2.5])
-@pytest.mark.parametrize("milestones", [(0.5, 0.75), (0.3,), (0.1, 0.2, 0.95), ()])
-@pytest.mark.parametrize("kind", ["step", "cosine", "constant"])
+@pytest.mark.parametrize(
+    ("kind", "milestones"),
+    [
+        ("step", (0.5, 0.75)),
+        ("step", (0.1, 0.2, 0.95)),
+        ("step", ()),
+        ("cosine", (0.3,)),
+        ("constant", (0.3,)),
+    ],
+)
 def test_the_learning_rate_of_every_step(kind, milestones, warmup_epochs):
     found = rates(
         0.3,
