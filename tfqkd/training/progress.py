@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from tfqkd.compat import keras
 
@@ -36,10 +37,11 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar = (
             Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
+                BarColumn(bar_width=12),
+                # In a narrow terminal the title and the metrics give way, not these.
+                MofNCompleteColumn(table_column=Column(min_width=13, no_wrap=True)),
+                TextColumn("{task.fields[rate]}", table_column=Column(min_width=15, no_wrap=True)),
+                TimeRemainingColumn(table_column=Column(min_width=7, no_wrap=True)),
                 TextColumn("{task.fields[metrics]}"),
                 console=Console(file=sys.stdout),
                 transient=True,
