@@ -14,6 +14,7 @@ from tfqkd.quantization.model import (
     quantized_kernels,
     strip_quantization,
 )
+from tfqkd.quantization.policy import choose_bits
 from tfqkd.quantization.schemes import TernaryScheme, UniformScheme
 from tfqkd.quantization.summary import quantization_summary
 
@@ -39,6 +40,12 @@ def residual():
         [rng.normal(size=w.shape).astype(np.float32) ** 2 for w in model.get_weights()]
     )
     return model
+
+
+@pytest.fixture(scope="module")
+def residual_model():
+    """For tests that only look at it."""
+    return residual()
 
 
 @pytest.fixture
@@ -277,9 +284,18 @@ def test_a_model_with_tensorflow_operations_strips_exactly():
         ),
     ],
 )
-def test_a_policy_chooses_layers_and_bits(policy, expected):
-    kernels = quantized_kernels(quantize_model(residual(), layers=policy))
-    assert {kernel.layer: kernel.quantizer.bits for kernel in kernels} == expected
+def test_a_policy_chooses_layers_and_bits(residual_model, policy, expected):
+    assert choose_bits(residual_model, policy, default_bits=2) == expected
+
+
+def test_a_layer_has_the_bits_that_the_policy_chose():
+    quantized = quantize_model(vgg(), UniformScheme(3), {"conv0": 2, "conv.*": 5})
+    bits = {kernel.layer: kernel.quantizer.bits for kernel in quantized_kernels(quantized)}
+    dense = quantized.layers[-2].layer.name
+    assert bits == {"conv0": 2, "conv1": 5, "conv2": 5, dense: 3}
+    for kernel in quantized_kernels(quantized):
+        levels = np.unique(kernel.value())
+        assert len(levels) <= 2**kernel.quantizer.bits - 1
 
 
 @pytest.mark.parametrize(
@@ -297,9 +313,9 @@ def test_a_policy_chooses_layers_and_bits(policy, expected):
         ({3: 4}, "must be a regular expression, names, a layer class or a callable.*Received: 3"),
     ],
 )
-def test_a_policy_that_does_not_fit_is_refused(policy, message):
+def test_a_policy_that_does_not_fit_is_refused(residual_model, policy, message):
     with pytest.raises(ValueError, match=message):
-        quantize_model(residual(), layers=policy)
+        quantize_model(residual_model, layers=policy)
 
 
 def test_the_summary_tells_what_numpy_measures(capsys):
