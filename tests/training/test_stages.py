@@ -398,5 +398,37 @@ def test_a_model_that_ends_in_softmax_is_refused_before_training(tmp_path, role)
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("no model")
-    with pytest.raises(ValueError, match=rf"must be a saved tf_keras model.*Received: {path}"):
+    with pytest.raises(ValueError, match=rf"must be a saved Functional.*Received: {path}"):
         make_stages(dataclasses.replace(RECIPE, student=str(path)), tmp_path / "p").check()
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(CLASSES)
+
+    def call(self, images):
+        return self.dense(tf.reshape(images, [-1, 64]))
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+@pytest.mark.parametrize("kind", [tf.Module, Subclassed])
+def test_a_saved_model_without_layers_that_keras_knows_is_refused(tmp_path, role, kind):
+    path = tmp_path / "model"
+    module = kind()
+    if isinstance(module, keras.Model):
+        module(tf.zeros([1, 8, 8, 1]))
+        module.save(path)
+    else:
+        tf.saved_model.save(module, path)
+    recipe = dataclasses.replace(RECIPE, **{role: str(path)})
+    with pytest.raises(
+        ValueError, match=rf"must be a saved Functional or Sequential.*Received: {path}"
+    ):
+        make_stages(recipe, tmp_path / "p").check()
+
+
+def test_a_functional_saved_model_fits(tmp_path):
+    save_linear(tmp_path / "model", seed=0)
+    recipe = dataclasses.replace(RECIPE, teacher=str(tmp_path / "model"))
+    make_stages(recipe, tmp_path / "p").check()

@@ -267,15 +267,18 @@ def load_model(path: pathlib.Path) -> keras.Model:
     """Loads a saved Keras model for inference.
 
     Raises:
-        ValueError: If the file is no Keras model, or holds code to execute.
+        ValueError: If the file is no Functional or Sequential Keras model, or holds code to execute.
     """
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        if not getattr(model, "inputs", None):
+            raise TypeError(f"a {type(model).__name__} without inputs")
     except Exception as error:
         raise ValueError(
-            f"A model must be a saved tf_keras model (.keras, .h5 or SavedModel). Received: {path}, which "
-            f"does not load ({error}). Save it with model.save(...) under tf_keras."
+            "A model must be a saved Functional or Sequential tf_keras model (.keras, .h5 or SavedModel). "
+            f"Received: {path}, which does not load ({error}). Save it with model.save(...) under tf_keras."
         ) from error
+    return model
 
 
 def coefficient_schedule(recipe: Recipe) -> schedules.Schedule:
