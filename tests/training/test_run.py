@@ -109,6 +109,7 @@ def test_the_directory_holds_all_that_was_promised(finished):
         "student",
         "quantized",
         "export",
+        "measured",
     }
 
 
@@ -149,8 +150,8 @@ def test_runs_that_share_products_train_teacher_and_student_once(finished, tmp_p
     before = directories(products)
     recipe = dataclasses.replace(RECIPE, bits=3, quantized_epochs=0, formats=())
     results = run(recipe, tmp_path / "run", products=products)
-    (made,) = directories(products) - before
-    assert made.startswith("quantized-")
+    made = sorted(name.split("-")[0] for name in directories(products) - before)
+    assert made == ["measured", "quantized"]
     for model, was in zip(results["models"][:2], finished.results["models"][:2], strict=True):
         assert model == {**was, "model": model["model"]}
         path = (tmp_path / "run" / model["model"]).resolve()
@@ -200,7 +201,8 @@ def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no
         assert model["accuracy"] == numpy_figures(path, digits)[0]
     assert [(tmp_path / "run" / model["model"]).resolve() for model in models[:3]] == paths
     assert {name.split("-")[0] for name in directories(tmp_path / "run" / "products")} == {
-        "quantized"
+        "quantized",
+        "measured",
     }
 
 
@@ -276,3 +278,69 @@ def test_what_lies_beside_a_saved_model_is_left_alone(tmp_path, no_training):
     recipe = untrained(tmp_path)
     (tmp_path / "history.csv").write_text("epoch,note\n1,mine\n")
     assert len(run(recipe, tmp_path / "run")["models"]) == 2
+
+
+class Watch(keras.callbacks.Callback):
+    """Notes the epochs that it sees."""
+
+    def __init__(self, limit=None):
+        super().__init__()
+        self.epochs, self.limit = [], limit
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, sorted(logs)))
+        if epoch + 1 == self.limit:
+            raise InterruptedError("given up")
+
+
+def test_callbacks_see_every_epoch_of_the_quantized_stage_alone(finished, tmp_path):
+    products = tmp_path / "products"
+    shutil.copytree(finished.products, products)
+    recipe = dataclasses.replace(RECIPE, temperature=3.0, formats=())
+    stopping = Watch(limit=1)
+    with pytest.raises(InterruptedError, match="given up"):
+        run(recipe, tmp_path / "run", products=products, callbacks=[stopping])
+    assert [epoch for epoch, _ in stopping.epochs] == [0]
+    assert not (tmp_path / "run" / "results.json").exists()
+    seen, bars = Watch(), []
+
+    class Bar(keras.callbacks.Callback):
+        def __init__(self, *stage):
+            super().__init__()
+            bars.append(stage)
+
+        def close(self):
+            bars.append("closed")
+
+    run(recipe, tmp_path / "run", products=products, callbacks=[seen], progress=Bar)
+    epochs = [epoch for epoch, _ in seen.epochs]
+    # The first try gave up before its epoch was kept.
+    assert epochs == [0, 1]
+    assert "coefficient" in seen.epochs[0][1]
+    assert bars == [
+        ("ternary student, gradual coefficient (cnn2), seed 0", 2, 1197 // 64, 64, 0),
+        "closed",
+    ]
+
+
+def test_data_that_is_given_is_not_loaded_again(tmp_path, monkeypatch):
+    from tfqkd.training import run as module
+
+    recipe = untrained(tmp_path)
+    data = module.load_data(recipe)
+    monkeypatch.setattr(module, "load_data", lambda recipe: pytest.fail("loaded again"))
+    with_data = run(recipe, tmp_path / "with", data=data)
+    monkeypatch.undo()
+    without = run(recipe, tmp_path / "without", products=tmp_path / "with" / "products")
+    assert with_data["models"][-1]["loss"] == without["models"][-1]["loss"]
+
+
+def test_a_layer_table_for_programs_lies_beside_the_one_for_readers(finished):
+    (product,) = finished.products.glob("quantized-*/quantization.json")
+    layers = {layer["layer"]: layer for layer in json.loads(product.read_text())}
+    model = load_model(finished.model_path("ternary"))
+    for name in ("conv2", "conv3"):
+        kernel = model.get_layer(name).kernel.numpy()
+        assert layers[name]["zeros"] == pytest.approx((kernel == 0).mean())
+        assert layers[name]["step"] == pytest.approx(np.abs(kernel).max())
+    assert layers["logits"]["step"] is None

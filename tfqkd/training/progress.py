@@ -3,7 +3,7 @@
 import datetime
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,6 +13,22 @@ from tfqkd.compat import keras
 
 _SECONDS_BETWEEN_LINES = 20.0
 _SHOWN = ("loss", "accuracy", "agreement", "coefficient", "val_accuracy")
+
+
+class Progressing(Protocol):
+    """A Keras callback that shows how a stage goes on."""
+
+    def close(self) -> None:
+        """Takes away what it shows; also after an error, so that its message is not drawn over."""
+
+
+class MakeProgress(Protocol):
+    """Makes the callback of a stage; `ProgressBar` is one."""
+
+    def __call__(
+        self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
+    ) -> Progressing:
+        """Returns it, for a stage of `epochs` of which `first_epoch` were finished before."""
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tfqkd.training.directory import RunDirectory
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.history import read_history
 from tfqkd.training.products import Products
+from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.stages import (
     HISTORY_FILE,
@@ -24,6 +26,7 @@ from tfqkd.training.stages import (
     SUMMARY_FILE,
     Stages,
     load_model,
+    model_key,
 )
 from tfqkd.training.strategy import make_strategy
 
@@ -31,6 +34,7 @@ TEACHER_ROLE = "float teacher"
 """Of a single teacher; with a number each of several."""
 EXPORT_DIRECTORY = "export"
 PLOT_FILE = "run.png"
+_MEASURED, _FIGURES_FILE = "measured", "figures.json"
 
 
 def run(
@@ -38,6 +42,10 @@ def run(
     directory: str | os.PathLike[str],
     products: str | os.PathLike[str] | None = None,
     command: list[str] | None = None,
+    *,
+    data: ImageData | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: MakeProgress = ProgressBar,
 ) -> dict[str, Any]:
     """Runs a recipe: teacher, float student, quantized student, export, evaluation on the test images.
 
@@ -51,6 +59,9 @@ def run(
         products: Where the stages' products are kept, by fingerprint; `directory/products` by default. Give
             several runs the same one to share teachers and float students.
         command: The command line that asked for the run, kept in the directory.
+        data: What `load_data(recipe)` returned, where several runs share it; loaded if None.
+        callbacks: Of the quantized stage's training; one may raise to give the run up.
+        progress: Makes the callback that shows the progress of a stage.
 
     Returns:
         What `results.json` holds: `models`, a list of the models in the order of the stages, each with name,
@@ -66,10 +77,10 @@ def run(
     done = run_directory.results()
     if done:
         return done
-    data = load_data(recipe)
+    data = data or load_data(recipe)
     strategy = make_strategy(recipe.strategy, recipe.batch_size)
     store = Products(pathlib.Path(products) if products else path / "products")
-    stages = Stages(recipe, data, store, strategy)
+    stages = Stages(recipe, data, store, strategy, tuple(callbacks), progress)
     stages.check()
     run_directory.begin(command)
 
@@ -85,7 +96,7 @@ def run(
         shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
     shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
     results = {
-        "models": [_measure(role, model, data, path) for role, model in models],
+        "models": [_measure(role, model, data, store, path) for role, model in models],
         "export": reports,
         "class_names": list(data.class_names),
     }
@@ -125,17 +136,25 @@ def predict(model: keras.Model, split: Split, batch_size: int = 500) -> np.ndarr
 
 
 def _measure(
-    role: str, path: pathlib.Path, data: ImageData, run_path: pathlib.Path
+    role: str, path: pathlib.Path, data: ImageData, store: Products, run_path: pathlib.Path
 ) -> dict[str, Any]:
-    keras.mixed_precision.set_global_policy("float32")
-    model = load_model(path)
-    figures = evaluate_logits(predict(model, data.test), data.test.labels)
+    def make(partial: pathlib.Path) -> None:
+        keras.mixed_precision.set_global_policy("float32")
+        model = load_model(path)
+        figures = evaluate_logits(predict(model, data.test), data.test.labels)
+        measured = {
+            "name": model.name,
+            "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+            "accuracy": figures.accuracy,
+            "top5": figures.top5,
+            "loss": figures.loss,
+        }
+        (partial / _FIGURES_FILE).write_text(json.dumps(measured, indent=2) + "\n")
+
+    # Runs that share a teacher measure it once.
+    measured = store.get(_MEASURED, {"model": model_key(path), "data": data.fingerprint}, make)
     return {
         "role": role,
-        "name": model.name,
-        "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-        "accuracy": figures.accuracy,
-        "top5": figures.top5,
-        "loss": figures.loss,
+        **json.loads((measured / _FIGURES_FILE).read_text()),
         "model": os.path.relpath(path, run_path),
     }

@@ -25,7 +25,7 @@ from tfqkd.training.divergence import RequireFiniteLoss
 from tfqkd.training.history import History
 from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.products import Products, file_fingerprint
-from tfqkd.training.progress import ProgressBar
+from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.recipe import (
     EXPORT,
     FLOAT_BITS,
@@ -40,6 +40,7 @@ MODEL_FILE = "model.keras"
 WRAPPED_FILE = "quantized.h5"
 HISTORY_FILE = "history.csv"
 SUMMARY_FILE = "quantization.txt"
+LAYERS_FILE = "quantization.json"
 REPORTS_FILE = "reports.json"
 VERIFIED_IMAGES = 64
 
@@ -53,12 +54,16 @@ class Stages:
         data: Loaded as the recipe says.
         products: Where the products are kept.
         strategy: Where they are trained.
+        callbacks: Of the quantized student's training, besides those that every stage has.
+        progress: Makes the callback that shows the progress of a stage.
     """
 
     recipe: Recipe
     data: ImageData
     products: Products
     strategy: tf.distribute.Strategy
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    progress: MakeProgress = ProgressBar
 
     def teachers(self) -> list[pathlib.Path]:
         """Returns the model file of each teacher, trained if it was not."""
@@ -73,8 +78,8 @@ class Stages:
         teachers, student = self.teachers(), self.student()
         key = {
             **self._key(QUANTIZED),
-            "teachers": [_model_key(path) for path in teachers],
-            "student": _model_key(student),
+            "teachers": [model_key(path) for path in teachers],
+            "student": model_key(student),
         }
         return self.products.get(
             QUANTIZED, key, lambda partial: self._train_quantized(partial, teachers, student)
@@ -163,7 +168,7 @@ class Stages:
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
             network: keras.Model = model
-            callbacks = []
+            callbacks = list(self.callbacks)
             if recipe.distils:
                 loaded = [load_model(path) for path in teachers]
                 network = Distiller(
@@ -194,6 +199,8 @@ class Stages:
         stripped.save(partial / MODEL_FILE)
         summary = quantization_summary(model, print_fn=None)
         (partial / SUMMARY_FILE).write_text(f"{summary}\n", encoding="utf-8")
+        layers = [dataclasses.asdict(layer) for layer in summary.layers]
+        (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
 
     def _start(self, stage: str) -> None:
         keras.backend.clear_session()
@@ -229,7 +236,7 @@ class Stages:
             return
         if first:
             print(f"{title}: goes on after epoch {first}.", flush=True)
-        bar = ProgressBar(title, epochs, steps, recipe.batch_size, first)
+        bar = self.progress(title, epochs, steps, recipe.batch_size, first)
         batches = training_batches(
             data.train,
             batch_size=recipe.batch_size,
@@ -294,8 +301,8 @@ def coefficient_schedule(recipe: Recipe) -> schedules.Schedule:
     return kinds[recipe.schedule]()
 
 
-def _model_key(path: pathlib.Path) -> str:
-    """What a model is, for a fingerprint: the product it lies in, or its contents."""
+def model_key(path: pathlib.Path) -> str:
+    """Returns what a model is, for a fingerprint: the product it lies in, or its contents."""
     product = path.parent / "product.json"
     return path.parent.name if product.exists() else file_fingerprint(path)
 
