@@ -68,7 +68,8 @@ def save_without_batch_norm(path, filters):
 
 
 @pytest.mark.slow
-def test_two_devices_train_what_one_trains(tmp_path):
+@pytest.mark.parametrize("teacher_views", [0, 2], ids=["live teacher", "kept logits"])
+def test_two_devices_train_what_one_trains(tmp_path, teacher_views):
     recipe = Recipe(
         dataset="digits",
         student=save_without_batch_norm(tmp_path / "student.keras", 8),
@@ -84,6 +85,7 @@ def test_two_devices_train_what_one_trains(tmp_path):
         flip=False,
         validation_split=0.1,
         formats=("litert-int8",),
+        teacher_views=teacher_views,
     )
     child = subprocess.run(
         [sys.executable, "-c", RUN_BOTH, recipe.to_json(), str(tmp_path)],

@@ -38,6 +38,9 @@ SETTINGS = {
     "schedule_on": ("step", "q", ["batch", ""]),
     "soft_loss": ("none", "q", ["mse", "", None]),
     "scale_by_temperature_squared": (False, "q", [1, "no"]),
+    "teacher_views": (4, "q", [-1, 1.0, True]),
+    "teacher_cache": ("cache", "", [1]),
+    "teacher_cache_limit_gb": (0.5, "", [0.0, -1.0, float("inf")]),
     "batch_size": (1, "tsq", [0, -128, 64.0]),
     "momentum": (0.0, "tsq", [-0.1, 1, 1.0, float("nan")]),
     "weight_decay": (0.0, "tsq", [-1e-9, float("inf")]),
@@ -53,6 +56,8 @@ SETTINGS = {
     "jit_compile": (True, "", [1]),
     "steps_per_execution": (10, "", [0, -1, 1.0]),
 }
+# What a setting is changed in: a place of a cache is one only where there is a cache.
+BASES = {"teacher_cache": {"teacher_views": 16}}
 BY_LETTER = {"t": TEACHER, "s": STUDENT, "q": QUANTIZED, "e": EXPORT}
 
 
@@ -122,7 +127,8 @@ def test_whole_numbers_of_a_flag_or_a_json_file_become_floats():
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_a_setting_changes_exactly_the_stages_that_depend_on_it(name):
     value, letters, _ = SETTINGS[name]
-    plain, changed = Recipe(), Recipe(**{name: value})
+    plain = Recipe(**BASES.get(name, {}))
+    changed = dataclasses.replace(plain, **{name: value})
     stages = {s for s in STAGES if plain.stage_settings(s) != changed.stage_settings(s)}
     assert stages == {BY_LETTER[letter] for letter in letters} | (
         # The float stages take the seed of the run unless they have one of their own.
@@ -134,9 +140,16 @@ def test_a_setting_changes_exactly_the_stages_that_depend_on_it(name):
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_differences_are_the_settings_that_change_a_result(name):
     value, letters, _ = SETTINGS[name]
-    expected = {name: (getattr(Recipe(), name), value)} if letters else {}
-    assert Recipe().differences(Recipe(**{name: value})) == expected
-    assert Recipe(**{name: value}).differences(Recipe(**{name: value})) == {}
+    plain = Recipe(**BASES.get(name, {}))
+    changed = dataclasses.replace(plain, **{name: value})
+    expected = {name: (getattr(plain, name), value)} if letters else {}
+    assert plain.differences(changed) == expected
+    assert changed.differences(changed) == {}
+
+
+def test_asking_for_a_cache_asks_for_sixteen_views():
+    assert Recipe(teacher_cache="cache").teacher_views == 16
+    assert Recipe(teacher_cache="cache", teacher_views=4).teacher_views == 4
 
 
 def test_runs_of_other_seeds_share_float_stages_whose_seed_is_fixed():
@@ -261,6 +274,9 @@ VALUES = {
     "temperature": positive(1e12),
     "coefficient": st.floats(1e-9, 1),
     "coefficient_end": st.floats(1e-9, 1),
+    "teacher_views": COUNT,
+    "teacher_cache": st.text(),
+    "teacher_cache_limit_gb": positive(1e12),
     "batch_size": st.integers(1, 10**9),
     "momentum": BELOW_ONE,
     "weight_decay": st.floats(0, 1e12),
@@ -294,6 +310,8 @@ def test_every_valid_recipe_survives_json(values):
     # An exponential schedule needs an end above zero; the default is zero.
     recipe = Recipe(**{"coefficient_end": 0.5, **values})
     assert Recipe.from_json(recipe.to_json()) == recipe
+    if values.get("teacher_cache") and not values.get("teacher_views"):
+        values["teacher_views"] = 16
     for name, value in values.items():
         assert getattr(recipe, name) == value
     assert recipe.differences(Recipe.from_json(recipe.to_json())) == {}

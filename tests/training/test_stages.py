@@ -101,7 +101,8 @@ def test_a_float_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path,
     assert rows == read_rows(at_once.parent / "history.csv")
 
 
-def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path):
+@pytest.mark.parametrize("teacher_views", [0, 2], ids=["live teacher", "kept logits"])
+def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, teacher_views):
     save_linear(tmp_path / "student.keras", seed=0, hidden=2)
     save_linear(tmp_path / "teacher.keras", seed=1)
     recipe = dataclasses.replace(
@@ -114,6 +115,7 @@ def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_p
         schedule_on="step",
         learning_rate_schedule="cosine",
         quantized_learning_rate=1e-3,
+        teacher_views=teacher_views,
     )
     at_once = make_stages(recipe, tmp_path / "at_once", UNWATCHED).quantized()
     stages = make_stages(recipe, tmp_path / "interrupted", UNWATCHED)
@@ -127,6 +129,34 @@ def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_p
     # Four steps an epoch, twelve in all: λ is that of each epoch's last step.
     expected = [(1 + np.cos(np.pi * step / 11)) / 2 for step in (3, 7, 11)]
     np.testing.assert_allclose([float(row["coefficient"]) for row in rows], expected, atol=1e-6)
+
+
+def test_logits_that_a_run_kept_are_read_under_other_settings_of_the_student(tmp_path, monkeypatch):
+    save_linear(tmp_path / "student.keras", seed=0, hidden=2)
+    save_linear(tmp_path / "teacher.keras", seed=1)
+    recipe = dataclasses.replace(
+        RECIPE,
+        student=str(tmp_path / "student.keras"),
+        teacher=str(tmp_path / "teacher.keras"),
+        quantized_epochs=2,
+        teacher_cache=str(tmp_path / "cache"),
+        teacher_views=2,
+    )
+    make_stages(recipe, tmp_path / "first", UNWATCHED).quantized()
+    assert len(list((tmp_path / "cache").glob("logits-*/logits.f16"))) == 2
+
+    def asked(*_):
+        raise AssertionError("The teacher was asked.")
+
+    monkeypatch.setattr("tfqkd.training.teacher_cache.write_logits", asked)
+    other = dataclasses.replace(recipe, seed=3, temperature=5.0, schedule="constant", batch_size=8)
+    quantized = make_stages(other, tmp_path / "second", UNWATCHED).quantized()
+    rows = read_rows(quantized / "history.csv")
+    assert float(rows[-1]["soft_loss"]) > 0
+    with pytest.raises(AssertionError, match="was asked"):
+        make_stages(
+            dataclasses.replace(recipe, crop_padding=0), tmp_path / "third", UNWATCHED
+        ).quantized()
 
 
 def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(tmp_path, no_training):

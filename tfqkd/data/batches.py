@@ -1,8 +1,15 @@
 """Batches for training, which can be resumed at any step, and for evaluation."""
 
+import functools
+from collections.abc import Sequence
+from typing import Any
+
 from tfqkd.compat import tf
 from tfqkd.data.augmentation import Augmentation, augment, draw_views
 from tfqkd.data.images import Split
+
+FIXED_VIEWS_SEED = 0
+"""Of the views that `training_batches` repeats: the same ones for every seed of a training."""
 
 _ORDER = 1  # Folded into the seed of an epoch, so that its order is not tied to its views.
 
@@ -31,6 +38,8 @@ def training_batches(
     epochs: int,
     first_epoch: int = 0,
     first_step: int = 0,
+    fixed_views: int = 0,
+    teacher_logits: Sequence[tf.Tensor] = (),
 ) -> tf.data.Dataset:
     """Builds one long stream of batches over the epochs `first_epoch` to `epochs - 1`.
 
@@ -39,24 +48,32 @@ def training_batches(
     once, in a new order and view, in full batches; the images that are left over are others in
     each epoch.
 
+    With `fixed_views` V, epoch `e` shows every image in view `e` mod V, one of V that do not depend
+    on `seed`. What a teacher says about them can be kept (`tfqkd.TeacherCache`) and goes along.
+
     Args:
       split: Images to train on; they are held in memory once.
       batch_size: Images in a batch, over all replicas.
       classes: Number of classes.
       seed: 0..2**31-1.
-      augmentation: How images are varied; epoch `e` shows `draw_views(len(split), seed, e, ...)`.
+      augmentation: How images are varied; epoch `e` shows `draw_views(len(split), seed, e, ...)`, or
+        `draw_views(len(split), FIXED_VIEWS_SEED, e % V, ...)` with V fixed views.
       epochs: Number of epochs of the whole training.
       first_epoch: Epoch to start in, 0..epochs-1.
       first_step: Batches of that epoch to skip; their images are not touched.
+      fixed_views: V, how many views of each image are repeated; 0 for new ones in every epoch.
+      teacher_logits: For each of the V views, logits `[len(split), classes]` in stored order.
 
     Returns:
-      A dataset of (uint8 images `[B, H, W, C]`, float32 one-hot labels `[B, classes]`).
+      A dataset of (uint8 images `[B, H, W, C]`, float32 one-hot labels `[B, classes]`); with
+      `teacher_logits`, of ((images, logits `[B, classes]`), labels).
 
     Raises:
       ValueError: If an argument is out of its range.
     """
     steps = steps_per_epoch(split, batch_size)
     _check_stream(seed, epochs, first_epoch, steps, first_step)
+    _check_views(fixed_views, teacher_logits, (len(split), classes))
     count = len(split)
     images, labels = _in_memory(split)
     augmented = augmentation != Augmentation.NONE
@@ -67,15 +84,24 @@ def training_batches(
             tf.range(count), seed=epoch_seed, alg="philox"
         )
         order = tf.reshape(order[: steps * batch_size], [steps, batch_size])
-        views = tf.gather(draw_views(count, seed, epoch, augmentation), order)
-        return tf.data.Dataset.from_tensor_slices((order, views))
+        number = epoch % fixed_views if fixed_views else epoch
+        views = draw_views(count, FIXED_VIEWS_SEED if fixed_views else seed, number, augmentation)
+        numbers = tf.fill([steps], tf.cast(number, tf.int32))
+        return tf.data.Dataset.from_tensor_slices((order, tf.gather(views, order), numbers))
 
-    def batch(rows: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(rows: tf.Tensor, views: tf.Tensor, number: tf.Tensor) -> tuple[Any, tf.Tensor]:
         pixels = tf.gather(images, rows)
         if augmented:
             pixels = augment(pixels, views, augmentation.padding)
         pixels = tf.ensure_shape(pixels, [batch_size, *split.images.shape[1:]])
-        return pixels, tf.one_hot(tf.gather(labels, rows), classes)
+        targets = tf.one_hot(tf.gather(labels, rows), classes)
+        if not teacher_logits:
+            return pixels, targets
+        # A branch for each view: one tensor of all of them would be a copy of what is mapped.
+        said = tf.switch_case(
+            number, [functools.partial(tf.gather, logits, rows) for logits in teacher_logits]
+        )
+        return (pixels, said), targets
 
     rows = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_rows).skip(first_step)
     stream = rows.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -138,3 +164,19 @@ def _check_stream(seed: int, epochs: int, first_epoch: int, steps: int, first_st
                 f"`{name}` must be {low} to {high}. Received: {name}={value} with epochs={epochs} "
                 f"of {steps} steps. Choose a value in this range."
             )
+
+
+def _check_views(
+    fixed_views: int, teacher_logits: Sequence[tf.Tensor], shape: tuple[int, int]
+) -> None:
+    if fixed_views < 0:
+        raise ValueError(
+            "`fixed_views` must be a number of views, 0 for new ones in every epoch. "
+            f"Received: fixed_views={fixed_views}."
+        )
+    shapes = [tuple(logits.shape) for logits in teacher_logits]
+    if shapes and shapes != [shape] * fixed_views:
+        raise ValueError(
+            f"`teacher_logits` must hold logits {list(shape)} for each of the {fixed_views} views. "
+            f"Received: {len(shapes)} of shapes {sorted(set(shapes))}. Build them for this split."
+        )

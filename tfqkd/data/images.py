@@ -41,6 +41,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    @cached_property
+    def images_fingerprint(self) -> str:
+        """SHA-256 in hex over the shape and the pixels of the images, not over the labels."""
+        digest = hashlib.sha256(str(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images).reshape(-1).data)
+        return digest.hexdigest()
+
     def take(self, rows: np.ndarray) -> "Split":
         """Returns a copy of the examples at `rows`, an int array `[M]`, in that order."""
         return Split(self.images[rows], self.labels[rows])

@@ -6,7 +6,7 @@ from typing import Any
 from tfqkd.compat import is_keras3, keras, tf
 from tfqkd.distillation import losses
 from tfqkd.distillation.scheduled import ScheduledVariable
-from tfqkd.distillation.teachers import as_teacher, require_logits
+from tfqkd.distillation.teachers import LOGITS_IN_BATCH, as_teacher, require_logits
 
 
 class Distiller(keras.Model):
@@ -32,7 +32,9 @@ class Distiller(keras.Model):
 
     Args:
         student: A tf_keras model that returns logits `[batch, classes]`.
-        teacher: What `teachers.as_teacher` takes: any callable from the same batch to logits.
+        teacher: What `teachers.as_teacher` takes: any callable from the same batch to logits. Or
+            `LOGITS_IN_BATCH`: training batches are `((x, teacher_logits), y)`, of any float type, such as a
+            `TeacherCache` gives; those of `evaluate` and `predict` stay `x`.
         temperature: `T > 0`, finite, that divides both logits in the soft loss.
         coefficient: λ in [0, 1], the weight of the soft loss.
         soft_loss: "cross_entropy" (default, as in the paper), "kl", which has the same gradient and is zero
@@ -62,8 +64,10 @@ class Distiller(keras.Model):
         # Every replica returns the same logs; by default Keras would add them up.
         self.distribute_reduction_method = "first"
         self.student = student
+        self._logits_in_batch = teacher is LOGITS_IN_BATCH
         # A plain function: Keras would track a model, save it and count its weights.
-        self._teacher = None if soft_loss == "none" else as_teacher(teacher)
+        asks = soft_loss != "none" and not self._logits_in_batch
+        self._teacher = as_teacher(teacher) if asks else None
         self.soft_loss = soft_loss
         self.scale_by_temperature_squared = scale_by_temperature_squared
         self._scheduled = {
@@ -115,13 +119,13 @@ class Distiller(keras.Model):
         return [*self._trackers, *(self.compiled_metrics.metrics if self.compiled_metrics else [])]
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Makes one step on a batch `(x, y)` or `(x, y, sample_weight)`."""
+        """Makes one step on a batch `(x, y)` or `(x, y, sample_weight)`; for x, see `LOGITS_IN_BATCH`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, teacher_logits = self._asked(x)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         step = self.optimizer.iterations
         coefficient = self._scheduled["coefficient"].advance(step)
         temperature = self._scheduled["temperature"].advance(step)
-        teacher_logits = None if self._teacher is None else self._teacher(x)
 
         with tf.GradientTape() as tape:
             logits = tf.cast(self.student(x, training=True), tf.float32)
@@ -134,7 +138,9 @@ class Distiller(keras.Model):
             loss = distillation * _share_of_global_batch(batch) + regularization / replicas
         self.optimizer.minimize(loss, self.student.trainable_variables, tape=tape)
 
-        agreement = _mean(losses.agreement(teacher_logits, logits)) if self._teacher else 0.0
+        agreement = 0.0
+        if teacher_logits is not None:
+            agreement = _mean(losses.agreement(teacher_logits, logits))
         values = (distillation + regularization, hard, soft, agreement)
         for tracker, value in zip(self._trackers, values, strict=True):
             tracker.update_state(value, sample_weight=batch)
@@ -160,6 +166,19 @@ class Distiller(keras.Model):
     def schedule(self, name: str) -> ScheduledVariable:
         """Returns what drives "coefficient" or "temperature"; for callbacks."""
         return self._scheduled[name]
+
+    def _asked(self, x: Any) -> tuple[Any, tf.Tensor | None]:
+        """Returns the student's inputs and the teacher's logits for them."""
+        if not self._logits_in_batch:
+            return x, None if self._teacher is None else self._teacher(x)
+        if not (isinstance(x, tuple) and len(x) == 2):
+            raise ValueError(
+                "With LOGITS_IN_BATCH every training batch must be ((x, teacher_logits), y). "
+                f"Received: {tf.nest.map_structure(lambda t: t.shape, x)} for x. "
+                "Train on TeacherCache.batches(...), or give the Distiller a teacher to ask."
+            )
+        x, logits = x
+        return x, None if self.soft_loss == "none" else tf.cast(logits, tf.float32)
 
     def _mean_soft_loss(
         self,

@@ -8,6 +8,17 @@ from tfqkd.compat import is_keras3, keras, tf
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
+class LogitsInBatch:
+    """The teacher whose logits come with the batch; use the one instance, `LOGITS_IN_BATCH`."""
+
+    def __repr__(self) -> str:
+        return "LOGITS_IN_BATCH"
+
+
+LOGITS_IN_BATCH = LogitsInBatch()
+"""A teacher for a `Distiller` that is trained on batches `((x, teacher_logits), y)`."""
+
+
 def as_teacher(teacher: Any) -> Teacher:
     """Returns a function from a batch to float32 logits through which no gradient flows.
 

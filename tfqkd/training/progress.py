@@ -1,8 +1,10 @@
 """Progress of a stage: a bar in a terminal, a line now and then where the output is a file."""
 
+import contextlib
 import datetime
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -133,6 +135,31 @@ class ProgressBar(keras.callbacks.Callback):
         left = (self._epochs * self._steps - self._done) * self._batch_size
         seconds = left * (time.monotonic() - self._begin) / self._images
         return f", {datetime.timedelta(seconds=round(seconds))} left"
+
+
+@contextlib.contextmanager
+def task_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows the progress of a task without epochs: a bar in a terminal, nothing in a file.
+
+    Args:
+        title: What is done.
+        total: Items to do.
+
+    Yields:
+        A function to call with the number of items that are done.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(min_width=13, no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(min_width=7, no_wrap=True)),
+    )
+    console = Console(file=sys.stdout)
+    with Progress(
+        *columns, console=console, transient=True, disable=not sys.stdout.isatty()
+    ) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _text(logs: dict[str, Any]) -> str:

@@ -19,6 +19,8 @@ NO_TEACHER = "none"
 FLOAT_BITS = 32
 MODEL_SUFFIXES = (".keras", ".h5")
 
+_VIEWS = 16  # Of a teacher cache that is asked for without a number.
+
 SCHEDULES = ("constant", "gradual", "cosine", "exponential", "step")
 
 
@@ -184,6 +186,25 @@ class Recipe:
         stages=(QUANTIZED,),
     )
 
+    teacher_views: int = _setting(
+        0,
+        "teacher cache",
+        "V: the quantized stage shows V fixed views of each image, for which the teacher is asked once and "
+        "its logits are kept. 0 shows new views in every epoch to a live teacher; with --teacher_cache it "
+        "becomes 16.",
+        stages=(QUANTIZED,),
+    )
+    teacher_cache: str = _setting(
+        "",
+        "teacher cache",
+        "Where the logits are kept; runs with the same teacher, images and augmentation share them. Beside "
+        "the run's products if empty.",
+        stages=(),
+    )
+    teacher_cache_limit_gb: float = _setting(
+        10.0, "teacher cache", "The most that the V views may take, in 2^30 bytes.", stages=()
+    )
+
     batch_size: int = _setting(128, "optimizer", "Images in a step, over all devices together.")
     momentum: float = _setting(0.9, "optimizer", "Nesterov momentum of SGD.")
     weight_decay: float = _setting(
@@ -240,6 +261,8 @@ class Recipe:
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value!r}."
                 )
+        if self.teacher_cache and not self.teacher_views:
+            object.__setattr__(self, "teacher_views", _VIEWS)
         self._check_ranges()
         for name in ("student", "teacher"):
             _check_model(name, getattr(self, name))
@@ -354,12 +377,19 @@ class Recipe:
                     "quantized_epochs",
                     "weight_decay",
                     "warmup_epochs",
+                    "teacher_views",
                 ),
                 lambda v: v >= 0,
             ),
             "1 or more": (("batch_size", "steps_per_execution"), lambda v: v >= 1),
             "above 0": (
-                ("learning_rate", "quantized_learning_rate", "temperature", "learning_rate_factor"),
+                (
+                    "learning_rate",
+                    "quantized_learning_rate",
+                    "temperature",
+                    "learning_rate_factor",
+                    "teacher_cache_limit_gb",
+                ),
                 lambda v: v > 0,
             ),
             "in [0, 1]": (("coefficient", "coefficient_end"), lambda v: 0 <= v <= 1),

@@ -14,7 +14,7 @@ from tfqkd.data.images import ImageData
 from tfqkd.distillation import schedules
 from tfqkd.distillation.callbacks import CoefficientScheduler
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.teachers import Ensemble, require_logits
+from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, require_logits
 from tfqkd.export.exporter import export
 from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model, strip_quantization
@@ -35,6 +35,7 @@ from tfqkd.training.recipe import (
     Recipe,
     is_model_path,
 )
+from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
 
 MODEL_FILE = "model.keras"
 WRAPPED_FILE = "quantized.h5"
@@ -120,6 +121,13 @@ class Stages:
             require_logits(model, role)
         if self.recipe.bits != FLOAT_BITS:
             self._quantize(model)
+        if self.recipe.has_teacher:
+            size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
+            require_space(self._cache_directory, size, 0, self.recipe.teacher_cache_limit_gb)
+
+    @property
+    def _cache_directory(self) -> pathlib.Path:
+        return pathlib.Path(self.recipe.teacher_cache or self.products.directory)
 
     def _key(self, stage: str) -> dict[str, Any]:
         return {
@@ -164,16 +172,18 @@ class Stages:
         recipe = self.recipe
         self._start(QUANTIZED)
         with self.strategy.scope():
+            loaded = [load_model(path) for path in teachers]
+            teacher = Ensemble(loaded) if len(loaded) > 1 else (loaded or [None])[0]
+            kept = self._kept_logits(loaded, teacher) if recipe.teacher_views else []
             model = load_model(student)
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
             network: keras.Model = model
             callbacks = list(self.callbacks)
             if recipe.distils:
-                loaded = [load_model(path) for path in teachers]
                 network = Distiller(
                     model,
-                    Ensemble(loaded) if len(loaded) > 1 else (loaded or [None])[0],
+                    LOGITS_IN_BATCH if kept else teacher,
                     temperature=recipe.temperature,
                     coefficient=recipe.coefficient,
                     soft_loss=recipe.soft_loss,
@@ -190,6 +200,7 @@ class Stages:
                 recipe.quantized_learning_rate,
                 recipe.quantized_epochs,
                 callbacks,
+                kept,
             )
             stripped = strip_quantization(model)
         with warnings.catch_warnings():
@@ -201,6 +212,24 @@ class Stages:
         (partial / SUMMARY_FILE).write_text(f"{summary}\n", encoding="utf-8")
         layers = [dataclasses.asdict(layer) for layer in summary.layers]
         (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
+
+    def _kept_logits(self, loaded: list[keras.Model], teacher: object) -> list[tf.Tensor]:
+        """Returns the teacher's logits for each fixed view; none without a teacher."""
+        if not loaded:
+            return []
+        return TeacherCache(
+            self._cache_directory,
+            teacher,
+            self.data.train,
+            self._augmentation,
+            self.recipe.teacher_views,
+            identity=",".join(map(model_fingerprint, loaded)),
+            limit_gb=self.recipe.teacher_cache_limit_gb,
+        ).logits()
+
+    @property
+    def _augmentation(self) -> Augmentation:
+        return Augmentation(self.recipe.crop_padding, self.recipe.flip)
 
     def _start(self, stage: str) -> None:
         keras.backend.clear_session()
@@ -216,6 +245,7 @@ class Stages:
         learning_rate: float,
         epochs: int,
         callbacks: list[keras.callbacks.Callback] | None = None,
+        teacher_logits: list[tf.Tensor] | None = None,
     ) -> None:
         """Trains a network, or goes on where an interrupted call stopped."""
         recipe, data = self.recipe, self.data
@@ -242,9 +272,11 @@ class Stages:
             batch_size=recipe.batch_size,
             classes=data.classes,
             seed=recipe.seed_of(stage),
-            augmentation=Augmentation(recipe.crop_padding, recipe.flip),
+            augmentation=self._augmentation,
             epochs=epochs,
             first_epoch=first,
+            fixed_views=recipe.teacher_views if stage == QUANTIZED else 0,
+            teacher_logits=teacher_logits or (),
         )
         validation = data.validation and evaluation_batches(
             data.validation, batch_size=recipe.batch_size, classes=data.classes
