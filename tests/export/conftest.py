@@ -25,6 +25,6 @@ def exported(tmp_path_factory) -> Exported:
     """All formats of the small classifier; tests must not change them."""
     model, codes = classifier.build()
     directory = tmp_path_factory.mktemp("exported")
-    formats = ["saved_model", "litert-float32", "litert-int8"]
+    formats = ["saved_model", "litert-float32", "litert-int8", "litert-int2"]
     reports = export(model, directory, formats, class_names=classifier.CLASS_NAMES)
     return Exported(model, codes, directory, {report.format: report for report in reports})

@@ -13,6 +13,7 @@ def test_files_have_their_formats_names(exported):
         "saved_model",
         "student-float32.tflite",
         "student-int8.tflite",
+        "student-int2.tflite",
     }
 
 
@@ -23,13 +24,14 @@ def test_reports_are_json_and_in_order(exported):
         "saved_model",
         "litert-float32",
         "litert-int8",
+        "litert-int2",
     ]
     for report in restored:
         assert report["agreement"] == 1.0
         assert 0 <= report["max_difference"] <= 1e-4
         assert 0 < report["gzip_bytes"] < report["bytes"]
     first = restored[2]["quantized"][0]
-    assert first == {"layer": "depthwise", "weights": 72, "max_code": 1}
+    assert first == {"layer": "depthwise", "weights": 72, "max_code": 1, "bits": 8}
 
 
 def test_unknown_formats_are_refused_before_anything_is_written(exported, tmp_path):

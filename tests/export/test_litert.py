@@ -12,7 +12,7 @@ from tfqkd.runtime import LitertModel
 
 from . import classifier
 
-FORMATS = ("litert-float32", "litert-int8")
+FORMATS = ("litert-float32", "litert-int8", "litert-int2")
 
 
 def int8_kernels(path):
@@ -234,5 +234,7 @@ def test_parents_are_made_and_directories_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["litert-int5", "saved_model"])
 def test_unknown_formats_are_refused(tmp_path, name):
-    with pytest.raises(ValueError, match=f"litert-float32, litert-int8. Received: format='{name}'"):
+    with pytest.raises(
+        ValueError, match=f"litert-float32, .*litert-int2. Received: format='{name}'"
+    ):
         to_litert(small_model(), tmp_path / "a.tflite", format=name)

@@ -17,15 +17,16 @@ def test_reading_and_writing_keeps_everything_the_runtime_needs(exported):
 def test_without_bits_nothing_changes(exported):
     content = (exported.directory / "student-float32.tflite").read_bytes()
     model = tflite.read(content)
-    kernels = tflite.store_kernels(model, bits=None)
-    assert len(kernels) == 7 and all(grid is None for _, grid in kernels)
+    kernels = tflite.store_kernels(model, None, [])
+    assert len(kernels) == 7 and not any(kernel.planes for kernel in kernels)
     assert tflite.write(model) == tflite.write(tflite.read(content))
 
 
 def test_float_kernels_hold_the_head_transposed(exported):
     content = (exported.directory / "student-float32.tflite").read_bytes()
     kernels = {
-        kernel.names.split(";")[0]: kernel for kernel in tflite.float_kernels(tflite.read(content))
+        kernel.names[0].split(";")[0]: kernel
+        for kernel in tflite.float_kernels(tflite.read(content))
     }
     head = kernels["small/head/MatMul"]
     np.testing.assert_array_equal(head.value.T, exported.model.get_layer("head").get_weights()[0])
@@ -38,3 +39,10 @@ def test_no_float_copy_of_a_quantized_kernel_stays_in_the_file(exported):
     used |= {entry.buffer for entry in model.metadata}
     for index, buffer in enumerate(model.buffers):
         assert index in used or buffer.data is None
+
+
+def test_names_of_inner_tensors_are_dropped_and_those_of_the_signature_stay(exported):
+    graph = tflite.read((exported.directory / "student-int2.tflite").read_bytes()).subgraphs[0]
+    outer = {*graph.inputs, *graph.outputs}
+    named = {index for index, tensor in enumerate(graph.tensors) if tensor.name}
+    assert named == outer

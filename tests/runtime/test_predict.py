@@ -21,7 +21,7 @@ def test_a_child_process_writes_logits_and_imports_no_tensorflow(linear_file, tm
     ]
     child = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = {line.split("|")[-1].strip() for line in child.stderr.splitlines()}
-    assert {"numpy", "tfqkd.runtime.litert"} <= imported
+    assert {"numpy", "tfqkd.runtime.loading"} <= imported
     assert not {"tensorflow", "tf_keras", "keras", "tfqkd.compat"} & imported
     with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
         logits = arrays["logits"]
@@ -29,5 +29,5 @@ def test_a_child_process_writes_logits_and_imports_no_tensorflow(linear_file, tm
 
 
 def test_other_arguments_print_the_usage():
-    with pytest.raises(SystemExit, match=r"Usage: .* MODEL INPUT.npz OUTPUT.npz"):
+    with pytest.raises(SystemExit, match=r"Usage: .* \[--direct\] MODEL INPUT.npz OUTPUT.npz"):
         predict.main(["model.tflite"])

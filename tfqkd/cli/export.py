@@ -19,12 +19,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "export",
         "Exports the quantized student of a finished run. Each file takes raw pixels, 0 to 255, holds the "
         "class names, and is run in its own runtime against the Keras model before it appears.",
-        ("bin/export --run_dir=runs/cifar100 --format=saved_model,litert-float32",),
+        (
+            "bin/export --run_dir=runs/cifar100",
+            "bin/export --run_dir=runs/cifar100 --format=saved_model,litert-float32",
+        ),
     )
     values = command.flags
     flags.DEFINE_string("run_dir", "", "The run directory; required.", flag_values=values)
     flags.DEFINE_string(
-        "format", ",".join(FORMATS), f"Formats, separated by commas. {known}", flag_values=values
+        "format", "litert-int2", f"Formats, separated by commas. {known}", flag_values=values
     )
     flags.DEFINE_string("output_dir", "", "Where to; RUN_DIR/export if empty.", flag_values=values)
     flags.DEFINE_string(

@@ -15,8 +15,9 @@ class Format:
         tolerance: By how much a logit may differ from the Keras model's, relative to the largest
             |logit| of the images it is verified on, or to 1 if that is smaller.
         runtime: The module that runs the file.
-        kernel_bits: How many bits a code of a quantized kernel takes; None if the file has no
-            codes.
+        kernel_bits: The fewest bits that a code of a quantized kernel takes; None if the file has
+            no codes.
+        drops_names: Whether the names of inner tensors are left out, to save their bytes.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Format:
     tolerance: float
     runtime: str
     kernel_bits: int | None = None
+    drops_names: bool = False
 
     def require_runtime(self) -> None:
         """Raises ImportError if the runtime is missing, so that a run can stop before it trains."""
@@ -59,6 +61,15 @@ FORMATS: dict[str, Format] = {
             tolerance=1e-4,
             runtime="ai_edge_litert",
             kernel_bits=8,
+        ),
+        Format(
+            name="litert-int2",
+            file_name="student-int2.tflite",
+            description="LiteRT, the same values as codes of 2, 4 or 8 bits: the smallest file.",
+            tolerance=1e-4,
+            runtime="ai_edge_litert",
+            kernel_bits=2,
+            drops_names=True,
         ),
     )
 }

@@ -1,12 +1,15 @@
-"""Finds the integer codes behind a kernel whose channels are multiples of a step."""
+"""Finds the integer codes behind a kernel whose channels take few values."""
 
 import dataclasses
 
 import numpy as np
 
+from tfqkd.runtime.packing import width_of
+
 # A folded weight is code × step × batch-norm factor in float32: three roundings of 2^-24 each,
 # against a peak that carries as many. 2^-21 leaves room for them and is still float32 noise.
 _ROUNDING = 2.0**-21
+_CHANNEL_BYTES = 12  # A float32 scale and an int64 zero point, as TFLite stores them.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,18 @@ class Grid:
     def max_code(self) -> int:
         """The largest |code|: 1 for a ternary kernel."""
         return int(np.abs(self.codes).max())
+
+    @property
+    def bits(self) -> int:
+        """How many bits a stored code takes: 2, 4 or 8."""
+        return width_of(self.max_code)
+
+    @property
+    def values(self) -> np.ndarray:
+        """The kernel that codes and scales stand for, float32."""
+        shape = [1] * self.codes.ndim
+        shape[self.axis] = -1
+        return self.codes * self.scales.reshape(shape)
 
 
 def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
@@ -54,6 +69,30 @@ def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
         codes[index] = found
         scales[index] = np.vdot(found, channel) / np.vdot(found, found)
     return Grid(np.moveaxis(codes, 0, axis), scales, axis)
+
+
+def find_planes(kernel: np.ndarray, axis: int) -> tuple[Grid, ...]:
+    """Returns the grids whose sum a kernel is: one, two for asymmetric levels, or none.
+
+    Trained ternary quantization (arXiv 1612.01064) has the levels −n, 0 and p of a channel, which no
+    single scale gives. Its positive and its negative weights alone are ternary: one of the two
+    planes is 0 wherever the other is not, so that their sum is exact.
+
+    Args:
+        kernel: float32 weights.
+        axis: The axis of its output channels, counted from 0.
+    """
+    grid = find_grid(kernel, axis)
+    if grid is not None and grid.bits < 8:
+        return (grid,)
+    planes = [find_grid(part, axis, bits=2) for part in (kernel.clip(min=0), kernel.clip(max=0))]
+    found = tuple(plane for plane in planes if plane is not None)
+    channels = kernel.shape[axis]
+    stored = 2 * (kernel.size * 2 / 8 + channels * _CHANNEL_BYTES)
+    # With one weight of each sign a channel, anything has two planes; floats are smaller then.
+    if len(found) == 2 and stored < kernel.nbytes:
+        return found
+    return () if grid is None else (grid,)
 
 
 def _codes(channel: np.ndarray, levels: np.ndarray) -> np.ndarray | None:

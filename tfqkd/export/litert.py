@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import re
 import tempfile
 from collections.abc import Sequence
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Kernels, publish
+from tfqkd.export.publication import Written, publish
 from tfqkd.export.report import QuantizedKernel, Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
@@ -21,13 +20,14 @@ from tfqkd.version import __version__
 
 _RUNTIME = "ai_edge_litert"
 _RUNNER = ("-m", "tfqkd.runtime.predict")
+_DIRECT_RUNNER = (*_RUNNER, "--direct")
 
 
 def to_litert(
     model: keras.Model,
     path: str | os.PathLike[str],
     *,
-    format: str = "litert-float32",
+    format: str = "litert-int2",
     class_names: Sequence[str] | None = None,
     images: np.ndarray | None = None,
 ) -> Report:
@@ -35,23 +35,25 @@ def to_litert(
 
     Its signature `serving_default` takes `images` float32 [N, H, W, C] in 0..255, for any N, and
     returns `logits` float32 [N, classes]. Class names, format and input range are a JSON object in
-    the metadata entry `tfqkd`; `tfqkd.runtime.LitertModel` reads it.
+    the metadata entry `tfqkd`; `tfqkd.export.load` reads it.
 
-    "litert-int8" stores int8 codes and a float32 scale per channel for each kernel that
-    quantization has put on a grid of at most 8 bits: −1, 0 and 1 for a ternary one. They stand for
-    the very values of the model, so that its logits stay the same. All other weights, as those of
-    layers that were not quantized, stay float32: the report lists them.
+    "litert-int2" stores codes of 2 bits, and a float32 scale per channel, for each ternary kernel:
+    −1, 0 and 1. Other kernels that quantization has put on a grid get codes of 4 or 8 bits, and
+    ternary ones with other values below zero than above it two planes of 2 bits. They stand for the
+    very values of the model, so that its logits stay the same. All other weights, as those of
+    layers that were not quantized, stay float32: the report lists them. "litert-int8" does the same
+    with 8 bits for every code.
 
     Example:
         ```python
-        report = to_litert(quantized, "student-int8.tflite", format="litert-int8")
-        logits = tfqkd.runtime.LitertModel("student-int8.tflite")(images)
+        report = to_litert(quantized, "student.tflite")
+        logits = tfqkd.export.load("student.tflite")(images)
         ```
 
     Args:
         model: A quantized or plain model from raw pixels to logits.
         path: The file to write. An earlier one there is replaced, if the new one is right.
-        format: "litert-float32" or "litert-int8".
+        format: "litert-int2", "litert-int8" or "litert-float32".
         class_names: One name a class.
         images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
             default.
@@ -76,8 +78,14 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
             f"`path` must name a file. Received: {path}, which is a directory. "
             f"Add a file name, for example {path / form.file_name}."
         )
+    # A program without tfqkd gives the runtime the file as it is; ours widens narrow codes first.
+    narrow = form.kernel_bits is not None and form.kernel_bits < 8
     return publish(
-        source, path, form, write=lambda draft: _write(source, draft, form), runner=_RUNNER
+        source,
+        path,
+        form,
+        write=lambda draft: _write(source, draft, form),
+        runners=[_DIRECT_RUNNER, _RUNNER] if narrow else [_RUNNER],
     )
 
 
@@ -91,11 +99,19 @@ def _checked_format(name: str) -> Format:
     return FORMATS[name]
 
 
-def _write(source: Source, draft: pathlib.Path, form: Format) -> Kernels:
-    from tfqkd.export import tflite  # noqa: PLC0415 (needs LiteRT, which is optional)
+def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
+    # They need LiteRT, which is optional.
+    from tfqkd.export import tflite  # noqa: PLC0415
+    from tfqkd.export.inspection import check_kernels, check_layers, read_back  # noqa: PLC0415
+    from tfqkd.export.localisation import first_wrong_layer  # noqa: PLC0415
 
-    content = tflite.read(_convert(source))
-    kernels = tflite.store_kernels(content, form.kernel_bits)
+    reference = _convert(source)
+    content = tflite.read(reference)
+    kernels = tflite.store_kernels(content, form.kernel_bits, source.kernel_layers())
+    if form.kernel_bits is not None:
+        check_layers(kernels, source.quantized)
+    if form.drops_names:
+        tflite.drop_inner_names(content)
     metadata = {
         "producer": f"tfqkd {__version__}",
         "format": form.name,
@@ -104,22 +120,26 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Kernels:
     }
     tflite.add_metadata(content, METADATA, json.dumps(metadata).encode())
     draft.write_bytes(tflite.write(content))
-    layers = source.kernel_layers()
-    return Kernels(
+    check_kernels(read_back(draft), kernels)
+    return Written(
         quantized=tuple(
-            QuantizedKernel(_layer(kernel.names, layers), kernel.value.size, grid.max_code)
-            for kernel, grid in kernels
-            if grid is not None
+            QuantizedKernel(
+                layer,
+                kernel.kernel.value.size,
+                max(plane.max_code for plane in kernel.planes),
+                sum(kernel.bits),
+            )
+            for kernel in kernels
+            if kernel.planes
+            for layer in kernel.layers
         ),
         float_layers=tuple(
-            _layer(kernel.names, layers) for kernel, grid in kernels if grid is None
+            layer for kernel in kernels if not kernel.planes for layer in kernel.layers
+        ),
+        first_wrong_layer=lambda runner: first_wrong_layer(
+            runner, draft.read_bytes(), reference, kernels, source.images
         ),
     )
-
-
-def _layer(names: str, layers: Sequence[str]) -> str:
-    """Finds the Keras layer in the names that the converter gave a kernel and its result."""
-    return next((part for part in re.split("[/;]", names) if part in layers), names)
 
 
 def _convert(source: Source) -> bytes:

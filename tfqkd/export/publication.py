@@ -7,15 +7,23 @@ from collections.abc import Callable, Sequence
 from tfqkd.export.formats import Format
 from tfqkd.export.report import QuantizedKernel, Report, measure
 from tfqkd.export.source import Source
-from tfqkd.export.verification import staged, verify
+from tfqkd.export.verification import Agreement, ExportError, staged, verify
 
 
 @dataclasses.dataclass(frozen=True)
-class Kernels:
-    """How a file stores the kernels; see the fields of the same names in `Report`."""
+class Written:
+    """What a file holds.
+
+    Attributes:
+        quantized: See `Report`.
+        float_layers: See `Report`.
+        first_wrong_layer: Called with a runner when the file is wrong, it returns the layer where
+            it goes wrong, or None if it cannot tell.
+    """
 
     quantized: tuple[QuantizedKernel, ...]
     float_layers: tuple[str, ...]
+    first_wrong_layer: Callable[[Sequence[str]], str | None] = lambda runner: None
 
 
 def publish(
@@ -23,8 +31,8 @@ def publish(
     path: pathlib.Path,
     form: Format,
     *,
-    write: Callable[[pathlib.Path], Kernels],
-    runner: Sequence[str],
+    write: Callable[[pathlib.Path], Written],
+    runners: Sequence[Sequence[str]],
 ) -> Report:
     """Writes, verifies and reports one file.
 
@@ -33,14 +41,14 @@ def publish(
         path: Where the file goes.
         form: Its format.
         write: Writes it to the path it is called with.
-        runner: What runs it in a child process; see `verification.verify`.
+        runners: All that run it in a child process; see `verification.verify`.
 
     Raises:
         ExportError: If it cannot be written, or does not compute what the model computes.
     """
     with staged(path) as draft:
-        kernels = write(draft)
-        agreement = verify(runner, draft, source.images, source.logits, form.tolerance)
+        written = write(draft)
+        agreements = [_verify(runner, draft, source, form, written) for runner in runners]
         size, gzip_size = measure(draft)
     return Report(
         format=form.name,
@@ -48,8 +56,20 @@ def publish(
         bytes=size,
         gzip_bytes=gzip_size,
         images=len(source.images),
-        max_difference=agreement.max_difference,
-        agreement=agreement.agreement,
-        quantized=kernels.quantized,
-        float_layers=kernels.float_layers,
+        max_difference=max(agreement.max_difference for agreement in agreements),
+        agreement=min(agreement.agreement for agreement in agreements),
+        quantized=written.quantized,
+        float_layers=written.float_layers,
     )
+
+
+def _verify(
+    runner: Sequence[str], draft: pathlib.Path, source: Source, form: Format, written: Written
+) -> Agreement:
+    try:
+        return verify(runner, draft, source.images, source.logits, form.tolerance)
+    except ExportError as error:
+        layer = written.first_wrong_layer(runner)
+        if layer is None:
+            raise
+        raise ExportError(f"{error} The first layer that goes wrong is '{layer}'.") from error

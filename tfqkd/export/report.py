@@ -13,11 +13,13 @@ class QuantizedKernel:
         layer: The Keras layer it belongs to.
         weights: How many weights it has.
         max_code: The largest |code|: 1 for a ternary kernel.
+        bits: How many bits the file takes for a weight.
     """
 
     layer: str
     weights: int
     max_code: int
+    bits: int
 
 
 @dataclasses.dataclass(frozen=True)

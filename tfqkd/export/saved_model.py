@@ -9,7 +9,7 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Kernels, publish
+from tfqkd.export.publication import Written, publish
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
@@ -62,11 +62,11 @@ def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Repor
     """Writes and verifies a prepared model; see `to_saved_model`."""
     _require_replaceable(path)
 
-    def write(draft: pathlib.Path) -> Kernels:
+    def write(draft: pathlib.Path) -> Written:
         save(source, draft)
-        return Kernels(quantized=(), float_layers=source.kernel_layers())
+        return Written(quantized=(), float_layers=source.kernel_layers())
 
-    return publish(source, path, form, write=write, runner=[_RUNNER])
+    return publish(source, path, form, write=write, runners=[[_RUNNER]])
 
 
 def save(source: Source, directory: pathlib.Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.export.grid import find_planes
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.images import batches, checked_images
 from tfqkd.runtime.signature import INPUT, OUTPUT
@@ -22,12 +23,15 @@ class Source:
         class_names: The names of the classes in the order of the logits, if they are known.
         images: float32 [n, H, W, C] in 0..255, what each file is verified on.
         logits: float32 [n, classes], what the model says about them on the CPU.
+        quantized: The kernels of the layers that are quantized, by layer: float32 [channels,
+            weights of a channel]. In a stripped model those whose values lie on a grid.
     """
 
     model: keras.Model
     class_names: tuple[str, ...] | None
     images: np.ndarray
     logits: np.ndarray
+    quantized: dict[str, np.ndarray]
 
     @classmethod
     def prepare(
@@ -62,7 +66,7 @@ class Source:
                 f"Received: {np.count_nonzero(~np.isfinite(logits))} of {logits.size} logits on "
                 f"{len(pixels)} images are NaN or infinite. Look for NaN weights, or train again."
             )
-        return cls(plain, names, pixels, logits)
+        return cls(plain, names, pixels, logits, _quantized(model, plain))
 
     def kernel_layers(self) -> tuple[str, ...]:
         """Returns the names of the layers with a kernel."""
@@ -136,6 +140,24 @@ def _stripped(model: keras.Model) -> keras.Model:
     from tfqkd.quantization.model import strip_quantization  # noqa: PLC0415
 
     return strip_quantization(model)
+
+
+def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, np.ndarray]:
+    from tfqkd.quantization.kernels import kernel_of  # noqa: PLC0415
+    from tfqkd.quantization.model import quantized_kernels  # noqa: PLC0415
+
+    wrapped = {kernel.layer for kernel in quantized_kernels(model)}
+    found = {}
+    for layer in plain.submodules:
+        kernel = kernel_of(layer) if isinstance(layer, keras.layers.Layer) else None
+        if kernel is None:
+            continue
+        value = getattr(layer, kernel.attribute).numpy()
+        rows = np.moveaxis(value, kernel.channel_axes, range(len(kernel.channel_axes)))
+        rows = rows.reshape(np.prod([value.shape[axis] for axis in kernel.channel_axes]), -1)
+        if layer.name in wrapped or find_planes(rows, axis=0):
+            found[layer.name] = rows
+    return found
 
 
 def _in_float32(model: keras.Model) -> keras.Model:

@@ -1,25 +1,32 @@
 """Edits TFLite files: integer codes in place of float kernels, and an entry in the metadata."""
 
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_litert.tools.flatbuffer_utils import schema_fb as schema
 
-from tfqkd.export.grid import Grid, find_grid
+from tfqkd.export.grid import Grid, find_planes
+from tfqkd.runtime.packing import pack
 
 _Operator = schema.BuiltinOperator
 _Type = schema.TensorType
 # https://www.tensorflow.org/lite/performance/quantization_spec
-_CHANNEL_AXES = {
+CHANNEL_AXES = {
     _Operator.CONV_2D: 0,
     _Operator.DEPTHWISE_CONV_2D: 3,
     _Operator.FULLY_CONNECTED: 0,
     _Operator.TRANSPOSE_CONV: 0,
 }
+"""The operators with a kernel, and its axis of output channels."""
 _KERNEL_INPUT = 1  # Of each of these operators.
-_PER_CHANNEL_DEQUANTIZE = 5  # The operator's version that knows one scale per channel.
+_VERSIONS = {_Operator.DEQUANTIZE: 5}  # The first version that knows one scale per channel.
+CODE_TYPES = {2: _Type.INT2, 4: _Type.INT4, 8: _Type.INT8}
+"""The types of tensors that hold codes of 2, 4 and 8 bits."""
+CODE_BITS = {type_: bits for bits, type_ in CODE_TYPES.items()}
+"""How many bits a code takes in a tensor of a type."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,17 +34,39 @@ class FileKernel:
     """A constant kernel in a TFLite file.
 
     Attributes:
-        names: The names of its tensor and of what it computes; the converter joins Keras layer
-            names in them.
+        names: For each operator that reads it, the names of its tensor and of what it computes; the
+            converter joins Keras layer names in them.
         tensor: Its tensor.
         axis: The axis of its output channels.
         value: Its weights, float32.
     """
 
-    names: str
+    names: tuple[str, ...]
     tensor: schema.TensorT
     axis: int
     value: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredKernel:
+    """How a file holds a kernel.
+
+    Attributes:
+        kernel: The float kernel that the converter wrote.
+        layers: The Keras layers that it belongs to; more than one if their kernels are equal.
+        planes: The grids whose sum it is; none if it stays float32.
+        bits: How many bits a code of each plane takes.
+    """
+
+    kernel: FileKernel
+    layers: tuple[str, ...]
+    planes: tuple[Grid, ...]
+    bits: tuple[int, ...]
+
+    @property
+    def layer(self) -> str:
+        """The name of its layer, or names, for messages."""
+        return ", ".join(self.layers)
 
 
 def read(content: bytes) -> schema.ModelT:
@@ -50,30 +79,43 @@ def write(model: schema.ModelT) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
+def kernel_operators(
+    model: schema.ModelT, graph: schema.SubGraphT
+) -> Iterator[tuple[schema.OperatorT, int]]:
+    """Yields the operators that have a kernel, in order, and the index of its tensor."""
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode in CHANNEL_AXES:
+            yield operator, operator.inputs[_KERNEL_INPUT]
+
+
 def float_kernels(model: schema.ModelT) -> Iterator[FileKernel]:
     """Yields the float32 kernels of convolutions and dense layers, each once."""
-    seen: set[int] = set()
     for graph in model.subgraphs:
-        for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex].builtinCode
-            if code not in _CHANNEL_AXES:
-                continue
-            tensor = graph.tensors[operator.inputs[_KERNEL_INPUT]]
+        readers: dict[int, list[schema.OperatorT]] = {}
+        for operator, index in kernel_operators(model, graph):
+            readers.setdefault(index, []).append(operator)
+        for index, operators in readers.items():
+            tensor = graph.tensors[index]
             data = model.buffers[tensor.buffer].data
-            if tensor.type != _Type.FLOAT32 or data is None or id(tensor) in seen:
+            if tensor.type != _Type.FLOAT32 or data is None:
                 continue
-            seen.add(id(tensor))
-            output = graph.tensors[operator.outputs[0]]
             value = np.frombuffer(data.tobytes(), "<f4").reshape(tensor.shape)
-            names = f"{tensor.name.decode()};{output.name.decode()}"
-            yield FileKernel(names, tensor, _CHANNEL_AXES[code], value)
+            axis = CHANNEL_AXES[model.operatorCodes[operators[0].opcodeIndex].builtinCode]
+            # Of layers with equal kernels the converter keeps one constant, with one's name.
+            outputs = [graph.tensors[operator.outputs[0]].name.decode() for operator in operators]
+            name = tensor.name.decode()
+            names = [f"{name};{outputs[0]}"] if len(outputs) == 1 else outputs
+            yield FileKernel(tuple(names), tensor, axis, value)
 
 
-def store_kernels(model: schema.ModelT, bits: int | None) -> list[tuple[FileKernel, Grid | None]]:
-    """Stores every kernel that lies on a grid as int8 codes with a scale per channel.
+def store_kernels(
+    model: schema.ModelT, smallest_bits: int | None, layers: Sequence[str]
+) -> list[StoredKernel]:
+    """Stores every kernel that lies on a grid as integer codes with a scale per channel.
 
-    The operators stay float: a DEQUANTIZE gives them codes × scales, which the runtime folds when
-    it loads the file. The converter has folded batch normalisation into the kernels, one factor per
+    The operators stay float: a DEQUANTIZE gives them codes × scales, and an ADD the sum of two
+    planes. Codes below 8 bits that an operator reads directly are wrong on LiteRT's kernels, or
+    crash them. The converter has folded batch normalisation into the kernels, one factor per
     channel, so that a kernel quantized with one step per layer has one scale per channel here.
 
     litert-quantizer's `dequantized_weight_recovery` writes the same for convolutions and dense
@@ -82,20 +124,32 @@ def store_kernels(model: schema.ModelT, bits: int | None) -> list[tuple[FileKern
 
     Args:
         model: The file; it is changed.
-        bits: How many bits a code may take, at most 8; None leaves every kernel as it is.
+        smallest_bits: The fewest bits that a stored code takes: 2, 4 or 8; None leaves every kernel
+            as it is.
+        layers: The names of the Keras layers with a kernel.
 
     Returns:
-        Every kernel that was found, and its grid; None if it stays float32.
+        Every kernel that was found, in the order of the operators that read them.
     """
     kernels = []
     for kernel in list(float_kernels(model)):
-        grid = None if bits is None else find_grid(kernel.value, kernel.axis, bits)
-        if grid is not None:
-            _dequantize(model, kernel.tensor)
-            _store(model, kernel.tensor, grid)
-        kernels.append((kernel, grid))
+        planes = () if smallest_bits is None else find_planes(kernel.value, kernel.axis)
+        bits = tuple(max(plane.bits, smallest_bits or 8) for plane in planes)
+        if planes:
+            _store(model, kernel.tensor, planes, bits)
+        owners = tuple(_layer(names, layers) for names in kernel.names)
+        kernels.append(StoredKernel(kernel, owners, planes, bits))
     _drop_unused_buffers(model)
     return kernels
+
+
+def drop_inner_names(model: schema.ModelT) -> None:
+    """Removes the names of all tensors but the inputs and outputs; the signatures stay."""
+    for graph in model.subgraphs:
+        outer = {*graph.inputs, *graph.outputs}
+        for index, tensor in enumerate(graph.tensors):
+            if index not in outer:
+                tensor.name = None
 
 
 def add_metadata(model: schema.ModelT, name: str, data: bytes) -> None:
@@ -104,52 +158,75 @@ def add_metadata(model: schema.ModelT, name: str, data: bytes) -> None:
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=buffer)]
 
 
-def _store(model: schema.ModelT, tensor: schema.TensorT, grid: Grid) -> None:
-    tensor.type = _Type.INT8
-    tensor.buffer = _add_buffer(model, np.frombuffer(grid.codes.tobytes(), np.uint8))
-    tensor.quantization = schema.QuantizationParametersT(
-        scale=grid.scales,
-        zeroPoint=np.zeros(len(grid.scales), np.int64),
-        quantizedDimension=grid.axis,
-    )
-
-
-def _dequantize(model: schema.ModelT, tensor: schema.TensorT) -> None:
-    """Puts a DEQUANTIZE between a constant and all that reads it."""
+def _store(
+    model: schema.ModelT,
+    tensor: schema.TensorT,
+    planes: tuple[Grid, ...],
+    widths: tuple[int, ...],
+) -> None:
+    """Makes a constant the sum of its planes, for all operators that read it."""
     graph = next(graph for graph in model.subgraphs if any(t is tensor for t in graph.tensors))
     constant = next(index for index, other in enumerate(graph.tensors) if other is tensor)
-    output = len(graph.tensors)
-    graph.tensors.append(
-        schema.TensorT(
-            name=tensor.name + b"/dequantized", shape=tensor.shape, type=_Type.FLOAT32, hasRank=True
+    operators, parts = [], []
+    for number, (plane, bits) in enumerate(zip(planes, widths, strict=True)):
+        codes = tensor if number == 0 else schema.TensorT(shape=tensor.shape, hasRank=True)
+        index = constant if number == 0 else _add_tensor(graph, codes)
+        codes.name = tensor.name
+        codes.type = CODE_TYPES[bits]
+        codes.buffer = _add_buffer(model, pack(plane.codes, bits))
+        codes.quantization = schema.QuantizationParametersT(
+            scale=plane.scales.copy(),  # What is checked later must not change with the file.
+            zeroPoint=np.zeros(len(plane.scales), np.int64),
+            quantizedDimension=plane.axis,
         )
-    )
+        parts.append(_add_float(graph, tensor))
+        operators.append(_operator(model, _Operator.DEQUANTIZE, [index], parts[-1]))
+    output = parts[0]
+    if len(parts) == 2:
+        output = _add_float(graph, tensor)
+        addition = _operator(model, _Operator.ADD, parts, output)
+        addition.builtinOptionsType = schema.BuiltinOptions.AddOptions
+        addition.builtinOptions = schema.AddOptionsT()
+        operators.append(addition)
     for operator in graph.operators:
         operator.inputs = [output if index == constant else index for index in operator.inputs]
-    opcode = _dequantize_opcode(model)
     # A constant needs nothing computed before it: the front of the list is always in order.
-    graph.operators.insert(
-        0, schema.OperatorT(opcodeIndex=opcode, inputs=[constant], outputs=[output])
-    )
+    graph.operators[:0] = operators
 
 
-def _dequantize_opcode(model: schema.ModelT) -> int:
+def _add_float(graph: schema.SubGraphT, like: schema.TensorT) -> int:
+    name = like.name + b"/dequantized"
+    tensor = schema.TensorT(name=name, shape=like.shape, type=_Type.FLOAT32, hasRank=True)
+    return _add_tensor(graph, tensor)
+
+
+def _add_tensor(graph: schema.SubGraphT, tensor: schema.TensorT) -> int:
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _operator(model: schema.ModelT, kind: int, inputs: list[int], output: int) -> schema.OperatorT:
+    opcode = _opcode(model, kind, _VERSIONS.get(kind, 1))
+    return schema.OperatorT(opcodeIndex=opcode, inputs=inputs, outputs=[output])
+
+
+def _opcode(model: schema.ModelT, kind: int, version: int) -> int:
     for index, code in enumerate(model.operatorCodes):
-        if code.builtinCode == _Operator.DEQUANTIZE and code.version >= _PER_CHANNEL_DEQUANTIZE:
+        if code.builtinCode == kind and code.version >= version:
             return index
-    model.operatorCodes.append(
-        schema.OperatorCodeT(
-            builtinCode=_Operator.DEQUANTIZE,
-            deprecatedBuiltinCode=_Operator.DEQUANTIZE,
-            version=_PER_CHANNEL_DEQUANTIZE,
-        )
-    )
+    code = schema.OperatorCodeT(builtinCode=kind, deprecatedBuiltinCode=kind, version=version)
+    model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
 
 
 def _add_buffer(model: schema.ModelT, data: np.ndarray) -> int:
     model.buffers.append(schema.BufferT(data=data))
     return len(model.buffers) - 1
+
+
+def _layer(names: str, layers: Sequence[str]) -> str:
+    """Finds the Keras layer in the names that the converter gave a kernel and its result."""
+    return next((part for part in re.split("[/;]", names) if part in layers), names)
 
 
 def _drop_unused_buffers(model: schema.ModelT) -> None:

@@ -90,7 +90,7 @@ def verify(
         ExportError: If the child crashes, fails or hangs, or its logits are not finite, too far
             from the expected ones, or place another class first.
     """
-    received = _run(runner, draft, images)
+    received = run_file(runner, draft, images)
     rule = f"An exported file must compute what the Keras model computes ({draft.name})"
     if received.shape != expected.shape or not np.isfinite(received).all():
         bad = received.size - np.count_nonzero(np.isfinite(received))
@@ -115,20 +115,12 @@ def verify(
     return Agreement(difference, float((chosen == expected.argmax(axis=1)).mean()))
 
 
-def _replace(path: pathlib.Path, draft: pathlib.Path) -> None:
-    previous = draft.with_name(f"{draft.name}.previous")
-    if path.is_dir():
-        # A directory cannot be renamed onto another; this one is deleted together with the scratch.
-        path.rename(previous)
-    try:
-        draft.replace(path)
-    except OSError:
-        if previous.exists():
-            previous.rename(path)
-        raise
+def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> np.ndarray:
+    """Returns what a file computes in a child process; see `verify`.
 
-
-def _run(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> np.ndarray:
+    Raises:
+        ExportError: If the child crashes, fails or hangs.
+    """
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
         inputs, outputs = (pathlib.Path(directory) / name for name in ("images.npz", "logits.npz"))
         np.savez(inputs, allow_pickle=False, **{INPUT: images})
@@ -157,6 +149,19 @@ def _run(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> np.n
             )
         with np.load(outputs, allow_pickle=False) as arrays:
             return arrays[OUTPUT]
+
+
+def _replace(path: pathlib.Path, draft: pathlib.Path) -> None:
+    previous = draft.with_name(f"{draft.name}.previous")
+    if path.is_dir():
+        # A directory cannot be renamed onto another; this one is deleted together with the scratch.
+        path.rename(previous)
+    try:
+        draft.replace(path)
+    except OSError:
+        if previous.exists():
+            previous.rename(path)
+        raise
 
 
 def _environment() -> dict[str, str]:

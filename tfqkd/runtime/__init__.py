@@ -3,9 +3,9 @@
 import importlib
 from typing import Any
 
-_NAMES = {"LitertModel": "tfqkd.runtime.litert"}
+_NAMES = {"LitertModel": "tfqkd.runtime.litert", "load": "tfqkd.runtime.loading"}
 
-__all__ = ["LitertModel"]
+__all__ = ["LitertModel", "load"]
 
 
 def __getattr__(name: str) -> Any:

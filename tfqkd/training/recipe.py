@@ -229,7 +229,7 @@ class Recipe:
 
     seed: int = _setting(0, "run", "Of weights, data order and augmentation.", stages=(QUANTIZED,))
     formats: tuple[str, ...] = _setting(
-        ("saved_model", "litert-float32", "litert-int8"),
+        ("saved_model", "litert-float32", "litert-int8", "litert-int2"),
         "run",
         "Formats to export the student in, separated by commas; none if empty.",
         stages=(EXPORT,),

@@ -1,0 +1,108 @@
+"""Files with codes of 2 and 4 bits."""
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+import tfqkd
+from tfqkd.compat import keras
+from tfqkd.export import ExportError, load, tflite, to_litert
+
+from . import classifier
+
+_BITS = {"depthwise": 2, "ternary": 2, "three_bit": 4, "four_bit": 4, "hidden": 8}
+
+
+def one_layer(kernel: np.ndarray) -> keras.Model:
+    """A dense layer of 12 pixels with this kernel."""
+    dense = keras.layers.Dense(kernel.shape[1], use_bias=False, name="dense")
+    model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten(), dense])
+    dense.kernel.assign(kernel)
+    return model
+
+
+def test_each_kernel_takes_the_fewest_bits_that_hold_its_codes(exported):
+    report = exported.reports["litert-int2"]
+    assert {kernel.layer: kernel.bits for kernel in report.quantized} == _BITS
+    graph = tflite.read((exported.directory / "student-int2.tflite").read_bytes()).subgraphs[0]
+    types = [tensor.type for tensor in graph.tensors]
+    for bits, type_ in tflite.CODE_TYPES.items():
+        assert types.count(type_) == list(_BITS.values()).count(bits)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("count", [1, 7])
+def test_logits_equal_keras_as_it_is_and_expanded(exported, direct, count):
+    images = classifier.pixels(count)
+    model = load(exported.reports["litert-int2"].path, direct=direct)
+    np.testing.assert_allclose(model(images), exported.model(images), rtol=0, atol=1e-4)
+
+
+def test_a_plain_interpreter_runs_the_file_as_it_is(exported):
+    images = classifier.pixels(3)
+    serve = Interpreter(exported.reports["litert-int2"].path).get_signature_runner()
+    logits = serve(images=images)["logits"]
+    np.testing.assert_allclose(logits, exported.model(images), rtol=0, atol=1e-4)
+
+
+def test_resnet20_takes_at_most_1_45_times_its_packed_weights(tmp_path):
+    float_model = tfqkd.models.build("resnet20", (32, 32, 3), 10, mean=[120.0] * 3, std=[60.0] * 3)
+    generator = np.random.default_rng(0)
+    # As after training: no two biases and factors are the same, so that none can be shared.
+    float_model.set_weights(
+        [
+            weight if weight.ndim > 1 else generator.uniform(0.5, 1.5, weight.shape)
+            for weight in float_model.get_weights()
+        ]
+    )
+    names = [f"a class name {index}" for index in range(10)]
+    model = tfqkd.quantize_model(float_model, tfqkd.TernaryScheme())
+    images = generator.integers(0, 256, (2, 32, 32, 3), np.uint8)
+    report = to_litert(model, tmp_path / "a.tflite", class_names=names, images=images)
+    ternary = sum(kernel.weights for kernel in report.quantized)
+    assert {kernel.bits for kernel in report.quantized} == {2} and ternary == 269_824
+    assert report.float_layers == ("stem_conv", "logits")
+    assert report.bytes <= 1.45 * ternary * 2 / 8
+
+
+def test_asymmetric_levels_are_stored_exactly_as_two_planes(tmp_path):
+    generator = np.random.default_rng(0)
+    codes = generator.integers(-1, 2, (12, 4))
+    codes[:, 2] = 0
+    kernel = np.where(codes > 0, np.float32(0.3217), np.float32(0.1734)) * codes
+    images = generator.integers(0, 256, (3, 2, 2, 3), np.uint8)
+    report = to_litert(one_layer(kernel), tmp_path / "a.tflite", images=images)
+    (stored,) = report.quantized
+    assert (stored.layer, stored.max_code, stored.bits) == ("dense", 1, 4)
+    expected = images.reshape(3, 12).astype(np.float64) @ kernel
+    for direct in (True, False):
+        logits = load(report.path, direct=direct)(images)
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3)
+
+
+def test_asymmetric_levels_keep_their_values_through_a_negative_batch_norm(tmp_path):
+    generator = np.random.default_rng(1)
+    layers = keras.layers
+    conv = layers.Conv2D(4, 3, use_bias=False, name="asymmetric")
+    norm = layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((6, 6, 3)), conv, norm, layers.GlobalAvgPool2D()])
+    codes = generator.integers(-1, 2, (3, 3, 3, 4))
+    conv.kernel.assign(np.where(codes > 0, 0.3217, 0.1734) * codes)
+    norm.gamma.assign([-1.0, 2.0, -0.5, 0.0])
+    images = generator.integers(0, 256, (3, 6, 6, 3), np.uint8)
+    report = to_litert(model, tmp_path / "a.tflite", images=images)
+    assert [kernel.layer for kernel in report.quantized] == ["asymmetric"]
+    expected = model(images.astype(np.float32))
+    np.testing.assert_allclose(load(report.path)(images), expected, rtol=0, atol=1e-2)
+
+
+def test_a_quantized_layer_on_no_grid_is_refused_by_name(tmp_path, monkeypatch):
+    from tfqkd.quantization.quantizers import WeightQuantizer
+
+    model = tfqkd.quantize_model(one_layer(np.ones((12, 4))), layers={"dense": 2})
+    cls = type(next(iter(tfqkd.quantization.model.quantized_kernels(model))).quantizer)
+    assert issubclass(cls, WeightQuantizer)
+    monkeypatch.setattr(cls, "__call__", lambda *_, **__: np.random.rand(12, 4).astype("float32"))
+    with pytest.raises(ExportError, match="Received: layer 'dense', whose kernel in the file"):
+        to_litert(model, tmp_path / "a.tflite")
+    assert list(tmp_path.iterdir()) == []

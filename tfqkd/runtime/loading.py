@@ -1,0 +1,67 @@
+"""Loads an exported file, whatever its kind, as a function from images to logits."""
+
+import importlib
+import os
+import pathlib
+from typing import Protocol
+
+import numpy as np
+
+_CLASSES = {".tflite": ("tfqkd.runtime.litert", "LitertModel")}
+
+
+class LoadedModel(Protocol):
+    """An exported file as a function.
+
+    Attributes:
+        path: The file.
+        class_names: The names of the classes in the order of the logits, if the file holds them.
+        input_shape: (H, W, C) of one image.
+        inputs: The signature's inputs: a shape by name, None where any size is taken.
+        outputs: The signature's outputs.
+    """
+
+    path: pathlib.Path
+    class_names: tuple[str, ...] | None
+    input_shape: tuple[int, ...]
+    inputs: dict[str, tuple[int | None, ...]]
+    outputs: dict[str, tuple[int | None, ...]]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Returns the logits, float32 [N, classes], of uint8 or float32 images [N, H, W, C]."""
+        ...
+
+
+def load(
+    path: str | os.PathLike[str], threads: int | None = None, *, direct: bool = False
+) -> LoadedModel:
+    """Loads a file that tfqkd exported; needs NumPy and the file's runtime, never TensorFlow.
+
+    Codes of 2 and 4 bits are widened to 8 bits in memory, so that the runtime computes at float
+    speed: see `tfqkd.runtime.expansion`. The file stays as it is.
+
+    Example:
+        ```python
+        model = tfqkd.export.load("student-int2.tflite", threads=2)
+        best = model.class_names[model(images)[0].argmax()]
+        ```
+
+    Args:
+        path: A .tflite file.
+        threads: How many threads one call uses; the runtime's own choice by default.
+        direct: Give the file to the runtime as it is, as a program without tfqkd does: the same
+            logits, but slower where it has codes below 8 bits.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If its runtime is not installed.
+        ValueError: If the file is damaged, or not one of tfqkd's.
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in _CLASSES:
+        raise ValueError(
+            f"`path` must end in {' or '.join(_CLASSES)}. Received: {path}. "
+            "Load a SavedModel with tf.saved_model.load, and a .keras file with Keras."
+        )
+    module, name = _CLASSES[path.suffix]
+    return getattr(importlib.import_module(module), name)(path, threads, direct=direct)
