@@ -12,6 +12,13 @@ EXPORT = [
     "ai-edge-litert~=2.3.0",  # Runs the exported TFLite files, as a device does.
     "litert-quantizer~=0.11.0",  # Writes exact low-bit weights into TFLite files.
 ]
+STUDY = [
+    "optuna~=5.0",  # Samplers, pruners and the storage that the workers of a study share.
+    "pandas~=3.1",  # Tables of trials.
+    "psycopg2-binary~=2.9",  # PostgreSQL as a storage.
+    "pymysql~=1.2",  # MySQL as a storage.
+    "statsmodels~=0.15.0",  # Analysis of variance.
+]
 
 setup(
     name="tfqkd",
@@ -22,9 +29,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["tfqkd", "tfqkd.*"]),
+    package_data={"tfqkd.reporting": ["templates/*"]},
     install_requires=[
         "absl-py~=1.4.0",  # Flags and flag files of the commands.
         "importlib-resources",  # tensorflow-datasets 4.9.10 needs it and does not declare it.
+        "jinja2~=3.1",  # The page of a run or study.
         "keras~=3.15.1",  # TensorFlow imports it; tf-keras stands beside it.
         "matplotlib~=3.11.2",  # The plot of a run.
         "numpy~=2.4.6",
@@ -41,10 +50,13 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]~=2.21.0"],
         "export": EXPORT,
+        "study": STUDY,
         "dev": [
             *EXPORT,
+            *STUDY,
             "hypothesis~=6.170",  # Property tests.
             "mypy~=2.4.1",  # Type checker.
+            "playwright~=1.65",  # Drives Chromium in the tests of pages.
             "pytest~=9.2",
             "pytest-xdist~=3.8",  # A test process for each core.
             "ruff~=0.17.6",  # Lint and format.
@@ -56,6 +68,7 @@ setup(
             "tfqkd-train=tfqkd.cli.train:main",
             "tfqkd-evaluate=tfqkd.cli.evaluate:main",
             "tfqkd-export=tfqkd.cli.export:main",
+            "tfqkd-study=tfqkd.cli.study:main",
         ],
     },
     classifiers=[

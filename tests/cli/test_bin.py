@@ -8,7 +8,7 @@ import sys
 import pytest
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "bin"
-PROGRAMS = ("train", "evaluate", "export")
+PROGRAMS = ("train", "evaluate", "export", "study")
 
 
 def call(program, *arguments, cwd):

@@ -10,11 +10,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-mpl.use("Agg")
+from tfqkd.reporting.style import COLOURS, INK, label
 
-_INK, _GRID = "#333333", "#dddddd"
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
+mpl.use("Agg")
 
 
 def plot_run(
@@ -32,7 +30,7 @@ def plot_run(
     figure, (losses, accuracies, tests) = plt.subplots(
         1, 3, figsize=(15, 4.5), layout="constrained"
     )
-    for colour, (role, rows) in zip(_COLOURS, histories.items(), strict=False):
+    for colour, (role, rows) in zip(COLOURS, histories.items(), strict=False):
         if not rows:
             continue
         epochs = [row["epoch"] for row in rows]
@@ -49,10 +47,10 @@ def plot_run(
         if "coefficient" in rows[0]:
             twin = losses.twinx()
             twin.plot(epochs, [row["coefficient"] for row in rows], color=colour, linestyle=":")
-            twin.set_ylabel("coefficient λ (dotted)", color=_INK)
+            twin.set_ylabel("coefficient λ (dotted)", color=INK)
             twin.set_ylim(-0.05, 1.05)
-    _label(losses, "Training loss on the labels", "epoch", "loss")
-    _label(accuracies, "Accuracy: training (line), validation (dashed)", "epoch", "accuracy (%)")
+    label(losses, "Training loss on the labels", "epoch", "loss")
+    label(accuracies, "Accuracy: training (line), validation (dashed)", "epoch", "accuracy (%)")
     if losses.lines:
         losses.legend(frameon=False, fontsize=8)
     for axes in (losses, accuracies):
@@ -93,7 +91,7 @@ def plot_confusion(
     for axes, (name, counts) in zip(grid.flat, matrices.items(), strict=False):
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, vmin=0, vmax=100, cmap="viridis")
-        axes.set_title(name, fontsize=10, color=_INK)
+        axes.set_title(name, fontsize=10, color=INK)
         axes.set_xlabel("said")
         axes.set_ylabel("label")
         if len(class_names) <= 20:
@@ -110,29 +108,20 @@ def _bars(axes: Axes, accuracies: Mapping[str, Sequence[float]]) -> None:
     highest = max(100 * max(values) for values in accuracies.values())
     margin = max(highest - lowest, 1.0)
     positions = range(len(names))
-    colours = [_COLOURS[index % len(_COLOURS)] for index in positions]
+    colours = [COLOURS[index % len(COLOURS)] for index in positions]
     axes.barh(positions, means, color=colours, alpha=0.55, height=0.6)
     for position, (mean, values) in enumerate(zip(means, accuracies.values(), strict=True)):
         if len(values) > 1:
             axes.plot(
-                [100 * v for v in values], [position] * len(values), "o", color=_INK, markersize=4
+                [100 * v for v in values], [position] * len(values), "o", color=INK, markersize=4
             )
-        axes.text(highest + 0.12 * margin, position, f"{mean:.2f}", va="center", color=_INK)
+        axes.text(highest + 0.12 * margin, position, f"{mean:.2f}", va="center", color=INK)
     axes.set_yticks(positions, names)
     axes.invert_yaxis()
     # Bars that start at zero would hide what is compared; the axis says where it starts.
     axes.set_xlim(max(0.0, lowest - margin), highest + 0.5 * margin)
-    _label(axes, "Test accuracy (axis does not start at zero)", "accuracy (%)", "")
+    label(axes, "Test accuracy (axis does not start at zero)", "accuracy (%)", "")
     axes.grid(visible=False, axis="y")
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, fontsize=10, color=_INK)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(color=_GRID)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _save(figure: plt.Figure, path: pathlib.Path) -> None:

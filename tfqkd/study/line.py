@@ -1,0 +1,118 @@
+"""The line of a worker: which trial, which epoch, the best so far and the time left."""
+
+import datetime
+import sys
+import time
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.status import Status
+
+from tfqkd.compat import keras
+from tfqkd.study import attributes
+from tfqkd.study.queue import to_parameter
+
+_SECONDS_BETWEEN_LINES = 20.0
+_OPEN = (TrialState.WAITING, TrialState.RUNNING)
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class WorkerLine:
+    """Shows one line in a terminal; where the output is a file, a line a trial and one now and then."""
+
+    def __init__(self) -> None:
+        self._status = Status("", console=Console(file=sys.stdout)) if sys.stdout.isatty() else None
+        self._head = self._stage = ""
+        self._last_line = time.monotonic()
+
+    def begin(
+        self, study: optuna.Study, number: int, settings: dict[str, Any], control: bool
+    ) -> None:
+        """Notes the trial, and asks the storage for the best one and the time that trials took."""
+        trials = study.get_trials(deepcopy=False)
+        shown = " ".join(f"{name}={to_parameter(value)}" for name, value in settings.items())
+        kind = "control" if control else "trial"
+        done = sum(trial.state in _DONE for trial in trials)
+        count = f"{done}/{done + sum(trial.state in _OPEN for trial in trials)} done"
+        self._head = f"{kind} {number} ({count}) {shown}{_best(trials)}{_time_left(trials)}"
+        self._show()
+
+    def stage(
+        self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
+    ) -> "StageLine":
+        """Returns the callback of a stage, as `run` asks for it."""
+        return StageLine(self, title, epochs)
+
+    def epoch(self, text: str) -> None:
+        """Shows how far a stage is."""
+        self._stage = text
+        self._show()
+
+    def end(self, text: str) -> None:
+        """Leaves a line that says how a trial ended."""
+        self.close()
+        print(text, flush=True)
+
+    def close(self) -> None:
+        """Takes the line away."""
+        if self._status:
+            self._status.stop()
+
+    def _show(self) -> None:
+        text = f"{self._head} | {self._stage}" if self._stage else self._head
+        if self._status:
+            self._status.update(text)
+            self._status.start()
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print(text, flush=True)
+
+
+class StageLine(keras.callbacks.Callback):
+    """Tells the worker's line the epoch of a stage.
+
+    Args:
+        line: Of the worker.
+        title: What the stage trains.
+        epochs: Of the stage.
+    """
+
+    def __init__(self, line: WorkerLine, title: str, epochs: int) -> None:
+        super().__init__()
+        self._line, self._title, self._epochs = line, title, epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Shows the epoch."""
+        self._line.epoch(f"{self._title}, epoch {epoch + 1}/{self._epochs}")
+
+    def close(self) -> None:
+        """Forgets the stage."""
+        self._line.epoch("")
+
+
+def _best(trials: list[FrozenTrial]) -> str:
+    done = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and attributes.CONTROL not in trial.user_attrs
+    ]
+    if not done:
+        return ""
+    best = max(done, key=lambda trial: trial.value or 0.0)
+    return f" | best {100 * (best.value or 0.0):.2f} % (trial {best.number})"
+
+
+def _time_left(trials: list[FrozenTrial]) -> str:
+    times = [
+        trial.duration.total_seconds()
+        for trial in trials
+        if trial.duration and trial.state == TrialState.COMPLETE
+    ]
+    if not times:
+        return ""
+    waiting = sum(trial.state in _OPEN for trial in trials)
+    workers = max(1, sum(trial.state == TrialState.RUNNING for trial in trials))
+    seconds = waiting * sum(times) / len(times) / workers
+    return f" | about {datetime.timedelta(seconds=round(seconds))} left"

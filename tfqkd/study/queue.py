@@ -1,0 +1,53 @@
+"""The queue of a study: all trials are in the storage from the start; no two workers take the same."""
+
+import random
+from typing import Any
+
+import optuna
+
+from tfqkd.study import attributes
+from tfqkd.study.plan import Plan
+from tfqkd.study.space import Axis, Listed
+
+_QUEUED = {attributes.QUEUED: True}
+
+
+def fill(study: optuna.Study, plan: Plan) -> None:
+    """Puts all trials of a plan into the queue: controls first, then the settings in a random order.
+
+    A drawn trial is queued without settings; the sampler draws them when a worker takes it.
+    """
+    for settings in plan.controls():
+        study.enqueue_trial({}, user_attrs={**_QUEUED, attributes.CONTROL: settings})
+    drawn: list[dict[str, Any]] = [{}] * plan.trials
+    if plan.sampler == "grid":
+        drawn = [
+            {axis.field: to_parameter(settings[axis.field]) for axis in plan.space.axes}
+            for settings in plan.grid()
+        ]
+        # What is there when a study is stopped early is then a fair sample of the whole.
+        random.Random(plan.recipe.seed).shuffle(drawn)
+    for parameters in drawn:
+        study.enqueue_trial(parameters, user_attrs=_QUEUED)
+
+
+def settings_of(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
+    """Returns the settings of a trial: the queue's, or else the sampler's."""
+    control = trial.user_attrs.get(attributes.CONTROL)
+    if control is not None:
+        return dict(control)
+    return {axis.field: _suggest(trial, axis) for axis in plan.space.axes}
+
+
+def to_parameter(value: Any) -> Any:
+    """Returns a value as Optuna keeps it: a tuple becomes text."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _suggest(trial: optuna.Trial, axis: Axis) -> Any:
+    if isinstance(axis, Listed):
+        values = {to_parameter(value): value for value in axis.values}
+        return values[trial.suggest_categorical(axis.field, list(values))]
+    if isinstance(axis.low, int):
+        return trial.suggest_int(axis.field, axis.low, int(axis.high), log=axis.log)
+    return trial.suggest_float(axis.field, axis.low, axis.high, log=axis.log)

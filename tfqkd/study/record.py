@@ -1,0 +1,79 @@
+"""What a trial leaves in the storage for each seed: all that a report needs, wherever it is written."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax
+
+from tfqkd.training.history import read_history
+from tfqkd.training.run import TEACHER_ROLE
+from tfqkd.training.stages import HISTORY_FILE, LAYERS_FILE
+
+_CURVES = ("epoch", "loss", "hard_loss", "soft_loss", "accuracy", "val_accuracy", "coefficient")
+_LAYER = ("layer", "bits", "zeros", "step")
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedRecord:
+    """One seed of a trial.
+
+    Attributes:
+        validation_accuracy: After the last epoch, 0 to 1.
+        test_accuracy: Of the final student, 0 to 1; never used to choose.
+        float_accuracy: Test accuracy of the float student.
+        teacher_accuracy: Mean test accuracy of the teachers; None without one.
+        teacher_parameters: Parameters of all teachers together; None without one.
+        teacher_entropy: Mean entropy of their softened outputs on the validation images, in nats.
+        directory: The run directory, as the worker saw it.
+        curves: The history of the quantized stage by column, one value an epoch.
+        layers: Name, bits, share of zeros and step of every layer with a kernel.
+    """
+
+    validation_accuracy: float
+    test_accuracy: float
+    float_accuracy: float
+    teacher_accuracy: float | None
+    teacher_parameters: int | None
+    teacher_entropy: float | None
+    directory: str
+    curves: dict[str, list[float]]
+    layers: list[dict[str, Any]]
+
+
+def read_record(path: pathlib.Path, results: dict[str, Any]) -> SeedRecord:
+    """Reads the record of a finished run; the teacher's entropy is left open.
+
+    Args:
+        path: The run directory.
+        results: What `run` returned.
+    """
+    *pretrained, final = results["models"]
+    teachers = [model for model in pretrained if model["role"].startswith(TEACHER_ROLE)]
+    product = (path / final["model"]).parent
+    rows = read_history(product / HISTORY_FILE)
+    layers = json.loads((product / LAYERS_FILE).read_text())
+    return SeedRecord(
+        validation_accuracy=rows[-1]["val_accuracy"],
+        test_accuracy=final["accuracy"],
+        float_accuracy=pretrained[-1]["accuracy"],
+        teacher_accuracy=float(np.mean([m["accuracy"] for m in teachers])) if teachers else None,
+        teacher_parameters=sum(m["parameters"] for m in teachers) if teachers else None,
+        teacher_entropy=None,
+        directory=str(path),
+        curves={name: [round(row[name], 6) for row in rows] for name in _CURVES if name in rows[0]},
+        layers=[{name: layer[name] for name in _LAYER} for layer in layers],
+    )
+
+
+def softened_entropy(logits: np.ndarray, temperature: float) -> float:
+    """Returns the mean entropy of softmax(z / T) in nats: 0 for sure outputs, ln C for even ones.
+
+    Args:
+        logits: `[N, classes]`.
+        temperature: T.
+    """
+    logs = log_softmax(logits.astype(np.float64) / temperature, axis=1)
+    return float(-(np.exp(logs) * logs).sum(axis=1).mean())

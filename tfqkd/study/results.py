@@ -1,0 +1,134 @@
+"""What a study has found so far, read from its storage: tables for the report."""
+
+import dataclasses
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from tfqkd.study import attributes
+from tfqkd.study.plan import Plan
+from tfqkd.study.queue import to_parameter
+from tfqkd.training.recipe import Recipe
+
+ALWAYS = ("teacher", "temperature", "coefficient", "schedule")
+"""Fields that the figures are about; where one does not vary, the recipe's value stands."""
+_MEASURED = (
+    "validation_accuracy",
+    "test_accuracy",
+    "float_accuracy",
+    "teacher_accuracy",
+    "teacher_parameters",
+    "teacher_entropy",
+    "directory",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyResults:
+    """Finished trials of a study.
+
+    Attributes:
+        name: Of the study.
+        plan: Of the study.
+        runs: A row for each trial and seed: `trial`, `seed`, `control`, the varied fields and those of
+            `ALWAYS`, what was measured, and `gain`: validation accuracy less that of the control with the
+            same seed and the same other settings; NaN where that control is not done.
+        curves: By (trial, seed), the history of the quantized stage, a row an epoch.
+        layers: By (trial, seed), the table of layers.
+        counts: Number of trials by state.
+        trials: As Optuna keeps them.
+    """
+
+    name: str
+    plan: Plan
+    runs: pd.DataFrame
+    curves: dict[tuple[int, int], pd.DataFrame]
+    layers: dict[tuple[int, int], pd.DataFrame]
+    counts: dict[str, int]
+    trials: tuple[FrozenTrial, ...]
+
+    @classmethod
+    def read(cls, study: optuna.Study, plan: Plan) -> "StudyResults":
+        """Reads what the trials left in the storage."""
+        trials = study.get_trials()
+        done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        rows, curves, layers = [], {}, {}
+        for trial in done:
+            for seed in plan.seeds:
+                record = trial.user_attrs[attributes.of_seed(seed)]
+                rows.append(_row(trial, seed, record, plan))
+                curves[trial.number, seed] = pd.DataFrame(record["curves"])
+                layers[trial.number, seed] = pd.DataFrame(record["layers"])
+        counts = {
+            state.name.lower(): sum(trial.state == state for trial in trials)
+            for state in TrialState
+        }
+        runs = _in_order(_with_gain(pd.DataFrame(rows), plan), plan) if rows else pd.DataFrame()
+        return cls(study.study_name, plan, runs, curves, layers, counts, tuple(done))
+
+    @property
+    def taught(self) -> pd.DataFrame:
+        """The runs of trials that are no controls."""
+        return self.runs[~self.runs["control"]] if len(self.runs) else self.runs
+
+    @property
+    def controls(self) -> pd.DataFrame:
+        """The runs of the controls."""
+        return self.runs[self.runs["control"]] if len(self.runs) else self.runs
+
+    def best(self) -> int | None:
+        """Returns the number of the trial with the best mean validation accuracy; no control."""
+        if not len(self.taught):
+            return None
+        means = self.taught.groupby("trial")["validation_accuracy"].mean()
+        return int(means.idxmax())
+
+    def settings(self, number: int) -> dict[str, Any]:
+        """Returns the settings of a trial."""
+        (trial,) = [trial for trial in self.trials if trial.number == number]
+        return dict(trial.user_attrs[attributes.SETTINGS])
+
+    def best_recipe(self) -> Recipe | None:
+        """Returns the recipe of the best trial at the first seed, with the exports of the study's recipe."""
+        number = self.best()
+        if number is None:
+            return None
+        recipe = self.plan.trial_recipe(self.settings(number), False, self.plan.recipe.seed)
+        return dataclasses.replace(recipe, formats=self.plan.recipe.formats)
+
+
+def _row(trial: FrozenTrial, seed: int, record: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    settings = trial.user_attrs[attributes.SETTINGS]
+    control = attributes.CONTROL in trial.user_attrs
+    recipe = plan.trial_recipe(settings, control, seed)
+    fields = dict.fromkeys([*plan.space.fields, *ALWAYS])
+    return {
+        "trial": trial.number,
+        "seed": seed,
+        "control": control,
+        **{field: to_parameter(getattr(recipe, field)) for field in fields},
+        **{name: record[name] for name in _MEASURED},
+    }
+
+
+def _with_gain(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    fields = [*plan.control_of({axis.field: None for axis in plan.space.listed}), "seed"]
+    controls = runs[runs["control"]].drop_duplicates(fields)[[*fields, "validation_accuracy"]]
+    controls = controls.rename(columns={"validation_accuracy": "control_accuracy"})
+    merged = runs.merge(controls, on=fields, how="left")
+    merged["gain"] = merged["validation_accuracy"] - merged["control_accuracy"]
+    return merged
+
+
+def _in_order(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Rows in the order in which the plan lists its values, whatever order the trials were run in."""
+    for axis in reversed(plan.space.listed):
+        values = [to_parameter(value) for value in axis.values]
+        runs = runs.sort_values(
+            axis.field,
+            key=lambda column, values=values: column.map(values.index, na_action="ignore"),
+            kind="stable",
+        )
+    return runs.reset_index(drop=True)

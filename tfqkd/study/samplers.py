@@ -1,0 +1,86 @@
+"""Samplers and pruners of Optuna, as a plan asks for them."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from tfqkd.study.plan import Plan
+
+_MAX_SEED = 2**31
+
+
+class SeededByTrial(BaseSampler):
+    """Draws the settings of a trial from a seed of its own.
+
+    Workers that shared one seed would all draw the same settings; here what is drawn for a trial depends on
+    its number and on the trials before it, and not on the worker.
+
+    Args:
+        make: Makes the sampler for a seed.
+        seed: Of the study.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._sampler = make(seed)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Makes the sampler of the trial."""
+        self._sampler = self._make((self._seed + trial.number) % _MAX_SEED)
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """As the trial's sampler does."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As the trial's sampler does."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """As the trial's sampler does."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """As the trial's sampler does."""
+        self._sampler.after_trial(study, trial, state, values)
+
+
+def make_sampler(plan: Plan) -> BaseSampler:
+    """Returns the sampler of a plan; that of a grid draws nothing, since the queue holds all settings."""
+    return SeededByTrial(_tpe if plan.sampler == "tpe" else RandomSampler, plan.recipe.seed)
+
+
+def make_pruner(plan: Plan) -> optuna.pruners.BasePruner:
+    """Returns the pruner of a plan."""
+    if plan.pruner == "none":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.HyperbandPruner(max_resource=plan.recipe.quantized_epochs)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        # Its multivariate mode, which sees how settings interact, is called experimental.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True)

@@ -1,0 +1,257 @@
+"""The space of a study: which fields of a recipe vary, and over what. Needs no more than Python."""
+
+import csv
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tfqkd.training.recipe import EXPORT, Recipe
+
+_LOG = "log"
+# Each has its own way to be set in a study.
+_OWN_FLAG = {
+    "seed": "Set --repeats for the number of seeds",
+    "validation_split": "It decides what the trials are measured on: set it once for all",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A field that takes one of several values.
+
+    Attributes:
+        field: Of the recipe.
+        values: At least one, all different, in the order given.
+    """
+
+    field: str
+    values: tuple[Any, ...]
+
+    def ends(self) -> tuple[Any, ...]:
+        """Returns all values: each must fit the recipe."""
+        return self.values
+
+    def __str__(self) -> str:
+        return f"{self.field}={','.join(map(_text, self.values))}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """A field that takes any number from `low` to `high`.
+
+    Attributes:
+        field: Of the recipe.
+        low: Smallest value, included.
+        high: Largest value, included.
+        log: Whether values are drawn evenly on a logarithmic scale.
+    """
+
+    field: str
+    low: float
+    high: float
+    log: bool = False
+
+    def ends(self) -> tuple[float, float]:
+        """Returns both ends: each must fit the recipe."""
+        return self.low, self.high
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.low}:{self.high}{':log' if self.log else ''}"
+
+
+Axis = Listed | Range
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """What a study varies.
+
+    Attributes:
+        axes: One for each field.
+    """
+
+    axes: tuple[Axis, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that vary."""
+        return tuple(axis.field for axis in self.axes)
+
+    @property
+    def listed(self) -> tuple[Listed, ...]:
+        """The axes with listed values."""
+        return tuple(axis for axis in self.axes if isinstance(axis, Listed))
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every axis has listed values, so that all settings can be tried."""
+        return len(self.listed) == len(self.axes)
+
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """Yields the settings at all listed values and ends of ranges; of a grid, all settings."""
+        return _product((axis.field, axis.ends()) for axis in self.axes)
+
+    def check(self, recipe: Recipe) -> None:
+        """Makes the recipe of every corner.
+
+        Raises:
+            ValueError: If a setting contradicts the recipe or another one.
+        """
+        for settings in self.corners():
+            apply(recipe, settings)
+
+
+def parse_space(texts: Iterable[str]) -> Space:
+    """Reads the `--vary` flags.
+
+    Args:
+        texts: Each FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH or FIELD=LOW:HIGH:log. A value that holds a comma
+            stands in double quotes.
+
+    Returns:
+        The space, its axes in the given order.
+
+    Raises:
+        ValueError: If a field is unknown, given twice or changes no result, or has no value to take.
+
+    Example:
+        >>> parse_space(["temperature=1,2", "coefficient=0.1:0.9"]).fields
+        ('temperature', 'coefficient')
+    """
+    axes: dict[str, Axis] = {}
+    for text in texts:
+        axis = _parse_axis(text)
+        if axis.field in axes:
+            raise ValueError(
+                f"A field varies in one way. Received: --vary={axis.field}=... twice. "
+                "List all its values behind one --vary."
+            )
+        axes[axis.field] = axis
+    if not axes:
+        raise ValueError(
+            "A study must vary something. Received: no --vary. "
+            "For example: --vary=temperature=1,2,5,10 --vary=coefficient=0.1:0.9."
+        )
+    return Space(tuple(axes.values()))
+
+
+def apply(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe with other values in some fields.
+
+    Args:
+        recipe: The recipe.
+        settings: New values by field; lists may stand for tuples, as in JSON.
+
+    Raises:
+        ValueError: If the recipe refuses them; the message lists them.
+    """
+    try:
+        return dataclasses.replace(recipe, **settings)
+    except ValueError as error:
+        listed = ", ".join(f"{name}={value}" for name, value in settings.items())
+        raise ValueError(f"{error} (At the settings {listed} of the study.)") from error
+
+
+def _parse_axis(text: str) -> Axis:
+    field, equals, values = text.partition("=")
+    field = field.strip()
+    if not equals:
+        raise ValueError(
+            "`vary` must be FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH. "
+            f"Received: {text!r}. For example: --vary=temperature=1,2,5,10."
+        )
+    setting = _varied_setting(field)
+    number = isinstance(setting.default, (int, float)) and not isinstance(setting.default, bool)
+    if number and ":" in values:
+        return _parse_range(field, values, type(setting.default))
+    # A CSV line lets a value hold a comma, such as a list of milestones, in quotes.
+    parts = [part.strip() for part in next(csv.reader([values], skipinitialspace=True), [])]
+    if not parts or "" in parts:
+        raise ValueError(
+            f"A varied field must have values to take. Received: {text!r}. "
+            f"For example: --vary={field}={setting.default or 'VALUE'}."
+        )
+    parsed = tuple(_value(field, part, setting.default) for part in parts)
+    if len(set(parsed)) < len(parsed):
+        raise ValueError(
+            f"The values of a field must differ. Received: {text!r}. Give each one once."
+        )
+    return Listed(field, parsed)
+
+
+def _varied_setting(field: str) -> dataclasses.Field:
+    settings = Recipe.settings()
+    if field not in settings:
+        raise ValueError(
+            f"`vary` must name a field of the recipe. Received: {field!r}. "
+            "See bin/train --help for all of them."
+        )
+    if field in _OWN_FLAG:
+        raise ValueError(
+            f"`{field}` cannot be varied. Received: --vary={field}=... {_OWN_FLAG[field]}."
+        )
+    stages = settings[field].metadata["stages"]
+    if not stages or stages == (EXPORT,):
+        raise ValueError(
+            f"A varied field must change what is trained. Received: {field!r}, which does not. "
+            f"Set --{field} for all trials."
+        )
+    return settings[field]
+
+
+def _parse_range(field: str, text: str, kind: type) -> Range:
+    low, high, *scale = text.split(":")
+    try:
+        ends = kind(low), kind(high)
+    except ValueError as error:
+        raise ValueError(
+            f"A range of `{field}` must be LOW:HIGH or LOW:HIGH:log with two numbers of type "
+            f"{kind.__name__}. Received: {field}={text}."
+        ) from error
+    if scale not in ([], [_LOG]):
+        raise ValueError(
+            f"A range must be LOW:HIGH or LOW:HIGH:log. Received: {field}={text}. "
+            "Write ':log' or nothing behind HIGH."
+        )
+    if not ends[0] < ends[1]:
+        raise ValueError(
+            f"A range must not be empty: LOW below HIGH. Received: {field}={text}. "
+            "Swap its ends, or list single values."
+        )
+    if scale and ends[0] <= 0:
+        raise ValueError(
+            f"A logarithmic range must begin above 0. Received: {field}={text}. Raise LOW."
+        )
+    return Range(field, *ends, bool(scale))
+
+
+def _value(field: str, text: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"`{field}` must be true or false. Received: {field}={text}.")
+        return text.lower() == "true"
+    if isinstance(default, tuple):
+        convert = float if default and isinstance(default[0], float) else str
+        return tuple(_converted(field, part, convert) for part in text.split(","))
+    return _converted(field, text, type(default))
+
+
+def _converted(field: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValueError(
+            f"`{field}` must be of type {kind.__name__}. Received: {field}={text}."
+        ) from error
+
+
+def _text(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f'"{text}"' if "," in text else text
+
+
+def _product(axes: Iterable[tuple[str, tuple[Any, ...]]]) -> Iterator[dict[str, Any]]:
+    names, values = zip(*axes, strict=True)
+    for combination in itertools.product(*values):
+        yield dict(zip(names, combination, strict=True))

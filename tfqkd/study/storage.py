@@ -1,0 +1,157 @@
+"""Where a study is kept: a SQLite file on one machine, PostgreSQL or MySQL across machines."""
+
+import os
+import time
+import warnings
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from tfqkd.study.plan import Plan
+from tfqkd.study.queue import fill
+
+_PLAN, _READY = "plan", "ready"
+# A trial that kills its workers, by its use of memory for instance, must not kill them for ever.
+_MOST_DEATHS = 3
+_SECONDS_TO_CONNECT = 10
+_SECONDS_TO_BEGIN = 60.0
+_CONNECT = {
+    # A writer of a SQLite file waits for the others.
+    "sqlite": {"timeout": 60},
+    "postgresql": {"connect_timeout": _SECONDS_TO_CONNECT},
+    "mysql": {"connect_timeout": _SECONDS_TO_CONNECT},
+}
+
+
+def give_back(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """Puts a trial that its worker was kept from finishing back into the queue."""
+    _retry(most=None)(study, trial)
+
+
+def open_storage(url: str, grace_seconds: int) -> RDBStorage:
+    """Opens a storage, and makes its tables if it is new.
+
+    Args:
+        url: As SQLAlchemy reads it, such as `sqlite:///study.db` or `postgresql://user@host/database`.
+        grace_seconds: A worker that gives no sign of life for this long has died; its trial goes back.
+
+    Raises:
+        ValueError: If it cannot be reached.
+    """
+    try:
+        engine = sqlalchemy.create_engine(url)
+        connect = {"connect_args": _CONNECT.get(engine.dialect.name, {})}
+        engine.dispose()
+        engine = sqlalchemy.create_engine(url, **connect)
+        with engine.connect():
+            pass
+        engine.dispose()
+    except (ArgumentError, SQLAlchemyError, ImportError) as error:
+        raise ValueError(
+            "`storage` must be the URL of a database that can be reached: sqlite:///FILE, "
+            "postgresql://USER@HOST/DATABASE or mysql+pymysql://USER@HOST/DATABASE. "
+            f"Received: {without_password(url)} ({_first_line(error)}). Start it, or correct the URL."
+        ) from error
+    return _storage(url, connect, grace_seconds)
+
+
+def join(storage: RDBStorage, name: str, plan: Plan, sampler: Any, pruner: Any) -> optuna.Study:
+    """Begins a study, or joins the one of this name.
+
+    Args:
+        storage: From `open_storage`.
+        name: Of the study.
+        plan: What it is; whoever comes first writes it down and fills the queue.
+        sampler: Draws the settings of trials that the queue leaves open.
+        pruner: Gives up hopeless trials.
+
+    Raises:
+        ValueError: If the study there is of another plan; the error lists the differences.
+        TimeoutError: If another worker began it and died before the queue was full.
+    """
+    # The worker has a line of its own.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    parts = {"storage": storage, "sampler": sampler, "pruner": pruner, "study_name": name}
+    try:
+        study = optuna.create_study(direction="maximize", **parts)
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(**parts)
+        _wait_until_ready(study)
+        _require_same(study, plan)
+        return study
+    study.set_user_attr(_PLAN, plan.to_json())
+    fill(study, plan)
+    study.set_user_attr(_READY, True)
+    return study
+
+
+def without_password(url: str) -> str:
+    """Returns a URL as it may be shown."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return repr(url)
+
+
+def sqlite_url(path: str | os.PathLike[str]) -> str:
+    """Returns the URL of a study in a file."""
+    return f"sqlite:///{os.fspath(path)}"
+
+
+def _storage(url: str, engine: dict[str, Any], grace_seconds: int) -> RDBStorage:
+    for attempt in range(5):
+        try:
+            with warnings.catch_warnings():
+                # Heartbeats are in Optuna since 2.9 and still called experimental.
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return RDBStorage(
+                    url,
+                    engine_kwargs=engine,
+                    heartbeat_interval=max(1, grace_seconds // 6),
+                    grace_period=grace_seconds,
+                    heartbeat_stale_trial_callback=_retry(_MOST_DEATHS),
+                )
+        except SQLAlchemyError:
+            # Two workers that start together may make the same tables: the second finds them made.
+            if attempt == 4:
+                raise
+            time.sleep(0.5 * (attempt + 1))
+    raise AssertionError("The loop returns or raises.")
+
+
+def _retry(most: int | None) -> RetryHeartbeatStaleTrialCallback:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return RetryHeartbeatStaleTrialCallback(max_retry=most)
+
+
+def _wait_until_ready(study: optuna.Study) -> None:
+    end = time.monotonic() + _SECONDS_TO_BEGIN
+    while not study.user_attrs.get(_READY):
+        if time.monotonic() > end:
+            raise TimeoutError(
+                "A study must be begun by the worker that named it. Received: "
+                f"{study.study_name}, whose queue was not filled within {_SECONDS_TO_BEGIN:.0f} "
+                "seconds. Begin anew under another --study_name."
+            )
+        time.sleep(0.5)
+
+
+def _require_same(study: optuna.Study, plan: Plan) -> None:
+    differences = plan.differences(study.user_attrs[_PLAN])
+    if differences:
+        listed = "\n".join(
+            f"  {name}: {old!r} there, {new!r} given" for name, (old, new) in differences.items()
+        )
+        raise ValueError(
+            f"A study belongs to one recipe and space. Received: another one for {study.study_name}:"
+            f"\n{listed}\nGive another --study_name and --run_dir, or what is there."
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

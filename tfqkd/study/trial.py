@@ -1,0 +1,156 @@
+"""One trial: a setting at all seeds of the study, each a call of `run`."""
+
+import dataclasses
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from tensorboard.plugins.hparams import api as hparams
+
+from tfqkd.compat import keras, tf
+from tfqkd.data.images import ImageData
+from tfqkd.study import attributes
+from tfqkd.study.line import WorkerLine
+from tfqkd.study.plan import Plan
+from tfqkd.study.queue import settings_of, to_parameter
+from tfqkd.study.record import SeedRecord, read_record, softened_entropy
+from tfqkd.training.products import Products
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.run import TEACHER_ROLE, load_data, predict, run
+from tfqkd.training.stages import Stages, load_model, model_key
+from tfqkd.training.strategy import make_strategy
+
+_ACCURACY = "val_accuracy"
+_DATA_SETTINGS = ("dataset", "data_dir", "validation_split", "train_examples", "image_size")
+
+
+class PruneByEpoch(keras.callbacks.Callback):
+    """Reports the validation accuracy after every epoch, and ends a trial that its pruner gives up.
+
+    Args:
+        trial: The trial.
+
+    Raises:
+        optuna.TrialPruned: During `fit`.
+    """
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        super().__init__()
+        self._trial = trial
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports, and asks the pruner."""
+        self._trial.report(float((logs or {})[_ACCURACY]), epoch + 1)
+        if self._trial.should_prune():
+            raise optuna.TrialPruned(f"after epoch {epoch + 1}")
+
+
+class TrialRunner:
+    """Runs the trials of a study in this process.
+
+    Args:
+        plan: Of the study.
+        directory: Of the study: gets `trials/NUMBER-seedSEED` and `products`.
+        line: Shows how the worker goes on.
+    """
+
+    def __init__(self, plan: Plan, directory: pathlib.Path, line: WorkerLine) -> None:
+        self._plan, self._directory, self._line = plan, directory, line
+        self._data: tuple[tuple[Any, ...], ImageData] | None = None
+        self._logits: dict[str, np.ndarray] = {}
+
+    def check(self) -> None:
+        """Loads the data and builds every pair of models that the study trains, untrained.
+
+        Raises:
+            ValueError: If a model does not fit the data.
+            FileNotFoundError: If the data are not there.
+        """
+        seen = set()
+        for settings in self._plan.space.corners():
+            recipe = self._plan.trial_recipe(settings, False, self._plan.recipe.seed)
+            models = (recipe.teacher, recipe.student, recipe.bits, recipe.dataset)
+            if models not in seen:
+                seen.add(models)
+                store = Products(self._directory / "products")
+                strategy = make_strategy(recipe.strategy, recipe.batch_size)
+                Stages(recipe, self._load(recipe), store, strategy).check()
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Returns the mean validation accuracy over the seeds, after the last epoch."""
+        settings = settings_of(trial, self._plan)
+        control = attributes.CONTROL in trial.user_attrs
+        trial.set_user_attr(attributes.SETTINGS, settings)
+        self._line.begin(trial.study, trial.number, settings, control)
+        # A control has no settings that a sampler could learn from, and is never given up.
+        prunes = not control and self._plan.pruner != "none"
+        accuracies = []
+        for index, seed in enumerate(self._plan.seeds):
+            recipe = self._plan.trial_recipe(settings, control, seed)
+            callbacks = [PruneByEpoch(trial)] if prunes and not index else []
+            record = self._run(trial.number, recipe, settings, callbacks)
+            trial.set_user_attr(attributes.of_seed(seed), dataclasses.asdict(record))
+            accuracies.append(record.validation_accuracy)
+        return statistics.fmean(accuracies)
+
+    def _run(
+        self,
+        number: int,
+        recipe: Recipe,
+        settings: dict[str, Any],
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> SeedRecord:
+        path = self._directory / "trials" / f"{number:04d}-seed{recipe.seed}"
+        data = self._load(recipe)
+        results = run(
+            recipe,
+            path,
+            self._directory / "products",
+            data=data,
+            callbacks=callbacks,
+            progress=self._line.stage,
+        )
+        record = read_record(path, results)
+        if recipe.has_teacher:
+            entropy = softened_entropy(
+                self._teacher_logits(path, results, data), recipe.temperature
+            )
+            record = dataclasses.replace(record, teacher_entropy=entropy)
+        _write_hparams(path / "tensorboard", settings, recipe, record)
+        return record
+
+    def _load(self, recipe: Recipe) -> ImageData:
+        key = tuple(getattr(recipe, name) for name in _DATA_SETTINGS)
+        if self._data is None or self._data[0] != key:
+            self._data = key, load_data(recipe)
+        return self._data[1]
+
+    def _teacher_logits(
+        self, path: pathlib.Path, results: dict[str, Any], data: ImageData
+    ) -> np.ndarray:
+        """Mean logits of the teachers on the validation images, kept from trial to trial."""
+        if data.validation is None:
+            raise AssertionError("A plan has validation images.")
+        total = []
+        for model in results["models"]:
+            if model["role"].startswith(TEACHER_ROLE):
+                file = (path / model["model"]).resolve()
+                key = f"{model_key(file)} {data.fingerprint}"
+                if key not in self._logits:
+                    self._logits[key] = predict(load_model(file), data.validation)
+                total.append(self._logits[key])
+        return np.mean(total, axis=0)
+
+
+def _write_hparams(
+    path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, record: SeedRecord
+) -> None:
+    values = {name: to_parameter(value) for name, value in settings.items()}
+    with tf.summary.create_file_writer(str(path)).as_default():
+        hparams.hparams({**values, "seed": recipe.seed, "control": recipe.soft_loss == "none"})
+        step = len(record.curves["epoch"])
+        tf.summary.scalar("validation_accuracy", record.validation_accuracy, step=step)
+        tf.summary.scalar("test_accuracy", record.test_accuracy, step=step)

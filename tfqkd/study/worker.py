@@ -1,0 +1,99 @@
+"""A worker: takes trials from the queue of a study until none is left."""
+
+import time
+import warnings
+from collections.abc import Callable
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tfqkd.study import attributes
+from tfqkd.study.line import WorkerLine
+from tfqkd.study.queue import to_parameter
+from tfqkd.study.storage import give_back
+
+_SECONDS_BETWEEN_LOOKS = 2.0
+_MOST_ERRORS_IN_A_ROW = 3
+
+
+def work(study: optuna.Study, objective: Callable[[optuna.Trial], float], line: WorkerLine) -> int:
+    """Runs trials until all of the study are done, by this worker or another.
+
+    A trial that another worker holds is waited for, and taken over if that worker dies. A trial that breaks
+    off for a reason of its own, such as a loss that is not finite, is marked as failed and the study goes
+    on; a worker that is interrupted gives its trial back.
+
+    Args:
+        study: To work on.
+        objective: Runs one trial.
+        line: Shows how it goes on.
+
+    Returns:
+        The number of trials that this worker ended.
+
+    Raises:
+        ValueError: If three trials in a row failed.
+    """
+    ended, errors, waits = 0, 0, False
+    while True:
+        _take_from_the_dead(study)
+        trials = study.get_trials(deepcopy=False)
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            trial = _run_one(study, objective)
+            if attributes.QUEUED not in trial.user_attrs:
+                continue
+            line.end(_ending(trial))
+            ended, waits = ended + 1, False
+            errors = errors + 1 if trial.state == TrialState.FAIL else 0
+            if errors == _MOST_ERRORS_IN_A_ROW:
+                raise ValueError(
+                    f"Trials must not all fail. Received: {errors} failures in a row, the last one: "
+                    f"{trial.user_attrs[attributes.ERROR]}"
+                )
+        elif any(trial.state == TrialState.RUNNING for trial in trials):
+            if not waits:
+                print("No trial is left to begin; waiting for those of other workers.", flush=True)
+            waits = True
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        else:
+            return ended
+
+
+def _run_one(study: optuna.Study, objective: Callable[[optuna.Trial], float]) -> FrozenTrial:
+    taken: list[int] = []
+
+    def guarded(trial: optuna.Trial) -> float:
+        taken.append(trial.number)
+        if attributes.QUEUED not in trial.user_attrs:
+            # Another worker took the last one between the look and the taking: Optuna made a new trial.
+            raise optuna.TrialPruned
+        try:
+            return objective(trial)
+        except ValueError as error:
+            trial.set_user_attr(attributes.ERROR, str(error))
+            raise
+
+    try:
+        study.optimize(guarded, n_trials=1, catch=(ValueError,))
+    except BaseException:
+        if taken:
+            give_back(study, study.get_trials()[taken[0]])
+        raise
+    return study.get_trials(deepcopy=False)[taken[0]]
+
+
+def _take_from_the_dead(study: optuna.Study) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+
+
+def _ending(trial: FrozenTrial) -> str:
+    kind = "control" if attributes.CONTROL in trial.user_attrs else "trial"
+    settings = trial.user_attrs.get(attributes.SETTINGS, {})
+    shown = " ".join(f"{name}={to_parameter(value)}" for name, value in settings.items())
+    outcome = {
+        TrialState.COMPLETE: f"{100 * (trial.value or 0.0):.2f} %",
+        TrialState.PRUNED: "given up",
+    }.get(trial.state, f"failed: {trial.user_attrs.get(attributes.ERROR)}")
+    return f"{kind} {trial.number} {shown}: {outcome}"
