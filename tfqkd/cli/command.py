@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import shlex
+import signal
 import sys
 import tempfile
 import traceback
@@ -10,6 +12,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from tfqkd.cli.flagfiles import expand
+from tfqkd.training.interruption import Interrupted, orderly
 
 USAGE_ERROR = 2
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
@@ -61,17 +64,24 @@ class Command:
         except (flags.Error, ValueError) as error:  # absl has a ValueError for --noflag=value.
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
         try:
-            run()
+            with orderly():
+                run()
         except UsageError as error:
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
         except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
             if not _is_ours(error):
                 raise
             return self._fail(error, "", 1)
-        except KeyboardInterrupt:
-            print("\nInterrupted. The same command goes on after the last finished epoch.")
-            return 130
+        except KeyboardInterrupt as error:
+            number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+            print(f"\n{error}\nTo go on: {self._command_line(argv)}", flush=True)
+            return 128 + number
         return 0
+
+    def _command_line(self, argv: Sequence[str]) -> str:
+        # As a module the program is known by the path of its source.
+        program = f"bin/{self.name}" if argv[0].endswith(".py") else argv[0]
+        return shlex.join([program, *argv[1:]])
 
     def manual(self) -> str:
         """Returns the manual page: description, examples, and the flags by group."""

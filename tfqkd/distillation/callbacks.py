@@ -16,7 +16,9 @@ class _Scheduler(keras.callbacks.Callback):
     _name: str
     _range: str
 
-    def __init__(self, schedule: Schedule, on: Literal["epoch", "step"] = "epoch") -> None:
+    def __init__(
+        self, schedule: Schedule, on: Literal["epoch", "step"] = "epoch", first_step: int = 0
+    ) -> None:
         super().__init__()
         if not callable(schedule):
             raise TypeError(
@@ -27,6 +29,7 @@ class _Scheduler(keras.callbacks.Callback):
             raise ValueError(f"`on` must be 'epoch' or 'step'. Received: on={on!r}.")
         self.schedule = schedule
         self.on = on
+        self._first_step = first_step
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Computes the whole schedule, so that a bad value is refused before the first step."""
@@ -57,7 +60,8 @@ class _Scheduler(keras.callbacks.Callback):
             scheduled.value.assign(self._values[epoch])
         elif not self._table_set:
             # A run that goes on at a later epoch, or an optimizer that was used before.
-            start = int(self.model.optimizer.iterations.numpy()) - epoch * self.params["steps"]
+            made = epoch * self.params["steps"] + self._first_step
+            start = int(self.model.optimizer.iterations.numpy()) - made
             scheduled.follow(self._values, first_step=start)
             self._table_set = True
 
@@ -77,6 +81,7 @@ class CoefficientScheduler(_Scheduler):
     Args:
         schedule: Callable from progress in [0, 1] to λ in [0, 1] (`tfqkd.schedules`).
         on: "epoch" (default): once an epoch. "step": at every step, also under `steps_per_execution`.
+        first_step: Steps of the first epoch that were made before, where a training goes on inside it.
 
     Raises:
         TypeError: If the schedule is not callable, or the model is not a `Distiller`.
@@ -95,6 +100,7 @@ class TemperatureScheduler(_Scheduler):
     Args:
         schedule: Callable from progress in [0, 1] to a finite temperature above 0.
         on: "epoch" (default) or "step".
+        first_step: As for `CoefficientScheduler`.
 
     Raises:
         TypeError: If the schedule is not callable, or the model is not a `Distiller`.

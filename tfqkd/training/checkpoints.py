@@ -1,41 +1,150 @@
-"""Checkpoints of a stage: enough to go on after the last finished epoch as if nothing had happened."""
+"""Checkpoints of a stage: enough to go on at any step as if nothing had happened."""
 
+import hashlib
+import json
+import os
 import pathlib
-from typing import Any
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from tfqkd.compat import keras, tf
+from tfqkd.training.directory import sync_directory, write_atomically
 
-_KEPT = 2
+_MANIFEST = "checkpoint.json"
+_STATE, _METRICS = "state", "metrics"
+_PARTIAL = ".partial"
 
 
-class EpochCheckpoint(keras.callbacks.Callback):
-    """Saves weights, optimizer and the number of finished epochs after every epoch.
+class Position(NamedTuple):
+    """Where a training stands.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Finished steps of the epoch after them.
+    """
+
+    epoch: int
+    step: int
+
+    def __str__(self) -> str:
+        step = f" and {self.step} steps" if self.step else ""
+        return f"epoch {self.epoch}{step}"
+
+
+class Checkpoints:
+    """The last checkpoints of a training, each a directory that appears whole or not at all.
+
+    A checkpoint holds the weights, the optimizer with its slots and step, the state of random layers and,
+    inside an epoch, the sums behind the epoch's averages; and the SHA-256 of every file, which is checked
+    when it is read. Data order, views and schedules are functions of the position.
 
     Args:
-        directory: Where the checkpoints lie.
-        model: The network whose weights are saved; the student of a distiller, never its teacher.
-        optimizer: The stage's optimizer.
+        directory: Where they lie.
+        network: A compiled model: the trained one itself, or what trains it.
+        trained: The network whose weights are saved; the student of a distiller, never its teacher.
+        kept: How many are kept, at least 1.
+        writes: Whether this process writes them. Of several workers only the chief does; the others take part,
+            since reading a variable of all workers is an operation of all.
     """
 
     def __init__(
         self,
         directory: pathlib.Path,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
+        network: keras.Model,
+        trained: keras.Model,
+        kept: int,
+        writes: bool = True,
     ) -> None:
-        super().__init__()
-        self._epochs = tf.Variable(0, trainable=False, dtype=tf.int64)
-        optimizer.build(model.trainable_variables)
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, epochs=self._epochs)
-        self._manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=_KEPT)
+        self._directory, self._kept, self._writes = directory, kept, writes
+        network.optimizer.build(trained.trainable_variables)
+        self._state = tf.train.Checkpoint(model=trained, optimizer=network.optimizer)
+        self._metrics = tf.train.Checkpoint(metrics=_built_metrics(network, trained))
+        self._restored: pathlib.Path | None = None
 
-    def restore(self) -> int:
-        """Restores the last checkpoint, if there is one, and returns the number of finished epochs."""
-        if self._manager.restore_or_initialize():
-            return int(self._epochs.numpy())
-        return 0
+    def restore(self) -> Position:
+        """Restores the last whole checkpoint, if there is one, and returns where training goes on.
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves."""
-        self._epochs.assign(epoch + 1)
-        self._manager.save()
+        A damaged one is named on standard output and passed over for the one before it.
+        """
+        for position, path in reversed(list(self._found())):
+            damage = _damage(path)
+            if damage:
+                print(f"The checkpoint {path} is damaged ({damage}); trying the one before.", flush=True)
+                if self._writes:
+                    shutil.rmtree(path)
+                continue
+            self._state.read(str(path / _STATE)).assert_existing_objects_matched()
+            self._restored = path
+            return position
+        return Position(0, 0)
+
+    def restore_metrics(self) -> None:
+        """Restores the sums behind the averages of the epoch that was interrupted."""
+        if self._restored is not None:
+            read = self._metrics.read(str(self._restored / _METRICS))
+            read.assert_existing_objects_matched()
+
+    def save(self, position: Position) -> None:
+        """Writes a checkpoint and removes those that are too old."""
+        if not self._writes:
+            with tempfile.TemporaryDirectory() as scratch:
+                self._write(pathlib.Path(scratch), position)
+            return
+        self._directory.mkdir(exist_ok=True)
+        for left in self._directory.glob(f"*{_PARTIAL}"):
+            shutil.rmtree(left)
+        path = self._directory / f"epoch{position.epoch:06}-step{position.step:09}"
+        partial = path.with_name(path.name + _PARTIAL)
+        partial.mkdir()
+        self._write(partial, position)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+        sync_directory(self._directory)
+        for _, old in list(self._found())[: -self._kept]:
+            shutil.rmtree(old)
+
+    def _write(self, path: pathlib.Path, position: Position) -> None:
+        self._state.write(str(path / _STATE))
+        if position.step:
+            self._metrics.write(str(path / _METRICS))
+        files = {file.name: _digest(file) for file in sorted(path.iterdir())}
+        manifest = {**position._asdict(), "sha256": files}
+        write_atomically(path / _MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+    def _found(self) -> Iterator[tuple[Position, pathlib.Path]]:
+        """Yields the checkpoints, oldest first."""
+        for path in sorted(self._directory.glob("epoch*-step*")):
+            epoch, _, step = path.name.removeprefix("epoch").partition("-step")
+            if epoch.isdecimal() and step.isdecimal():
+                yield Position(int(epoch), int(step)), path
+
+
+def _damage(path: pathlib.Path) -> str:
+    """Says what is wrong with a checkpoint; nothing if it is whole."""
+    try:
+        files = dict(json.loads((path / _MANIFEST).read_text())["sha256"])
+        for name, digest in files.items():
+            if _digest(path / name) != digest:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if f"{_STATE}.index" in files else "it holds no weights"
+
+
+def _digest(file: pathlib.Path) -> str:
+    """Returns the SHA-256 of a file, once it is on the disk."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        os.fsync(stream.fileno())
+    return digest
+
+
+def _built_metrics(network: keras.Model, trained: keras.Model) -> list[keras.metrics.Metric]:
+    """Returns the metrics of a compiled model, whose variables Keras would make at the first step only."""
+    logits = tf.zeros((1, trained.output_shape[-1]))
+    network.compiled_loss.build(logits)
+    network.compiled_metrics.build(logits, logits)
+    return network.metrics

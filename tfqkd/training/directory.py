@@ -1,9 +1,13 @@
 """The run directory: the recipe, the command that made it, and what came out."""
 
+import fcntl
 import json
 import os
 import pathlib
 import shlex
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tfqkd.training.recipe import Recipe
@@ -11,6 +15,7 @@ from tfqkd.training.recipe import Recipe
 RECIPE_FILE = "recipe.json"
 COMMAND_FILE = "command.txt"
 RESULTS_FILE = "results.json"
+LOCK_FILE = ".lock"
 
 
 class RunDirectory:
@@ -30,6 +35,31 @@ class RunDirectory:
         if (path / RECIPE_FILE).exists():
             _require_same(path, read_recipe(path), recipe)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out of the directory, which is made if it is missing.
+
+        The kernel drops the lock of a process that dies.
+
+        Raises:
+            RuntimeError: If another process works on it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK_FILE).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise RuntimeError(
+                    "One process at a time works on a run directory. "
+                    f"Received: {self.path}, on which {file.read().strip() or 'another one'} works. "
+                    "Wait for it, end it, or give another --run_dir."
+                ) from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
     def begin(self, command: list[str] | None = None) -> None:
         """Makes the directory the recipe's: writes `recipe.json`, and appends to `command.txt`.
 
@@ -38,7 +68,6 @@ class RunDirectory:
         Args:
             command: The command line that was given, kept word for word.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / RECIPE_FILE).exists():
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
@@ -78,6 +107,16 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: pathlib.Path) -> None:
+    """Makes the names in a directory outlast a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _require_same(path: pathlib.Path, there: Recipe, given: Recipe) -> None:

@@ -1,15 +1,19 @@
 """The history of a stage: a CSV file with a row for each epoch."""
 
 import csv
+import io
 import pathlib
 import time
 from typing import Any
 
 from tfqkd.compat import keras
+from tfqkd.training.directory import write_atomically
 
 
 class History(keras.callbacks.Callback):
-    """Appends a row for each finished epoch: epoch, seconds, learning rate and what `fit` logs.
+    """Keeps a row for each finished epoch: epoch, seconds, learning rate and what `fit` logs.
+
+    The file is replaced whole, so that a run which is killed leaves no half row and loses none.
 
     Args:
         path: The CSV file. Rows of `first_epoch` and later, which an interrupted run left, are dropped.
@@ -19,7 +23,8 @@ class History(keras.callbacks.Callback):
     def __init__(self, path: pathlib.Path, first_epoch: int = 0) -> None:
         super().__init__()
         self._path = path
-        self._write(_read(path)[:first_epoch], "w")
+        self._rows: list[dict[str, Any]] = list(_read(path)[:first_epoch])
+        self._write()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
@@ -33,16 +38,16 @@ class History(keras.callbacks.Callback):
             "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
             **{name: float(value) for name, value in (logs or {}).items()},
         }
-        self._write([row], "a")
+        self._rows.append(row)
+        self._write()
 
-    def _write(self, rows: list[dict[str, Any]], mode: str) -> None:
-        with self._path.open(mode, newline="") as file:
-            if not rows:
-                return
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerows(rows)
+    def _write(self) -> None:
+        text = io.StringIO(newline="")
+        if self._rows:
+            writer = csv.DictWriter(text, fieldnames=list(self._rows[0]))
+            writer.writeheader()
+            writer.writerows(self._rows)
+        write_atomically(self._path, text.getvalue())
 
 
 def read_history(path: pathlib.Path) -> list[dict[str, float]]:

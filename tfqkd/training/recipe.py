@@ -251,6 +251,23 @@ class Recipe:
     steps_per_execution: int = _setting(
         1, "run", "Training steps in one call of the compiled function.", stages=()
     )
+    deterministic: bool = _setting(
+        False,
+        "run",
+        "Use only operations that always give the same bits; a run that was interrupted then ends in the very "
+        "weights and files of one that was not.",
+        stages=(),
+    )
+    checkpoint_every: str = _setting(
+        "10m",
+        "run",
+        "Besides after every epoch, write a checkpoint every so many minutes (10m) or steps (500); only after "
+        "every epoch if empty.",
+        stages=(),
+    )
+    checkpoints_kept: int = _setting(
+        3, "run", "How many of the last checkpoints of a stage are kept.", stages=()
+    )
 
     def __post_init__(self) -> None:
         for name, setting in self.settings().items():
@@ -381,7 +398,14 @@ class Recipe:
                 ),
                 lambda v: v >= 0,
             ),
-            "1 or more": (("batch_size", "steps_per_execution"), lambda v: v >= 1),
+            "1 or more": (
+                ("batch_size", "steps_per_execution", "checkpoints_kept"),
+                lambda v: v >= 1,
+            ),
+            "minutes such as 10m, steps such as 500, or empty": (
+                ("checkpoint_every",),
+                lambda v: re.fullmatch(r"([1-9][0-9]{0,8}m?)?", v),
+            ),
             "above 0": (
                 (
                     "learning_rate",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.data.datasets import load
 from tfqkd.data.images import ImageData, Split
 from tfqkd.reporting.figures import plot_run
@@ -49,8 +49,8 @@ def run(
 ) -> dict[str, Any]:
     """Runs a recipe: teacher, float student, quantized student, export, evaluation on the test images.
 
-    A stage that is done is not run again; one that was interrupted goes on after its last epoch; a run that
-    is done returns its results at once.
+    A stage that is done is not run again; one that was interrupted goes on after its last checkpoint; a run
+    that is done returns its results at once.
 
     Args:
         recipe: What to do.
@@ -71,44 +71,48 @@ def run(
     Raises:
         ValueError: If the directory belongs to another recipe, or a model does not fit the data; before any
             training.
+        RuntimeError: If another process works on the directory.
     """
     path = pathlib.Path(directory)
     run_directory = RunDirectory(path, recipe)
     done = run_directory.results()
     if done:
         return done
-    data = data or load_data(recipe)
-    strategy = make_strategy(recipe.strategy, recipe.batch_size)
-    store = Products(pathlib.Path(products) if products else path / "products")
-    stages = Stages(recipe, data, store, strategy, tuple(callbacks), progress)
-    stages.check()
-    run_directory.begin(command)
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    with run_directory.locked():
+        data = data or load_data(recipe)
+        strategy = make_strategy(recipe.strategy, recipe.batch_size)
+        store = Products(pathlib.Path(products) if products else path / "products")
+        stages = Stages(recipe, data, store, strategy, tuple(callbacks), progress)
+        stages.check()
+        run_directory.begin(command)
 
-    models = [
-        *_named_teachers(stages.teachers()),
-        ("float student", stages.student()),
-        (recipe.title, stages.quantized() / MODEL_FILE),
-    ]
-    reports = []
-    if recipe.formats:
-        exported = stages.exported()
-        reports = json.loads((exported / REPORTS_FILE).read_text())
-        shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
-    shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
-    results = {
-        "models": [_measure(role, model, data, store, path) for role, model in models],
-        "export": reports,
-        "class_names": list(data.class_names),
-    }
-    histories = {
-        role: read_history(model.parent / HISTORY_FILE)
-        for role, model in models
-        # What lies beside a user's own model is none of the run's.
-        if model.is_relative_to(store.directory)
-    }
-    plot_run(histories, results["models"], path / PLOT_FILE)
-    run_directory.write_results(results)
-    return results
+        models = [
+            *_named_teachers(stages.teachers()),
+            ("float student", stages.student()),
+            (recipe.title, stages.quantized() / MODEL_FILE),
+        ]
+        reports = []
+        if recipe.formats:
+            exported = stages.exported()
+            reports = json.loads((exported / REPORTS_FILE).read_text())
+            shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
+        shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
+        results = {
+            "models": [_measure(role, model, data, store, path) for role, model in models],
+            "export": reports,
+            "class_names": list(data.class_names),
+        }
+        histories = {
+            role: read_history(model.parent / HISTORY_FILE)
+            for role, model in models
+            # What lies beside a user's own model is none of the run's.
+            if model.is_relative_to(store.directory)
+        }
+        plot_run(histories, results["models"], path / PLOT_FILE)
+        run_directory.write_results(results)
+        return results
 
 
 def _named_teachers(models: list[pathlib.Path]) -> list[tuple[str, pathlib.Path]]:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
@@ -20,9 +20,10 @@ from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model, strip_quantization
 from tfqkd.quantization.schemes import UniformScheme
 from tfqkd.quantization.summary import quantization_summary
-from tfqkd.training.checkpoints import EpochCheckpoint
-from tfqkd.training.divergence import RequireFiniteLoss
+from tfqkd.training.checkpoints import Checkpoints, Position
+from tfqkd.training.divergence import RequireFinite
 from tfqkd.training.history import History
+from tfqkd.training.interruption import deferred
 from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.products import Products, file_fingerprint
 from tfqkd.training.progress import MakeProgress, ProgressBar
@@ -35,6 +36,7 @@ from tfqkd.training.recipe import (
     Recipe,
     is_model_path,
 )
+from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
 
 MODEL_FILE = "model.keras"
@@ -179,7 +181,7 @@ class Stages:
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
             network: keras.Model = model
-            callbacks = list(self.callbacks)
+            schedule = None
             if recipe.distils:
                 network = Distiller(
                     model,
@@ -189,9 +191,7 @@ class Stages:
                     soft_loss=recipe.soft_loss,
                     scale_by_temperature_squared=recipe.scale_by_temperature_squared,
                 )
-                callbacks.append(
-                    CoefficientScheduler(coefficient_schedule(recipe), recipe.schedule_on)
-                )
+                schedule = coefficient_schedule(recipe)
             self._train(
                 QUANTIZED,
                 f"{recipe.title} ({recipe.student}), seed {recipe.seed}",
@@ -199,7 +199,8 @@ class Stages:
                 network,
                 recipe.quantized_learning_rate,
                 recipe.quantized_epochs,
-                callbacks,
+                schedule,
+                self.callbacks,
                 kept,
             )
             stripped = strip_quantization(model)
@@ -234,6 +235,8 @@ class Stages:
     def _start(self, stage: str) -> None:
         keras.backend.clear_session()
         keras.utils.set_random_seed(self.recipe.seed_of(stage))
+        # The state of random layers then lies in variables, which a checkpoint keeps.
+        keras.backend.experimental.enable_tf_random_generator()
         keras.mixed_precision.set_global_policy(self.recipe.mixed_precision)
 
     def _train(
@@ -244,7 +247,8 @@ class Stages:
         network: keras.Model,
         learning_rate: float,
         epochs: int,
-        callbacks: list[keras.callbacks.Callback] | None = None,
+        schedule: schedules.Schedule | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
         teacher_logits: list[tf.Tensor] | None = None,
     ) -> None:
         """Trains a network, or goes on where an interrupted call stopped."""
@@ -260,13 +264,16 @@ class Stages:
             jit_compile=recipe.jit_compile,
             steps_per_execution=recipe.steps_per_execution,
         )
-        checkpoint = EpochCheckpoint(partial / "checkpoints", trained, network.optimizer)
-        first = checkpoint.restore()
-        if first >= epochs:
+        checkpoints = Checkpoints(
+            partial / "checkpoints", network, trained, recipe.checkpoints_kept
+        )
+        start = checkpoints.restore()
+        if start.epoch >= epochs:
             return
-        if first:
-            print(f"{title}: goes on after epoch {first}.", flush=True)
-        bar = self.progress(title, epochs, steps, recipe.batch_size, first)
+        if start > (0, 0):
+            print(f"{title}: goes on after {start}.", flush=True)
+        network._training_state = _Start(start)
+        bar = self.progress(title, epochs, steps, recipe.batch_size, start.epoch)
         batches = training_batches(
             data.train,
             batch_size=recipe.batch_size,
@@ -274,32 +281,50 @@ class Stages:
             seed=recipe.seed_of(stage),
             augmentation=self._augmentation,
             epochs=epochs,
-            first_epoch=first,
+            first_epoch=start.epoch,
+            first_step=start.step,
             fixed_views=recipe.teacher_views if stage == QUANTIZED else 0,
             teacher_logits=teacher_logits or (),
         )
         validation = data.validation and evaluation_batches(
             data.validation, batch_size=recipe.batch_size, classes=data.classes
         )
+        callbacks = [
+            *callbacks,
+            keras.callbacks.TensorBoard(partial / "tensorboard", write_graph=False),
+            History(partial / HISTORY_FILE, start.epoch),
+            RequireFinite(title, network.optimizer, trained.trainable_variables, steps),
+            bar,
+            SaveCheckpoints(
+                checkpoints, start, steps, Interval.parse(recipe.checkpoint_every), title
+            ),
+        ]
+        if schedule:
+            scheduler = CoefficientScheduler(schedule, recipe.schedule_on, start.step)
+            callbacks.insert(0, scheduler)
         try:
-            network.fit(
-                batches,
-                epochs=epochs,
-                initial_epoch=first,
-                steps_per_epoch=steps,
-                validation_data=validation,
-                verbose=0,
-                callbacks=[
-                    *(callbacks or []),
-                    keras.callbacks.TensorBoard(partial / "tensorboard", write_graph=False),
-                    History(partial / HISTORY_FILE, first),
-                    RequireFiniteLoss(title),
-                    bar,
-                    checkpoint,
-                ],
-            )
+            with deferred():
+                network.fit(
+                    batches,
+                    epochs=epochs,
+                    initial_epoch=start.epoch,
+                    steps_per_epoch=steps,
+                    validation_data=validation,
+                    verbose=0,
+                    callbacks=callbacks,
+                )
         finally:
             bar.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """Tells `fit` where to start; of all that it takes, this alone can name a step inside an epoch."""
+
+    position: Position
+
+    def maybe_load_initial_counters_from_ckpt(self, *_: Any, **__: Any) -> Position:
+        return self.position
 
 
 def load_model(path: pathlib.Path) -> keras.Model:
