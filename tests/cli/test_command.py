@@ -1,7 +1,9 @@
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from absl import flags
@@ -158,12 +160,25 @@ def test_an_error_that_other_code_raises_inside_tfqkd_keeps_its_traceback(comman
         command.main(["brew"], lambda: Recipe.from_json("{"))
 
 
-def test_an_interrupted_command_says_how_to_go_on(command, capsys):
+@pytest.mark.parametrize(
+    ("number", "name", "status"),
+    [(signal.SIGINT, "SIGINT", 130), (signal.SIGTERM, "SIGTERM", 143)],
+)
+@pytest.mark.parametrize(
+    ("program", "shown"),
+    [("/usr/local/bin/tfqkd-brew", "/usr/local/bin/tfqkd-brew"), ("/src/brew.py", "bin/brew")],
+)
+def test_a_signal_ends_a_command_and_the_last_line_says_how_to_go_on(
+    command, capsys, number, name, status, program, shown
+):
     def work():
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(60)
 
-    assert command.main(["brew"], work) == 130
-    assert "The same command goes on" in capsys.readouterr().out
+    assert command.main([program, "--sort=black tea", "--cups=2"], work) == status
+    out, err = capsys.readouterr()
+    assert out == f"\nStopped by {name}.\nTo go on: {shown} '--sort=black tea' --cups=2\n"
+    assert err == ""
 
 
 # Stand for the real ones: they say what they were imported with, and write notices as TensorFlow does.

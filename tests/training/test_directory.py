@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +77,40 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     write_atomically(path, "new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+HOLD = """
+import pathlib, sys
+from tfqkd.training.directory import RunDirectory
+from tfqkd.training.recipe import Recipe
+
+with RunDirectory(pathlib.Path(sys.argv[1]), Recipe(dataset="digits")).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_one_is_gone(tmp_path):
+    directory = RunDirectory(tmp_path / "deep" / "run", Recipe(dataset="digits"))
+    owner = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(directory.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with owner:
+        assert owner.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError) as error, directory.locked():
+            pass
+        assert str(error.value) == (
+            f"One process at a time works on a run directory. Received: {directory.path}, on which "
+            f"process {owner.pid} on {socket.gethostname()} works. "
+            "Wait for it, end it, or give another --run_dir."
+        )
+        # Killed, so that it can give nothing back by itself.
+        owner.kill()
+        owner.wait()
+        with directory.locked():
+            pass
+    with directory.locked():
+        pass

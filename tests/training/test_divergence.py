@@ -1,16 +1,100 @@
+import numpy as np
 import pytest
 
-from tfqkd.training.divergence import RequireFiniteLoss
+from tfqkd.compat import keras, tf
+from tfqkd.training.divergence import RequireFinite
+
+TITLE = "float student (cnn2), seed 0"
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_not_finite_ends_training(loss):
-    callback = RequireFiniteLoss("float student (cnn2), seed 0")
-    callback.on_epoch_begin(4)
-    callback.on_train_batch_end(0, {"loss": 1e30})
-    with pytest.raises(ValueError) as error:
-        callback.on_train_batch_end(1, {"loss": loss})
-    assert str(error.value) == (
-        f"The loss must stay finite. Received: {loss} in epoch 5 of the float student (cnn2), seed 0. "
-        "Lower its learning rate, or let it rise over some --warmup_epochs."
+def make(scale=None, steps_per_execution=1, jit_compile=False):
+    """A model of one weight per layer: first · second · x, with an absolute loss."""
+    model = keras.Sequential(
+        [
+            keras.Input((1,)),
+            keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", name="first"),
+            keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", name="second"),
+        ]
     )
+    optimizer = keras.optimizers.SGD(0.0)
+    if scale:
+        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=scale)
+    model.compile(
+        optimizer,
+        keras.losses.MeanAbsoluteError(),
+        steps_per_execution=steps_per_execution,
+        jit_compile=jit_compile,
+    )
+    return model
+
+
+def fit(model, inputs, epochs=1):
+    """Fits one step for each input."""
+    guard = RequireFinite(TITLE, model.optimizer, model.trainable_variables, len(inputs))
+    data = tf.data.Dataset.from_tensor_slices(
+        (np.float32(inputs)[:, None, None], np.zeros((len(inputs), 1, 1), np.float32))
+    ).repeat(epochs)
+    model.fit(data, epochs=epochs, steps_per_epoch=len(inputs), verbose=0, callbacks=[guard])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"steps_per_execution": 4}, {"steps_per_execution": 4, "jit_compile": True}],
+    ids=["one step", "four steps", "XLA"],
+)
+def test_the_step_the_loss_and_the_layers_are_named(bad, options):
+    with pytest.raises(ValueError) as error:
+        fit(make(**options), [1, 2, bad, 1])
+    message = str(error.value)
+    # Steps that one call makes after an infinite one make it NaN.
+    value = "inf" if np.isinf(bad) and not options else "nan"
+    assert f"Received: loss {value} in step 3 of epoch 1 of the {TITLE}." in message
+    assert "gradients of first/kernel, second/kernel; weights of none." in message
+    assert "The last good checkpoint is kept." in message
+
+
+def test_weights_that_are_not_finite_are_told_from_gradients():
+    model = make()
+    model.get_layer("second").kernel.assign([[np.inf]])
+    with pytest.raises(ValueError) as error:
+        fit(model, [1.0])
+    # d/d second = first·x is finite; d/d first = second·x is not.
+    assert "gradients of first/kernel; weights of second/kernel." in str(error.value)
+
+
+def test_a_loss_that_is_infinite_with_finite_gradients_ends_training_too():
+    model = make()
+    huge = np.float32(3e38)
+    with pytest.raises(ValueError) as error:
+        # The sum behind the mean of the epoch overflows; each gradient is 3e38.
+        fit(model, [huge, huge, huge])
+    assert "loss inf in step 2 of epoch 1" in str(error.value)
+    assert "gradients of none; weights of none." in str(error.value)
+
+
+def test_steps_are_counted_in_their_epoch():
+    model = make()
+    guard = RequireFinite(TITLE, model.optimizer, model.trainable_variables, 2)
+    inputs = np.float32([1, 1, 1, 1, 1, np.nan])[:, None, None]
+    data = tf.data.Dataset.from_tensor_slices((inputs, inputs))
+    with pytest.raises(ValueError, match="in step 2 of epoch 3"):
+        model.fit(data, epochs=3, steps_per_epoch=2, verbose=0, callbacks=[guard])
+
+
+def test_an_overflow_that_loss_scaling_skips_does_not_count():
+    model = make(scale=2.0**15)
+    fit(model, [1, np.inf, 1, 1])
+    assert float(model.optimizer.loss_scale) == 2.0**14
+    assert int(model.optimizer.iterations) == 4
+
+
+def test_an_overflow_counts_once_there_is_nothing_left_to_scale_down():
+    with pytest.raises(ValueError, match="in step 3 of epoch 1"):
+        fit(make(scale=4.0), [np.inf] * 6)
+
+
+def test_a_training_that_stays_finite_goes_to_its_end():
+    model = make(steps_per_execution=2)
+    fit(model, [1, 2, 3], epochs=2)
+    assert int(model.optimizer.iterations) == 6

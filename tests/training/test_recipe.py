@@ -55,6 +55,9 @@ SETTINGS = {
     "strategy": ("mirrored", "", ["tpu", ""]),
     "jit_compile": (True, "", [1]),
     "steps_per_execution": (10, "", [0, -1, 1.0]),
+    "deterministic": (True, "", [1]),
+    "checkpoint_every": ("500", "", ["0", "-1m", "1.5m", "5s", "m", "often", 500]),
+    "checkpoints_kept": (2, "", [0, 1.0]),
 }
 # What a setting is changed in: a place of a cache is one only where there is a cache.
 BASES = {"teacher_cache": {"teacher_views": 16}}
@@ -291,6 +294,8 @@ VALUES = {
         st.sampled_from(["saved_model", "litert-float32", "litert-int8"]), unique=True
     ).map(tuple),
     "steps_per_execution": st.integers(1, 10**9),
+    "checkpoint_every": st.from_regex(r"([1-9][0-9]{0,8}m?)?", fullmatch=True),
+    "checkpoints_kept": st.integers(1, 10**9),
     **{
         name: st.sampled_from(setting.metadata["choices"])
         for name, setting in Recipe.settings().items()

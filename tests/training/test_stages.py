@@ -1,12 +1,16 @@
 import contextlib
 import csv
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData, Split
+from tfqkd.training.checkpoints import Position
+from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
@@ -157,6 +161,88 @@ def test_logits_that_a_run_kept_are_read_under_other_settings_of_the_student(tmp
         make_stages(
             dataclasses.replace(recipe, crop_padding=0), tmp_path / "third", UNWATCHED
         ).quantized()
+
+
+def stop_after(steps, monkeypatch):
+    """Sends this process SIGTERM in the step after so many, as a machine that is taken away does."""
+    original, done = ProgressBar.on_train_batch_end, []
+
+    def on_train_batch_end(self, index, logs=None):
+        original(self, index, logs)
+        done.append(index)
+        if len(done) == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ProgressBar, "on_train_batch_end", on_train_batch_end)
+
+
+def save_noisy(path):
+    """Saves a student with random layers, whose state must come back too."""
+    keras.utils.set_random_seed(0)
+    keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.GaussianNoise(0.5),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, activation="relu", name="first"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(5, activation="relu", name="second"),
+            keras.layers.Dense(CLASSES, name="logits"),
+        ]
+    ).save(path)
+
+
+# Four steps an epoch, three epochs. Of those after 4 and 8 steps the epoch's end follows.
+@pytest.mark.parametrize(
+    ("precision", "stops"),
+    [
+        ("float32", (1, 7)),
+        pytest.param("mixed_float16", (6, 5), marks=pytest.mark.slow),
+    ],
+)
+def test_sigterm_at_any_step_costs_nothing(tmp_path, monkeypatch, capsys, precision, stops):
+    save_noisy(tmp_path / "student.keras")
+    save_linear(tmp_path / "teacher.keras", seed=1)
+    recipe = dataclasses.replace(
+        RECIPE,
+        student=str(tmp_path / "student.keras"),
+        teacher=str(tmp_path / "teacher.keras"),
+        schedule="cosine",
+        schedule_on="step",
+        learning_rate_schedule="cosine",
+        mixed_precision=precision,
+    )
+    at_once = make_stages(recipe, tmp_path / "at_once").quantized()
+    stages = make_stages(recipe, tmp_path / "interrupted")
+    done = 0
+    for steps in stops:
+        with pytest.MonkeyPatch.context() as patch, orderly():
+            stop_after(steps, patch)
+            with pytest.raises(Interrupted) as error:
+                stages.quantized()
+        done += steps
+        where = Position(*divmod(done, 4))
+        assert str(error.value).startswith(f"Stopped by SIGTERM after {where} of the ternary")
+    in_parts = stages.quantized()
+    assert f"goes on after {where}." in capsys.readouterr().out
+    assert_same_weights(in_parts / "model.keras", at_once / "model.keras")
+    rows = read_rows(in_parts / "history.csv")
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    # The averages of an epoch are over all of its steps, those before the stop too.
+    assert rows == read_rows(at_once / "history.csv")
+
+
+def test_checkpoints_are_written_every_so_many_steps(tmp_path):
+    recipe = dataclasses.replace(RECIPE, student_epochs=2, checkpoint_every="3", checkpoints_kept=9)
+    product = make_stages(recipe, tmp_path).student().parent
+    assert sorted(path.name for path in (product / "checkpoints").iterdir()) == [
+        "epoch000000-step000000003",
+        "epoch000001-step000000000",
+        "epoch000001-step000000003",
+        "epoch000002-step000000000",
+    ]
 
 
 def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(tmp_path, no_training):
@@ -365,7 +451,7 @@ def test_a_stage_that_diverges_is_refused_and_not_kept(tmp_path):
     recipe = dataclasses.replace(RECIPE, student_epochs=2, learning_rate=1e30, momentum=0.0)
     stages = make_stages(recipe, tmp_path)
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"loss.*float student.*learning rate"):
+        with pytest.raises(ValueError, match=r"loss.*float student.*gradients of.*learning rate"):
             stages.student()
     assert [entry.name for entry in tmp_path.iterdir() if entry.suffix == ""] == []
 

@@ -7,7 +7,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tfqkd.compat import keras, tf
 from tfqkd.training.directory import sync_directory, write_atomically
@@ -45,8 +45,8 @@ class Checkpoints:
         network: A compiled model: the trained one itself, or what trains it.
         trained: The network whose weights are saved; the student of a distiller, never its teacher.
         kept: How many are kept, at least 1.
-        writes: Whether this process writes them. Of several workers only the chief does; the others take part,
-            since reading a variable of all workers is an operation of all.
+        writes: Whether this process writes them. Of several workers only the chief does; the others take
+            part, since reading a variable of all workers is an operation of all.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Checkpoints:
     ) -> None:
         self._directory, self._kept, self._writes = directory, kept, writes
         network.optimizer.build(trained.trainable_variables)
-        self._state = tf.train.Checkpoint(model=trained, optimizer=network.optimizer)
+        self._state = tf.train.Checkpoint(
+            model=trained, optimizer=network.optimizer, random=_random_states(trained)
+        )
         self._metrics = tf.train.Checkpoint(metrics=_built_metrics(network, trained))
         self._restored: pathlib.Path | None = None
 
@@ -71,7 +73,10 @@ class Checkpoints:
         for position, path in reversed(list(self._found())):
             damage = _damage(path)
             if damage:
-                print(f"The checkpoint {path} is damaged ({damage}); trying the one before.", flush=True)
+                print(
+                    f"The checkpoint {path} is damaged ({damage}); trying the one before.",
+                    flush=True,
+                )
                 if self._writes:
                     shutil.rmtree(path)
                 continue
@@ -140,6 +145,13 @@ def _digest(file: pathlib.Path) -> str:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         os.fsync(stream.fileno())
     return digest
+
+
+def _random_states(model: keras.Model) -> list[tf.random.Generator]:
+    """Returns the generators of dropout and noise, which Keras leaves out of a model's checkpoint."""
+    owned = [getattr(module, "_random_generator", None) for module in model.submodules]
+    found = [getattr(owner, "_generator", None) for owner in owned]
+    return [generator for generator in found if isinstance(generator, tf.random.Generator)]
 
 
 def _built_metrics(network: keras.Model, trained: keras.Model) -> list[keras.metrics.Metric]:

@@ -68,7 +68,11 @@ class RunDirectory:
         Args:
             command: The command line that was given, kept word for word.
         """
-        if not (self.path / RECIPE_FILE).exists():
+        self.path.mkdir(parents=True, exist_ok=True)
+        if (self.path / RECIPE_FILE).exists():
+            # Another run may have begun here since this one looked.
+            _require_same(self.path, read_recipe(self.path), self.recipe)
+        else:
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
             with (self.path / COMMAND_FILE).open("a") as file:

@@ -13,8 +13,8 @@ class RequireFinite(keras.callbacks.Callback):
 
     Keras' own `TerminateOnNaN` ends it as if all were well: the next stage would learn from the ruin. The
     gradients are looked at inside the graph, so that the step, the gradients and the weights are known also
-    where one call makes many steps. A step that loss scaling skips does not count, until the scale has fallen to
-    1 and there is nothing left to scale down.
+    where one call makes many steps. A step that loss scaling skips does not count, until the scale has fallen
+    to 1 and there is nothing left to scale down.
 
     Args:
         title: What is trained, for the message.
@@ -23,7 +23,7 @@ class RequireFinite(keras.callbacks.Callback):
         steps_per_epoch: Of the training.
 
     Raises:
-        ValueError: During `fit`; it names the losses, and the layers whose gradients or weights are not finite.
+        ValueError: During `fit`; it names the losses and the gradients and weights that are not finite.
     """
 
     def __init__(
@@ -76,7 +76,9 @@ class RequireFinite(keras.callbacks.Callback):
         inner = optimizer.inner_optimizer if self._scaled else optimizer
 
         def apply_gradients(
-            pairs: Iterable[tuple[Any, Any]], skip_gradients_aggregation: bool = False, **options: Any
+            pairs: Iterable[tuple[Any, Any]],
+            skip_gradients_aggregation: bool = False,
+            **options: Any,
         ) -> Any:
             pairs = list(pairs)
             if not skip_gradients_aggregation:
@@ -104,7 +106,9 @@ class RequireFinite(keras.callbacks.Callback):
         tf.cond(counts, note, lambda: tf.constant(False))
 
     def _named(self, flags: Iterable[bool]) -> str:
-        named = [v.name.split(":")[0] for v, flag in zip(self._variables, flags, strict=True) if flag]
+        named = [
+            v.name.split(":")[0] for v, flag in zip(self._variables, flags, strict=True) if flag
+        ]
         shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
         return shown or "none"
 

@@ -254,15 +254,15 @@ class Recipe:
     deterministic: bool = _setting(
         False,
         "run",
-        "Use only operations that always give the same bits; a run that was interrupted then ends in the very "
-        "weights and files of one that was not.",
+        "Use only operations that always give the same bits; a run that was interrupted then ends in the "
+        "very weights and files of one that was not.",
         stages=(),
     )
     checkpoint_every: str = _setting(
         "10m",
         "run",
-        "Besides after every epoch, write a checkpoint every so many minutes (10m) or steps (500); only after "
-        "every epoch if empty.",
+        "Besides after every epoch, write a checkpoint every so many minutes (10m) or steps (500); only "
+        "after every epoch if empty.",
         stages=(),
     )
     checkpoints_kept: int = _setting(

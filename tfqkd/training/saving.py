@@ -33,8 +33,8 @@ class Interval:
 class SaveCheckpoints(keras.callbacks.Callback):
     """Saves checkpoints during `fit`, and ends it when a signal asks for that.
 
-    It must come last of the callbacks: what the others wrote belongs to the checkpoint, and a step that one of
-    them refuses is not kept.
+    It must come last of the callbacks: what the others wrote belongs to the checkpoint, and a step that one
+    of them refuses is not kept.
 
     Args:
         checkpoints: Restored already.

@@ -1,0 +1,99 @@
+import pytest
+
+from tfqkd.training import saving
+from tfqkd.training.checkpoints import Position
+from tfqkd.training.interruption import Interrupted
+from tfqkd.training.saving import Interval, SaveCheckpoints
+
+
+class Recorder:
+    """Stands for the checkpoints on disk."""
+
+    def __init__(self):
+        self.saved, self.averages = [], 0
+
+    def save(self, position):
+        self.saved.append(position)
+
+    def restore_metrics(self):
+        self.averages += 1
+
+
+def run_epochs(saver, first, epochs, steps, each=1, skip=0):
+    for epoch in range(first, epochs):
+        saver.on_epoch_begin(epoch)
+        for step in range(skip, steps, each):
+            saver.on_train_batch_end(min(step + each, steps) - 1)
+        skip = 0
+        saver.on_epoch_end(epoch)
+
+
+@pytest.mark.parametrize(
+    ("text", "interval"),
+    [("", Interval()), ("500", Interval(steps=500)), ("10m", Interval(seconds=600.0))],
+)
+def test_an_interval_is_minutes_or_steps(text, interval):
+    assert Interval.parse(text) == interval
+
+
+def test_every_epoch_is_saved_and_no_step_by_default():
+    recorder = Recorder()
+    run_epochs(SaveCheckpoints(recorder, Position(0, 0), 5, Interval(), "x"), 0, 2, 5)
+    assert recorder.saved == [(1, 0), (2, 0)]
+    assert recorder.averages == 0
+
+
+@pytest.mark.parametrize(
+    ("each", "expected"),
+    [
+        (1, [(0, 3), (0, 6), (1, 0), (1, 3), (1, 6), (2, 0)]),
+        # Where a call makes several steps, at the end of the call that reaches it.
+        (2, [(0, 4), (1, 0), (1, 4), (2, 0)]),
+        (7, [(1, 0), (2, 0)]),
+    ],
+)
+def test_so_many_steps_lie_between_two(each, expected):
+    recorder = Recorder()
+    run_epochs(SaveCheckpoints(recorder, Position(0, 0), 7, Interval(steps=3), "x"), 0, 2, 7, each)
+    assert recorder.saved == expected
+
+
+def test_a_training_that_goes_on_counts_from_its_checkpoint_and_takes_its_averages_once():
+    recorder = Recorder()
+    saver = SaveCheckpoints(recorder, Position(1, 2), 7, Interval(steps=3), "x")
+    run_epochs(saver, 1, 3, 7, skip=2)
+    assert recorder.saved == [(1, 5), (2, 0), (2, 3), (2, 6), (3, 0)]
+    assert recorder.averages == 1
+
+
+def test_so_many_minutes_lie_between_two(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(saving.time, "monotonic", lambda: now[0])
+    recorder = Recorder()
+    saver = SaveCheckpoints(recorder, Position(0, 0), 10, Interval.parse("1m"), "x")
+    saver.on_epoch_begin(0)
+    for step in range(9):
+        now[0] += 25
+        saver.on_train_batch_end(step)
+    # 75 s, 150 s and 225 s.
+    assert recorder.saved == [(0, 3), (0, 6), (0, 9)]
+
+
+@pytest.mark.parametrize("at", [(0, 2), (0, 4), (1, 1)])
+def test_a_signal_is_heard_after_its_step_or_epoch(monkeypatch, at):
+    recorder = Recorder()
+    saver = SaveCheckpoints(recorder, Position(0, 0), 4, Interval(), "float student")
+    epoch, step = at
+    calls = [0]
+
+    def requested():
+        calls[0] += 1
+        return 15 if calls[0] > epoch * 4 + step - 1 else None
+
+    monkeypatch.setattr(saving, "requested", requested)
+    with pytest.raises(Interrupted) as error:
+        run_epochs(saver, 0, 2, 4)
+    position = Position(1, 0) if at == (0, 4) else Position(*at)
+    assert recorder.saved[-1] == position
+    assert str(error.value) == f"Stopped by SIGTERM after {position} of the float student."
+    assert error.value.number == 15
