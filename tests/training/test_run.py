@@ -93,7 +93,7 @@ def test_the_exported_file_is_the_student(finished, digits):
 def test_the_directory_holds_all_that_was_promised(finished):
     names = {entry.name for entry in finished.directory.iterdir()}
     # Other tests may have evaluated the run.
-    assert names - {"evaluation.json", "confusion.png"} == {
+    assert names - {"evaluation.json", "confusion.png", ".lock"} == {
         "recipe.json",
         "results.json",
         "run.png",
