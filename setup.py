@@ -14,7 +14,6 @@ EXPORT = [
 ]
 STUDY = [
     "optuna~=5.0",  # Samplers, pruners and the storage that the workers of a study share.
-    "pandas~=3.1",  # Tables of trials.
     "psycopg2-binary~=2.9",  # PostgreSQL as a storage.
     "pymysql~=1.2",  # MySQL as a storage.
     "statsmodels~=0.15.0",  # Analysis of variance.
@@ -37,6 +36,7 @@ setup(
         "keras~=3.15.1",  # TensorFlow imports it; tf-keras stands beside it.
         "matplotlib~=3.11.2",  # The plot of a run.
         "numpy~=2.4.6",
+        "pandas~=3.1",  # The tables behind the figures of a page.
         "psutil~=7.2",  # Refuses a data set that does not fit into memory.
         "rich~=15.0",  # Tables and progress bars in the terminal.
         "scikit-learn~=1.9.1",  # Carries the embedded digits; splits data by class.

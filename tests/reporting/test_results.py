@@ -89,6 +89,7 @@ def test_a_run_is_printed_with_where_its_files_are(capsys):
     assert str(export_table(REPORTS)) in out
     for line in (
         "Run directory   runs/x",
+        "Report          runs/x/report.html",
         "Plot            runs/x/run.png",
         "Layers          runs/x/quantization.txt",
         "Exported files  runs/x/export",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import RDBStorage
 
-_NEEDED = ("optuna", "pandas", "sqlalchemy", "statsmodels")
+_NEEDED = ("optuna", "sqlalchemy", "statsmodels")
 _DATABASE = "study.db"
 
 

@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
+    from tfqkd.reporting.page import PAGE_FILE
     from tfqkd.reporting.results import print_results
+    from tfqkd.reporting.run_page import write_run_page
     from tfqkd.training.directory import RunDirectory
 
     results = RunDirectory(directory, recipe).results()
@@ -85,6 +87,8 @@ def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
         from tfqkd.training.run import run
 
         results = run(recipe, directory, command=arguments)
+    if not (directory / PAGE_FILE).exists():
+        write_run_page(directory)
     print_results(results, directory)
 
 

@@ -61,7 +61,7 @@ def variance(results: StudyResults) -> pd.DataFrame | None:
     names = [name.replace("C(", "").replace(")", "").replace(":", " × ") for name in table.index]
     return pd.DataFrame(
         {
-            "source": ["chance" if name == "Residual" else name for name in names],
+            "source": ["rest" if name == "Residual" else name for name in names],
             "share": table["sum_sq"].to_numpy() / total,
             "F": table["F"].to_numpy(),
             "p": table["PR(>F)"].to_numpy(),
@@ -110,7 +110,7 @@ def interactions(results: StudyResults) -> Drawing | Missing:
     figure = new_figure(10, 0.35 * len(table) + 1.2)
     axes = figure.subplots()
     colours = [
-        "#999999" if source == "chance" else COLOURS[4] if " × " in source else COLOURS[0]
+        "#999999" if source == "rest" else COLOURS[4] if " × " in source else COLOURS[0]
         for source in table["source"]
     ]
     bars = axes.barh(table["source"], 100 * table["share"], color=colours, height=0.6)
@@ -123,8 +123,9 @@ def interactions(results: StudyResults) -> Drawing | Missing:
     return Drawing(
         "interactions",
         title,
-        "Type II sums of squares over all runs; the seeds are the repeats. A small p says that the effect is "
-        "more than chance. An interaction (×) says that the best value of one field depends on the other.",
+        "Type II sums of squares over all runs; the seeds are the repeats, the rest is chance and what more "
+        "than two fields do together. A small p says that the effect is more than that. An interaction (×) "
+        "says that the best value of one field depends on the other.",
         figure,
         table,
     )

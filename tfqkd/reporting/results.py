@@ -69,6 +69,7 @@ def print_results(results: dict[str, Any], directory: pathlib.Path) -> None:
     if results["export"]:
         print(f"{export_table(results['export'])}\n")
     print(f"Run directory   {directory}")
+    print(f"Report          {directory / 'report.html'}")
     print(f"Plot            {directory / 'run.png'}")
     print(f"Layers          {directory / 'quantization.txt'}")
     if results["export"]:

@@ -8,7 +8,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.study import attributes
-from tfqkd.study.plan import Plan
+from tfqkd.study.plan import TEACHER_FIELDS, Plan
 from tfqkd.study.queue import to_parameter
 from tfqkd.training.recipe import Recipe
 
@@ -33,8 +33,9 @@ class StudyResults:
         name: Of the study.
         plan: Of the study.
         runs: A row for each trial and seed: `trial`, `seed`, `control`, the varied fields and those of
-            `ALWAYS`, what was measured, and `gain`: validation accuracy less that of the control with the
-            same seed and the same other settings; NaN where that control is not done.
+            `ALWAYS` (a control has no teacher and no temperature), what was measured, and `gain`: validation
+            accuracy less that of the control with the same seed and the same other settings; NaN where that
+            control is not done.
         curves: By (trial, seed), the history of the quantized stage, a row an epoch.
         layers: By (trial, seed), the table of layers.
         counts: Number of trials by state.
@@ -103,12 +104,15 @@ def _row(trial: FrozenTrial, seed: int, record: dict[str, Any], plan: Plan) -> d
     settings = trial.user_attrs[attributes.SETTINGS]
     control = attributes.CONTROL in trial.user_attrs
     recipe = plan.trial_recipe(settings, control, seed)
-    fields = dict.fromkeys([*plan.space.fields, *ALWAYS])
+    values = {
+        field: None if control and field in TEACHER_FIELDS else to_parameter(getattr(recipe, field))
+        for field in dict.fromkeys([*plan.space.fields, *ALWAYS])
+    }
     return {
         "trial": trial.number,
         "seed": seed,
         "control": control,
-        **{field: to_parameter(getattr(recipe, field)) for field in fields},
+        **values,
         **{name: record[name] for name in _MEASURED},
     }
 
@@ -125,10 +129,8 @@ def _with_gain(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def _in_order(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Rows in the order in which the plan lists its values, whatever order the trials were run in."""
     for axis in reversed(plan.space.listed):
-        values = [to_parameter(value) for value in axis.values]
-        runs = runs.sort_values(
-            axis.field,
-            key=lambda column, values=values: column.map(values.index, na_action="ignore"),
-            kind="stable",
-        )
+        places = {to_parameter(value): place for place, value in enumerate(axis.values)}
+        # A control has no teacher to put in order: it comes last.
+        order = runs[axis.field].map(places).sort_values(kind="stable").index
+        runs = runs.loc[order]
     return runs.reset_index(drop=True)

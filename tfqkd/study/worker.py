@@ -3,20 +3,25 @@
 import time
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.study import attributes
-from tfqkd.study.line import WorkerLine
 from tfqkd.study.queue import to_parameter
 from tfqkd.study.storage import give_back
+
+if TYPE_CHECKING:
+    from tfqkd.study.line import WorkerLine
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _MOST_ERRORS_IN_A_ROW = 3
 
 
-def work(study: optuna.Study, objective: Callable[[optuna.Trial], float], line: WorkerLine) -> int:
+def work(
+    study: optuna.Study, objective: Callable[[optuna.Trial], float], line: "WorkerLine"
+) -> int:
     """Runs trials until all of the study are done, by this worker or another.
 
     A trial that another worker holds is waited for, and taken over if that worker dies. A trial that breaks

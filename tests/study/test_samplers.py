@@ -1,0 +1,78 @@
+import optuna
+
+from tfqkd.study.queue import settings_of
+from tfqkd.study.samplers import make_pruner, make_sampler
+
+from .tried import begin, plan
+
+RANGES = ("coefficient=0.1:0.9", "temperature=1:8")
+
+
+def drawn(study, varied, count, value=lambda settings: 0.0):
+    seen = {}
+
+    def objective(trial):
+        seen[trial.number] = settings_of(trial, varied)
+        return value(seen[trial.number])
+
+    study.optimize(objective, n_trials=count)
+    return seen
+
+
+def test_what_is_drawn_for_a_trial_does_not_depend_on_the_worker(tmp_path):
+    varied = plan(*RANGES, sampler="random", trials=6)
+    alone = drawn(begin(tmp_path, varied, "alone"), varied, 7)
+    first = begin(tmp_path, varied, "shared")
+    second = begin(tmp_path, varied, "shared")
+    shared = {}
+    for worker in (first, second, second, first, second, first, first):
+        shared |= drawn(worker, varied, 1)
+    assert shared == alone
+    assert len({settings["coefficient"] for number, settings in alone.items() if number}) == 6
+
+
+def test_another_seed_draws_other_settings(tmp_path):
+    import dataclasses
+
+    varied = plan(*RANGES, sampler="random", trials=3)
+    other = dataclasses.replace(varied, recipe=dataclasses.replace(varied.recipe, seed=7))
+    one = drawn(begin(tmp_path, varied, "one"), varied, 4)
+    two = drawn(begin(tmp_path, other, "two"), other, 4)
+    assert one[1] != two[1]
+
+
+def test_tpe_comes_nearer_to_the_best_than_it_began(tmp_path):
+    varied = plan(*RANGES, sampler="tpe", trials=30)
+    study = begin(tmp_path, varied)
+
+    def value(settings):
+        return -abs(settings.get("coefficient", 0.5) - 0.7)
+
+    seen = drawn(study, varied, 31, value)
+    distances = [abs(settings["coefficient"] - 0.7) for n, settings in seen.items() if n]
+    assert sum(distances[-10:]) < sum(distances[:10]) / 2
+
+
+def test_pruning_is_off_unless_asked_for():
+    assert isinstance(make_pruner(plan()), optuna.pruners.NopPruner)
+    assert isinstance(make_pruner(plan(pruner="hyperband")), optuna.pruners.HyperbandPruner)
+
+
+def test_hyperband_gives_up_what_is_hopeless():
+    varied = plan("temperature=1:8", sampler="random", trials=30, pruner="hyperband")
+    study = optuna.create_study(
+        direction="maximize", sampler=make_sampler(varied), pruner=make_pruner(varied)
+    )
+
+    def objective(trial):
+        good = trial.number % 2
+        for epoch in (1, 2, 3):
+            trial.report(0.9 if good else 0.1, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return 0.9 if good else 0.1
+
+    study.optimize(objective, n_trials=30)
+    pruned = [t.number for t in study.trials if t.state == optuna.trial.TrialState.PRUNED]
+    assert len(pruned) >= 3
+    assert all(number % 2 == 0 for number in pruned)
