@@ -14,7 +14,7 @@ EXPORT = [
 ]
 STUDY = [
     "optuna~=5.0",  # Samplers, pruners and the storage that the workers of a study share.
-    "psycopg2-binary~=2.9",  # PostgreSQL as a storage.
+    "psycopg[binary]~=3.3",  # PostgreSQL as a storage.
     "pymysql~=1.2",  # MySQL as a storage.
     "statsmodels~=0.15.0",  # Analysis of variance.
 ]

@@ -1,0 +1,137 @@
+import threading
+import time
+
+import pytest
+from optuna.trial import TrialState
+
+from tfqkd.study.results import StudyResults
+from tfqkd.study.worker import work
+
+from .tried import accuracy, begin, objective, plan
+
+
+class Line:
+    """Keeps what a worker's line says at the end of trials."""
+
+    def __init__(self):
+        self.said = []
+
+    def end(self, text):
+        self.said.append(text)
+
+
+SMALL = ("temperature=1,2,8",)
+
+
+def test_a_worker_runs_the_whole_queue(tmp_path):
+    small = plan(*SMALL)
+    study, line = begin(tmp_path, small), Line()
+    assert work(study, objective(small, accuracy), line) == 4
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
+    assert line.said[0] == "control 0 : 80.00 %"
+    assert "trial" in line.said[1]
+    assert "temperature=2.0: 86.00 %".replace("86", "85") in "\n".join(line.said)
+    # Nothing is left: the same again ends at once.
+    assert work(study, objective(small, accuracy), line) == 0
+
+
+def test_a_trial_that_fails_says_why_and_the_study_goes_on(tmp_path):
+    small = plan(*SMALL)
+    study, line = begin(tmp_path, small), Line()
+
+    def formula(settings, control, seed):
+        if settings.get("temperature") == 8.0:
+            raise ValueError("The loss must stay finite.")
+        return accuracy(settings, control, seed)
+
+    assert work(study, objective(small, formula), line) == 4
+    (failed,) = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert failed.user_attrs["error"] == "The loss must stay finite."
+    assert any(text.endswith("failed: The loss must stay finite.") for text in line.said)
+    results = StudyResults.read(study, small)
+    assert results.counts["fail"] == 1
+    assert set(results.taught["temperature"]) == {1.0, 2.0}
+
+
+def test_three_failures_in_a_row_end_the_worker(tmp_path):
+    small = plan(*SMALL)
+    study = begin(tmp_path, small)
+
+    def fail(trial):
+        raise ValueError("no memory for this model")
+
+    with pytest.raises(ValueError, match="3 failures in a row, the last one: no memory"):
+        work(study, fail, Line())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("disk full")])
+def test_a_worker_that_is_stopped_gives_its_trial_back_and_goes_on_later(tmp_path, error):
+    small = plan(*SMALL)
+    study, taken = begin(tmp_path, small), []
+
+    def stop_in_the_second(trial):
+        taken.append(trial.number)
+        if len(taken) == 2:
+            raise error
+        return objective(small, accuracy)(trial)
+
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        work(study, stop_in_the_second, Line())
+    states = [trial.state for trial in study.trials]
+    assert states.count(TrialState.WAITING) == 3
+    assert work(study, objective(small, accuracy), Line()) == 3
+    results = StudyResults.read(study, small)
+    assert sorted(results.taught["temperature"]) == [1.0, 1.0, 2.0, 2.0, 8.0, 8.0]
+
+
+def test_a_pruned_trial_is_said_to_be_given_up(tmp_path):
+    import optuna
+
+    small = plan(*SMALL)
+    study, line = begin(tmp_path, small), Line()
+
+    def prune(trial):
+        raise optuna.TrialPruned
+
+    work(study, prune, line)
+    assert all(text.endswith("given up") for text in line.said)
+
+
+def test_a_worker_waits_for_the_trials_of_others_and_takes_what_comes_back(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("tfqkd.study.worker._SECONDS_BETWEEN_LOOKS", 0.05)
+    small = plan(*SMALL)
+    other, study = begin(tmp_path, small), begin(tmp_path, small)
+    held = other.ask()
+
+    def let_go():
+        time.sleep(1.0)
+        other.tell(held.number, 0.5)
+
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    start = time.monotonic()
+    assert work(study, objective(small, accuracy), Line()) == 3
+    thread.join()
+    assert time.monotonic() - start >= 0.9
+    assert "waiting for those of other workers" in capsys.readouterr().out
+
+
+def test_a_trial_that_optuna_makes_for_an_empty_queue_counts_for_nothing(tmp_path, monkeypatch):
+    small = plan(*SMALL)
+    study, other = begin(tmp_path, small), begin(tmp_path, small)
+    work(study, objective(small, accuracy), Line())
+    # As if another worker had taken the last trial between the look and the taking.
+    waiting = [type("Trial", (), {"state": TrialState.WAITING})()]
+    look, looks = study.get_trials, []
+
+    def get_trials(**arguments):
+        looks.append(arguments)
+        return waiting if len(looks) == 1 else look(**arguments)
+
+    monkeypatch.setattr(study, "get_trials", get_trials)
+    assert work(study, objective(small, accuracy), Line()) == 0
+    (stray,) = other.trials[4:]
+    assert stray.state == TrialState.PRUNED
+    assert stray.user_attrs == {}
