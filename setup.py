@@ -18,6 +18,11 @@ STUDY = [
     "pymysql~=1.2",  # MySQL as a storage.
     "statsmodels~=0.15.0",  # Analysis of variance.
 ]
+ONNX = [
+    "onnx~=1.23.2",  # Writes 2-bit constants and newer opsets than tf2onnx does.
+    "onnxruntime~=1.32.0",  # Runs the exported ONNX files.
+    "tf2onnx~=1.17.0",  # Converts TensorFlow graphs.
+]
 
 setup(
     name="tfqkd",
@@ -50,10 +55,12 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]~=2.21.0"],
         "export": EXPORT,
+        "onnx": ONNX,
         "study": STUDY,
         "dev": [
             *EXPORT,
             *STUDY,
+            *ONNX,
             "hypothesis~=6.170",  # Property tests.
             "mypy~=2.4.1",  # Type checker.
             "playwright~=1.65",  # Drives Chromium in the tests of pages.

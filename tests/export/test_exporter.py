@@ -35,8 +35,8 @@ def test_reports_are_json_and_in_order(exported):
 
 
 def test_unknown_formats_are_refused_before_anything_is_written(exported, tmp_path):
-    with pytest.raises(ValueError, match="Unknown: onnx"):
-        export(exported.model, tmp_path / "out", "litert-float32,onnx")
+    with pytest.raises(ValueError, match="Unknown: onnx-int3"):
+        export(exported.model, tmp_path / "out", "litert-float32,onnx-int3")
     assert not (tmp_path / "out").exists()
 
 

@@ -11,6 +11,7 @@ _NAMES = {
     "load": "tfqkd.runtime.loading",
     "parse_formats": "tfqkd.export.formats",
     "to_litert": "tfqkd.export.litert",
+    "to_onnx": "tfqkd.export.onnx",
     "to_saved_model": "tfqkd.export.saved_model",
 }
 
@@ -22,6 +23,7 @@ __all__ = [
     "load",
     "parse_formats",
     "to_litert",
+    "to_onnx",
     "to_saved_model",
 ]
 

@@ -9,6 +9,7 @@ import numpy as np
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, parse_formats
 from tfqkd.export.litert import write_litert
+from tfqkd.export.onnx import write_onnx
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import write_saved_model
 from tfqkd.export.source import Source
@@ -16,6 +17,7 @@ from tfqkd.export.source import Source
 _WRITERS: dict[str, Callable[[Source, pathlib.Path, Format], Report]] = {
     "tensorflow": write_saved_model,
     "ai_edge_litert": write_litert,
+    "onnxruntime": write_onnx,
 }
 
 

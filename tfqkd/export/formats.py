@@ -18,6 +18,8 @@ class Format:
         kernel_bits: The fewest bits that a code of a quantized kernel takes; None if the file has
             no codes.
         drops_names: Whether the names of inner tensors are left out, to save their bytes.
+        extra: The extra of the package tfqkd that installs what the format needs.
+        needs: Modules that write the file, beside TensorFlow and the runtime.
     """
 
     name: str
@@ -27,14 +29,17 @@ class Format:
     runtime: str
     kernel_bits: int | None = None
     drops_names: bool = False
+    extra: str = "export"
+    needs: tuple[str, ...] = ()
 
     def require_runtime(self) -> None:
-        """Raises ImportError if the runtime is missing, so that a run can stop before it trains."""
-        if importlib.util.find_spec(self.runtime) is None:
-            raise ImportError(
-                f"The format {self.name} needs the module {self.runtime}. "
-                "Received: an environment without it. Install it with: pip install 'tfqkd[export]'"
-            )
+        """Raises ImportError if a module is missing, so that a run can stop before it trains."""
+        for module in (self.runtime, *self.needs):
+            if importlib.util.find_spec(module) is None:
+                raise ImportError(
+                    f"The format {self.name} needs the module {module}. Received: an environment "
+                    f"without it. Install it with: pip install 'tfqkd[{self.extra}]'"
+                )
 
 
 FORMATS: dict[str, Format] = {
@@ -70,6 +75,26 @@ FORMATS: dict[str, Format] = {
             runtime="ai_edge_litert",
             kernel_bits=2,
             drops_names=True,
+        ),
+        Format(
+            name="onnx-float32",
+            file_name="student-float32.onnx",
+            description="ONNX, float32 weights.",
+            tolerance=1e-4,
+            runtime="onnxruntime",
+            extra="onnx",
+            needs=("onnx", "tf2onnx"),
+        ),
+        Format(
+            name="onnx-int2",
+            file_name="student-int2.onnx",
+            description="ONNX (opset 25), the same values as codes of 2, 4 or 8 bits.",
+            tolerance=1e-4,
+            runtime="onnxruntime",
+            kernel_bits=2,
+            drops_names=True,
+            extra="onnx",
+            needs=("onnx", "tf2onnx"),
         ),
     )
 }

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tfqkd.export import tflite
-from tfqkd.export.tflite import CODE_BITS, StoredKernel, kernel_operators, schema
+from tfqkd.export.kernels import StoredKernel
+from tfqkd.export.tflite import CODE_BITS, kernel_operators, schema
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.packing import unpack
 
 _Operator = schema.BuiltinOperator
-# Folding multiplies a channel by one factor: two float32 roundings, and those of the fit.
-_ROUNDING = 2.0**-20
 _ADVICE = "Nothing was written. Export to litert-float32, and report the model."
 
 
@@ -52,48 +51,6 @@ def check_kernels(model: schema.ModelT, expected: Sequence[StoredKernel]) -> Non
         )
     for parts, kernel in zip(found, expected, strict=True):
         _check_kernel(model, parts, kernel)
-
-
-def check_layers(kernels: Sequence[StoredKernel], quantized: Mapping[str, np.ndarray]) -> None:
-    """Compares the kernels of a file with those of the Keras layers that were meant to be quantized.
-
-    Batch normalisation is folded into the file's kernels, so that each of their channels is a
-    multiple of the channel in Keras.
-
-    Args:
-        kernels: What the file holds.
-        quantized: By layer, its Keras kernel, float32 [channels, weights of a channel].
-
-    Raises:
-        ExportError: If such a layer is not stored as codes, or a channel is another one.
-    """
-    stored = {layer: kernel for kernel in kernels if kernel.planes for layer in kernel.layers}
-    for layer, rows in quantized.items():
-        if layer not in stored:
-            raise ExportError(
-                f"Every quantized layer must be stored as codes. Received: layer '{layer}', whose "
-                "kernel in the file lies on no grid of at most 8 bits: its quantizer has other "
-                "levels, or the converter has folded more than a factor a channel into it, as of a "
-                "batch normalisation before the layer. Nothing was written. Export to "
-                "litert-float16 or saved_model, or put the normalisation after the layer."
-            )
-        kernel = stored[layer]
-        value = np.sum([plane.values for plane in kernel.planes], axis=0)
-        received = np.moveaxis(value, kernel.planes[0].axis, 0).reshape(len(rows), -1)
-        wrong = _other_channels(received.astype(np.float64), rows.astype(np.float64))
-        if wrong.size:
-            raise ExportError(
-                f"Each channel of a stored kernel must be a multiple of the channel in Keras. "
-                f"Received: layer '{layer}', whose channel {wrong[0]} is another one. {_ADVICE}"
-            )
-
-
-def _other_channels(received: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Returns the rows of `received` that are no multiple of the row in `expected`."""
-    squares = np.maximum((expected**2).sum(axis=1), np.finfo(np.float64).tiny)
-    factors = (received * expected).sum(axis=1) / squares
-    errors = np.abs(received - factors[:, np.newaxis] * expected).max(axis=1)
-    return np.flatnonzero(errors > _ROUNDING * np.abs(received).max(axis=1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +103,7 @@ def _check_kernel(model: schema.ModelT, found: _Constants, expected: StoredKerne
         raise _wrong(layer, f"codes of {bits} bits instead of {expected.bits}")
     if not expected.planes:
         weights = np.asarray(model.buffers[tensors[0].buffer].data, np.uint8).view("<f4")
-        if not np.array_equal(weights.reshape(tensors[0].shape), expected.kernel.value):
+        if not np.array_equal(weights.reshape(tensors[0].shape), expected.value):
             raise _wrong(layer, "float32 weights that are not the model's")
         return
     if found.read_directly:

@@ -10,11 +10,11 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Written, publish
-from tfqkd.export.report import QuantizedKernel, Report
+from tfqkd.export.kernels import check_layers, float_layers, quantized_kernels
+from tfqkd.export.publication import Written, publish, require_file
+from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
-from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import METADATA, SIGNATURE
 from tfqkd.version import __version__
 
@@ -73,11 +73,7 @@ def to_litert(
 
 def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
     """Writes and verifies a prepared model; see `to_litert`."""
-    if path.is_dir():
-        raise ExportError(
-            f"`path` must name a file. Received: {path}, which is a directory. "
-            f"Add a file name, for example {path / form.file_name}."
-        )
+    require_file(path, form)
     # A program without tfqkd gives the runtime the file as it is; ours widens narrow codes first.
     narrow = form.kernel_bits is not None and form.kernel_bits < 8
     return publish(
@@ -102,7 +98,7 @@ def _checked_format(name: str) -> Format:
 def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     # They need LiteRT, which is optional.
     from tfqkd.export import tflite  # noqa: PLC0415
-    from tfqkd.export.inspection import check_kernels, check_layers, read_back  # noqa: PLC0415
+    from tfqkd.export.inspection import check_kernels, read_back  # noqa: PLC0415
     from tfqkd.export.localisation import first_wrong_layer  # noqa: PLC0415
 
     reference = _convert(source)
@@ -122,22 +118,15 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     draft.write_bytes(tflite.write(content))
     check_kernels(read_back(draft), kernels)
     return Written(
-        quantized=tuple(
-            QuantizedKernel(
-                layer,
-                kernel.kernel.value.size,
-                max(plane.max_code for plane in kernel.planes),
-                sum(kernel.bits),
-            )
-            for kernel in kernels
-            if kernel.planes
-            for layer in kernel.layers
-        ),
-        float_layers=tuple(
-            layer for kernel in kernels if not kernel.planes for layer in kernel.layers
-        ),
+        quantized=quantized_kernels(kernels),
+        float_layers=float_layers(kernels),
         first_wrong_layer=lambda runner: first_wrong_layer(
-            runner, draft.read_bytes(), reference, kernels, source.images
+            runner,
+            draft,
+            reference,
+            [kernel.layer for kernel in kernels],
+            source.images,
+            tflite.cut_after,
         ),
     )
 

@@ -26,6 +26,15 @@ class Written:
     first_wrong_layer: Callable[[Sequence[str]], str | None] = lambda runner: None
 
 
+def require_file(path: pathlib.Path, form: Format) -> None:
+    """Raises ExportError if a file cannot stand at `path`, for it is a directory."""
+    if path.is_dir():
+        raise ExportError(
+            f"`path` must name a file. Received: {path}, which is a directory. "
+            f"Add a file name, for example {path / form.file_name}."
+        )
+
+
 def publish(
     source: Source,
     path: pathlib.Path,

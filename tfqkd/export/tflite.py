@@ -1,7 +1,6 @@
 """Edits TFLite files: integer codes in place of float kernels, and an entry in the metadata."""
 
 import dataclasses
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,7 +8,9 @@ from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_litert.tools.flatbuffer_utils import schema_fb as schema
 
 from tfqkd.export.grid import Grid, find_planes
+from tfqkd.export.kernels import StoredKernel, owner
 from tfqkd.runtime.packing import pack
+from tfqkd.runtime.signature import OUTPUT
 
 _Operator = schema.BuiltinOperator
 _Type = schema.TensorType
@@ -21,6 +22,8 @@ CHANNEL_AXES = {
     _Operator.TRANSPOSE_CONV: 0,
 }
 """The operators with a kernel, and its axis of output channels."""
+# By a kernel's number of axes and channel axis: output channel, height, width, input channel.
+_ORDERS = {(4, 0): (0, 1, 2, 3), (4, 3): (3, 1, 2, 0), (2, 0): (0, 1)}
 _KERNEL_INPUT = 1  # Of each of these operators.
 _VERSIONS = {_Operator.DEQUANTIZE: 5}  # The first version that knows one scale per channel.
 CODE_TYPES = {2: _Type.INT2, 4: _Type.INT4, 8: _Type.INT8}
@@ -45,28 +48,6 @@ class FileKernel:
     tensor: schema.TensorT
     axis: int
     value: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredKernel:
-    """How a file holds a kernel.
-
-    Attributes:
-        kernel: The float kernel that the converter wrote.
-        layers: The Keras layers that it belongs to; more than one if their kernels are equal.
-        planes: The grids whose sum it is; none if it stays float32.
-        bits: How many bits a code of each plane takes.
-    """
-
-    kernel: FileKernel
-    layers: tuple[str, ...]
-    planes: tuple[Grid, ...]
-    bits: tuple[int, ...]
-
-    @property
-    def layer(self) -> str:
-        """The name of its layer, or names, for messages."""
-        return ", ".join(self.layers)
 
 
 def read(content: bytes) -> schema.ModelT:
@@ -137,10 +118,30 @@ def store_kernels(
         bits = tuple(max(plane.bits, smallest_bits or 8) for plane in planes)
         if planes:
             _store(model, kernel.tensor, planes, bits)
-        owners = tuple(_layer(names, layers) for names in kernel.names)
-        kernels.append(StoredKernel(kernel, owners, planes, bits))
+        owners = tuple(owner(names, layers) for names in kernel.names)
+        order = _ORDERS[kernel.value.ndim, kernel.axis]
+        kernels.append(StoredKernel(owners, kernel.value, order, planes, bits))
     _drop_unused_buffers(model)
     return kernels
+
+
+def cut_after(content: bytes, number: int) -> bytes:
+    """Returns a file that ends in the output of the operator with kernel `number`.
+
+    Kernels are numbered as `store_kernels` lists them. The output is called logits, whatever it is.
+    """
+    model = read(content)
+    graph = model.subgraphs[0]
+    readers: dict[int, schema.OperatorT] = {}
+    for operator, index in kernel_operators(model, graph):
+        readers.setdefault(index, operator)
+    last = list(readers.values())[number]
+    graph.operators = graph.operators[: graph.operators.index(last) + 1]
+    graph.outputs = [last.outputs[0]]
+    (signature,) = model.signatureDefs
+    (output,) = signature.outputs
+    output.name, output.tensorIndex = OUTPUT.encode(), last.outputs[0]
+    return write(model)
 
 
 def drop_inner_names(model: schema.ModelT) -> None:
@@ -222,11 +223,6 @@ def _opcode(model: schema.ModelT, kind: int, version: int) -> int:
 def _add_buffer(model: schema.ModelT, data: np.ndarray) -> int:
     model.buffers.append(schema.BufferT(data=data))
     return len(model.buffers) - 1
-
-
-def _layer(names: str, layers: Sequence[str]) -> str:
-    """Finds the Keras layer in the names that the converter gave a kernel and its result."""
-    return next((part for part in re.split("[/;]", names) if part in layers), names)
 
 
 def _drop_unused_buffers(model: schema.ModelT) -> None:

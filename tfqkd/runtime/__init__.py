@@ -3,9 +3,13 @@
 import importlib
 from typing import Any
 
-_NAMES = {"LitertModel": "tfqkd.runtime.litert", "load": "tfqkd.runtime.loading"}
+_NAMES = {
+    "LitertModel": "tfqkd.runtime.litert",
+    "OnnxModel": "tfqkd.runtime.onnx",
+    "load": "tfqkd.runtime.loading",
+}
 
-__all__ = ["LitertModel", "load"]
+__all__ = ["LitertModel", "OnnxModel", "load"]
 
 
 def __getattr__(name: str) -> Any:

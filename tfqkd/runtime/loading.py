@@ -7,7 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-_CLASSES = {".tflite": ("tfqkd.runtime.litert", "LitertModel")}
+_CLASSES = {
+    ".tflite": ("tfqkd.runtime.litert", "LitertModel"),
+    ".onnx": ("tfqkd.runtime.onnx", "OnnxModel"),
+}
 
 
 class LoadedModel(Protocol):
@@ -38,7 +41,7 @@ def load(
     """Loads a file that tfqkd exported; needs NumPy and the file's runtime, never TensorFlow.
 
     Codes of 2 and 4 bits are widened to 8 bits in memory, so that the runtime computes at float
-    speed: see `tfqkd.runtime.expansion`. The file stays as it is.
+    speed (see `tfqkd.runtime.expansion`), or folded by ONNX Runtime. The file stays as it is.
 
     Example:
         ```python
@@ -47,7 +50,7 @@ def load(
         ```
 
     Args:
-        path: A .tflite file.
+        path: A .tflite or .onnx file.
         threads: How many threads one call uses; the runtime's own choice by default.
         direct: Give the file to the runtime as it is, as a program without tfqkd does: the same
             logits, but slower where it has codes below 8 bits.

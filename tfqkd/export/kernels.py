@@ -1,0 +1,108 @@
+"""Kernels as a file holds them, compared with those of the Keras layers."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from tfqkd.export.grid import Grid
+from tfqkd.export.report import QuantizedKernel
+from tfqkd.export.verification import ExportError
+
+# Folding multiplies a channel by one factor: two float32 roundings, and those of the fit.
+_ROUNDING = 2.0**-20
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredKernel:
+    """How a file holds a kernel.
+
+    Attributes:
+        layers: The Keras layers that it belongs to; more than one if their kernels are equal.
+        value: The float32 kernel that the converter wrote.
+        order: The axes of `value` in the order output channel, height, width, input channel.
+        planes: The grids whose sum it is; none if it stays float.
+        bits: How many bits a code of each plane takes.
+    """
+
+    layers: tuple[str, ...]
+    value: np.ndarray
+    order: tuple[int, ...]
+    planes: tuple[Grid, ...]
+    bits: tuple[int, ...]
+
+    @property
+    def layer(self) -> str:
+        """The name of its layer, or names, for messages."""
+        return ", ".join(self.layers)
+
+    def rows(self) -> np.ndarray:
+        """Returns what the planes stand for, float64 [channels, weights of a channel]."""
+        value = np.stack([plane.values for plane in self.planes]).sum(axis=0, dtype=np.float64)
+        return value.transpose(self.order).reshape(value.shape[self.order[0]], -1)
+
+
+def owner(names: str, layers: Sequence[str]) -> str:
+    """Returns the Keras layer in the names that a converter gave a kernel and its result."""
+    return next((part for part in re.split("[/;]", names) if part in layers), names)
+
+
+def quantized_kernels(kernels: Iterable[StoredKernel]) -> tuple[QuantizedKernel, ...]:
+    """Returns what the report says about the kernels that are stored as codes."""
+    return tuple(
+        QuantizedKernel(
+            layer,
+            kernel.value.size,
+            max(plane.max_code for plane in kernel.planes),
+            sum(kernel.bits),
+        )
+        for kernel in kernels
+        if kernel.planes
+        for layer in kernel.layers
+    )
+
+
+def float_layers(kernels: Iterable[StoredKernel]) -> tuple[str, ...]:
+    """Returns the layers whose kernels stay float."""
+    return tuple(layer for kernel in kernels if not kernel.planes for layer in kernel.layers)
+
+
+def check_layers(kernels: Sequence[StoredKernel], quantized: Mapping[str, np.ndarray]) -> None:
+    """Compares the kernels of a file with those of the Keras layers that were meant to be quantized.
+
+    Batch normalisation is folded into the file's kernels, so that each of their channels is a
+    multiple of the channel in Keras.
+
+    Args:
+        kernels: What the file holds.
+        quantized: By layer, its Keras kernel, float32 [channels, weights of a channel].
+
+    Raises:
+        ExportError: If such a layer is not stored as codes, or a channel is another one.
+    """
+    stored = {layer: kernel for kernel in kernels if kernel.planes for layer in kernel.layers}
+    for layer, rows in quantized.items():
+        if layer not in stored:
+            raise ExportError(
+                f"Every quantized layer must be stored as codes. Received: layer '{layer}', whose "
+                "kernel in the file lies on no grid of at most 8 bits: its quantizer has other "
+                "levels, or the converter has folded more than a factor a channel into it, as of a "
+                "batch normalisation before the layer. Nothing was written. Export to "
+                "litert-float16 or saved_model, or put the normalisation after the layer."
+            )
+        wrong = _other_channels(stored[layer].rows(), rows.astype(np.float64))
+        if wrong.size:
+            raise ExportError(
+                "Each channel of a stored kernel must be a multiple of the channel in Keras. "
+                f"Received: layer '{layer}', whose channel {wrong[0]} is another one. Nothing was "
+                "written. Export to litert-float32, and report the model."
+            )
+
+
+def _other_channels(received: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Returns the rows of `received` that are no multiple of the row in `expected`."""
+    squares = np.maximum((expected**2).sum(axis=1), np.finfo(np.float64).tiny)
+    factors = (received * expected).sum(axis=1) / squares
+    errors = np.abs(received - factors[:, np.newaxis] * expected).max(axis=1)
+    return np.flatnonzero(errors > _ROUNDING * np.abs(received).max(axis=1))

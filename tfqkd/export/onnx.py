@@ -1,0 +1,143 @@
+"""ONNX files."""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfqkd.compat import keras
+from tfqkd.export.formats import FORMATS, Format
+from tfqkd.export.kernels import check_layers, float_layers, quantized_kernels
+from tfqkd.export.localisation import first_wrong_layer
+from tfqkd.export.publication import Written, publish, require_file
+from tfqkd.export.report import Report
+from tfqkd.export.source import Source
+from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT
+from tfqkd.version import __version__
+
+_RUNTIME = "onnxruntime"
+_RUNNER = ("-m", "tfqkd.runtime.predict")
+_CONVERTER_OPSET = 18  # The newest that tf2onnx writes.
+_OPSET, _IR_VERSION = 25, 13  # The first with 2-bit codes; onnxruntime 1.24.4 and later load it.
+
+
+def to_onnx(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    format: str = "onnx-int2",
+    class_names: Sequence[str] | None = None,
+    images: np.ndarray | None = None,
+) -> Report:
+    """Writes a model as an ONNX file for onnxruntime 1.24.4 or later.
+
+    Its input `images` is float32 [N, H, W, C] in 0..255, for any N, its output `logits` float32 [N,
+    classes]. Class names, format and input range are a JSON object in the metadata property `tfqkd`.
+    "onnx-int2" stores codes as "litert-int2" does (see `to_litert`): constants of 2, 4 or 8 bits,
+    and a DequantizeLinear with a scale per channel.
+
+    Example:
+        ```python
+        report = to_onnx(quantized, "student.onnx")
+        logits = tfqkd.export.load("student.onnx")(images)
+        ```
+
+    Args:
+        model: A quantized or plain model from raw pixels to logits.
+        path: The file to write. An earlier one there is replaced, if the new one is right.
+        format: "onnx-int2" or "onnx-float32".
+        class_names: One name a class.
+        images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
+            default.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ImportError: If onnx, tf2onnx or onnxruntime is not installed.
+        ValueError: If an argument does not fit the model, or the format is unknown.
+        ExportError: If the file does not compute what the model computes; nothing is written then.
+    """
+    known = [form.name for form in FORMATS.values() if form.runtime == _RUNTIME]
+    if format not in known:
+        raise ValueError(
+            f"`format` must be one of {', '.join(known)}. Received: format={format!r}. "
+            "For a TFLite file use to_litert."
+        )
+    form = FORMATS[format]
+    form.require_runtime()
+    return write_onnx(Source.prepare(model, class_names, images), pathlib.Path(path), form)
+
+
+def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
+    """Writes and verifies a prepared model; see `to_onnx`."""
+    require_file(path, form)
+    return publish(
+        source,
+        path,
+        form,
+        write=lambda draft: _write(source, draft, form),
+        runners=[(*_RUNNER, "--direct"), _RUNNER] if form.kernel_bits else [_RUNNER],
+    )
+
+
+def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
+    # They need onnx, which is optional.
+    import onnx  # noqa: PLC0415
+
+    from tfqkd.export import onnx_graph  # noqa: PLC0415
+
+    reference = _convert(source)
+    model = onnx.load_from_string(reference)
+    kernels = onnx_graph.store_kernels(model, form.kernel_bits, source.kernel_layers())
+    if form.kernel_bits is not None:
+        check_layers(kernels, source.quantized)
+    if form.drops_names:
+        onnx_graph.shorten_names(model)
+    metadata = {
+        "producer": f"tfqkd {__version__}",
+        "format": form.name,
+        "input_range": [0, 255],
+        "class_names": source.class_names,
+    }
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
+    draft.write_bytes(onnx_graph.write(model))
+    onnx_graph.check_kernels(onnx_graph.read_back(draft), kernels)
+    return Written(
+        quantized=quantized_kernels(kernels),
+        float_layers=float_layers(kernels),
+        first_wrong_layer=lambda runner: first_wrong_layer(
+            runner,
+            draft,
+            reference,
+            [kernel.layer for kernel in kernels],
+            source.images,
+            onnx_graph.cut_after,
+        ),
+    )
+
+
+def _convert(source: Source) -> bytes:
+    import onnx  # noqa: PLC0415
+    import tf2onnx  # noqa: PLC0415
+    from tensorflow.python.framework.convert_to_constants import (  # noqa: PLC0415
+        convert_variables_to_constants_v2,
+    )
+
+    from tfqkd.export import onnx_graph  # noqa: PLC0415
+
+    # from_function would make inputs of the constants that the function has captured.
+    frozen = convert_variables_to_constants_v2(source.module().serve.get_concrete_function())
+    (input_,), (output,) = frozen.inputs, frozen.outputs
+    model, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=[input_.name],
+        output_names=[output.name],
+        opset=_CONVERTER_OPSET,
+    )
+    model = onnx.version_converter.convert_version(model, _OPSET)
+    model.ir_version = _IR_VERSION
+    onnx_graph.rename(model, {input_.name: INPUT, output.name: OUTPUT})
+    return onnx_graph.write(model)
