@@ -14,7 +14,7 @@ from tfqkd.quantization.model import (
     quantized_kernels,
     strip_quantization,
 )
-from tfqkd.quantization.policy import choose_bits
+from tfqkd.quantization.policy import Bits, choose_bits
 from tfqkd.quantization.schemes import TernaryScheme, UniformScheme
 from tfqkd.quantization.summary import quantization_summary
 
@@ -285,7 +285,8 @@ def test_a_model_with_tensorflow_operations_strips_exactly():
     ],
 )
 def test_a_policy_chooses_layers_and_bits(residual_model, policy, expected):
-    assert choose_bits(residual_model, policy, default_bits=2) == expected
+    chosen = choose_bits(residual_model, policy, default=Bits(2))
+    assert chosen == {name: Bits(bits) for name, bits in expected.items()}
 
 
 def test_a_layer_has_the_bits_that_the_policy_chose():

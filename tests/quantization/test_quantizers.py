@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization.configs import KernelQuantizeConfig
+from tfqkd.quantization.configs import LayerQuantizeConfig
 from tfqkd.quantization.model import quantize_model, quantized_kernels
 from tfqkd.quantization.quantizers import UniformQuantizer
 from tfqkd.quantization.schemes import TernaryScheme, UniformScheme
@@ -63,15 +63,15 @@ def test_a_layer_computes_with_the_ternary_kernel_of_its_channels(case, granular
 
 def test_settings_survive_serialisation_and_decide_equality():
     quantizer = UniformQuantizer(4, "channel", "every_step")
-    config = KernelQuantizeConfig(quantizer)
+    config = LayerQuantizeConfig(quantizer)
     copy = keras.utils.deserialize_keras_object(keras.utils.serialize_keras_object(config))
     assert copy == config
-    assert copy.quantizer.get_config() == {
+    assert copy.weights.get_config() == {
         "bits": 4,
         "granularity": "channel",
         "step_update": "every_step",
     }
-    assert copy != KernelQuantizeConfig(UniformQuantizer(4))
+    assert copy != LayerQuantizeConfig(UniformQuantizer(4))
     assert quantizer.with_bits(2) == UniformQuantizer(2, "channel", "every_step")
     assert len({config, copy}) == 1
 
@@ -119,11 +119,13 @@ def test_quantize_apply_does_what_quantize_model_does(annotated):
 
 
 @pytest.mark.parametrize(
-    "layer", [layers.BatchNormalization(), layers.SeparableConv2D(2, 3), layers.ReLU()]
+    "layer",
+    [layers.BatchNormalization(), layers.LayerNormalization(), layers.ReLU()],
+    ids=lambda x: x.name,
 )
 def test_an_annotated_layer_without_a_kernel_is_refused(layer):
     annotate = tfmot.quantization.keras.quantize_annotate_layer
-    for config in (None, TernaryScheme().config()):
+    for config in (None, LayerQuantizeConfig(UniformQuantizer())):
         model = keras.Sequential([keras.Input((4, 4, 2)), annotate(layer, config)])
         with pytest.raises(ValueError, match=f"Received: {type(layer).__name__} '{layer.name}'"):
             tfmot.quantization.keras.quantize_apply(model, TernaryScheme())

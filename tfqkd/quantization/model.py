@@ -4,24 +4,28 @@ import dataclasses
 from collections.abc import Iterator
 
 from tfqkd.compat import is_keras3, keras, tf, tfmot
-from tfqkd.quantization.kernels import require_kernel
+from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.quantization.insertion import insert_behind
+from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.policy import LayerPolicy, choose_bits
 from tfqkd.quantization.quantizers import WeightQuantizer
-from tfqkd.quantization.schemes import TernaryScheme, WeightScheme
+from tfqkd.quantization.schemes import Scheme, TernaryScheme
 
 
 @dataclasses.dataclass(frozen=True)
 class QuantizedKernel:
-    """A quantized layer's kernel, as it stands in a wrapped model.
+    """A kernel of a quantized layer, as it stands in a wrapped model.
 
     Attributes:
         layer: The layer's name, without tfmot's prefix.
+        attribute: The layer's attribute that holds it, such as "kernel".
         latent: The float variable that training updates.
         quantizer: Its quantizer.
         state: The quantizer's variables by name.
     """
 
     layer: str
+    attribute: str
     latent: tf.Variable
     quantizer: WeightQuantizer
     state: dict[str, tf.Variable]
@@ -30,14 +34,45 @@ class QuantizedKernel:
         """Returns the quantized kernel that the layer uses at inference, float32."""
         return self.quantizer(self.latent, training=False, weights=self.state)
 
+    def scales(self) -> tf.Tensor:
+        """Returns the numbers that are kept beside the kernel's codes, float32."""
+        state = {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}
+        return self.quantizer.scales(tf.convert_to_tensor(self.latent), state)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedActivation:
+    """A quantized output of a layer, as it stands in a wrapped model.
+
+    Attributes:
+        layer: The layer's name, without tfmot's prefix.
+        quantizer: Its quantizer.
+        learned: The variable that the quantizer trains.
+    """
+
+    layer: str
+    quantizer: ActivationQuantizer
+    learned: tf.Variable
+
+    @property
+    def step(self) -> float:
+        """The trained step Δ: every activation is Δ times a code, zero is the code 0."""
+        return float(self.quantizer.step(self.learned))
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the largest code."""
+        return self.quantizer.code_range()
+
 
 def quantize_model(
-    model: keras.Model, scheme: WeightScheme | None = None, layers: LayerPolicy = None
+    model: keras.Model, scheme: Scheme | None = None, layers: LayerPolicy = None
 ) -> keras.Model:
     """Returns a copy of `model` whose kernels are quantized in the forward pass and trained as floats.
 
     The copy starts from the weights of `model`, which is left as it is. Steps are computed from them, so
-    quantize a trained model. Create it inside `strategy.scope()` to train it under that strategy.
+    quantize a trained model. If the scheme quantizes activations too, start their steps from data with
+    `calibration.calibrate_activations`. Create it inside `strategy.scope()` to train it under that strategy.
 
     Example:
         ```python
@@ -60,24 +95,25 @@ def quantize_model(
         ValueError: If the model is subclassed, nested, not built, already quantized, or nothing is selected.
     """
     scheme = scheme or TernaryScheme()
-    if not isinstance(scheme, WeightScheme):
+    if not isinstance(scheme, Scheme):
         raise TypeError(
             f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
             "Pass an instance, e.g. tfqkd.TernaryScheme()."
         )
     _require_quantizable(model)
-    bits = choose_bits(model, layers, scheme.quantizer.bits)
-
-    def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer.name not in bits:
-            return layer
-        # As tfmot.quantize_apply does, but in the layer's own dtype: that gives every wrapper the global one.
-        config = scheme.config(bits[layer.name])
-        return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, dtype=layer.dtype_policy)
-
+    bits = choose_bits(model, layers, scheme.bits)
     # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
+    configs = scheme.configs(copy, bits)
+
+    def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer.name not in configs:
+            return layer
+        # As tfmot.quantize_apply does, but in the layer's own dtype: that gives every wrapper the global one.
+        config = configs[layer.name]
+        return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, dtype=layer.dtype_policy)
+
     return keras.models.clone_model(copy, clone_function=wrap)
 
 
@@ -85,7 +121,23 @@ def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
     """Yields the quantized kernels of a model that `quantize_model` or `quantize_apply` made."""
     for wrapper in _wrappers(model):
         for latent, quantizer, state in wrapper._weight_vars:
-            yield QuantizedKernel(wrapper.layer.name, latent, quantizer, state)
+            attribute = latent.name.split("/")[-1].split(":")[0]
+            yield QuantizedKernel(wrapper.layer.name, attribute, latent, quantizer, state)
+
+
+def quantized_activations(model: keras.Model) -> Iterator[QuantizedActivation]:
+    """Yields the quantized activations of such a model, with their steps, for an exporter say."""
+    for wrapper in _wrappers(model):
+        for quantizer in wrapper._output_quantizers:
+            variable = quantizer.variable(wrapper._output_quantizer_vars)
+            yield QuantizedActivation(wrapper.layer.name, quantizer, variable)
+
+
+def quantizer_variables(model: keras.Model) -> list[tf.Variable]:
+    """Returns the steps and scales that the optimizer trains; weight decay is not for them."""
+    states = [v for kernel in quantized_kernels(model) for v in kernel.state.values()]
+    states += [activation.learned for activation in quantized_activations(model)]
+    return [variable for variable in states if variable.trainable]
 
 
 def is_quantized(model: keras.Model) -> bool:
@@ -102,33 +154,58 @@ def strip_quantization(model: keras.Model) -> keras.Model:
     """Returns the plain Keras model with the quantized values as its kernels.
 
     Its outputs are bit-identical to those of `model` at inference, and it needs neither tfqkd nor tfmot.
+    Quantized activations stay, each as a layer `<layer>_quantization` with the trained step
+    (`layers.ActivationQuantization`); such a model loads where `tfqkd.quantization` is imported.
 
     Args:
         model: A model that `quantize_model` or `quantize_apply` made; a float model is copied.
 
     Raises:
-        ValueError: If a wrapper also quantizes activations or outputs, or not by a tfqkd quantizer: a plain
-            layer cannot hold what it does.
+        ValueError: If a wrapper quantizes anything not by a tfqkd quantizer: a plain layer cannot hold what
+            it does.
+    """
+    stripped = strip_weights(model)
+    activations = {
+        activation.layer: ActivationQuantization(
+            activation.step,
+            *activation.code_range,
+            name=f"{activation.layer}_quantization",
+            dtype=stripped.get_layer(activation.layer).dtype_policy,
+        )
+        for activation in quantized_activations(model)
+    }
+    return insert_behind(stripped, activations) if activations else stripped
+
+
+def strip_weights(model: keras.Model) -> keras.Model:
+    """Returns the plain Keras model with the quantized values as its kernels and float activations.
+
+    Args:
+        model: As for `strip_quantization`.
+
+    Raises:
+        ValueError: As `strip_quantization` does.
     """
     for wrapper in _wrappers(model):
-        _require_weights_only(wrapper)
+        _require_ours(wrapper)
 
     def unwrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         inner = plain_layer(layer)
         return type(inner).from_config(inner.get_config())
 
     stripped = keras.models.clone_model(model, clone_function=unwrap)
-    kernels = {kernel.layer: kernel for kernel in quantized_kernels(model)}
+    kernels: dict[str, list[QuantizedKernel]] = {}
+    for kernel in quantized_kernels(model):
+        kernels.setdefault(kernel.layer, []).append(kernel)
     for layer in model.layers:
         inner = plain_layer(layer)
         plain = stripped.get_layer(inner.name)
-        if inner.name not in kernels:
-            plain.set_weights(inner.get_weights())
-            continue
-        target = getattr(plain, require_kernel(plain).attribute)
-        target.assign(kernels[inner.name].value())
-        # The wrapped layer's own weights are those that were not quantized: its bias.
-        others = [weight for weight in plain.weights if weight is not target]
+        quantized = kernels.get(inner.name, [])
+        targets = [getattr(plain, kernel.attribute) for kernel in quantized]
+        for target, kernel in zip(targets, quantized, strict=True):
+            target.assign(kernel.value())
+        # The wrapped layer's own weights are those that were not quantized: its bias, say.
+        others = [w for w in plain.weights if not any(w is target for target in targets)]
         for variable, weight in zip(others, inner.weights, strict=True):
             variable.assign(weight)
     return stripped
@@ -140,11 +217,14 @@ def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-def _require_weights_only(wrapper: keras.layers.Layer) -> None:
-    ours = all(isinstance(quantizer, WeightQuantizer) for _, quantizer, _ in wrapper._weight_vars)
-    if not ours or wrapper._quantize_activations or wrapper._output_quantizers:
+def _require_ours(wrapper: keras.layers.Layer) -> None:
+    weights = all(
+        isinstance(quantizer, WeightQuantizer) for _, quantizer, _ in wrapper._weight_vars
+    )
+    outputs = all(isinstance(q, ActivationQuantizer) for q in wrapper._output_quantizers)
+    if not (weights and outputs) or wrapper._quantize_activations:
         raise ValueError(
-            "strip_quantization needs layers that only a tfqkd weight quantizer was put on. "
+            "strip_quantization needs layers that only tfqkd quantizers were put on. "
             f"Received: '{wrapper.name}' with {wrapper.quantize_config}. "
             "Quantize the model with a tfqkd scheme, and let no annotation bring another config."
         )

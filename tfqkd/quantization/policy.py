@@ -2,19 +2,35 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from tfqkd.compat import keras
 from tfqkd.quantization.arithmetic import largest_code
-from tfqkd.quantization.kernels import kernel_of
-
-Selector = str | Sequence[str] | type | Callable[[keras.layers.Layer], bool | int | None]
-LayerPolicy = None | Selector | Mapping[Selector, int | None]
+from tfqkd.quantization.kernels import kernels_of
 
 
-def choose_bits(model: keras.Model, policy: LayerPolicy, default_bits: int) -> dict[str, int]:
+class Bits(NamedTuple):
+    """The widths of a layer.
+
+    Attributes:
+        weights: Of its kernels, 2 to 8; None for float.
+        activations: Of what it reads, 2 to 8; None for float.
+    """
+
+    weights: int | None
+    activations: int | None = None
+
+
+Width = None | int | tuple[int | None, int | None]
+"""Bits of the weights, with the scheme's bits for activations; both (`Bits`); or None, float."""
+Selector = str | Sequence[str] | type | Callable[[keras.layers.Layer], bool | Width]
+LayerPolicy = None | Selector | Mapping[Selector, Width]
+
+
+def choose_bits(model: keras.Model, policy: LayerPolicy, default: Bits) -> dict[str, Bits]:
     """Returns the bits of every layer that the policy quantizes, by name, in the model's order.
 
-    Only layers with a kernel take part (see `kernels.kernel_of`).
+    Only layers with a kernel take part (see `kernels.kernels_of`).
 
     Args:
         model: A Functional or Sequential model.
@@ -26,29 +42,29 @@ def choose_bits(model: keras.Model, policy: LayerPolicy, default_bits: int) -> d
             - a dict from selectors to bits, or to None for float. A selector is one of the above (names in
               a tuple) or a layer class; the first that selects a layer decides, and layers that none
               selects are treated as under None.
-        default_bits: Bits of a layer that is selected without bits of its own.
+            Bits are a number for the weights, or `Bits(weights, activations)`, either None for float.
+        default: Bits of a layer that is selected without bits of its own. Without activation bits no layer
+            may ask for some.
 
     Raises:
-        ValueError: If a name or an expression selects no layer, bits are not 2 to 8, or nothing is left to
-            quantize.
+        ValueError: If a name or an expression selects no layer, bits are not 2 to 8, activation bits are
+            asked for and the scheme has no activation quantizer, or nothing is left to quantize.
     """
-    layers = [layer for layer in model.layers if kernel_of(layer)]
+    layers = [layer for layer in model.layers if kernels_of(layer)]
     names = [layer.name for layer in layers]
-    rules, rest = _rules(policy, names, default_bits)
+    rules, rest = _rules(policy, names, default)
     for selector, _ in rules:
         _require_match(selector, names)
 
-    def bits_of(layer: keras.layers.Layer) -> int | None:
-        for selector, bits in rules:
+    def width_of(layer: keras.layers.Layer) -> bool | Width:
+        for selector, width in rules:
             answer = _selects(selector, layer)
-            if answer:
-                return bits if answer is True else answer
-        return default_bits if layer.name in rest else None
+            if answer is not None and answer is not False:
+                return width if answer is True else answer
+        return layer.name in rest
 
-    answers = {layer.name: bits_of(layer) for layer in layers}
-    chosen = {name: bits for name, bits in answers.items() if bits is not None}
-    for bits in chosen.values():
-        largest_code(bits)
+    answers = {layer.name: _bits(width_of(layer), default) for layer in layers}
+    chosen = {name: bits for name, bits in answers.items() if bits != Bits(None, None)}
     if not chosen:
         raise ValueError(
             "A policy must quantize at least one layer. "
@@ -58,18 +74,35 @@ def choose_bits(model: keras.Model, policy: LayerPolicy, default_bits: int) -> d
     return chosen
 
 
+def _bits(width: bool | Width, default: Bits) -> Bits:
+    if width is None or width is False:
+        return Bits(None, None)
+    if width is True:
+        return default
+    bits = Bits(*width) if isinstance(width, tuple) else Bits(width, default.activations)
+    for number in bits:
+        if number is not None:
+            largest_code(number)
+    if bits.activations is not None and default.activations is None:
+        raise ValueError(
+            "Activation bits need a scheme that quantizes activations. "
+            f"Received: {bits}. Pass e.g. Scheme(LsqQuantizer(4), LsqActivationQuantizer(4))."
+        )
+    return bits
+
+
 def _rules(
-    policy: LayerPolicy, names: list[str], default_bits: int
-) -> tuple[list[tuple[Selector, int | None]], list[str]]:
-    """The policy as (selector, bits) pairs, and the layers quantized when none of them selects."""
+    policy: LayerPolicy, names: list[str], default: Bits
+) -> tuple[list[tuple[Selector, Width]], list[str]]:
+    """The policy as (selector, width) pairs, and the layers quantized when none of them selects."""
     if policy is None:
         return [], names[1:-1]
     if isinstance(policy, Mapping):
         return list(policy.items()), names[1:-1]
-    return [(policy, default_bits)], []
+    return [(policy, default)], []
 
 
-def _selects(selector: Selector, layer: keras.layers.Layer) -> bool | int | None:
+def _selects(selector: Selector, layer: keras.layers.Layer) -> bool | Width:
     if isinstance(selector, str):
         return re.fullmatch(selector, layer.name) is not None
     if isinstance(selector, type):

@@ -1,11 +1,13 @@
 """Weight quantizers as tfmot objects: thin, serialisable, stateless classes around `arithmetic`."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from tfqkd.compat import keras, tf, tfmot, true_value
 from tfqkd.quantization import arithmetic
 from tfqkd.quantization.kernels import require_kernel
+from tfqkd.quantization.learned_step import SMALLEST_STEP
 
 Granularity = Literal["tensor", "channel"]
 StepUpdate = Literal["once", "every_step"]
@@ -17,18 +19,77 @@ STEP_UPDATES: tuple[str, ...] = ("once", "every_step")
 class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer, abc.ABC):
     """A quantizer of a layer's kernel: what every weight quantizer of tfqkd offers.
 
-    It holds settings only. Its state (a step, and whatever another quantizer learns) lives in variables of
+    It holds settings only. Its state (a step, and whatever else it takes or learns) lives in variables of
     the wrapped layer: `build` makes them and `__call__` gets them back.
 
     Attributes:
         bits: Width of a code, 2 to 8.
+        granularity: "tensor", or "channel" where each output channel has a scale of its own.
+        learned: Whether the optimizer trains the state, by gradient.
     """
 
     bits: int
+    granularity: Granularity = "tensor"
+    learned: bool = False
+
+    @abc.abstractmethod
+    def initial_state(
+        self, latent: tf.Tensor, channel_axes: Sequence[int] | None
+    ) -> dict[str, tf.Tensor]:
+        """Returns the first values of the state for the weights that a layer holds, by name.
+
+        Args:
+            latent: The weights, float32.
+            channel_axes: Axes that keep a scale of their own; None for one per tensor.
+        """
+
+    @abc.abstractmethod
+    def quantize(self, latent: tf.Tensor, state: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the quantized weights, float32, with their pseudo-gradient."""
+
+    @abc.abstractmethod
+    def scales(self, latent: tf.Tensor, state: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the positive numbers that are kept beside the codes, float32 of any shape."""
 
     @abc.abstractmethod
     def with_bits(self, bits: int) -> "WeightQuantizer":
-        """Returns the same quantizer with another width."""
+        """Returns the same quantizer with another width.
+
+        Raises:
+            ValueError: If it has no such width.
+        """
+
+    def updated(self, latent: tf.Tensor, state: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns what a training step assigns to the state before the weights are quantized."""
+        del latent, state  # AutoGraph cannot convert a body that is only a return.
+        return {}
+
+    def channel_axes(self, layer: keras.layers.Layer, weight: str) -> Sequence[int] | None:
+        """Returns the axes of a layer's weight that have scales of their own; None for one scale."""
+        axes = require_kernel(layer, weight).channel_axes
+        return axes if self.granularity == "channel" else None
+
+    def build(
+        self, tensor_shape: tf.TensorShape, name: str, layer: keras.layers.Layer
+    ) -> dict[str, tf.Variable]:
+        """Makes the state as variables of `layer`, a tfmot wrapper, from the weights it holds now."""
+        del tensor_shape
+        latent = true_value(getattr(layer.layer, name))
+        first = self.initial_state(latent, self.channel_axes(layer.layer, name))
+        add = add_learned if self.learned else add_followed
+        return {key: add(layer, f"{name}_{key}", value) for key, value in first.items()}
+
+    def __call__(
+        self, inputs: tf.Variable, training: bool, weights: dict[str, tf.Variable], **_: Any
+    ) -> tf.Tensor:
+        """Returns the quantized weights, in the dtype that the layer computes in."""
+        latent = true_value(inputs)
+        state = {name: tf.convert_to_tensor(variable) for name, variable in weights.items()}
+        if training:
+            for name, value in self.updated(tf.stop_gradient(latent), state).items():
+                weights[name].assign(value)
+                state[name] = value
+        return tf.cast(self.quantize(latent, state), inputs.dtype)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()
@@ -39,10 +100,9 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer, abc.ABC):
 
 @keras.utils.register_keras_serializable(package="tfqkd")
 class UniformQuantizer(WeightQuantizer):
-    """The uniform symmetric quantizer of the paper, with the step that minimises the L2 error.
+    """Uniform symmetric weights with the L2-optimal step (arXiv 1909.01688): -Δ, 0, Δ for 2 bits.
 
-    `Q(w) = Δ · sign(w) · min(⌊|w|/Δ + 1/2⌋, 2^(bits-1) - 1)`, gradient `∂Q/∂w = 1` (straight-through).
-    Source: arXiv 1909.01688; for 2 bits the levels are -Δ, 0, Δ.
+    The formula and the gradient are those of `arithmetic.quantize`.
 
     Args:
         bits: 2 (ternary) to 8.
@@ -63,42 +123,31 @@ class UniformQuantizer(WeightQuantizer):
         step_update: StepUpdate = "once",
     ) -> None:
         arithmetic.largest_code(bits)
-        _require("granularity", granularity, GRANULARITIES)
-        _require("step_update", step_update, STEP_UPDATES)
+        require_choice("granularity", granularity, GRANULARITIES)
+        require_choice("step_update", step_update, STEP_UPDATES)
         self.bits = bits
         self.granularity = granularity
         self.step_update = step_update
 
-    def build(
-        self, tensor_shape: tf.TensorShape, name: str, layer: keras.layers.Layer
-    ) -> dict[str, tf.Variable]:
-        """Makes the step as a variable of `layer`, a tfmot wrapper, from the weights it holds now."""
-        kernel = require_kernel(layer.layer)
-        axes = kernel.channel_axes if self.granularity == "channel" else None
-        latent = true_value(getattr(layer.layer, kernel.attribute))
-        step = layer.add_weight(
-            name=f"{name}_step",
-            shape=arithmetic.step_shape(tensor_shape, axes),
-            dtype=tf.float32,
-            initializer=lambda shape, dtype: arithmetic.optimal_step(latent, self.bits, axes),
-            trainable=False,
-            experimental_autocast=False,
-            # Each replica computes the same step from the same weights: keep them apart, read the first.
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
-        return {"step": step}
+    def initial_state(
+        self, latent: tf.Tensor, channel_axes: Sequence[int] | None
+    ) -> dict[str, tf.Tensor]:
+        """Returns the L2-optimal step."""
+        return {"step": arithmetic.optimal_step(latent, self.bits, channel_axes)}
 
-    def __call__(
-        self, inputs: tf.Variable, training: bool, weights: dict[str, tf.Variable], **_: Any
-    ) -> tf.Tensor:
-        """Returns the quantized weights, in the dtype that the layer computes in."""
-        latent = true_value(inputs)
-        step = tf.convert_to_tensor(weights["step"])
-        if training and self.step_update == "every_step":
-            step = arithmetic.follow_step(tf.stop_gradient(latent), step, self.bits)
-            weights["step"].assign(step)
-        return tf.cast(arithmetic.quantize(latent, step, self.bits), inputs.dtype)
+    def updated(self, latent: tf.Tensor, state: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the step that follows the weights, if it is taken at every step."""
+        if self.step_update == "once":
+            return {}
+        return {"step": arithmetic.follow_step(latent, state["step"], self.bits)}
+
+    def quantize(self, latent: tf.Tensor, state: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `arithmetic.quantize`."""
+        return arithmetic.quantize(latent, state["step"], self.bits)
+
+    def scales(self, latent: tf.Tensor, state: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the step."""
+        return state["step"]
 
     def with_bits(self, bits: int) -> "UniformQuantizer":
         """Returns the same quantizer with another width."""
@@ -113,7 +162,41 @@ class UniformQuantizer(WeightQuantizer):
         }
 
 
-def _require(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def add_followed(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.Variable:
+    """Adds a float32 variable to a layer that follows the weights and no gradient."""
+    return layer.add_weight(
+        name=name,
+        shape=first.shape,
+        dtype=tf.float32,
+        initializer=lambda shape, dtype: first,
+        trainable=False,
+        experimental_autocast=False,
+        # Each replica computes the same value from the same weights: keep them apart, read the first.
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+
+
+def add_learned(
+    layer: keras.layers.Layer, name: str, first: tf.Tensor, smallest: float = SMALLEST_STEP
+) -> tf.Variable:
+    """Adds a float32 variable to a layer that the optimizer trains and keeps at `smallest` or above."""
+    return layer.add_weight(
+        name=name,
+        shape=first.shape,
+        dtype=tf.float32,
+        initializer=lambda shape, dtype: first,
+        constraint=lambda value: tf.maximum(value, smallest),
+        experimental_autocast=False,
+    )
+
+
+def require_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Requires a setting to be one of a few words.
+
+    Raises:
+        ValueError: If it is not.
+    """
     if value not in allowed:
         raise ValueError(
             f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}."

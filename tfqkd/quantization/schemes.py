@@ -1,46 +1,95 @@
 """tfmot `QuantizeScheme`s: what `quantize_apply` and `quantize_model` do to a layer.
 
-Only the layers that were annotated are wrapped. Under tfmot's default 8-bit scheme, neighbouring
-activations would get 8-bit quantizers that nobody asked for, and batch norm would be refused.
+Only the layers that were annotated are wrapped and, if the scheme quantizes activations, the layers whose
+outputs they read. Under tfmot's default 8-bit scheme, neighbouring activations would get 8-bit quantizers
+that nobody asked for, and batch norm would be refused.
 """
 
+from collections.abc import Mapping
+
 from tfqkd.compat import keras, tfmot
-from tfqkd.quantization.configs import KernelQuantizeConfig
-from tfqkd.quantization.kernels import require_kernel
+from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.quantization.configs import LayerQuantizeConfig
+from tfqkd.quantization.kernels import require_kernels
+from tfqkd.quantization.policy import Bits
 from tfqkd.quantization.quantizers import (
     Granularity,
     StepUpdate,
     UniformQuantizer,
     WeightQuantizer,
 )
+from tfqkd.quantization.sites import Site, activation_sites
 
 
-class WeightScheme(tfmot.quantization.keras.QuantizeScheme):
-    """Quantizes the kernels of annotated layers with one weight quantizer.
+class Scheme(tfmot.quantization.keras.QuantizeScheme):
+    """Quantizes the kernels of annotated layers, and on request the activations that these layers read.
+
+    Example:
+        ```python
+        scheme = Scheme(LsqQuantizer(4), LsqActivationQuantizer(4))
+        quantized = tfqkd.quantize_model(model, scheme)
+        calibrate_activations(quantized, images)
+        ```
 
     Args:
         quantizer: The weight quantizer of every annotated layer that has no config of its own.
+        activations: The quantizer of the activations; its `signed` is set where it stands
+            (`sites.activation_sites`). None (default) leaves activations float, as in the paper.
     """
 
-    def __init__(self, quantizer: WeightQuantizer) -> None:
+    def __init__(
+        self, quantizer: WeightQuantizer, activations: ActivationQuantizer | None = None
+    ) -> None:
         self.quantizer = quantizer
+        self.activations = activations
+        self._neighbours = _Neighbours()
 
-    def config(self, bits: int | None = None) -> KernelQuantizeConfig:
-        """Returns the config of a layer, with another width if `bits` is given."""
-        return KernelQuantizeConfig(
-            self.quantizer if bits is None else self.quantizer.with_bits(bits)
-        )
+    @property
+    def bits(self) -> Bits:
+        """The bits of a layer that has none of its own."""
+        return Bits(self.quantizer.bits, self.activations and self.activations.bits)
+
+    def configs(
+        self, model: keras.Model, bits: Mapping[str, Bits]
+    ) -> dict[str, LayerQuantizeConfig]:
+        """Returns the config of every layer that must be wrapped, by name.
+
+        Args:
+            model: A Functional or built Sequential model that is part of no other one.
+            bits: Bits of the layers that are to be quantized. A layer is also wrapped if one of them reads
+                what it puts out.
+        """
+        readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
+        sites = activation_sites(model, readers) if self.activations else {}
+        weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
+        return {
+            layer.name: LayerQuantizeConfig(
+                self._weights(weights.get(layer.name)), self._output(sites.get(layer.name))
+            )
+            for layer in model.layers
+            if layer.name in weights or layer.name in sites
+        }
 
     def get_layout_transformer(self) -> "_Annotations":
         """Returns the transform that gives each annotated layer its config; the layout stays."""
-        return _Annotations(self)
+        return _Annotations(self, self._neighbours)
 
-    def get_quantize_registry(self) -> "_NoNeighbours":
-        """Returns the registry that tfmot asks about layers that nobody annotated: none is supported."""
-        return _NoNeighbours()
+    def get_quantize_registry(self) -> "_Neighbours":
+        """Returns the registry that tfmot asks about the layers before an annotated one."""
+        return self._neighbours
+
+    def _weights(self, bits: int | None) -> WeightQuantizer | None:
+        if bits is None:
+            return None
+        return self.quantizer.with_bits(bits)
+
+    def _output(self, site: Site | None) -> ActivationQuantizer | None:
+        if site is None or self.activations is None:
+            return None
+        return self.activations.with_bits(site.bits, site.signed)
 
 
-class UniformScheme(WeightScheme):
+class UniformScheme(Scheme):
     """The paper's uniform symmetric quantizer on every annotated layer (see `UniformQuantizer`).
 
     Example:
@@ -73,14 +122,15 @@ class TernaryScheme(UniformScheme):
 
 
 class _Annotations(tfmot.quantization.keras.QuantizeLayoutTransform):
-    """Gives each annotated layer its config and leaves the layout alone."""
+    """Gives each layer to wrap its config and leaves the layout alone."""
 
-    def __init__(self, scheme: WeightScheme) -> None:
+    def __init__(self, scheme: Scheme, neighbours: "_Neighbours") -> None:
         self._scheme = scheme
+        self._neighbours = neighbours
 
     def apply(self, model: keras.Model, layer_quantize_map: dict) -> tuple[keras.Model, dict]:
-        """Returns the model as it is, and the map with a config for every annotated layer."""
-        configured = {}
+        """Returns the model as it is, and the map with a config for every layer to wrap."""
+        annotated, own = {}, {}
         layers = {layer.name: layer for layer in model.layers}
         for name, settings in layer_quantize_map.items():
             layer = layers.get(name)
@@ -89,21 +139,32 @@ class _Annotations(tfmot.quantization.keras.QuantizeLayoutTransform):
                 continue
             config = settings.get("quantize_config")
             if config is None:
-                require_kernel(layer)
-            configured[name] = {"quantize_config": config or self._scheme.config()}
-        return model, configured
+                require_kernels(layer)
+                annotated[name] = self._scheme.bits
+            else:
+                own[name] = config
+        configs = {**self._scheme.configs(model, annotated), **own}
+        self._neighbours.configs = {
+            name: config for name, config in configs.items() if name not in layer_quantize_map
+        }
+        return model, {name: {"quantize_config": config} for name, config in configs.items()}
 
 
-class _NoNeighbours(tfmot.quantization.keras.QuantizeRegistry):
-    """Supports no layer: tfmot asks it only about the layers before an annotated one.
+class _Neighbours(tfmot.quantization.keras.QuantizeRegistry):
+    """Knows the layers that nobody annotated but whose outputs the scheme quantizes.
 
-    The annotated ones have their config from `_Annotations`, and a weight scheme leaves the outputs of
-    their neighbours float.
+    tfmot asks it about the layers before an annotated one, whatever `_Annotations` said about them.
+
+    Attributes:
+        configs: The configs of these layers by name, for the model that is being quantized.
     """
 
-    def supports(self, layer: keras.layers.Layer) -> bool:
-        """Returns False: see the class."""
-        return False
+    configs: dict[str, LayerQuantizeConfig]
 
-    def get_quantize_config(self, layer: keras.layers.Layer) -> None:
-        """Returns None: see the class."""
+    def supports(self, layer: keras.layers.Layer) -> bool:
+        """Returns whether the layer's output is quantized."""
+        return layer.name in self.configs
+
+    def get_quantize_config(self, layer: keras.layers.Layer) -> LayerQuantizeConfig:
+        """Returns the layer's config."""
+        return self.configs[layer.name]

@@ -7,8 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from tfqkd.compat import keras
-from tfqkd.quantization.kernels import kernel_of, require_kernel
-from tfqkd.quantization.model import QuantizedKernel, plain_layer, quantized_kernels
+from tfqkd.quantization.kernels import Kernel, kernels_of
+from tfqkd.quantization.model import (
+    QuantizedKernel,
+    plain_layer,
+    quantized_activations,
+    quantized_kernels,
+)
 from tfqkd.reporting.tables import Table
 
 FLOAT_BITS, FLOAT_BYTES = 32, 4
@@ -19,14 +24,14 @@ class LayerSummary:
     """One layer's kernel.
 
     Attributes:
-        layer: Its name.
+        layer: Its name; with the kernel's where a layer has several.
         shape: Of the kernel.
         bits: Of a weight; 32 for float.
-        step: Mean step Δ over the tensor or its channels; None for float.
+        step: Mean scale of the codes over the tensor, its channels or its sides; None for float.
         zeros: Share of weights that are zero, 0 to 1.
         error: Relative L2 error of quantization, ‖w − Q(w)‖ / ‖w‖.
         float_bytes: Size in float32.
-        packed_bytes: Size with `bits` bits a weight and a float32 a step.
+        packed_bytes: Size with `bits` bits a weight and a float32 a scale.
     """
 
     layer: str
@@ -40,15 +45,36 @@ class LayerSummary:
 
 
 @dataclasses.dataclass(frozen=True)
+class ActivationSummary:
+    """One quantized activation.
+
+    Attributes:
+        layer: The layer that puts it out.
+        bits: Of a code.
+        lower: The least code: 0 where no value is negative.
+        upper: The largest code.
+        step: The trained step Δ.
+    """
+
+    layer: str
+    bits: int
+    lower: int
+    upper: int
+    step: float
+
+
+@dataclasses.dataclass(frozen=True)
 class QuantizationSummary:
     """The layers of a model, and what else it holds.
 
     Attributes:
-        layers: A row for each layer with a kernel, in the model's order.
+        layers: A row for each kernel, in the model's order.
+        activations: A row for each quantized activation.
         other_bytes: Size of biases, batch norm and all that is never quantized, float32.
     """
 
     layers: tuple[LayerSummary, ...]
+    activations: tuple[ActivationSummary, ...]
     other_bytes: int
 
     @property
@@ -79,7 +105,15 @@ class QuantizationSummary:
         table.add("total", *[""] * 5, f"{self.float_bytes:,}", f"{self.packed_bytes:,}")
         float_layers = [row.layer for row in self.layers if row.step is None]
         note = f"\nLeft float: {', '.join(float_layers)}" if float_layers else ""
-        return f"{table}{note}"
+        return f"{table}{note}{self._activations_text()}"
+
+    def _activations_text(self) -> str:
+        if not self.activations:
+            return ""
+        table = Table("activation", "bits", "codes", "step")
+        for row in self.activations:
+            table.add(row.layer, row.bits, f"{row.lower} to {row.upper}", f"{row.step:.4g}")
+        return f"\n\n{table}"
 
 
 def quantization_summary(
@@ -91,45 +125,49 @@ def quantization_summary(
         model: A float or quantized model.
         print_fn: Called with the table; None prints nothing.
     """
-    kernels = {kernel.layer: kernel for kernel in quantized_kernels(model)}
+    quantized = {(kernel.layer, kernel.attribute): kernel for kernel in quantized_kernels(model)}
     rows, total = [], 0
     for layer in model.layers:
         inner = plain_layer(layer)
-        kernel = kernels.get(inner.name)
-        if kernel:
-            rows.append(_quantized_row(kernel))
-            total += rows[-1].float_bytes
-        elif kernel_of(inner):
-            rows.append(_float_row(inner))
+        for kernel in kernels_of(inner):
+            found = quantized.get((inner.name, kernel.attribute))
+            several = len(kernels_of(inner)) > 1
+            name = f"{inner.name}.{kernel.attribute}" if several else inner.name
+            rows.append(_quantized_row(name, found) if found else _float_row(name, inner, kernel))
+            total += rows[-1].float_bytes if found else 0
         total += sum(FLOAT_BYTES * math.prod(weight.shape) for weight in inner.weights)
-    summary = QuantizationSummary(tuple(rows), total - sum(row.float_bytes for row in rows))
+    activations = tuple(
+        ActivationSummary(a.layer, a.quantizer.bits, *a.code_range, a.step)
+        for a in quantized_activations(model)
+    )
+    other = total - sum(row.float_bytes for row in rows)
+    summary = QuantizationSummary(tuple(rows), activations, other)
     if print_fn:
         print_fn(str(summary))
     return summary
 
 
-def _quantized_row(kernel: QuantizedKernel) -> LayerSummary:
-    latent, value = kernel.latent.numpy(), kernel.value().numpy()
-    step = kernel.state["step"].numpy()
+def _quantized_row(name: str, kernel: QuantizedKernel) -> LayerSummary:
+    latent, value, scales = kernel.latent.numpy(), kernel.value().numpy(), kernel.scales().numpy()
     bits = kernel.quantizer.bits
     norm = np.linalg.norm(latent)
     return LayerSummary(
-        layer=kernel.layer,
+        layer=name,
         shape=latent.shape,
         bits=bits,
-        step=float(step.mean()),
+        step=float(scales.mean()),
         zeros=float(np.mean(value == 0)),
         error=float(np.linalg.norm(latent - value) / norm) if norm else 0.0,
         float_bytes=FLOAT_BYTES * latent.size,
-        packed_bytes=math.ceil(bits * latent.size / 8) + FLOAT_BYTES * step.size,
+        packed_bytes=math.ceil(bits * latent.size / 8) + FLOAT_BYTES * scales.size,
     )
 
 
-def _float_row(layer: keras.layers.Layer) -> LayerSummary:
-    weights = getattr(layer, require_kernel(layer).attribute).numpy()
+def _float_row(name: str, layer: keras.layers.Layer, kernel: Kernel) -> LayerSummary:
+    weights = getattr(layer, kernel.attribute).numpy()
     size = FLOAT_BYTES * weights.size
     return LayerSummary(
-        layer=layer.name,
+        layer=name,
         shape=weights.shape,
         bits=FLOAT_BITS,
         step=None,

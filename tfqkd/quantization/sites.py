@@ -1,0 +1,126 @@
+"""Where activations are quantized: behind which layers, and whether their outputs can be negative."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from tfqkd.compat import keras
+
+_layers = keras.layers
+
+_RECTIFIED = {"relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "exponential"}
+
+_MOVES_VALUES: tuple[type, ...] = (
+    _layers.Flatten,
+    _layers.Reshape,
+    _layers.Permute,
+    _layers.RepeatVector,
+    _layers.MaxPooling1D,
+    _layers.MaxPooling2D,
+    _layers.MaxPooling3D,
+    _layers.GlobalMaxPooling1D,
+    _layers.GlobalMaxPooling2D,
+    _layers.GlobalMaxPooling3D,
+    _layers.ZeroPadding1D,
+    _layers.ZeroPadding2D,
+    _layers.ZeroPadding3D,
+    _layers.Cropping1D,
+    _layers.Cropping2D,
+    _layers.Cropping3D,
+)
+"""Layers that give out values which they got, or zero: quantizing before them is quantizing behind them."""
+
+_KEEPS_SIGN: tuple[type, ...] = (
+    *_MOVES_VALUES,
+    _layers.AveragePooling1D,
+    _layers.AveragePooling2D,
+    _layers.AveragePooling3D,
+    _layers.GlobalAveragePooling1D,
+    _layers.GlobalAveragePooling2D,
+    _layers.GlobalAveragePooling3D,
+    _layers.UpSampling1D,
+    _layers.UpSampling2D,
+    _layers.UpSampling3D,
+    _layers.Dropout,
+    _layers.SpatialDropout1D,
+    _layers.SpatialDropout2D,
+    _layers.SpatialDropout3D,
+    _layers.Add,
+    _layers.Average,
+    _layers.Maximum,
+    _layers.Multiply,
+    _layers.Concatenate,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A layer whose output is quantized.
+
+    Attributes:
+        bits: Width of a code.
+        signed: Whether the output can be negative.
+    """
+
+    bits: int
+    signed: bool
+
+
+def activation_sites(model: keras.Model, readers: Mapping[str, int]) -> dict[str, Site]:
+    """Returns where to quantize activations so that the given layers read quantized ones, by layer name.
+
+    That is behind the layer which makes them: the ReLU, or the layer that a ReLU is fused into. Layers that
+    only move values (flatten, max pooling, padding) are passed through. An output that several layers read
+    gets the largest of their widths. The input of the model itself stays as it comes.
+
+    Args:
+        model: A Functional or built Sequential model that is part of no other one.
+        readers: Names of layers, with the bits of the activations that they read.
+
+    Raises:
+        ValueError: If an activation is made by an operation that is no layer of its own.
+    """
+    bits: dict[str, int] = {}
+    sources: dict[str, keras.layers.Layer] = {}
+    for name, width in readers.items():
+        for source in _sources(model.get_layer(name)):
+            if isinstance(source, _layers.InputLayer):
+                continue
+            _require_layer(source, name)
+            sources[source.name] = source
+            bits[source.name] = max(width, bits.get(source.name, 0))
+    return {name: Site(bits[name], not _is_rectified(sources[name])) for name in bits}
+
+
+def _before(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    for node in layer.inbound_nodes:
+        inbound = node.inbound_layers
+        yield from inbound if isinstance(inbound, list) else [inbound]
+
+
+def _sources(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    for before in _before(layer):
+        if isinstance(before, _MOVES_VALUES):
+            yield from _sources(before)
+        else:
+            yield before
+
+
+def _is_rectified(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, _KEEPS_SIGN):
+        return all(_is_rectified(before) for before in _before(layer))
+    if isinstance(layer, _layers.ReLU):
+        return not layer.negative_slope
+    if isinstance(layer, _layers.Softmax):
+        return True
+    activation = getattr(layer, "activation", None)
+    return getattr(activation, "__name__", None) in _RECTIFIED
+
+
+def _require_layer(source: keras.layers.Layer, reader: str) -> None:
+    if type(source).__name__ in ("TFOpLambda", "SlicingOpLambda"):
+        raise ValueError(
+            "An activation must be made by a Keras layer to be quantized. "
+            f"Received: the input of '{reader}' from the operation '{source.name}'. Use a layer instead, "
+            "e.g. keras.layers.ReLU() for tf.nn.relu and keras.layers.Add() for +, or leave the "
+            "activations of this layer float."
+        )
