@@ -131,9 +131,7 @@ def test_an_error_of_tfqkd_is_one_message_with_status_1(command, capsys):
     assert command.main(["brew"], lambda: Recipe(bits=1)) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == (
-        "brew: error: `bits` must be 2 to 8, or 32 for a float control. Received: bits=1.\n"
-    )
+    assert err == ("brew: error: `bits` must be 2 to 8, or 32 for float. Received: bits=1.\n")
 
 
 def test_a_usage_error_is_one_message_with_status_2(command, capsys):

@@ -59,3 +59,45 @@ def steps(weights: np.ndarray, bits: int, axes: tuple[int, ...] = ()) -> np.ndar
 def quantized(weights: np.ndarray, bits: int, axes: tuple[int, ...] = ()) -> np.ndarray:
     step = steps(weights, bits, axes)
     return step * codes(weights, step, bits)
+
+
+def twn(weights: np.ndarray) -> np.ndarray:
+    threshold = 0.7 * np.mean(np.abs(weights), dtype=np.float64)
+    kept = np.abs(weights) > threshold
+    scale = np.abs(weights[kept]).mean(dtype=np.float64) if kept.any() else 0.0
+    return np.where(kept, scale * np.sign(weights), 0.0)
+
+
+def lsq(values: np.ndarray, step: np.ndarray, lower: int, upper: int) -> np.ndarray:
+    """Equations 1 and 2 of arXiv 1902.08153; NumPy rounds halves to even too."""
+    return np.round(np.clip(values / step, lower, upper)) * step
+
+
+def lsq_step_gradient(
+    values: np.ndarray, step: float, lower: int, upper: int, upstream: np.ndarray
+) -> float:
+    """Equation 3, value by value."""
+    total = 0.0
+    for value, factor in zip(values.ravel(), upstream.ravel(), strict=True):
+        ratio = value / step
+        if ratio <= lower:
+            total += factor * lower
+        elif ratio >= upper:
+            total += factor * upper
+        else:
+            total += factor * (np.round(ratio) - ratio)
+    return total
+
+
+def dorefa(weights: np.ndarray, bits: int) -> np.ndarray:
+    """Equation 9 of arXiv 1606.06160, in float64."""
+    levels = 2**bits - 1
+    squashed = np.tanh(weights.astype(np.float64))
+    unit = squashed / (2 * np.abs(squashed).max()) + 0.5
+    return 2 * np.round(levels * unit) / levels - 1
+
+
+def pact(values: np.ndarray, clip: float, levels: int, signed: bool) -> np.ndarray:
+    """Equations 1 and 2 of arXiv 1805.06085, in float64."""
+    clipped = np.clip(values.astype(np.float64), -clip if signed else 0, clip)
+    return np.round(clipped * levels / clip) * clip / levels

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
+from tfqkd.quantization.activations import PactQuantizer
+from tfqkd.quantization.model import quantize_model, quantizer_variables
+from tfqkd.quantization.published_quantizers import LsqQuantizer
+from tfqkd.quantization.schemes import Scheme
 from tfqkd.training.optimizers import WarmUp, make_optimizer
 from tfqkd.training.recipe import Recipe
 
@@ -117,6 +121,29 @@ def test_weight_decay_shrinks_kernels_by_rate_times_decay_and_nothing_else():
     for name, weight in before.items():
         # 1 - 0.5 · 0.25 is exact in binary: so is the product.
         np.testing.assert_array_equal(after[name], weight * (0.875 if name in kernels else 1))
+
+
+def test_weight_decay_leaves_learned_scales_alone():
+    scheme = Scheme(LsqQuantizer(4, "channel"), PactQuantizer(4))
+    model = quantize_model(
+        keras.Sequential(
+            [
+                keras.Input((4,)),
+                keras.layers.Dense(3, activation="relu", name="first"),
+                keras.layers.Dense(2, name="second"),
+            ]
+        ),
+        scheme,
+        layers=".*",
+    )
+    recipe = Recipe(weight_decay=0.25, learning_rate_schedule="constant", momentum=0.0)
+    learned = {variable.name for variable in quantizer_variables(model)}
+    assert len(learned) == 3
+    before = {variable.name: variable.numpy() for variable in model.trainable_variables}
+    step_with_zero_gradients(model, make_optimizer(recipe, 0.5, 1, 1, model))
+    for variable in model.trainable_variables:
+        factor = 1 - 0.25 * 0.5 if "kernel:" in variable.name else 1
+        np.testing.assert_allclose(variable, factor * before[variable.name], rtol=1e-6)
 
 
 def test_weight_decay_follows_the_schedule():

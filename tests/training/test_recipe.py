@@ -26,9 +26,16 @@ SETTINGS = {
     "learning_rate": (1e-4, "ts", [0, -0.1, float("nan"), float("inf"), "0.1"]),
     "pretrain_seed": (7, "ts", [-2, 2**31, 0.0]),
     "bits": (32, "q", [1, 0, -2, 9, 16, 31, 33, 2.0, True]),
+    "quantizer": ("lsq", "q", ["ternary", "", 2]),
     "granularity": ("channel", "q", ["layer", "", 1]),
     "step_update": ("every_step", "q", ["never", ""]),
-    "layer_bits": (("a.*=4", "b=c=float"), "q", [("a=1",), ("a=9",), ("a=x",), ("a",), ("=4",)]),
+    "activation_bits": (4, "q", [1, 0, 9, 16, 33, 4.0, True]),
+    "activation_quantizer": ("pact", "q", ["uniform", "", None]),
+    "layer_bits": (
+        ("a.*=4", "b=c=float"),
+        "q",
+        [("a=1",), ("a=9",), ("a=x",), ("a",), ("=4",), ("a=4/9",), ("a=4/4/4",), ("a=4/",)],
+    ),
     "quantized_epochs": (0, "q", [-1, 1.5]),
     "quantized_learning_rate": (1.0, "q", [0.0, -1e-9, float("inf")]),
     "temperature": (0.5, "q", [0, -1, float("nan"), float("inf"), None]),
@@ -102,6 +109,45 @@ def test_an_expression_of_layers_that_is_none_is_refused():
 def test_rules_of_layers_become_a_policy_in_their_order():
     recipe = Recipe(layer_bits=("stage3_.*=4", "logits=8", "a=b=float"))
     assert list(recipe.bits_by_layer().items()) == [("stage3_.*", 4), ("logits", 8), ("a=b", None)]
+
+
+def test_rules_of_layers_may_give_bits_to_activations():
+    recipe = Recipe(activation_bits=4, layer_bits=("a=4/8", "b=float/8", "c=2/float", "d=3"))
+    expected = {"a": (4, 8), "b": (None, 8), "c": (2, None), "d": 3}
+    assert recipe.bits_by_layer() == expected
+    with pytest.raises(ValueError, match=r"activation bits only where.*Received: 'a=4/8'"):
+        Recipe(layer_bits=("a=4/8",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quantizer": "twn", "bits": 4}, "`bits` must be 2 for the ternary quantizers"),
+        ({"quantizer": "ttq", "bits": 8}, "`bits` must be 2 for the ternary quantizers"),
+        ({"quantizer": "dorefa", "granularity": "channel"}, "`granularity` can be channel for"),
+        ({"quantizer": "lsq", "step_update": "every_step"}, "`step_update` belongs to"),
+        ({"bits": 32, "activation_bits": 8}, "`activation_bits` must be 32 in the float control"),
+    ],
+)
+def test_settings_that_contradict_the_quantizer_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"{message}.*Received: "):
+        Recipe(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "title"),
+    [
+        ({}, "ternary student, gradual coefficient"),
+        ({"quantizer": "twn"}, "ternary student, gradual coefficient"),
+        ({"quantizer": "lsq"}, "2-bit student, gradual coefficient"),
+        (
+            {"bits": 4, "activation_bits": 8, "teacher": "none"},
+            "4-bit (8-bit activations) student, no teacher",
+        ),
+    ],
+)
+def test_the_title_tells_the_widths(settings, title):
+    assert Recipe(**settings).title == title
 
 
 @pytest.mark.parametrize(("start", "end"), [(1.0, 0.0), (0.0, 0.5), (0.0, 0.0)])
@@ -215,7 +261,8 @@ def test_what_a_recipe_trains_last(changes, has_teacher, distils, title):
 
 
 def test_a_recipe_survives_json():
-    recipe = Recipe(**{name: value for name, (value, _, _) in SETTINGS.items()})
+    values = {name: value for name, (value, _, _) in SETTINGS.items()}
+    recipe = Recipe(**{**values, "quantizer": "uniform", "bits": 3})
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(Recipe().to_json()) == Recipe()
     assert Recipe.from_json("{}") == Recipe()
@@ -271,6 +318,7 @@ VALUES = {
     "learning_rate": positive(1e12),
     "pretrain_seed": SEED | st.just(-1),
     "bits": st.integers(2, 8) | st.just(32),
+    "activation_bits": st.integers(2, 8) | st.just(32),
     "layer_bits": st.lists(RULE.filter(lambda rule: "**" not in rule)).map(tuple),
     "quantized_epochs": COUNT,
     "quantized_learning_rate": positive(1e12),
@@ -309,7 +357,18 @@ VALUES = {
 }
 
 
-@hypothesis.given(st.fixed_dictionaries({}, optional=VALUES))
+def consistent(values):
+    """Makes the settings of the quantizer fit each other, as they are checked together."""
+    uniform = values.get("quantizer", "uniform") == "uniform"
+    changes = {} if uniform else {"step_update": "once", "granularity": "tensor"}
+    if values.get("quantizer") in ("twn", "ttq"):
+        changes["bits"] = 2
+    if values.get("bits") == 32:
+        changes["activation_bits"] = 32
+    return {**values, **changes}
+
+
+@hypothesis.given(st.fixed_dictionaries({}, optional=VALUES).map(consistent))
 def test_every_valid_recipe_survives_json(values):
     assert set(VALUES) == set(Recipe.settings())
     # An exponential schedule needs an end above zero; the default is zero.

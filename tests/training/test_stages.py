@@ -293,6 +293,50 @@ def ternary(kernel):
     return np.where(np.abs(kernel) >= step / 2, step * np.sign(kernel), 0)
 
 
+@pytest.mark.parametrize("quantizer", ["twn", "ttq", "lsq", "dorefa"])
+def test_the_quantizer_of_the_recipe_quantizes_the_kernels(tmp_path, no_training, quantizer):
+    floats, quantized = quantized_kernels(tmp_path, quantizer=quantizer)
+    kernel, levels = floats["conv3"], np.unique(quantized["conv3"])
+    magnitudes = np.abs(kernel)
+    if quantizer == "twn":
+        scale = magnitudes[magnitudes > 0.7 * magnitudes.mean()].mean()
+        np.testing.assert_allclose(levels, [-scale, 0, scale], rtol=1e-5)
+    elif quantizer == "ttq":
+        threshold = 0.05 * magnitudes.max()
+        sides = -kernel[kernel < -threshold].mean(), kernel[kernel > threshold].mean()
+        np.testing.assert_allclose(levels, [-sides[0], 0, sides[1]], rtol=1e-5)
+    elif quantizer == "lsq":
+        step = 2 * magnitudes.mean()
+        codes = np.clip(np.round(kernel / step), -2, 1)
+        np.testing.assert_allclose(quantized["conv3"], step * codes, rtol=1e-5)
+    else:
+        np.testing.assert_allclose(levels, [-1, -1 / 3, 1 / 3, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["lsq", "pact"])
+def test_activations_start_from_the_first_batch_and_are_kept_in_the_stripped_model(
+    tmp_path, no_training, kind
+):
+    recipe = dataclasses.replace(
+        RECIPE,
+        teacher="none",
+        student_epochs=0,
+        quantized_epochs=0,
+        activation_bits=4,
+        activation_quantizer=kind,
+        layer_bits=("conv3=2/8",),
+    )
+    stages = make_stages(recipe, tmp_path)
+    model = load_model(stages.quantized() / "model.keras")
+    found = {x.name: (x.lower, x.upper) for x in model.layers if hasattr(x, "upper")}
+    assert found == {"relu1_quantization": (0, 15), "relu2_quantization": (0, 255)}
+    # As if every image were seen: the mean and the largest activation of 16 of them are close.
+    relu1 = keras.Model(model.inputs, model.get_layer("relu1").output)
+    values = relu1(stages.data.train.images.astype(np.float32), training=True).numpy()
+    expected = 2 * values.mean() / 15**0.5 if kind == "lsq" else values.max() / 15
+    assert model.get_layer("relu1_quantization").step == pytest.approx(expected, rel=0.5)
+
+
 def test_the_quantized_stage_starts_from_the_float_students_ternary_weights(tmp_path, no_training):
     floats, quantized = quantized_kernels(tmp_path)
     for name in ("conv2", "conv3"):

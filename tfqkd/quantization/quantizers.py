@@ -177,16 +177,18 @@ def add_followed(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.V
     )
 
 
-def add_learned(
-    layer: keras.layers.Layer, name: str, first: tf.Tensor, smallest: float = SMALLEST_STEP
-) -> tf.Variable:
-    """Adds a float32 variable to a layer that the optimizer trains and keeps at `smallest` or above."""
+def add_learned(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.Variable:
+    """Adds a float32 variable to a tfmot wrapper that the optimizer trains and keeps above zero."""
+    # tfmot lists the wrapped layer's weights first if that was built before, and last if not: in a model that
+    # is loaded they would stand in another order than in the one that was saved.
+    listed = {id(weight) for weight in layer._trainable_weights}
+    layer._trainable_weights += [w for w in layer.layer.trainable_weights if id(w) not in listed]
     return layer.add_weight(
         name=name,
         shape=first.shape,
         dtype=tf.float32,
         initializer=lambda shape, dtype: first,
-        constraint=lambda value: tf.maximum(value, smallest),
+        constraint=lambda value: tf.maximum(value, SMALLEST_STEP),
         experimental_autocast=False,
     )
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfqkd.compat import keras, tf
+from tfqkd.quantization.model import quantizer_variables
 from tfqkd.training.recipe import Recipe
 
 
@@ -39,7 +40,7 @@ def make_optimizer(
     """Returns the optimizer of a stage.
 
     Weight decay is decoupled (arXiv 1711.05101) and acts on kernels only: on variables of two or more axes,
-    so on no bias, batch norm or quantization step.
+    so on no bias or batch norm, and on no scale that a quantizer learns.
 
     Args:
         recipe: Gives momentum, decay and the shape of the learning-rate schedule.
@@ -69,5 +70,5 @@ def make_optimizer(
     )
     if recipe.weight_decay:
         flat = [variable for variable in model.trainable_variables if len(variable.shape) < 2]
-        optimizer.exclude_from_weight_decay(var_list=flat)
+        optimizer.exclude_from_weight_decay(var_list=[*flat, *quantizer_variables(model)])
     return optimizer

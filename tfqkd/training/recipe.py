@@ -21,6 +21,10 @@ MODEL_SUFFIXES = (".keras", ".h5")
 
 _VIEWS = 16  # Of a teacher cache that is asked for without a number.
 
+WEIGHT_QUANTIZERS = ("uniform", "twn", "ttq", "lsq", "dorefa")
+TERNARY_QUANTIZERS = ("twn", "ttq")
+ACTIVATION_QUANTIZERS = ("lsq", "pact")
+
 SCHEDULES = ("constant", "gradual", "cosine", "exponential", "step")
 
 
@@ -114,25 +118,47 @@ class Recipe:
         "as a control.",
         stages=(QUANTIZED,),
     )
+    quantizer: str = _setting(
+        "uniform",
+        "quantized stage",
+        "Weight quantizer: uniform (L2-optimal step, the paper's), twn, ttq (both ternary), lsq (learned "
+        "step) or dorefa.",
+        stages=(QUANTIZED,),
+        choices=WEIGHT_QUANTIZERS,
+    )
     granularity: Literal["tensor", "channel"] = _setting(
         "tensor",
         "quantized stage",
-        "One quantization step for each tensor or each output channel.",
+        "One quantization step for each tensor or each output channel; channel for uniform and lsq only.",
         stages=(QUANTIZED,),
         choices=("tensor", "channel"),
     )
     step_update: Literal["once", "every_step"] = _setting(
         "once",
         "quantized stage",
-        "Take the L2-optimal step once from the float student, or anew at every training step.",
+        "Take uniform's L2-optimal step once from the float student, or anew at every training step.",
         stages=(QUANTIZED,),
         choices=("once", "every_step"),
+    )
+    activation_bits: int = _setting(
+        FLOAT_BITS,
+        "quantized stage",
+        "Width of the activations that quantized layers read, 2 to 8; 32 for float.",
+        stages=(QUANTIZED,),
+    )
+    activation_quantizer: str = _setting(
+        "lsq",
+        "quantized stage",
+        "Activation quantizer: lsq (learned step) or pact (learned clipping value).",
+        stages=(QUANTIZED,),
+        choices=ACTIVATION_QUANTIZERS,
     )
     layer_bits: tuple[str, ...] = _setting(
         (),
         "quantized stage",
-        "Layers that differ, as REGEX=BITS or REGEX=float, separated by commas; the first match counts. The "
-        "first and the last layer are float unless named here.",
+        "Layers that differ, as REGEX=BITS, REGEX=BITS/ACTIVATION_BITS or REGEX=float, separated by commas; "
+        "either BITS may be float; the first match counts. The first and the last layer are float unless "
+        "named here.",
         stages=(QUANTIZED,),
     )
     quantized_epochs: int = _setting(
@@ -311,6 +337,10 @@ class Recipe:
     def title(self) -> str:
         """What the last stage trains, for tables and progress: "ternary student, gradual coefficient"."""
         kind = {2: "ternary", FLOAT_BITS: "float"}.get(self.bits, f"{self.bits}-bit")
+        if self.bits == 2 and self.quantizer in ("lsq", "dorefa"):
+            kind = "2-bit"  # They have four levels.
+        if self.activation_bits != FLOAT_BITS:
+            kind += f" ({self.activation_bits}-bit activations)"
         if self.has_teacher:
             return f"{kind} student, {self.schedule} coefficient"
         return f"{kind} student, {'control' if self.distils else 'no teacher'}"
@@ -324,22 +354,27 @@ class Recipe:
         own = stage == QUANTIZED or self.pretrain_seed < 0
         return self.seed if own else self.pretrain_seed
 
-    def bits_by_layer(self) -> dict[Any, int | None]:
+    def bits_by_layer(self) -> dict[Any, int | tuple[int | None, int | None] | None]:
         """Returns `layer_bits` as a policy for `quantize_model`.
 
         Raises:
-            ValueError: If a rule is not REGEX=BITS or REGEX=float.
+            ValueError: If a rule is not REGEX=BITS, REGEX=BITS/ACTIVATION_BITS or REGEX=float.
         """
-        policy: dict[str, int | None] = {}
+        policy: dict[Any, int | tuple[int | None, int | None] | None] = {}
         for rule in self.layer_bits:
-            pattern, _, bits = rule.rpartition("=")
-            valid = bits == "float" or bits in map(str, range(2, 9))
-            if not pattern or not valid or not _is_regex(pattern):
+            pattern, _, widths = rule.rpartition("=")
+            bits = [_bits(width) for width in widths.split("/")]
+            if not pattern or not 1 <= len(bits) <= 2 or 0 in bits or not _is_regex(pattern):
                 raise ValueError(
-                    "`layer_bits` must hold rules REGEX=BITS with 2 to 8 bits, or REGEX=float. "
-                    f"Received: {rule!r}. For example: 'stage3_.*=4,logits=8'."
+                    "`layer_bits` must hold rules REGEX=BITS with 2 to 8 bits, REGEX=BITS/ACTIVATION_BITS "
+                    f"or REGEX=float. Received: {rule!r}. For example: 'stage3_.*=4,logits=8/8'."
                 )
-            policy[pattern] = None if bits == "float" else int(bits)
+            if len(bits) == 2 and bits[1] and self.activation_bits == FLOAT_BITS:
+                raise ValueError(
+                    "`layer_bits` may name activation bits only where activations are quantized. "
+                    f"Received: {rule!r} with activation_bits={FLOAT_BITS}. Set --activation_bits."
+                )
+            policy[pattern] = bits[0] if len(bits) == 1 else (bits[0], bits[1])
         return policy
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
@@ -420,8 +455,8 @@ class Recipe:
             "in [0, 1)": (("momentum", "label_smoothing"), lambda v: 0 <= v < 1),
             "0 to 2147483647": (("seed",), lambda v: 0 <= v < 2**31),
             "-1 to 2147483647": (("pretrain_seed",), lambda v: -1 <= v < 2**31),
-            "2 to 8, or 32 for a float control": (
-                ("bits",),
+            "2 to 8, or 32 for float": (
+                ("bits", "activation_bits"),
                 lambda v: 2 <= v <= 8 or v == FLOAT_BITS,
             ),
             "rising shares of the epochs, each above 0 and below 1": (
@@ -434,12 +469,43 @@ class Recipe:
                 value = getattr(self, name)
                 if not holds(value):
                     raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}.")
+        self._check_quantizer()
         if self.schedule == "exponential" and not (self.coefficient and self.coefficient_end):
             raise ValueError(
                 "An exponential schedule must start and end above zero. Received: "
                 f"coefficient={self.coefficient}, coefficient_end={self.coefficient_end}. "
                 "Set --coefficient_end, e.g. to 0.01."
             )
+
+    def _check_quantizer(self) -> None:
+        if self.quantizer in TERNARY_QUANTIZERS and self.bits not in (2, FLOAT_BITS):
+            raise ValueError(
+                f"`bits` must be 2 for the ternary quantizers {', '.join(TERNARY_QUANTIZERS)}. "
+                f"Received: bits={self.bits}, quantizer={self.quantizer}. Choose uniform, lsq or dorefa."
+            )
+        if self.granularity == "channel" and self.quantizer not in ("uniform", "lsq"):
+            raise ValueError(
+                "`granularity` can be channel for the quantizers uniform and lsq only. "
+                f"Received: quantizer={self.quantizer}. Leave it at tensor."
+            )
+        if self.step_update != "once" and self.quantizer != "uniform":
+            raise ValueError(
+                "`step_update` belongs to the quantizer uniform: others learn their scales, or follow the "
+                f"weights always. Received: step_update={self.step_update}, quantizer={self.quantizer}. "
+                "Leave it at once."
+            )
+        if self.bits == FLOAT_BITS and self.activation_bits != FLOAT_BITS:
+            raise ValueError(
+                "`activation_bits` must be 32 in the float control, bits=32. "
+                f"Received: activation_bits={self.activation_bits}. Give the weights 8 bits instead."
+            )
+
+
+def _bits(width: str) -> int | None:
+    """The number in a rule of `layer_bits`, None for float; 0 if it is no width."""
+    if width == "float":
+        return None
+    return int(width) if width in map(str, range(2, 9)) else 0
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:

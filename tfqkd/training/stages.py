@@ -17,8 +17,8 @@ from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, require_logits
 from tfqkd.export.exporter import export
 from tfqkd.models import build
+from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.model import quantize_model, strip_quantization
-from tfqkd.quantization.schemes import UniformScheme
 from tfqkd.quantization.summary import quantization_summary
 from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.divergence import RequireFinite
@@ -37,6 +37,7 @@ from tfqkd.training.recipe import (
     is_model_path,
 )
 from tfqkd.training.saving import Interval, SaveCheckpoints
+from tfqkd.training.schemes import scheme_of
 from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
 
 MODEL_FILE = "model.keras"
@@ -146,8 +147,20 @@ class Stages:
 
     def _quantize(self, model: keras.Model) -> keras.Model:
         recipe = self.recipe
-        scheme = UniformScheme(recipe.bits, recipe.granularity, recipe.step_update)
-        return quantize_model(model, scheme, recipe.bits_by_layer() or None)
+        return quantize_model(model, scheme_of(recipe), recipe.bits_by_layer() or None)
+
+    def _first_batch(self) -> tf.Tensor:
+        """The images of the quantized stage's first training step, uint8."""
+        recipe, data = self.recipe, self.data
+        batches = training_batches(
+            data.train,
+            batch_size=recipe.batch_size,
+            classes=data.classes,
+            seed=recipe.seed_of(QUANTIZED),
+            augmentation=self._augmentation,
+            epochs=1,
+        )
+        return next(iter(batches))[0]
 
     def _float_model(self, stage: str, name: str) -> pathlib.Path:
         if is_model_path(name):
@@ -180,6 +193,8 @@ class Stages:
             model = load_model(student)
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
+            if recipe.activation_bits != FLOAT_BITS:
+                calibrate_activations(model, [self._first_batch()])
             network: keras.Model = model
             schedule = None
             if recipe.distils:

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+
+from tfqkd.compat import keras, tf, tfmot
+from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.quantization.calibration import calibrate_activations
+from tfqkd.quantization.model import (
+    quantize_model,
+    quantized_activations,
+    quantized_kernels,
+    strip_quantization,
+)
+from tfqkd.quantization.policy import Bits
+from tfqkd.quantization.quantizers import UniformQuantizer
+from tfqkd.quantization.schemes import Scheme
+from tfqkd.quantization.summary import quantization_summary
+
+from . import reference
+
+layers = keras.layers
+IMAGES = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype(np.float32)
+
+
+def rectified(fused):
+    """Two convolutions with a ReLU between, fused into the first one or apart from it."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 2))
+    x = layers.Conv2D(3, 3, name="first", activation="relu" if fused else None)(inputs)
+    x = x if fused else layers.ReLU(name="relu")(x)
+    x = layers.Conv2D(4, 3, name="second")(x)
+    return keras.Model(inputs, layers.Dense(2, name="last")(layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("activations", [LsqActivationQuantizer(3), PactQuantizer(3)])
+def test_a_relu_fused_or_apart_gives_the_same(activations):
+    logits, steps = [], []
+    for fused in (True, False):
+        quantized = quantize_model(rectified(fused), Scheme(UniformQuantizer(4), activations))
+        calibrate_activations(quantized, IMAGES)
+        quantized.compile(keras.optimizers.SGD(0.1), "mse")
+        quantized.fit(IMAGES, np.ones((4, 2)), epochs=2, verbose=0, shuffle=False)
+        (found,) = quantized_activations(quantized)
+        assert found.layer == ("first" if fused else "relu")
+        assert found.code_range == (0, 7)
+        steps.append(found.step)
+        logits.append(strip_quantization(quantized)(IMAGES).numpy())
+        np.testing.assert_array_equal(logits[-1], quantized(IMAGES))
+    assert steps[0] == pytest.approx(steps[1], rel=1e-5)
+    np.testing.assert_allclose(logits[0], logits[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("signed", [False, True])
+def test_what_the_next_layer_reads_equals_numpy(bits, signed):
+    keras.utils.set_random_seed(0)
+    first = layers.Dense(5, name="first", activation=None if signed else "relu")
+    model = keras.Sequential(
+        [keras.Input((6,)), first, layers.Dense(3, name="second", use_bias=False)]
+    )
+    quantized = quantize_model(
+        model, Scheme(UniformQuantizer(8), LsqActivationQuantizer(bits)), layers="second"
+    )
+    data = np.random.default_rng(1).normal(size=(7, 6)).astype(np.float32)
+    calibrate_activations(quantized, data)
+    (found,) = quantized_activations(quantized)
+    (kernel,) = quantized_kernels(quantized)
+    lower, upper = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    assert found.code_range == (lower, upper)
+    values = first(data).numpy()
+    assert found.step == pytest.approx(2 * np.abs(values).mean() / upper**0.5, rel=1e-5)
+    read = reference.lsq(values, np.float32(found.step), lower, upper)
+    np.testing.assert_allclose(quantized(data), read @ kernel.value(), rtol=1e-4, atol=1e-5)
+
+
+def test_pact_starts_where_nothing_is_clipped_and_is_drawn_in_by_its_loss():
+    quantized = quantize_model(
+        rectified(True), Scheme(UniformQuantizer(4), PactQuantizer(4, regularization=0.5))
+    )
+    calibrate_activations(quantized, IMAGES)
+    (found,) = quantized_activations(quantized)
+    largest = float(tf.reduce_max(rectified(True).get_layer("first")(IMAGES)))
+    assert float(found.learned) == pytest.approx(largest, rel=1e-5)
+    assert found.step == pytest.approx(largest / 15, rel=1e-5)
+    assert float(tf.add_n(quantized.losses)) == pytest.approx(0.5 * largest**2, rel=1e-5)
+    with pytest.raises(ValueError, match="`regularization` must be 0 or more"):
+        PactQuantizer(4, regularization=-1.0)
+
+
+def test_data_of_several_batches_count_by_their_size():
+    one, many = (
+        quantize_model(rectified(True), Scheme(UniformQuantizer(4), LsqActivationQuantizer(4)))
+        for _ in range(2)
+    )
+    calibrate_activations(one, IMAGES)
+    data = tf.data.Dataset.from_tensor_slices((IMAGES, np.arange(4))).batch(3)
+    calibrate_activations(many, data)
+    steps = [next(quantized_activations(model)).step for model in (one, many)]
+    assert steps[0] == pytest.approx(steps[1], rel=1e-5)
+
+
+def test_calibration_needs_quantized_activations_and_data():
+    with pytest.raises(ValueError, match="needs a model with quantized activations"):
+        calibrate_activations(quantize_model(rectified(True)), IMAGES)
+    quantized = quantize_model(
+        rectified(True), Scheme(UniformQuantizer(), LsqActivationQuantizer(2))
+    )
+    with pytest.raises(ValueError, match="There must be data"):
+        calibrate_activations(quantized, [])
+
+
+def test_a_policy_gives_bits_to_weights_and_activations():
+    scheme = Scheme(UniformQuantizer(2), PactQuantizer(4))
+    policy = {"second": Bits(3, 8), layers.Dense: (None, 5), "first": None}
+    quantized = quantize_model(rectified(False), scheme, policy)
+    assert [(k.layer, k.quantizer.bits) for k in quantized_kernels(quantized)] == [("second", 3)]
+    found = {a.layer: (a.quantizer.bits, a.code_range) for a in quantized_activations(quantized)}
+    # Behind the ReLU unsigned for `second`; behind `second`, through Flatten, signed for `last`.
+    assert found == {"relu": (8, (0, 255)), "second": (5, (-15, 15))}
+    np.testing.assert_array_equal(quantized(IMAGES), strip_quantization(quantized)(IMAGES))
+
+
+def test_activation_bits_need_a_scheme_that_quantizes_activations():
+    with pytest.raises(ValueError, match=r"Activation bits need a scheme.*Received: Bits"):
+        quantize_model(rectified(True), Scheme(UniformQuantizer()), {"second": (2, 4)})
+
+
+def test_quantize_apply_does_what_quantize_model_does():
+    scheme = Scheme(UniformQuantizer(3), LsqActivationQuantizer(4))
+    annotate = tfmot.quantization.keras.quantize_annotate_layer
+    for fused in (True, False):
+        model = rectified(fused)
+        annotated = keras.models.clone_model(
+            model, clone_function=lambda x: annotate(x) if x.name == "second" else x
+        )
+        applied = tfmot.quantization.keras.quantize_apply(annotated, scheme)
+        quantized = quantize_model(model, scheme, layers="second")
+        np.testing.assert_array_equal(applied(IMAGES), quantized(IMAGES))
+        assert [a.layer for a in quantized_activations(applied)] == ["first" if fused else "relu"]
+        np.testing.assert_array_equal(applied(IMAGES), strip_quantization(applied)(IMAGES))
+
+
+def test_the_summary_lists_quantized_activations():
+    scheme = Scheme(UniformQuantizer(2), LsqActivationQuantizer(4))
+    summary = quantization_summary(quantize_model(rectified(False), scheme), print_fn=None)
+    (row,) = summary.activations
+    assert (row.layer, row.bits, row.lower, row.upper) == ("relu", 4, 0, 15)
+    assert str(summary).splitlines()[-1].split()[:5] == ["relu", "4", "0", "to", "15"]
+
+
+@pytest.mark.parametrize("make", [LsqActivationQuantizer, PactQuantizer])
+def test_settings_survive_serialisation(make):
+    quantizer = make(5, signed=True)
+    serialized = keras.utils.legacy.serialize_keras_object(quantizer)
+    assert keras.utils.legacy.deserialize_keras_object(serialized) == quantizer
+    assert quantizer.with_bits(3, signed=False) == make(3)
+    for bits in (1, 9):
+        with pytest.raises(ValueError, match="`bits` must be an integer from 2 to 8"):
+            make(bits)

@@ -1,0 +1,32 @@
+"""The quantization scheme of a recipe."""
+
+from collections.abc import Callable
+
+from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.quantization.published_quantizers import (
+    DorefaQuantizer,
+    LsqQuantizer,
+    TtqQuantizer,
+    TwnQuantizer,
+)
+from tfqkd.quantization.quantizers import UniformQuantizer, WeightQuantizer
+from tfqkd.quantization.schemes import Scheme
+from tfqkd.training.recipe import FLOAT_BITS, Recipe
+
+
+def scheme_of(recipe: Recipe) -> Scheme:
+    """Returns what a recipe quantizes layers with."""
+    bits = recipe.bits
+    weights: dict[str, Callable[[], WeightQuantizer]] = {
+        "uniform": lambda: UniformQuantizer(bits, recipe.granularity, recipe.step_update),
+        "twn": TwnQuantizer,
+        "ttq": TtqQuantizer,
+        "lsq": lambda: LsqQuantizer(bits, recipe.granularity),
+        "dorefa": lambda: DorefaQuantizer(bits),
+    }
+    activations = {"lsq": LsqActivationQuantizer, "pact": PactQuantizer}
+    quantized = recipe.activation_bits != FLOAT_BITS
+    return Scheme(
+        weights[recipe.quantizer](),
+        activations[recipe.activation_quantizer](recipe.activation_bits) if quantized else None,
+    )
