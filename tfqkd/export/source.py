@@ -143,15 +143,17 @@ def _stripped(model: keras.Model) -> keras.Model:
 
 
 def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, np.ndarray]:
-    from tfqkd.quantization.kernels import kernel_of  # noqa: PLC0415
+    from tfqkd.quantization.kernels import kernels_of  # noqa: PLC0415
     from tfqkd.quantization.model import quantized_kernels  # noqa: PLC0415
 
     wrapped = {kernel.layer for kernel in quantized_kernels(model)}
     found = {}
     for layer in plain.submodules:
-        kernel = kernel_of(layer) if isinstance(layer, keras.layers.Layer) else None
-        if kernel is None:
+        kernels = kernels_of(layer) if isinstance(layer, keras.layers.Layer) else ()
+        # A separable convolution becomes two operators: its file is compared by its logits alone.
+        if len(kernels) != 1:
             continue
+        (kernel,) = kernels
         value = getattr(layer, kernel.attribute).numpy()
         rows = np.moveaxis(value, kernel.channel_axes, range(len(kernel.channel_axes)))
         rows = rows.reshape(np.prod([value.shape[axis] for axis in kernel.channel_axes]), -1)
