@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: quickstart test test-slow lint format clean
+.PHONY: quickstart test test-slow benchmark lint format clean
 
 quickstart: $(READY)
 	bin/train --flagfile=configs/quickstart.flags
@@ -14,6 +14,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
+
+benchmark: $(READY)
+	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m benchmarks $(PARTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,53 @@
+"""`python -m benchmarks [PART ...]`: prints a table for each part and keeps it as JSON and Markdown."""
+
+import argparse
+import importlib
+import pathlib
+
+PARTS = {
+    "steps": "benchmarks.steps",
+    "peers": "benchmarks.peers_part",
+    "breakdown": "benchmarks.breakdown",
+    "growth": "benchmarks.growth",
+    "pipeline": "benchmarks.pipeline",
+    "startup": "benchmarks.startup",
+    "cache": "benchmarks.cache",
+}
+
+
+def main() -> None:
+    """Parses the parts and runs them in their order."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures tfqkd on this machine: contestants take turns, and the figures are ratios of "
+        "medians with their 95 % intervals. Let nothing else run meanwhile.",
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all"
+    )
+    parser.add_argument("--steps", type=int, default=10, help="steps in a turn (default: 10)")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each (default: 15)")
+    parser.add_argument(
+        "--data_dir", default="", help="where TFDS keeps CIFAR-10, for startup and cache"
+    )
+    parser.add_argument(
+        "--output",
+        default="runs/benchmarks",
+        help="directory of the results (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    unknown = sorted(set(options.parts) - set(PARTS))
+    if unknown or options.steps < 1 or options.rounds < 1:
+        parser.error(
+            f"unknown part: {', '.join(unknown)}; known: {', '.join(PARTS)}"
+            if unknown
+            else "--steps and --rounds must be 1 or more"
+        )
+    for name in options.parts or PARTS:
+        result = importlib.import_module(PARTS[name]).measure(options)
+        print(f"\n{result.markdown()}\n", flush=True)
+        result.write(pathlib.Path(options.output))
+
+
+if __name__ == "__main__":
+    main()

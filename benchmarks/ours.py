@@ -1,0 +1,160 @@
+"""One training step of ours: `python -m benchmarks.ours ROW`. ResNet20, 32x32x3, random images."""
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.worker import serve
+from tfqkd.compat import keras, tf
+from tfqkd.distillation.distiller import Distiller
+from tfqkd.distillation.teachers import LOGITS_IN_BATCH
+from tfqkd.models import build
+from tfqkd.quantization.model import quantize_model
+from tfqkd.quantization.schemes import UniformScheme
+
+TEACHER = "wrn20x2"
+SCHEMES = {
+    "ternary": UniformScheme(2),
+    "ternary, per channel": UniformScheme(2, "channel"),
+    "ternary, step anew": UniformScheme(2, step_update="every_step"),
+    "ternary, step anew per channel": UniformScheme(2, "channel", "every_step"),
+}
+LIMIT = "sgemm of as many multiply-adds"
+ROWS = (
+    LIMIT,
+    "float",
+    *SCHEMES,
+    "teacher's forward pass",
+    "ternary, live teacher",
+    "ternary, cached logits",
+)
+
+
+def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
+    """Builds a row of the table; returns what runs its steps.
+
+    Args:
+        row: One of `ROWS`.
+        settings: Batch, model, classes and how the step is compiled; see `main`.
+    """
+    keras.utils.set_random_seed(0)
+    keras.mixed_precision.set_global_policy(settings.mixed_precision)
+    batch, classes = settings.batch_size, settings.classes
+    strategy = _strategy(settings.devices)
+    with strategy.scope():
+        if row == LIMIT:
+            return _sgemm(batch * step_macs(build(settings.model, (32, 32, 3), classes)))
+        if row == "teacher's forward pass":
+            return _forward(build(TEACHER, (32, 32, 3), classes), _batches(batch, classes, ""))
+        model = build(settings.model, (32, 32, 3), classes)
+        if row != "float":
+            model = quantize_model(model, SCHEMES.get(row, SCHEMES["ternary"]))
+        kept = row == "ternary, cached logits"
+        if row == "ternary, live teacher":
+            model = Distiller(model, build(TEACHER, (32, 32, 3), classes))
+        elif kept:
+            model = Distiller(model, LOGITS_IN_BATCH)
+        model.compile(
+            keras.optimizers.SGD(1e-4, momentum=0.9, nesterov=True),
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            ["accuracy"],
+            jit_compile=settings.jit_compile,
+            steps_per_execution=settings.steps_per_execution,
+        )
+    model.build((None, 32, 32, 3))
+    batches = _batches(batch, classes, "logits" if kept else "labels")
+    stream = iter(strategy.experimental_distribute_dataset(batches))
+    train = model.make_train_function()
+
+    def run(steps: int) -> object:
+        for _ in range(max(1, steps // settings.steps_per_execution)):
+            logs = train(stream)
+        return float(logs["loss"])
+
+    return run
+
+
+def _strategy(devices: int) -> tf.distribute.Strategy:
+    if devices == 1:
+        return tf.distribute.OneDeviceStrategy("CPU:0")
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    logical = [tf.config.LogicalDeviceConfiguration()] * devices
+    tf.config.set_logical_device_configuration(cpu, logical)
+    return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(devices)])
+
+
+def _batches(batch: int, classes: int, second: str) -> tf.data.Dataset:
+    """Batches that are made before the first step: the step alone is measured."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (4, batch, 32, 32, 3), dtype=np.uint8)
+    labels = np.eye(classes, dtype=np.float32)[generator.integers(0, classes, (4, batch))]
+    logits = generator.normal(0, 3, (4, batch, classes)).astype(np.float16)
+    parts = {"": images, "labels": (images, labels), "logits": ((images, logits), labels)}
+    return tf.data.Dataset.from_tensor_slices(parts[second]).repeat().prefetch(2)
+
+
+def step_macs(model: keras.Model) -> int:
+    """Returns the multiply-adds of a training step for one image: forward, and both gradients.
+
+    Of convolutions and dense layers alone; the first layer's input needs no gradient.
+    """
+    macs = [
+        int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output_shape[1:-1]))
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    ]
+    return 3 * sum(macs) - macs[0]
+
+
+def _sgemm(macs: int) -> Callable[[int], object]:
+    side = 1024
+    matrix = tf.random.normal([side, side])
+
+    @tf.function
+    def multiply() -> tf.Tensor:
+        product = matrix
+        for _ in tf.range(round(macs / side**3)):
+            product = tf.matmul(product, matrix) * 0.03
+        return product
+
+    def run(steps: int) -> object:
+        for _ in range(steps):
+            product = multiply()
+        return float(product[0, 0])
+
+    return run
+
+
+def _forward(teacher: keras.Model, batches: tf.data.Dataset) -> Callable[[int], object]:
+    stream = iter(batches)
+
+    @tf.function
+    def forward(images: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(teacher(images, training=False))
+
+    def run(steps: int) -> object:
+        for _ in range(steps):
+            total = forward(next(stream))
+        return float(total)
+
+    return run
+
+
+def main() -> None:
+    """Parses the row and serves it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("row", choices=ROWS)
+    parser.add_argument("--model", default="resnet20")
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--mixed_precision", default="float32")
+    parser.add_argument("--jit_compile", action="store_true")
+    parser.add_argument("--steps_per_execution", type=int, default=1)
+    settings = parser.parse_args()
+    serve(lambda: prepare(settings.row, settings))
+
+
+if __name__ == "__main__":
+    main()
