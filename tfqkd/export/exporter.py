@@ -8,14 +8,16 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, parse_formats
+from tfqkd.export.keras_file import write_keras
 from tfqkd.export.litert import write_litert
 from tfqkd.export.onnx import write_onnx
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import write_saved_model
-from tfqkd.export.source import Source
+from tfqkd.export.source import Source, TestSet
 
 _WRITERS: dict[str, Callable[[Source, pathlib.Path, Format], Report]] = {
     "tensorflow": write_saved_model,
+    "tf_keras": write_keras,
     "ai_edge_litert": write_litert,
     "onnxruntime": write_onnx,
 }
@@ -28,6 +30,8 @@ def export(
     *,
     class_names: Sequence[str] | None = None,
     images: np.ndarray | None = None,
+    calibration: np.ndarray | None = None,
+    test: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> list[Report]:
     """Writes a model in several formats, each verified in its runtime before it appears.
 
@@ -44,6 +48,10 @@ def export(
         class_names: One name a class.
         images: What to verify on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
             default.
+        calibration: Real images, as `images`; "litert-int8-full" measures the ranges of activations
+            on them.
+        test: Images, as `images`, and their classes, integers [n]: every file's accuracy on them is
+            measured, and must be the model's.
 
     Returns:
         One report a format, in the order given.
@@ -57,7 +65,8 @@ def export(
     chosen = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
     for form in chosen:
         form.require_runtime()
-    source = Source.prepare(model, class_names, images)
+    tested = None if test is None else TestSet(*test)
+    source = Source.prepare(model, class_names, images, calibration, tested)
     return [
         _WRITERS[form.runtime](source, pathlib.Path(directory) / form.file_name, form)
         for form in chosen

@@ -20,6 +20,10 @@ class Format:
         drops_names: Whether the names of inner tensors are left out, to save their bytes.
         extra: The extra of the package tfqkd that installs what the format needs.
         needs: Modules that write the file, beside TensorFlow and the runtime.
+        weights: What the converter makes of float weights: "float32", "float16", or "int8", where
+            activations are int8 too.
+        top1_points: By how many percentage points the accuracy on test images may differ from the
+            Keras model's; above 0 even for exact files, for the sake of ties.
     """
 
     name: str
@@ -31,6 +35,13 @@ class Format:
     drops_names: bool = False
     extra: str = "export"
     needs: tuple[str, ...] = ()
+    weights: str = "float32"
+    top1_points: float = 0.05
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether activations are rounded too, so that their ranges must be measured first."""
+        return self.weights == "int8"
 
     def require_runtime(self) -> None:
         """Raises ImportError if a module is missing, so that a run can stop before it trains."""
@@ -53,11 +64,27 @@ FORMATS: dict[str, Format] = {
             runtime="tensorflow",
         ),
         Format(
+            name="keras",
+            file_name="student.keras",
+            description="Keras file of the stripped model: needs tf_keras, not tfqkd.",
+            tolerance=1e-5,
+            runtime="tf_keras",
+        ),
+        Format(
             name="litert-float32",
             file_name="student-float32.tflite",
             description="LiteRT (TensorFlow Lite), float32 weights.",
             tolerance=1e-4,
             runtime="ai_edge_litert",
+        ),
+        Format(
+            name="litert-float16",
+            file_name="student-float16.tflite",
+            description="LiteRT, float16 weights, computed in float32.",
+            tolerance=1e-2,
+            runtime="ai_edge_litert",
+            weights="float16",
+            top1_points=0.5,
         ),
         Format(
             name="litert-int8",
@@ -66,6 +93,15 @@ FORMATS: dict[str, Format] = {
             tolerance=1e-4,
             runtime="ai_edge_litert",
             kernel_bits=8,
+        ),
+        Format(
+            name="litert-int8-full",
+            file_name="student-int8-full.tflite",
+            description="LiteRT, int8 weights and activations, calibrated on training images.",
+            tolerance=0.25,
+            runtime="ai_edge_litert",
+            weights="int8",
+            top1_points=0.5,
         ),
         Format(
             name="litert-int2",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tfqkd.export import tflite
-from tfqkd.export.kernels import StoredKernel
+from tfqkd.export.kernels import StoredKernel, owner
 from tfqkd.export.tflite import CODE_BITS, kernel_operators, schema
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.packing import unpack
@@ -51,6 +51,54 @@ def check_kernels(model: schema.ModelT, expected: Sequence[StoredKernel]) -> Non
         )
     for parts, kernel in zip(found, expected, strict=True):
         _check_kernel(model, parts, kernel)
+
+
+def check_rounded_kernels(
+    model: schema.ModelT, expected: Sequence[StoredKernel], weights: str, layers: Sequence[str]
+) -> None:
+    """Compares every kernel of a file whose weights the converter has rounded with the float one.
+
+    Args:
+        model: The file.
+        expected: The float kernels.
+        weights: "float16", or "int8": there a weight may be off by half a step.
+        layers: The names of the Keras layers with a kernel.
+
+    Raises:
+        ExportError: If a kernel has another type, or other values; it names the layer.
+    """
+    missing = {layer: kernel for kernel in expected for layer in kernel.layers}
+    for graph in model.subgraphs:
+        made_by = {op.outputs[0]: op for op in graph.operators}
+        for operator, index in kernel_operators(model, graph):
+            (tensor,) = _constants(model, graph, made_by, index) or (None,)
+            if tensor is None:
+                continue
+            names = f"{tensor.name.decode()};{graph.tensors[operator.outputs[0]].name.decode()}"
+            kernel = missing.pop(owner(names, layers), None)
+            if kernel is not None:
+                _check_rounded(kernel, tensor, model.buffers[tensor.buffer].data, weights)
+    if missing:
+        raise _wrong(next(iter(missing)), "no kernel of its own")
+
+
+def _check_rounded(
+    kernel: StoredKernel, tensor: schema.TensorT, data: np.ndarray, weights: str
+) -> None:
+    expected = {"float16": schema.TensorType.FLOAT16, "int8": schema.TensorType.INT8}[weights]
+    if tensor.type != expected or tuple(tensor.shape) != kernel.value.shape:
+        raise _wrong(kernel.layer, f"type {tensor.type} and shape {tuple(tensor.shape)}")
+    if weights == "float16":
+        same = np.array_equal(data.view("<f2").reshape(tensor.shape), kernel.value.astype("<f2"))
+    else:
+        scales = np.asarray(tensor.quantization.scale, np.float64)
+        shape = [1] * len(tensor.shape)
+        shape[tensor.quantization.quantizedDimension] = len(scales)
+        scales = scales.reshape(shape)
+        errors = np.abs(data.view(np.int8).reshape(tensor.shape) * scales - kernel.value)
+        same = bool((errors <= 0.501 * scales).all())
+    if not same:
+        raise _wrong(kernel.layer, f"{weights} weights that are not the model's")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from tfqkd.export.publication import Written, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
-from tfqkd.runtime.signature import METADATA, SIGNATURE
+from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
 from tfqkd.version import __version__
 
 _RUNTIME = "ai_edge_litert"
@@ -30,6 +31,7 @@ def to_litert(
     format: str = "litert-int2",
     class_names: Sequence[str] | None = None,
     images: np.ndarray | None = None,
+    calibration: np.ndarray | None = None,
 ) -> Report:
     """Writes a model as a LiteRT file, which runs on a device without TensorFlow.
 
@@ -44,6 +46,9 @@ def to_litert(
     layers that were not quantized, stay float32: the report lists them. "litert-int8" does the same
     with 8 bits for every code.
 
+    "litert-int8-full" rounds all weights and activations to 8 bits, for devices that have integers
+    only; "litert-float16" rounds weights to float16. Both are close to the model, not equal.
+
     Example:
         ```python
         report = to_litert(quantized, "student.tflite")
@@ -53,10 +58,13 @@ def to_litert(
     Args:
         model: A quantized or plain model from raw pixels to logits.
         path: The file to write. An earlier one there is replaced, if the new one is right.
-        format: "litert-int2", "litert-int8" or "litert-float32".
+        format: "litert-int2", "litert-int8", "litert-int8-full", "litert-float16" or
+            "litert-float32".
         class_names: One name a class.
         images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
             default.
+        calibration: Real images, as `images`, that "litert-int8-full" needs: the range of each
+            activation is the smallest and largest value on them.
 
     Returns:
         What was written.
@@ -68,12 +76,18 @@ def to_litert(
     """
     form = _checked_format(format)
     form.require_runtime()
-    return write_litert(Source.prepare(model, class_names, images), pathlib.Path(path), form)
+    source = Source.prepare(model, class_names, images, calibration)
+    return write_litert(source, pathlib.Path(path), form)
 
 
 def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
     """Writes and verifies a prepared model; see `to_litert`."""
     require_file(path, form)
+    if form.is_calibrated and source.calibration is None:
+        raise ValueError(
+            f"`calibration` must hold real images for {form.name}. Received: None. "
+            "Pass a few hundred training images: calibration=train_images[:500]."
+        )
     # A program without tfqkd gives the runtime the file as it is; ours widens narrow codes first.
     narrow = form.kernel_bits is not None and form.kernel_bits < 8
     return publish(
@@ -98,12 +112,22 @@ def _checked_format(name: str) -> Format:
 def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     # They need LiteRT, which is optional.
     from tfqkd.export import tflite  # noqa: PLC0415
-    from tfqkd.export.inspection import check_kernels, read_back  # noqa: PLC0415
+    from tfqkd.export.inspection import (  # noqa: PLC0415
+        check_kernels,
+        check_rounded_kernels,
+        read_back,
+    )
     from tfqkd.export.localisation import first_wrong_layer  # noqa: PLC0415
 
     reference = _convert(source)
-    content = tflite.read(reference)
-    kernels = tflite.store_kernels(content, form.kernel_bits, source.kernel_layers())
+    layers = source.kernel_layers()
+    content = tflite.read(
+        reference if form.weights == "float32" else _convert(source, form.weights)
+    )
+    if form.weights == "float32":
+        kernels = tflite.store_kernels(content, form.kernel_bits, layers)
+    else:
+        kernels = tflite.store_kernels(tflite.read(reference), None, layers)
     if form.kernel_bits is not None:
         check_layers(kernels, source.quantized)
     if form.drops_names:
@@ -116,25 +140,43 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     }
     tflite.add_metadata(content, METADATA, json.dumps(metadata).encode())
     draft.write_bytes(tflite.write(content))
-    check_kernels(read_back(draft), kernels)
+    if form.weights == "float32":
+        check_kernels(read_back(draft), kernels)
+    else:
+        check_rounded_kernels(read_back(draft), kernels, form.weights, layers)
     return Written(
         quantized=quantized_kernels(kernels),
         float_layers=float_layers(kernels),
-        first_wrong_layer=lambda runner: first_wrong_layer(
-            runner,
-            draft,
-            reference,
-            [kernel.layer for kernel in kernels],
-            source.images,
-            tflite.cut_after,
+        first_wrong_layer=lambda runner: (
+            None
+            if form.is_calibrated
+            else first_wrong_layer(
+                runner,
+                draft,
+                reference,
+                [kernel.layer for kernel in kernels],
+                source.images,
+                tflite.cut_after,
+                max(1e-3, form.tolerance),
+            )
         ),
     )
 
 
-def _convert(source: Source) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="tfqkd-") as scratch:
+def _convert(source: Source, weights: str = "float32") -> bytes:
+    with tempfile.TemporaryDirectory(prefix="tfqkd-") as scratch, warnings.catch_warnings():
+        # To calibrate, TensorFlow uses an interpreter that it warns of.
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
         save(source, pathlib.Path(scratch) / "saved_model")
         converter = tf.lite.TFLiteConverter.from_saved_model(
             str(pathlib.Path(scratch) / "saved_model"), signature_keys=[SIGNATURE]
         )
+        if weights != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if weights == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if weights == "int8":
+            images = np.asarray(source.calibration)[:, np.newaxis]
+            converter.representative_dataset = lambda: ({INPUT: image} for image in images)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         return converter.convert()

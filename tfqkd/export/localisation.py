@@ -8,7 +8,6 @@ import numpy as np
 
 from tfqkd.export.verification import ExportError, run_file
 
-_TOLERANCE = 1e-3  # Float32 noise grows with depth; a wrong kernel is far above this.
 _IMAGES = 4
 
 
@@ -19,6 +18,7 @@ def first_wrong_layer(
     layers: Sequence[str],
     images: np.ndarray,
     cut_after: Callable[[bytes, int], bytes],
+    tolerance: float = 1e-3,
 ) -> str | None:
     """Returns the first layer whose output is not that of the float file.
 
@@ -34,6 +34,8 @@ def first_wrong_layer(
         images: float32 [n, H, W, C] in 0..255.
         cut_after: Called with the content of a file and the number of a kernel, it returns that of
             a file that ends in the output of the operator with this kernel.
+        tolerance: By how much an output may differ, relative to its largest value, or to 1 if that
+            is smaller. Float32 noise grows with depth; a wrong kernel is far above 1e-3.
 
     Returns:
         The layer's name, or None if every layer's output is right.
@@ -47,7 +49,7 @@ def first_wrong_layer(
         except ExportError:
             return True
         expected = _outputs(runner, cuts[1], file.suffix, images[:_IMAGES])
-        allowed = _TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        allowed = tolerance * max(1.0, float(np.abs(expected).max()))
         return not np.abs(received - expected).max() <= allowed
 
     low, high = 0, len(layers)

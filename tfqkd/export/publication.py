@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tfqkd.export.formats import Format
 from tfqkd.export.report import QuantizedKernel, Report, measure
 from tfqkd.export.source import Source
-from tfqkd.export.verification import Agreement, ExportError, staged, verify
+from tfqkd.export.verification import Agreement, ExportError, run_file, staged, verify
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +58,7 @@ def publish(
     with staged(path) as draft:
         written = write(draft)
         agreements = [_verify(runner, draft, source, form, written) for runner in runners]
+        accuracy = _test(runners[-1], draft, source, form)
         size, gzip_size = measure(draft)
     return Report(
         format=form.name,
@@ -67,6 +68,7 @@ def publish(
         images=len(source.images),
         max_difference=max(agreement.max_difference for agreement in agreements),
         agreement=min(agreement.agreement for agreement in agreements),
+        accuracy=accuracy,
         quantized=written.quantized,
         float_layers=written.float_layers,
     )
@@ -82,3 +84,18 @@ def _verify(
         if layer is None:
             raise
         raise ExportError(f"{error} The first layer that goes wrong is '{layer}'.") from error
+
+
+def _test(runner: Sequence[str], draft: pathlib.Path, source: Source, form: Format) -> float | None:
+    if source.test is None or source.test_accuracy is None:
+        return None
+    accuracy = source.test.accuracy(run_file(runner, draft, source.test.images))
+    points = 100 * abs(accuracy - source.test_accuracy)
+    if points > form.top1_points:
+        raise ExportError(
+            f"A file's accuracy must be within {form.top1_points} points of the Keras model's "
+            f"({draft.name}). Received: {100 * accuracy:.2f} % instead of "
+            f"{100 * source.test_accuracy:.2f} % on {len(source.test.labels)} images. Nothing was "
+            "written. Export to an exact format, or calibrate on more images."
+        )
+    return accuracy

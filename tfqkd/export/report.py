@@ -34,8 +34,9 @@ class Report:
         images: How many images it was verified on.
         max_difference: Largest |logit − Keras logit| over these images and all classes.
         agreement: Share of these images with the same best class as the Keras model.
+        accuracy: Share of the test images that it classifies right; None without test images.
         quantized: The kernels that are stored as integer codes.
-        float_layers: The layers whose kernels are stored as float32.
+        float_layers: The layers whose kernels are stored as floats.
     """
 
     format: str
@@ -45,6 +46,7 @@ class Report:
     images: int
     max_difference: float
     agreement: float
+    accuracy: float | None
     quantized: tuple[QuantizedKernel, ...]
     float_layers: tuple[str, ...]
 

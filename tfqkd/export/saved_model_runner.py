@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     model = tf.saved_model.load(model_path)
     serve = model.signatures["serving_default"]
     with np.load(input_path, allow_pickle=False) as arrays:
-        images = arrays["images"]
+        images = arrays["images"].astype(np.float32)
     starts = range(0, len(images), _BATCH)
     batches = [
         serve(images=tf.constant(images[start : start + _BATCH]))["logits"] for start in starts

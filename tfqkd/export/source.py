@@ -15,6 +15,23 @@ _RANDOM_IMAGES = 16
 
 
 @dataclasses.dataclass(frozen=True)
+class TestSet:
+    """Labelled images that every file's accuracy is measured on.
+
+    Attributes:
+        images: uint8 or float32 [n, H, W, C] in 0..255.
+        labels: The classes, integers [n].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def accuracy(self, logits: np.ndarray) -> float:
+        """Returns the share of images whose class has the highest logit."""
+        return float(np.mean(logits.argmax(axis=1) == self.labels))
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """What is exported.
 
@@ -23,6 +40,9 @@ class Source:
         class_names: The names of the classes in the order of the logits, if they are known.
         images: float32 [n, H, W, C] in 0..255, what each file is verified on.
         logits: float32 [n, classes], what the model says about them on the CPU.
+        calibration: float32 [n, H, W, C], real images that activations are calibrated on, if any.
+        test: What each file's accuracy is measured on, if any.
+        test_accuracy: The model's accuracy there.
         quantized: The kernels of the layers that are quantized, by layer: float32 [channels,
             weights of a channel]. In a stripped model those whose values lie on a grid.
     """
@@ -32,6 +52,9 @@ class Source:
     images: np.ndarray
     logits: np.ndarray
     quantized: dict[str, np.ndarray]
+    calibration: np.ndarray | None = None
+    test: TestSet | None = None
+    test_accuracy: float | None = None
 
     @classmethod
     def prepare(
@@ -39,6 +62,8 @@ class Source:
         model: keras.Model,
         class_names: Sequence[str] | None = None,
         images: np.ndarray | None = None,
+        calibration: np.ndarray | None = None,
+        test: TestSet | None = None,
     ) -> "Source":
         """Strips and checks a model.
 
@@ -49,6 +74,8 @@ class Source:
             class_names: One name a class.
             images: uint8 or float32 [n, H, W, C] in 0..255; by default 16 random ones, always the
                 same.
+            calibration: Real images, as `images`.
+            test: What each file's accuracy is to be measured on.
 
         Raises:
             TypeError: If `model` is not a Keras model, or `images` has another type of number.
@@ -66,7 +93,16 @@ class Source:
                 f"Received: {np.count_nonzero(~np.isfinite(logits))} of {logits.size} logits on "
                 f"{len(pixels)} images are NaN or infinite. Look for NaN weights, or train again."
             )
-        return cls(plain, names, pixels, logits, _quantized(model, plain))
+        return cls(
+            plain,
+            names,
+            pixels,
+            logits,
+            _quantized(model, plain),
+            None if calibration is None else checked_images(calibration, shape),
+            test,
+            None if test is None else test.accuracy(_logits(plain, test.images)),
+        )
 
     def kernel_layers(self) -> tuple[str, ...]:
         """Returns the names of the layers with a kernel."""
@@ -179,5 +215,5 @@ def _in_float32(model: keras.Model) -> keras.Model:
 def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # On a GPU, convolutions may round to TF32 and differ by 1e-3 from what a device computes.
     with tf.device("/CPU:0"):
-        logits = [model(batch, training=False) for batch in batches(images)]
+        logits = [model(tf.cast(batch, tf.float32), training=False) for batch in batches(images)]
         return tf.concat(logits, axis=0).numpy()

@@ -13,12 +13,12 @@ from tfqkd.export.exporter import export
 from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.reporting.figures import plot_confusion
-from tfqkd.runtime import LitertModel
+from tfqkd.runtime import load
 from tfqkd.training.comparison import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_recipe, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
 from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
-from tfqkd.training.stages import VERIFIED_IMAGES, load_model
+from tfqkd.training.stages import CALIBRATION_IMAGES, VERIFIED_IMAGES, load_model
 
 _BATCH = 500
 
@@ -96,7 +96,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
 def export_run(
     directory: pathlib.Path, formats: list[str], output: pathlib.Path, data_dir: str = ""
 ) -> list[Report]:
-    """Exports the last model of a finished run, verified on its first test images.
+    """Exports the last model of a finished run, verified on its test images.
 
     Args:
         directory: The run directory.
@@ -120,19 +120,26 @@ def export_run(
         formats,
         class_names=data.class_names,
         images=data.test.images[:VERIFIED_IMAGES],
+        calibration=data.train.images[:CALIBRATION_IMAGES],
+        test=(data.test.images, data.test.labels),
     )
 
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     """Returns the logits `[N, classes]` of an exported file for raw images `[N, H, W, C]`."""
-    if path.is_dir():
+    if path.suffix == ".keras":
+        keras_model = load_model(path)
+
+        def model(batch: np.ndarray) -> np.ndarray:
+            return keras_model(tf.cast(batch, tf.float32), training=False).numpy()
+    elif path.is_dir():
         loaded = tf.saved_model.load(str(path))
         serve = loaded.signatures["serving_default"]
 
         def model(batch: np.ndarray) -> np.ndarray:
             return serve(images=tf.constant(batch, tf.float32))["logits"].numpy()
     else:
-        model = LitertModel(path)
+        model = load(path)
     starts = range(0, len(images), _BATCH)
     return np.concatenate([model(images[start : start + _BATCH]) for start in starts])
 

@@ -47,6 +47,8 @@ SUMMARY_FILE = "quantization.txt"
 LAYERS_FILE = "quantization.json"
 REPORTS_FILE = "reports.json"
 VERIFIED_IMAGES = 64
+CALIBRATION_IMAGES = 500
+"""On how many training images the ranges of activations are measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Stages:
                 self.recipe.formats,
                 class_names=self.data.class_names,
                 images=self.data.test.images[:VERIFIED_IMAGES],
+                calibration=self.data.train.images[:CALIBRATION_IMAGES],
             )
             listed = [
                 {**dataclasses.asdict(report), "path": pathlib.Path(report.path).name}

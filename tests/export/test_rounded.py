@@ -1,0 +1,108 @@
+"""Files that are close to the model, not equal: float16 weights, and int8 all through."""
+
+import numpy as np
+import pytest
+
+from tfqkd.export import ExportError, export, litert, load, tflite, to_litert
+
+from . import classifier
+
+FULL, HALF = "litert-int8-full", "litert-float16"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return classifier.build()[0]
+
+
+@pytest.fixture(scope="module")
+def files(model, tmp_path_factory):
+    images = classifier.pixels(200, seed=8)
+    logits = model(images).numpy()
+    # Of an untrained model many are ties; those with a clear lead are as a trained one's.
+    lead = np.sort(logits, axis=1) @ np.array([0, 0, 0, -1, 1])
+    clear = np.argsort(lead)[-50:]
+    reports = export(
+        model,
+        tmp_path_factory.mktemp("rounded"),
+        [HALF, FULL],
+        images=images[:8],
+        calibration=images,
+        test=(images[clear], logits[clear].argmax(axis=1)),
+    )
+    return {report.format: report for report in reports}
+
+
+def test_float16_weights_are_the_rounded_ones(model, files):
+    graph_types = [t.type for t in tflite.read(litert_bytes(files[HALF])).subgraphs[0].tensors]
+    assert graph_types.count(tflite.schema.TensorType.FLOAT16) >= 7
+    images = classifier.pixels(9)
+    expected = model(images).numpy()
+    difference = np.abs(load(files[HALF].path)(images) - expected).max()
+    # 2^-11 a weight.
+    assert 0 < difference < 1e-2 * np.abs(expected).max()
+    assert files[HALF].quantized == ()
+
+
+def litert_bytes(report):
+    from pathlib import Path
+
+    return Path(report.path).read_bytes()
+
+
+def test_full_int8_computes_in_int8_only(files):
+    file = tflite.read(litert_bytes(files[FULL]))
+    operator = tflite.schema.BuiltinOperator
+    outside = {operator.QUANTIZE, operator.DEQUANTIZE}
+    graph = file.subgraphs[0]
+    for node in graph.operators:
+        if file.operatorCodes[node.opcodeIndex].builtinCode not in outside:
+            inputs = {graph.tensors[index].type for index in node.inputs if index >= 0}
+            assert tflite.schema.TensorType.FLOAT32 not in inputs
+
+
+@pytest.mark.parametrize("name", [HALF, FULL])
+def test_accuracy_is_within_half_a_point_and_reported(files, name):
+    assert files[name].accuracy == 1.0
+
+
+def test_full_int8_needs_real_images(model, tmp_path):
+    with pytest.raises(ValueError, match="`calibration` must hold real images"):
+        to_litert(model, tmp_path / "a.tflite", format=FULL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_of_accuracy_is_refused(model, tmp_path):
+    images = classifier.pixels(64, seed=8)
+    labels = model(images).numpy().argmax(axis=1)
+    # Calibrated on black images, the file saturates on all others.
+    black = np.zeros_like(images[:2])
+    with pytest.raises(ExportError, match=r"differ by up to|another one for|instead of 100.00 %"):
+        export(model, tmp_path, [FULL], images=images, calibration=black, test=(images, labels))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [HALF, FULL])
+def test_a_wrong_kernel_is_found_when_the_file_is_read_back(model, tmp_path, monkeypatch, name):
+    def convert_wrongly(source, weights="float32"):
+        content = convert(source, weights)
+        if weights == "float32":
+            return content
+        file = tflite.read(content)
+        (kernel,) = [
+            tensor
+            for tensor in file.subgraphs[0].tensors
+            if list(tensor.shape) == [8, 3, 3, 8]
+            and tensor.name.startswith(b"small/ternary")
+            and file.buffers[tensor.buffer].data is not None
+        ]
+        width = 2 if weights == "float16" else 1
+        data = file.buffers[kernel.buffer].data.reshape(8, -1, width).copy()
+        file.buffers[kernel.buffer].data = data[::-1].reshape(-1)
+        return tflite.write(file)
+
+    convert = litert._convert
+    monkeypatch.setattr(litert, "_convert", convert_wrongly)
+    with pytest.raises(ExportError, match=r"layer 'ternary' with .* weights that are not"):
+        to_litert(model, tmp_path / "a", format=name, calibration=classifier.pixels(8))
+    assert list(tmp_path.iterdir()) == []
