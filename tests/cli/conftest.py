@@ -14,5 +14,5 @@ def no_tensorflow(monkeypatch):
     def load_tensorflow():
         raise AssertionError("The command went on to load TensorFlow.")
 
-    for command in ("train", "evaluate", "export"):
+    for command in ("train", "evaluate", "export", "study"):
         monkeypatch.setattr(f"tfqkd.cli.{command}.load_tensorflow", load_tensorflow)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import pathlib
 import re
+from html import escape
 
 import matplotlib as mpl
 import pandas as pd
@@ -51,7 +52,7 @@ class Drawing:
         # The page gives it its size.
         svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
         svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-        return svg.replace("<svg", f'<svg role="img" aria-label="{self.title}"', 1)
+        return svg.replace("<svg", f'<svg role="img" aria-label="{escape(self.title)}"', 1)
 
     def save(self, directory: pathlib.Path) -> None:
         """Writes NAME.png and NAME.csv."""

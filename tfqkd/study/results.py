@@ -72,7 +72,8 @@ class StudyResults:
     @property
     def taught(self) -> pd.DataFrame:
         """The runs of trials that are no controls."""
-        return self.runs[~self.runs["control"]] if len(self.runs) else self.runs
+        # Without the controls, which have none, temperatures are numbers again.
+        return self.runs[~self.runs["control"]].infer_objects() if len(self.runs) else self.runs
 
     @property
     def controls(self) -> pd.DataFrame:

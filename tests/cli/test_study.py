@@ -1,0 +1,78 @@
+import pytest
+
+from tfqkd.cli.study import main
+
+GOOD = ("--dataset=digits", "--validation_split=0.1", "--vary=temperature=1,2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=digits", "--validation_split=0.1"], "A study must vary something."),
+        ([*GOOD, "--vary=temprature=1"], "`vary` must name a field of the recipe."),
+        ([*GOOD, "--vary=coefficient=0.9:0.1"], "A range must not be empty"),
+        ([*GOOD, "--vary=coefficient=0.1:0.9"], "A grid needs listed values."),
+        ([*GOOD, "--trials=3"], "A grid tries every setting once."),
+        ([*GOOD, "--sampler=tpe"], "The sampler tpe must know how many settings to draw."),
+        ([*GOOD, "--sampler=best"], "grid|random|tpe"),
+        ([*GOOD, "--pruner=all"], "none|hyperband"),
+        ([*GOOD, "--repeats=0"], "repeats"),
+        ([*GOOD, "--validation_split=0"], "A study must hold back images"),
+        ([*GOOD, "--teacher=none"], "Without a teacher `temperature` changes nothing."),
+        ([*GOOD, "--vary=schedule=exponential"], "must start and end above zero"),
+        ([*GOOD, "--temperature=0"], "`temperature` must be above 0."),
+        ([*GOOD, "--grace_seconds=1"], "grace_seconds"),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_made(
+    arguments, message, capsys, no_tensorflow, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("study: error: ")
+    assert message in err
+    assert err.endswith("See study --help.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_that_cannot_be_reached_is_one_message(
+    capsys, no_tensorflow, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    storage = "--storage=postgresql://me:secret@127.0.0.1:1/studies"
+    assert main(["study", *GOOD, storage]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("study: error: `storage` must be the URL of a database")
+    assert "secret" not in err
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_packages_are_said(capsys, no_tensorflow, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["study", *GOOD, f"--run_dir={tmp_path / 'run'}"]) == 1
+    err = capsys.readouterr().err
+    assert "A study needs the packages optuna, sqlalchemy, statsmodels." in err
+    assert "pip install 'tfqkd[study]'" in err
+
+
+def test_a_data_set_that_is_not_there_begins_no_study(capsys, tmp_path):
+    import optuna
+
+    directory = tmp_path / "run"
+    arguments = [*GOOD, "--dataset=mnist", f"--data_dir={tmp_path}", f"--run_dir={directory}"]
+    assert main(["study", *arguments]) == 1
+    assert "A data set must be on disk" in capsys.readouterr().err
+    assert optuna.get_all_study_names(f"sqlite:///{directory / 'study.db'}") == []
+
+
+def test_a_password_is_not_kept_with_the_command(tmp_path):
+    from tfqkd.cli.study import _record_command
+
+    url = "postgresql://me:secret@host/db"
+    _record_command(tmp_path, ["bin/study", f"--storage={url}", "--repeats=2"], url)
+    assert (tmp_path / "command.txt").read_text() == (
+        "bin/study '--storage=postgresql://me:***@host/db' --repeats=2\n"
+    )

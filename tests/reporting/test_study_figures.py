@@ -1,0 +1,122 @@
+import numpy as np
+import pandas as pd
+import pytest
+from study.tried import plan, results
+
+from tfqkd.reporting.drawings import Drawing, Missing
+from tfqkd.reporting.study_figures import (
+    best_and_worst,
+    by_temperature,
+    entropy,
+    heat_map,
+    over_seeds,
+    robustness,
+    spread,
+    teacher_size,
+)
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory):
+    return results(tmp_path_factory.mktemp("tried"), plan())
+
+
+@pytest.fixture(scope="module")
+def drawn_from_ranges(tmp_path_factory):
+    varied = plan("temperature=1:8", "coefficient=0.1:0.9", sampler="random", trials=12)
+    return results(tmp_path_factory.mktemp("ranges"), varied)
+
+
+def runs(rows):
+    columns = ["teacher", "temperature", "seed", "validation_accuracy"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_bars_are_the_deviation_over_the_seeds_alone():
+    # The teachers differ by 0.2, the seeds by 0.02: only the latter is in the deviation.
+    table = over_seeds(
+        runs([("a", 1, 0, 0.5), ("a", 1, 1, 0.52), ("b", 1, 0, 0.7), ("b", 1, 1, 0.72)]),
+        ["temperature"],
+    )
+    (row,) = table.itertuples()
+    assert row.mean == pytest.approx(61.0)
+    assert row.deviation == pytest.approx(100 * 0.02 / np.sqrt(2))
+    assert row.seeds == 2
+
+
+def test_a_single_seed_has_no_deviation():
+    table = over_seeds(runs([("a", 1, 0, 0.5)]), ["teacher"])
+    assert np.isnan(table["deviation"][0])
+
+
+def test_the_temperature_figure_draws_the_formula(tried):
+    drawing = by_temperature(tried)
+    assert isinstance(drawing, Drawing)
+    constant, gradual = drawing.figure.axes
+    for axes, slope in ((constant, 2.0), (gradual, 1.0)):
+        lines = {c.get_label(): c.lines[0] for c in axes.containers}
+        for teacher, best in (("teacher cnn4", 85.0), ("teacher cnn16", 86.0)):
+            np.testing.assert_array_equal(lines[teacher].get_xdata(), [1, 2, 8])
+            expected = [best - slope, best, best - 2 * slope]
+            np.testing.assert_allclose(lines[teacher].get_ydata().astype(float), expected)
+        (control,) = [line for line in axes.lines if line.get_label() == "control"]
+        np.testing.assert_allclose(control.get_ydata(), [80, 80])
+    assert set(drawing.table["deviation"].round(6)) == {round(1 / np.sqrt(2), 6)}
+
+
+def test_the_heat_map_has_a_cell_for_each_temperature_and_coefficient(tried):
+    drawing = heat_map(tried)
+    cells = drawing.table[drawing.table["schedule"] == "gradual"]
+    assert len(cells) == 6
+    for row in cells.itertuples():
+        expected = {1.0: 84.5, 2.0: 85.5, 8.0: 83.5}[row.temperature]
+        assert row.mean == pytest.approx(expected)
+    texts = [text.get_text() for text in drawing.figure.axes[1].texts]
+    assert texts == ["84.5", "85.5", "83.5"] * 2
+
+
+def test_best_and_worst_temperatures_are_those_of_the_formula(tried):
+    table = best_and_worst(tried.taught)
+    assert set(table[table["kind"] == "best"]["temperature"]) == {2.0}
+    assert set(table[table["kind"] == "worst"]["temperature"]) == {8.0}
+    assert dict(zip(table["teacher"], table["parameters"], strict=True)) == {
+        "cnn4": 4000,
+        "cnn16": 16000,
+    }
+    drawing = teacher_size(tried)
+    assert len(drawing.figure.axes[0].containers) == 4
+
+
+def test_the_spread_is_the_deviation_over_the_settings(tried):
+    table = spread(tried.taught).set_index("schedule")
+    for schedule, slope in (("constant", 2.0), ("gradual", 1.0)):
+        settings = [
+            size - harm * slope for size in (85.0, 86.0) for harm in (1, 0, 2) for _ in range(2)
+        ]
+        row = table.loc[schedule]
+        assert row["settings"] == 12
+        assert row["deviation"] == pytest.approx(np.std(settings, ddof=1))
+        assert (row["lowest"], row["highest"]) == pytest.approx((85 - 2 * slope, 86))
+    assert isinstance(robustness(tried), Drawing)
+
+
+def test_the_entropy_figure_has_a_point_for_each_trial(tried):
+    drawing = entropy(tried)
+    assert len(drawing.table) == 24
+    assert drawing.table["gain"].max() == pytest.approx(6.0)
+    assert "Spearman's rank correlation is" in drawing.caption
+
+
+def test_ranges_are_drawn_too(drawn_from_ranges):
+    drawing = heat_map(drawn_from_ranges)
+    # Quarters of each range.
+    assert drawing.table["temperature"].nunique() == 4
+    points = by_temperature(drawn_from_ranges)
+    assert points.table["temperature"].nunique() == 12
+
+
+@pytest.mark.parametrize("figure", [teacher_size, robustness])
+def test_a_figure_of_what_does_not_vary_says_so(drawn_from_ranges, figure):
+    missing = figure(drawn_from_ranges)
+    assert isinstance(missing, Missing)
+    assert "does not vary. Add --vary=" in missing.reason

@@ -1,0 +1,128 @@
+"""A small study of real trainings, by the command."""
+
+import json
+
+import optuna
+import pytest
+
+from tfqkd.cli.study import main
+from tfqkd.compat import tf
+from tfqkd.training.history import read_history
+
+ARGUMENTS = [
+    "--dataset=digits",
+    "--validation_split=0.3",
+    "--crop_padding=1",
+    "--noflip",
+    "--student=cnn2",
+    "--teacher=cnn4",
+    "--teacher_epochs=1",
+    "--student_epochs=1",
+    "--quantized_epochs=2",
+    "--coefficient=0.5",
+    "--batch_size=64",
+    "--pretrain_seed=0",
+]
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("studies") / "small"
+    arguments = ["study", *ARGUMENTS, "--vary=temperature=1,4", f"--run_dir={directory}"]
+    assert main(arguments) == 0
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{directory / 'study.db'}")
+    return directory, arguments, study
+
+
+def test_teacher_and_float_student_are_trained_once(studied):
+    directory, _, _ = studied
+    made = [path.name.split("-")[0] for path in (directory / "products").glob("*/")]
+    counts = {stage: made.count(stage) for stage in set(made)}
+    assert counts == {"teacher": 1, "student": 1, "quantized": 3, "measured": 5}
+
+
+def test_the_control_has_no_teacher_and_the_same_schedule(studied):
+    directory, _, study = studied
+    control, *trials = (
+        json.loads((directory / f"trials/000{number}-seed0/recipe.json").read_text())
+        for number in range(3)
+    )
+    assert study.trials[0].user_attrs["control"] == {}
+    assert control["soft_loss"] == "none"
+    assert [trial["soft_loss"] for trial in trials] == ["cross_entropy"] * 2
+    assert sorted(trial["temperature"] for trial in trials) == [1.0, 4.0]
+    for name in ("coefficient", "schedule", "student", "seed"):
+        assert len({recipe[name] for recipe in (control, *trials)}) == 1
+
+
+def test_a_trial_is_worth_its_validation_accuracy_after_the_last_epoch(studied):
+    directory, _, study = studied
+    for trial in study.trials:
+        path = directory / f"trials/{trial.number:04d}-seed0"
+        results = json.loads((path / "results.json").read_text())
+        final = results["models"][-1]
+        rows = read_history((path / final["model"]).parent / "history.csv")
+        record = trial.user_attrs["seed 0"]
+        assert trial.value == record["validation_accuracy"] == rows[-1]["val_accuracy"]
+        assert record["test_accuracy"] == final["accuracy"]
+        assert record["curves"]["val_accuracy"] == pytest.approx(
+            [row["val_accuracy"] for row in rows], abs=1e-6
+        )
+        assert results["export"] == []
+
+
+def test_a_hotter_teacher_is_less_sure(studied):
+    _, _, study = studied
+    control, *trials = study.trials
+    assert control.user_attrs["seed 0"]["teacher_entropy"] is None
+    entropies = {
+        trial.params["temperature"]: trial.user_attrs["seed 0"]["teacher_entropy"]
+        for trial in trials
+    }
+    assert 0 < entropies[1.0] < entropies[4.0] < 2.302586
+
+
+def test_tensorboard_has_the_settings_of_every_trial(studied):
+    directory, _, study = studied
+    for trial in study.trials[1:]:
+        (file,) = (directory / f"trials/{trial.number:04d}-seed0/tensorboard").glob("events*")
+        tags, settings = set(), {}
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                tags.add(value.tag)
+                if value.tag == "_hparams_/session_start_info":
+                    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+                    data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                    settings = dict(data.session_start_info.hparams)
+        assert "validation_accuracy" in tags
+        assert settings["temperature"].number_value == trial.params["temperature"]
+        assert settings["control"].bool_value is False
+
+
+def test_the_same_command_again_has_nothing_to_do_and_writes_the_page_again(studied, capsys):
+    directory, arguments, study = studied
+    before = len(study.trials)
+    (directory / "report.html").unlink()
+    assert main([*arguments, "--report_only"]) == 0
+    assert len(study.trials) == before
+    out = capsys.readouterr().out
+    assert "epoch" not in out
+    assert f"Report          {directory / 'report.html'}" in out
+    assert (directory / "report.html").exists()
+    assert (directory / "best.flags").read_text().count("--temperature=") == 1
+
+
+def test_another_recipe_under_the_same_name_is_one_message(studied, capsys):
+    _, arguments, study = studied
+    before = len(study.trials)
+    assert main([*arguments, "--student=cnn3", "--report_only"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("study: error: A study belongs to one recipe and space.")
+    assert "student: 'cnn2' there, 'cnn3' given" in err
+    assert len(study.trials) == before
+
+
+def test_the_command_is_kept(studied):
+    directory, arguments, _ = studied
+    assert (directory / "command.txt").read_text().split() == arguments
