@@ -11,7 +11,8 @@ from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH
 from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model
-from tfqkd.quantization.schemes import UniformScheme
+from tfqkd.quantization.published_quantizers import LsqQuantizer
+from tfqkd.quantization.schemes import Scheme, UniformScheme
 
 TEACHER = "wrn20x2"
 SCHEMES = {
@@ -19,6 +20,8 @@ SCHEMES = {
     "ternary, per channel": UniformScheme(2, "channel"),
     "ternary, step anew": UniformScheme(2, step_update="every_step"),
     "ternary, step anew per channel": UniformScheme(2, "channel", "every_step"),
+    "2 bits, learned step": Scheme(LsqQuantizer(2)),
+    "2 bits, learned step per channel": Scheme(LsqQuantizer(2, "channel")),
 }
 LIMIT = "sgemm of as many multiply-adds"
 ROWS = (

@@ -12,8 +12,8 @@ GOALS = {
     "ternary, per channel": 1.03,
     "ternary, step anew": 1.03,
     "ternary, step anew per channel": 1.03,
-    "ternary, learned step": 1.03,
-    "ternary, learned step per channel": 1.03,
+    "2 bits, learned step": 1.03,
+    "2 bits, learned step per channel": 1.03,
     "ternary, live teacher": 1.02,
     "ternary, cached logits": 1.03,
 }

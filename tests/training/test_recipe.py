@@ -62,6 +62,7 @@ SETTINGS = {
     "strategy": ("mirrored", "", ["tpu", ""]),
     "jit_compile": (True, "", [1]),
     "steps_per_execution": (10, "", [0, -1, 1.0]),
+    "profile": ("5,9", "", ["5", "0,3", "9,5", "5-9", "a,b", "5,9,", "1,２", 5]),
     "deterministic": (True, "", [1]),
     "checkpoint_every": ("500", "", ["0", "-1m", "1.5m", "5s", "m", "often", 500]),
     "checkpoints_kept": (2, "", [0, 1.0]),
@@ -342,6 +343,7 @@ VALUES = {
         st.sampled_from(["saved_model", "litert-float32", "litert-int8"]), unique=True
     ).map(tuple),
     "steps_per_execution": st.integers(1, 10**9),
+    "profile": st.tuples(st.integers(1, 99), st.integers(0, 99)).map(lambda p: f"{p[0]},{sum(p)}"),
     "checkpoint_every": st.from_regex(r"([1-9][0-9]{0,8}m?)?", fullmatch=True),
     "checkpoints_kept": st.integers(1, 10**9),
     **{

@@ -135,6 +135,13 @@ def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_p
     np.testing.assert_allclose([float(row["coefficient"]) for row in rows], expected, atol=1e-6)
 
 
+def test_a_profile_of_the_chosen_steps_is_written(tmp_path):
+    recipe = dataclasses.replace(RECIPE, student_epochs=1, profile="2,3")
+    student = make_stages(recipe, tmp_path, UNWATCHED).student()
+    (profile,) = (student.parent / "tensorboard").rglob("*.xplane.pb")
+    assert b"train_function" in profile.read_bytes()
+
+
 def test_logits_that_a_run_kept_are_read_under_other_settings_of_the_student(tmp_path, monkeypatch):
     save_linear(tmp_path / "student.keras", seed=0, hidden=2)
     save_linear(tmp_path / "teacher.keras", seed=1)

@@ -277,6 +277,13 @@ class Recipe:
     steps_per_execution: int = _setting(
         1, "run", "Training steps in one call of the compiled function.", stages=()
     )
+    profile: str = _setting(
+        "",
+        "run",
+        "FIRST,LAST: write a TensorBoard profile of these steps of every stage, counted from 1 (calls, with "
+        "steps_per_execution).",
+        stages=(),
+    )
     deterministic: bool = _setting(
         False,
         "run",
@@ -310,6 +317,7 @@ class Recipe:
         for name in ("student", "teacher"):
             _check_model(name, getattr(self, name))
         self.bits_by_layer()
+        self.profiled_steps()
         if self.formats:
             parse_formats(",".join(self.formats))
 
@@ -415,6 +423,23 @@ class Recipe:
                 "It may come from another version of tfqkd."
             )
         return cls(**values)
+
+    def profiled_steps(self) -> tuple[int, int] | None:
+        """Returns the first and last step of `profile`; None without.
+
+        Raises:
+            ValueError: If it is not FIRST,LAST with 1 ≤ FIRST ≤ LAST.
+        """
+        if not self.profile:
+            return None
+        match = re.fullmatch(r"([1-9][0-9]{0,8}),([1-9][0-9]{0,8})", self.profile)
+        first, last = map(int, match.groups()) if match else (1, 0)
+        if first > last:
+            raise ValueError(
+                "`profile` must be FIRST,LAST, two steps counted from 1. "
+                f"Received: profile={self.profile!r}. For example: 20,30."
+            )
+        return first, last
 
     def _check_ranges(self) -> None:
         rules = {

@@ -309,7 +309,11 @@ class Stages:
         )
         callbacks = [
             *callbacks,
-            keras.callbacks.TensorBoard(partial / "tensorboard", write_graph=False),
+            keras.callbacks.TensorBoard(
+                partial / "tensorboard",
+                write_graph=False,
+                profile_batch=recipe.profiled_steps() or 0,
+            ),
             History(partial / HISTORY_FILE, start.epoch),
             RequireFinite(title, network.optimizer, trained.trainable_variables, steps),
             bar,
