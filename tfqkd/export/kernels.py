@@ -68,7 +68,9 @@ def float_layers(kernels: Iterable[StoredKernel]) -> tuple[str, ...]:
     return tuple(layer for kernel in kernels if not kernel.planes for layer in kernel.layers)
 
 
-def check_layers(kernels: Sequence[StoredKernel], quantized: Mapping[str, np.ndarray]) -> None:
+def check_layers(
+    kernels: Sequence[StoredKernel], quantized: Mapping[str, Sequence[np.ndarray]]
+) -> None:
     """Compares the kernels of a file with those of the Keras layers that were meant to be quantized.
 
     Batch normalisation is folded into the file's kernels, so that each of their channels is a
@@ -76,28 +78,35 @@ def check_layers(kernels: Sequence[StoredKernel], quantized: Mapping[str, np.nda
 
     Args:
         kernels: What the file holds.
-        quantized: By layer, its Keras kernel, float32 [channels, weights of a channel].
+        quantized: By layer, its Keras kernels, each float32 [channels, weights of a channel].
 
     Raises:
         ExportError: If such a layer is not stored as codes, or a channel is another one.
     """
-    stored = {layer: kernel for kernel in kernels if kernel.planes for layer in kernel.layers}
-    for layer, rows in quantized.items():
-        if layer not in stored:
-            raise ExportError(
-                f"Every quantized layer must be stored as codes. Received: layer '{layer}', whose "
-                "kernel in the file lies on no grid of at most 8 bits: its quantizer has other "
-                "levels, or the converter has folded more than a factor a channel into it, as of a "
-                "batch normalisation before the layer. Nothing was written. Export to "
-                "litert-float16 or saved_model, or put the normalisation after the layer."
-            )
-        wrong = _other_channels(stored[layer].rows(), rows.astype(np.float64))
-        if wrong.size:
-            raise ExportError(
-                "Each channel of a stored kernel must be a multiple of the channel in Keras. "
-                f"Received: layer '{layer}', whose channel {wrong[0]} is another one. Nothing was "
-                "written. Export to litert-float32, and report the model."
-            )
+    for layer, keras_kernels in quantized.items():
+        stored = [kernel.rows() for kernel in kernels if kernel.planes and layer in kernel.layers]
+        for rows in keras_kernels:
+            _check_layer(layer, stored, rows)
+
+
+def _check_layer(layer: str, stored: Sequence[np.ndarray], rows: np.ndarray) -> None:
+    # A separable convolution has two kernels, of different shapes.
+    alike = [received for received in stored if received.shape == rows.shape]
+    if not alike:
+        raise ExportError(
+            f"Every quantized layer must be stored as codes. Received: layer '{layer}', whose "
+            "kernel in the file lies on no grid of at most 8 bits: its quantizer has other "
+            "levels, or the converter has folded more than a factor a channel into it, as of a "
+            "batch normalisation before the layer. Nothing was written. Export to "
+            "litert-float16 or saved_model, or put the normalisation after the layer."
+        )
+    wrong = [_other_channels(received, rows.astype(np.float64)) for received in alike]
+    if all(channels.size for channels in wrong):
+        raise ExportError(
+            "Each channel of a stored kernel must be a multiple of the channel in Keras. "
+            f"Received: layer '{layer}', whose channel {wrong[0][0]} is another one. Nothing was "
+            "written. Export to litert-float32, and report the model."
+        )
 
 
 def _other_channels(received: np.ndarray, expected: np.ndarray) -> np.ndarray:

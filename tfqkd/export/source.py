@@ -43,15 +43,15 @@ class Source:
         calibration: float32 [n, H, W, C], real images that activations are calibrated on, if any.
         test: What each file's accuracy is measured on, if any.
         test_accuracy: The model's accuracy there.
-        quantized: The kernels of the layers that are quantized, by layer: float32 [channels,
-            weights of a channel]. In a stripped model those whose values lie on a grid.
+        quantized: The kernels of the layers that are quantized, by layer, each float32
+            [channels, weights of a channel]. In a stripped model those whose values lie on a grid.
     """
 
     model: keras.Model
     class_names: tuple[str, ...] | None
     images: np.ndarray
     logits: np.ndarray
-    quantized: dict[str, np.ndarray]
+    quantized: dict[str, tuple[np.ndarray, ...]]
     calibration: np.ndarray | None = None
     test: TestSet | None = None
     test_accuracy: float | None = None
@@ -178,23 +178,20 @@ def _stripped(model: keras.Model) -> keras.Model:
     return strip_quantization(model)
 
 
-def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, np.ndarray]:
+def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.ndarray, ...]]:
     from tfqkd.quantization.kernels import kernels_of  # noqa: PLC0415
     from tfqkd.quantization.model import quantized_kernels  # noqa: PLC0415
 
-    wrapped = {kernel.layer for kernel in quantized_kernels(model)}
-    found = {}
+    wrapped = {(kernel.layer, kernel.attribute) for kernel in quantized_kernels(model)}
+    found: dict[str, tuple[np.ndarray, ...]] = {}
     for layer in plain.submodules:
-        kernels = kernels_of(layer) if isinstance(layer, keras.layers.Layer) else ()
-        # A separable convolution becomes two operators: its file is compared by its logits alone.
-        if len(kernels) != 1:
-            continue
-        (kernel,) = kernels
-        value = getattr(layer, kernel.attribute).numpy()
-        rows = np.moveaxis(value, kernel.channel_axes, range(len(kernel.channel_axes)))
-        rows = rows.reshape(np.prod([value.shape[axis] for axis in kernel.channel_axes]), -1)
-        if layer.name in wrapped or find_planes(rows, axis=0):
-            found[layer.name] = rows
+        for kernel in kernels_of(layer) if isinstance(layer, keras.layers.Layer) else ():
+            value = getattr(layer, kernel.attribute).numpy()
+            axes = kernel.channel_axes
+            rows = np.moveaxis(value, axes, range(len(axes)))
+            rows = rows.reshape(np.prod([value.shape[axis] for axis in axes]), -1)
+            if (layer.name, kernel.attribute) in wrapped or find_planes(rows, axis=0):
+                found[layer.name] = (*found.get(layer.name, ()), rows)
     return found
 
 
