@@ -36,6 +36,7 @@ _NAMES = {
     "quantization_summary": "tfqkd.quantization.summary",
     "quantize_model": "tfqkd.quantization.model",
     "quantized_activations": "tfqkd.quantization.model",
+    "reestimate_batch_norm": "tfqkd.quantization.batch_norm",
     "run": "tfqkd.training.run",
     "schedules": "tfqkd.distillation",
     "strip_quantization": "tfqkd.quantization.model",

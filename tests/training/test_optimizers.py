@@ -123,6 +123,19 @@ def test_weight_decay_shrinks_kernels_by_rate_times_decay_and_nothing_else():
         np.testing.assert_array_equal(after[name], weight * (0.875 if name in kernels else 1))
 
 
+def test_the_moving_average_is_that_of_the_weights_after_each_step():
+    recipe = Recipe(weight_decay=0.0, learning_rate_schedule="constant", momentum=0.0)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    variable = model.layers[0].kernel
+    variable.assign([[4.0]])
+    optimizer = make_optimizer(recipe, 1.0, 1, 1, model, ema=0.75)
+    for _ in range(2):  # 4, 3, 2
+        optimizer.apply_gradients([(tf.ones((1, 1)), variable)])
+    optimizer.finalize_variable_values([variable])
+    first = 0.75 * 4 + 0.25 * 3
+    np.testing.assert_allclose(variable, [[0.75 * first + 0.25 * 2]])
+
+
 def test_weight_decay_leaves_learned_scales_alone():
     scheme = Scheme(LsqQuantizer(4, "channel"), PactQuantizer(4))
     model = quantize_model(

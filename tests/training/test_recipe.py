@@ -36,6 +36,10 @@ SETTINGS = {
         "q",
         [("a=1",), ("a=9",), ("a=x",), ("a",), ("=4",), ("a=4/9",), ("a=4/4/4",), ("a=4/",)],
     ),
+    "gradual_bits": (("8", "4"), "q", [("2",), ("4", "8"), ("9",), ("8", "8"), ("x",), 8]),
+    "gradual_share": (("0.5", "0.75"), "q", [("0",), ("1",), ("0.5", "0.5"), ("x",), 0.5]),
+    "ema": (0.99, "q", [-0.1, 1.0, float("nan")]),
+    "reestimate_batches": (8, "q", [-1, 1.5]),
     "quantized_epochs": (0, "q", [-1, 1.5]),
     "quantized_learning_rate": (1.0, "q", [0.0, -1e-9, float("inf")]),
     "temperature": (0.5, "q", [0, -1, float("nan"), float("inf"), None]),
@@ -127,6 +131,9 @@ def test_rules_of_layers_may_give_bits_to_activations():
         ({"quantizer": "ttq", "bits": 8}, "`bits` must be 2 for the ternary quantizers"),
         ({"quantizer": "dorefa", "granularity": "channel"}, "`granularity` can be channel for"),
         ({"quantizer": "lsq", "step_update": "every_step"}, "`step_update` belongs to"),
+        ({"quantizer": "ttq", "gradual_bits": ("4",)}, "`gradual_bits` must fall"),
+        ({"bits": 4, "gradual_bits": ("8", "3")}, "`gradual_bits` must fall"),
+        ({"bits": 32, "gradual_share": ("0.5",)}, "`gradual_share` must rise"),
         ({"bits": 32, "activation_bits": 8}, "`activation_bits` must be 32 in the float control"),
     ],
 )
@@ -321,6 +328,12 @@ VALUES = {
     "bits": st.integers(2, 8) | st.just(32),
     "activation_bits": st.integers(2, 8) | st.just(32),
     "layer_bits": st.lists(RULE.filter(lambda rule: "**" not in rule)).map(tuple),
+    "gradual_bits": st.just(()),
+    "gradual_share": st.lists(st.floats(0.01, 0.99), unique=True).map(
+        lambda shares: tuple(map(str, sorted(shares)))
+    ),
+    "ema": BELOW_ONE,
+    "reestimate_batches": COUNT,
     "quantized_epochs": COUNT,
     "quantized_learning_rate": positive(1e12),
     "temperature": positive(1e12),
@@ -367,6 +380,7 @@ def consistent(values):
         changes["bits"] = 2
     if values.get("bits") == 32:
         changes["activation_bits"] = 32
+        changes["gradual_share"] = ()
     return {**values, **changes}
 
 

@@ -261,7 +261,7 @@ def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(tmp_pat
     assert stages.student().exists()
 
 
-def _interrupt(*_):
+def _interrupt(*_, **__):
     raise KeyboardInterrupt
 
 
@@ -342,6 +342,40 @@ def test_activations_start_from_the_first_batch_and_are_kept_in_the_stripped_mod
     values = relu1(stages.data.train.images.astype(np.float32), training=True).numpy()
     expected = 2 * values.mean() / 15**0.5 if kind == "lsq" else values.max() / 15
     assert model.get_layer("relu1_quantization").step == pytest.approx(expected, rel=0.5)
+
+
+GENTLE = dataclasses.replace(RECIPE, teacher="none", student_epochs=0)
+
+
+def test_statistics_measured_anew_change_batch_norm_and_nothing_else(tmp_path):
+    recipe = dataclasses.replace(GENTLE, quantized_epochs=1)
+    plain, anew = (
+        load_model(make_stages(changed, tmp_path).quantized() / "model.keras")
+        for changed in (recipe, dataclasses.replace(recipe, reestimate_batches=2))
+    )
+    for one, other in zip(plain.weights, anew.weights, strict=True):
+        assert np.array_equal(one, other) != ("moving_" in one.name), one.name
+
+
+def test_gradual_quantization_ends_with_the_bits_and_all_weights(tmp_path):
+    recipe = dataclasses.replace(GENTLE, gradual_bits=("8", "4"), gradual_share=("0.5",))
+    model = load_model(make_stages(recipe, tmp_path).quantized() / "model.keras")
+    for name in ("conv2", "conv3"):
+        assert len(np.unique(model.get_layer(name).kernel.numpy())) == 3
+
+
+def test_the_moving_average_replaces_the_weights_also_after_an_interruption(tmp_path):
+    recipe = dataclasses.replace(GENTLE, ema=0.9, quantized_epochs=2)
+    at_once = make_stages(recipe, tmp_path / "at_once", UNWATCHED).quantized()
+    stages = make_stages(recipe, tmp_path / "interrupted", UNWATCHED)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tfqkd.training.stages.quantization_summary", _interrupt)
+        stages.quantized()
+    assert_same_weights(stages.quantized() / "model.keras", at_once / "model.keras")
+    plain = dataclasses.replace(recipe, ema=0.0)
+    other = make_stages(plain, tmp_path / "plain", UNWATCHED).quantized()
+    first, second = (weights_of(path / "model.keras")[0] for path in (at_once, other))
+    assert np.abs(first - second).max() > 1e-4
 
 
 def test_the_quantized_stage_starts_from_the_float_students_ternary_weights(tmp_path, no_training):

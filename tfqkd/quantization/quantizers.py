@@ -74,22 +74,33 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer, abc.ABC):
     ) -> dict[str, tf.Variable]:
         """Makes the state as variables of `layer`, a tfmot wrapper, from the weights it holds now."""
         del tensor_shape
-        latent = true_value(getattr(layer.layer, name))
-        first = self.initial_state(latent, self.channel_axes(layer.layer, name))
+        return self.make_state(layer, name, name)
+
+    def make_state(
+        self, layer: keras.layers.Layer, weight: str, prefix: str
+    ) -> dict[str, tf.Variable]:
+        """Makes the state for a weight of the layer that `layer` wraps; `prefix` starts its names."""
+        latent = true_value(getattr(layer.layer, weight))
+        first = self.initial_state(latent, self.channel_axes(layer.layer, weight))
         add = add_learned if self.learned else add_followed
-        return {key: add(layer, f"{name}_{key}", value) for key, value in first.items()}
+        return {key: add(layer, f"{prefix}_{key}", value) for key, value in first.items()}
 
     def __call__(
         self, inputs: tf.Variable, training: bool, weights: dict[str, tf.Variable], **_: Any
     ) -> tf.Tensor:
         """Returns the quantized weights, in the dtype that the layer computes in."""
-        latent = true_value(inputs)
+        return tf.cast(self.value(true_value(inputs), training, weights), inputs.dtype)
+
+    def value(
+        self, latent: tf.Tensor, training: bool, weights: dict[str, tf.Variable]
+    ) -> tf.Tensor:
+        """Returns the quantized weights, float32; in training the state is updated first."""
         state = {name: tf.convert_to_tensor(variable) for name, variable in weights.items()}
         if training:
             for name, value in self.updated(tf.stop_gradient(latent), state).items():
                 weights[name].assign(value)
                 state[name] = value
-        return tf.cast(self.quantize(latent, state), inputs.dtype)
+        return self.quantize(latent, state)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()

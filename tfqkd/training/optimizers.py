@@ -35,7 +35,12 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(
-    recipe: Recipe, learning_rate: float, epochs: int, steps_per_epoch: int, model: keras.Model
+    recipe: Recipe,
+    learning_rate: float,
+    epochs: int,
+    steps_per_epoch: int,
+    model: keras.Model,
+    ema: float = 0.0,
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a stage.
 
@@ -48,6 +53,8 @@ def make_optimizer(
         epochs: Of the stage.
         steps_per_epoch: Of the stage.
         model: Its trainable variables are those that will be optimised.
+        ema: Momentum of their exponential moving average, which Keras puts in their place at the end of
+            `fit`; 0 for none.
     """
     total = epochs * steps_per_epoch
     rate: Any = learning_rate
@@ -67,6 +74,8 @@ def make_optimizer(
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,
         weight_decay=recipe.weight_decay or None,
+        use_ema=ema > 0,
+        ema_momentum=ema,
     )
     if recipe.weight_decay:
         flat = [variable for variable in model.trainable_variables if len(variable.shape) < 2]

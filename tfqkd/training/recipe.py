@@ -161,6 +161,34 @@ class Recipe:
         "named here.",
         stages=(QUANTIZED,),
     )
+    gradual_bits: tuple[str, ...] = _setting(
+        (),
+        "quantized stage",
+        "Widths that the weights have before --bits, falling, separated by commas, such as 8,4. All share "
+        "the epochs evenly.",
+        stages=(QUANTIZED,),
+    )
+    gradual_share: tuple[str, ...] = _setting(
+        (),
+        "quantized stage",
+        "Shares of each layer's weights, the largest first, that are quantized before all are, rising within "
+        "0 to 1, separated by commas, such as 0.5,0.75. All share the epochs evenly.",
+        stages=(QUANTIZED,),
+    )
+    ema: float = _setting(
+        0.0,
+        "quantized stage",
+        "Momentum of an exponential moving average over all trained weights, in [0, 1), which replaces them "
+        "at the end; 0 for none. Best with --reestimate_batches.",
+        stages=(QUANTIZED,),
+    )
+    reestimate_batches: int = _setting(
+        0,
+        "quantized stage",
+        "Batches of training images on which the statistics of batch norm are measured anew after the "
+        "training; 0 keeps the moving averages.",
+        stages=(QUANTIZED,),
+    )
     quantized_epochs: int = _setting(
         100, "quantized stage", "Epochs that the quantized student trains.", stages=(QUANTIZED,)
     )
@@ -318,6 +346,8 @@ class Recipe:
             _check_model(name, getattr(self, name))
         self.bits_by_layer()
         self.profiled_steps()
+        self.gradual_widths()
+        self.gradual_shares()
         if self.formats:
             parse_formats(",".join(self.formats))
 
@@ -384,6 +414,43 @@ class Recipe:
                 )
             policy[pattern] = bits[0] if len(bits) == 1 else (bits[0], bits[1])
         return policy
+
+    def gradual_widths(self) -> tuple[int, ...]:
+        """Returns `gradual_bits` as numbers.
+
+        Raises:
+            ValueError: If they do not fall from 8 at most towards `bits`, or the quantizer has one width.
+        """
+        widths = [_bits(width) or 0 for width in self.gradual_bits]
+        if not widths:
+            return ()
+        falls = [*widths, self.bits] == sorted({*widths, self.bits}, reverse=True)
+        if 0 in widths or not falls or self.quantizer in TERNARY_QUANTIZERS:
+            raise ValueError(
+                "`gradual_bits` must fall from 8 at most towards `bits`, for a quantizer that has them. "
+                f"Received: gradual_bits={','.join(self.gradual_bits)} with bits={self.bits}, "
+                f"quantizer={self.quantizer}. For example --gradual_bits=8,4 --bits=2."
+            )
+        return tuple(widths)
+
+    def gradual_shares(self) -> tuple[float, ...]:
+        """Returns `gradual_share` as numbers.
+
+        Raises:
+            ValueError: If they do not rise within (0, 1), or nothing is quantized.
+        """
+        try:
+            shares = [float(share) for share in self.gradual_share]
+        except ValueError:
+            shares = [0.0]
+        rising = shares == sorted(set(shares)) and all(0 < share < 1 for share in shares)
+        if not rising or (shares and self.bits == FLOAT_BITS):
+            raise ValueError(
+                "`gradual_share` must rise within 0 to 1, for weights that are quantized. "
+                f"Received: gradual_share={','.join(self.gradual_share)} with bits={self.bits}. "
+                "For example --gradual_share=0.5,0.75."
+            )
+        return tuple(shares)
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Returns the settings that give another result: name to (this, other)."""
@@ -452,6 +519,7 @@ class Recipe:
                     "teacher_epochs",
                     "student_epochs",
                     "quantized_epochs",
+                    "reestimate_batches",
                     "weight_decay",
                     "warmup_epochs",
                     "teacher_views",
@@ -477,7 +545,7 @@ class Recipe:
                 lambda v: v > 0,
             ),
             "in [0, 1]": (("coefficient", "coefficient_end"), lambda v: 0 <= v <= 1),
-            "in [0, 1)": (("momentum", "label_smoothing"), lambda v: 0 <= v < 1),
+            "in [0, 1)": (("momentum", "label_smoothing", "ema"), lambda v: 0 <= v < 1),
             "0 to 2147483647": (("seed",), lambda v: 0 <= v < 2**31),
             "-1 to 2147483647": (("pretrain_seed",), lambda v: -1 <= v < 2**31),
             "2 to 8, or 32 for float": (

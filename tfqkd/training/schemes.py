@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.quantization.gradual import GradualQuantizer
 from tfqkd.quantization.published_quantizers import (
     DorefaQuantizer,
     LsqQuantizer,
@@ -26,7 +27,11 @@ def scheme_of(recipe: Recipe) -> Scheme:
     }
     activations = {"lsq": LsqActivationQuantizer, "pact": PactQuantizer}
     quantized = recipe.activation_bits != FLOAT_BITS
+    quantizer = weights[recipe.quantizer]()
+    if recipe.gradual_bits or recipe.gradual_share:
+        by_share = bool(recipe.gradual_share)
+        quantizer = GradualQuantizer(quantizer, recipe.gradual_widths(), by_share)
     return Scheme(
-        weights[recipe.quantizer](),
+        quantizer,
         activations[recipe.activation_quantizer](recipe.activation_bits) if quantized else None,
     )

@@ -17,7 +17,9 @@ from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, require_logits
 from tfqkd.export.exporter import export
 from tfqkd.models import build
+from tfqkd.quantization.batch_norm import reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
+from tfqkd.quantization.gradual import GradualQuantization
 from tfqkd.quantization.model import quantize_model, strip_quantization
 from tfqkd.quantization.summary import quantization_summary
 from tfqkd.training.checkpoints import Checkpoints, Position
@@ -152,8 +154,8 @@ class Stages:
         recipe = self.recipe
         return quantize_model(model, scheme_of(recipe), recipe.bits_by_layer() or None)
 
-    def _first_batch(self) -> tf.Tensor:
-        """The images of the quantized stage's first training step, uint8."""
+    def _some_batches(self, count: int) -> tf.data.Dataset:
+        """The batches of the quantized stage's first training steps."""
         recipe, data = self.recipe, self.data
         batches = training_batches(
             data.train,
@@ -161,9 +163,15 @@ class Stages:
             classes=data.classes,
             seed=recipe.seed_of(QUANTIZED),
             augmentation=self._augmentation,
-            epochs=1,
+            epochs=count,
         )
-        return next(iter(batches))[0]
+        return batches.take(count)
+
+    def _gradual_callbacks(self) -> list[keras.callbacks.Callback]:
+        recipe = self.recipe
+        if recipe.gradual_bits or recipe.gradual_share:
+            return [GradualQuantization(recipe.gradual_shares())]
+        return []
 
     def _float_model(self, stage: str, name: str) -> pathlib.Path:
         if is_model_path(name):
@@ -197,7 +205,7 @@ class Stages:
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
             if recipe.activation_bits != FLOAT_BITS:
-                calibrate_activations(model, [self._first_batch()])
+                calibrate_activations(model, self._some_batches(1))
             network: keras.Model = model
             schedule = None
             if recipe.distils:
@@ -218,9 +226,11 @@ class Stages:
                 recipe.quantized_learning_rate,
                 recipe.quantized_epochs,
                 schedule,
-                self.callbacks,
+                [*self._gradual_callbacks(), *self.callbacks],
                 kept,
             )
+            if recipe.reestimate_batches:
+                reestimate_batch_norm(model, self._some_batches(recipe.reestimate_batches))
             stripped = strip_quantization(model)
         with warnings.catch_warnings():
             # Keras calls h5 legacy, but a wrapped model does not load from its new format.
@@ -273,8 +283,9 @@ class Stages:
         recipe, data = self.recipe, self.data
         trained = network.student if isinstance(network, Distiller) else network
         steps = steps_per_epoch(data.train, recipe.batch_size)
+        ema = recipe.ema if stage == QUANTIZED else 0.0
         network.compile(
-            make_optimizer(recipe, learning_rate, epochs, steps, trained),
+            make_optimizer(recipe, learning_rate, epochs, steps, trained, ema),
             keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=recipe.label_smoothing
             ),
@@ -287,6 +298,9 @@ class Stages:
         )
         start = checkpoints.restore()
         if start.epoch >= epochs:
+            if ema:
+                # Keras does it after the last epoch, and so after the last checkpoint.
+                network.optimizer.finalize_variable_values(trained.trainable_variables)
             return
         if start > (0, 0):
             print(f"{title}: goes on after {start}.", flush=True)

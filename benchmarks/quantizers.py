@@ -1,0 +1,143 @@
+"""Compares the quantizers, or the ways to get there gently, on one model, data set and budget.
+
+    python benchmarks/quantizers.py --flagfile=configs/quantizers.flags
+    python benchmarks/quantizers.py --table=gentle --flagfile=configs/quantizers_gentle.flags --data_dir=DIR
+
+Each cell is a `run` of the recipe for every seed, with shared float students: what is done is not run again.
+"""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfqkd.cli.command import Command, load_tensorflow
+from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
+from tfqkd.reporting.tables import Table
+from tfqkd.training.directory import write_atomically
+from tfqkd.training.recipe import FLOAT_BITS, TERNARY_QUANTIZERS, WEIGHT_QUANTIZERS, Recipe
+
+WEIGHT_BITS = (2, 3, 4)
+BOTH_BITS = (2, 4, 8)
+PAIRS = (("uniform", "lsq"), ("lsq", "lsq"), ("dorefa", "pact"))
+
+Cells = dict[tuple[str, str], Recipe]
+
+
+def family(recipe: Recipe) -> Cells:
+    """Returns a recipe for each quantizer and width, by row and column; all else is the same."""
+    cells = {("float", "W32"): dataclasses.replace(recipe, bits=FLOAT_BITS)}
+    for quantizer in WEIGHT_QUANTIZERS:
+        for bits in WEIGHT_BITS:
+            if bits == 2 or quantizer not in TERNARY_QUANTIZERS:
+                cells[quantizer, f"W{bits}"] = dataclasses.replace(
+                    recipe, quantizer=quantizer, bits=bits
+                )
+    for weights, activations in PAIRS:
+        for bits in BOTH_BITS:
+            cells[f"{weights} + {activations}", f"W{bits}/A{bits}"] = dataclasses.replace(
+                recipe,
+                quantizer=weights,
+                bits=bits,
+                activation_quantizer=activations,
+                activation_bits=bits,
+            )
+    return cells
+
+
+def gentle(recipe: Recipe) -> Cells:
+    """Returns the recipe as it is, and with each way to get there gently."""
+    options = {
+        "plain": {},
+        "batch norm re-estimated": {"reestimate_batches": 16},
+        "gradual bits 8, 4, then the last": {"gradual_bits": ("8", "4")},
+        "gradual share 50, 75, 100 %": {"gradual_share": ("0.5", "0.75")},
+        "EMA 0.98": {"ema": 0.98},
+        "EMA 0.98, batch norm re-estimated": {"ema": 0.98, "reestimate_batches": 16},
+    }
+    cells = {("float", "accuracy"): dataclasses.replace(recipe, bits=FLOAT_BITS)}
+    for name, settings in options.items():
+        cells[name, "accuracy"] = dataclasses.replace(recipe, **settings)
+    return cells
+
+
+TABLES = {"family": family, "gentle": gentle}
+
+
+def measure(
+    cells: Cells, directory: pathlib.Path, seeds: Sequence[int]
+) -> dict[tuple[str, str], list[float]]:
+    """Returns the test accuracies of every cell, 0 to 1, a number for each seed."""
+    from tfqkd.training.run import load_data, run  # noqa: PLC0415
+
+    data = load_data(next(iter(cells.values())))
+    accuracies: dict[tuple[str, str], list[float]] = {}
+    for seed in seeds:
+        for (row, column), recipe in cells.items():
+            name = f"{row}-{column}-seed{seed}".replace(" ", "").replace("/", "").replace(",", "_")
+            results = run(
+                dataclasses.replace(recipe, seed=seed),
+                directory / name.replace("%", ""),
+                directory / "products",
+                data=data,
+            )
+            accuracies.setdefault((row, column), []).append(results["models"][-1]["accuracy"])
+    return accuracies
+
+
+def table(accuracies: dict[tuple[str, str], list[float]]) -> Table:
+    """Returns the table: mean ± sample standard deviation of the accuracy in per cent."""
+    rows = list(dict.fromkeys(row for row, _ in accuracies))
+    columns = list(dict.fromkeys(column for _, column in accuracies))
+    result = Table("", *columns)
+    for row in rows:
+        result.add(row, *(_text(accuracies.get((row, column), [])) for column in columns))
+    return result
+
+
+def _text(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.fmean(values):.1f}{spread}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = Command(
+        "quantizers",
+        "Prints the test accuracy of every quantizer and width (family), or of every way to get there gently "
+        "(gentle), for one recipe.",
+        ("python benchmarks/quantizers.py --flagfile=configs/quantizers.flags",),
+    )
+    values = command.flags
+    flags.DEFINE_enum("table", "family", TABLES, "Which table.", flag_values=values)
+    flags.DEFINE_string(
+        "run_dir", "runs/quantizers", "Where the runs are kept.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "repeats", 3, "Seeds to run, from --seed upwards.", flag_values=values, lower_bound=1
+    )
+    for name in ("table", "run_dir", "repeats"):
+        command.group("what to run", name)
+    define_recipe_flags(command)
+
+    def run_it() -> None:
+        recipe = dataclasses.replace(recipe_from_flags(command), formats=())
+        cells = TABLES[values.table](recipe)
+        load_tensorflow()
+        directory = pathlib.Path(values.run_dir)
+        accuracies = measure(cells, directory, range(recipe.seed, recipe.seed + values.repeats))
+        listed = [{"row": r, "column": c, "accuracy": a} for (r, c), a in accuracies.items()]
+        write_atomically(directory / f"{values.table}.json", json.dumps(listed, indent=2) + "\n")
+        print(table(accuracies).markdown())
+
+    return command.main(argv, run_it)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

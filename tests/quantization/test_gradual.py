@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from tfqkd.compat import keras, tf, tfmot
+from tfqkd.quantization.gradual import GradualQuantization, GradualQuantizer
+from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
+from tfqkd.quantization.published_quantizers import LsqQuantizer
+from tfqkd.quantization.quantizers import UniformQuantizer
+from tfqkd.quantization.schemes import Scheme
+
+from . import reference
+
+layers = keras.layers
+DATA = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
+TARGETS = np.random.default_rng(1).normal(size=(8, 3)).astype(np.float32)
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(20, activation="relu", name="inner"),
+            layers.Dense(3, name="last"),
+        ]
+    )
+
+
+class Recorded(keras.callbacks.Callback):
+    """Latent and quantized kernel at the end of every epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        (kernel,) = quantized_kernels(self.model)
+        self.before = getattr(self, "before", [])
+        self.before.append((kernel.latent.numpy(), kernel.value().numpy()))
+
+
+def fit(quantizer, shares=(), epochs=3, **options):
+    quantized = quantize_model(network(), Scheme(quantizer), layers="inner")
+    quantized.compile(keras.optimizers.SGD(0.05), "mse", **options)
+    recorded = Recorded()
+    callbacks = [GradualQuantization(shares), recorded]
+    quantized.fit(DATA, TARGETS, epochs=epochs, verbose=0, callbacks=callbacks)
+    return quantized, recorded.before
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_bits_fall_and_each_width_starts_from_the_weights_of_its_turn(granularity, jit_compile):
+    quantizer = GradualQuantizer(UniformQuantizer(2, granularity), wider=(8, 4))
+    quantized, before = fit(quantizer, jit_compile=jit_compile)
+    axes = (1,) if granularity == "channel" else ()
+    for (latent, value), bits in zip(before, (8, 4, 2), strict=True):
+        np.testing.assert_allclose(value, reference.quantized(latent, bits, axes), rtol=1e-5)
+    assert np.abs(before[1][0] - before[0][0]).max() > 1e-4
+    (kernel,) = quantized_kernels(quantized)
+    assert kernel.quantizer.bits == 2
+    np.testing.assert_array_equal(quantized(DATA), strip_quantization(quantized)(DATA))
+
+
+def test_learned_steps_of_the_present_width_alone_are_trained():
+    quantized, before = fit(GradualQuantizer(LsqQuantizer(3), wider=(6,)), epochs=2)
+    (kernel,) = quantized_kernels(quantized)
+    latent, value = before[1]
+    step = np.float32(2 * np.abs(latent).mean() / 3**0.5)
+    np.testing.assert_allclose(value, reference.lsq(latent, step, -4, 3), rtol=1e-4)
+    assert np.abs(kernel.state["3/step"].numpy() - step).max() > 1e-7
+    assert kernel.scales().numpy() == kernel.state["3/step"].numpy()
+
+
+def test_a_share_of_the_largest_weights_is_quantized_and_rests_while_the_others_train():
+    quantized, before = fit(GradualQuantizer(UniformQuantizer(2), by_share=True), (0.25, 0.5), 3)
+    step = before[0][1][np.argmax(np.abs(before[0][0])) // 20, np.argmax(np.abs(before[0][0])) % 20]
+    chosen = []
+    for (latent, value), share in zip(before, (0.25, 0.5, 1.0), strict=True):
+        ternary = reference.codes(latent, np.abs(step), 2) * np.abs(step)
+        mask = np.isclose(value, ternary) & (value != latent)
+        assert mask.sum() == pytest.approx(share * 120, abs=1)
+        np.testing.assert_array_equal(value[~mask], latent[~mask])
+        chosen.append(mask)
+    largest = np.sort(np.abs(before[0][0]).ravel())[-30:]
+    assert np.abs(before[0][0])[chosen[0]].min() == largest[0]
+    assert (chosen[1] >= chosen[0]).all()
+    # In the first epoch the chosen ones rest, and the others move.
+    moved = before[1][0] != before[0][0]
+    assert not moved[chosen[0]].any()
+    assert moved[~chosen[0]].mean() > 0.8
+    # In the last epoch, all are quantized and train.
+    (kernel,) = quantized_kernels(quantized)
+    assert (kernel.latent.numpy() != before[2][0])[chosen[0]].mean() > 0.8
+    np.testing.assert_array_equal(quantized(DATA), strip_quantization(quantized)(DATA))
+
+
+def test_a_gradual_model_survives_h5_and_checkpoint_in_the_middle(tmp_path):
+    quantizer = GradualQuantizer(LsqQuantizer(2), wider=(4,), by_share=True)
+    quantized, _ = fit(quantizer, (0.5,), epochs=2)
+    (kernel,) = quantized_kernels(quantized)
+    kernel.state["width"].assign(0.0)
+    kernel.state["share"].assign(0.5)
+    expected = quantized(DATA).numpy()
+    quantized.save(tmp_path / "model.h5", include_optimizer=False)
+    with tfmot.quantization.keras.quantize_scope():
+        loaded = keras.models.load_model(tmp_path / "model.h5", compile=False)
+    np.testing.assert_array_equal(loaded(DATA), expected)
+    path = tf.train.Checkpoint(model=quantized).save(tmp_path / "checkpoint")
+    other = quantize_model(network(), Scheme(quantizer), layers="inner")
+    tf.train.Checkpoint(model=other).restore(path).expect_partial()
+    np.testing.assert_array_equal(other(DATA), expected)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match=r"`wider` must fall.*Received: wider=\(4, 8\)"):
+        GradualQuantizer(UniformQuantizer(2), wider=(4, 8))
+    with pytest.raises(ValueError, match=r"`shares` must rise within \(0, 1\)"):
+        GradualQuantization((0.5, 1.0))
+    quantized = quantize_model(network(), layers="inner")
+    quantized.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="needs a model with gradual quantizers"):
+        quantized.fit(DATA, TARGETS, verbose=0, callbacks=[GradualQuantization()])
+
+
+def test_another_width_keeps_the_wider_ones_before_it():
+    gradual = GradualQuantizer(UniformQuantizer(2), wider=(8, 4)).with_bits(4)
+    assert gradual == GradualQuantizer(UniformQuantizer(4), wider=(8,))
