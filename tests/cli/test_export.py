@@ -14,7 +14,8 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
     out, err = capsys.readouterr()
     assert err == ""
     files = {"litert-float32": "student-float32.tflite", "litert-int8": "student-int8.tflite"}
-    assert {entry.name for entry in out_dir.iterdir()} == set(files.values())
+    written = {*files.values(), "report.json", "report.png"}
+    assert {entry.name for entry in out_dir.iterdir()} == written
     test = load("digits").test
     for form, name in files.items():
         (row,) = [line for line in out.splitlines() if name in line]

@@ -33,8 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
+    flags.DEFINE_bool(
+        "latency", True, "Also measures load time, memory and latency.", flag_values=values
+    )
+    flags.DEFINE_bool("per_layer", False, "Also prints each file's kernels.", flag_values=values)
     for name in ("run_dir", "format", "output_dir", "data_dir"):
         command.group("what to export", name)
+    for name in ("latency", "per_layer"):
+        command.group("what to report", name)
 
     def run_it() -> None:
         directory = require_run_directory(values.run_dir)
@@ -46,12 +52,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             form.require_runtime()
         output = pathlib.Path(values.output_dir or directory / "export")
         load_tensorflow()
+        from tfqkd.export.benchmark import benchmark
+        from tfqkd.export.figure import FIGURE_FILE, plot_export
+        from tfqkd.export.summary import (
+            REPORT_FILE,
+            layer_table,
+            sentences,
+            size_table,
+            speed_table,
+            write_report,
+        )
         from tfqkd.reporting.results import export_table
         from tfqkd.training.measurement import export_run
 
         names = [form.name for form in formats]
         reports = export_run(directory, names, output, values.data_dir)
         print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
+        measured = benchmark(reports) if values.latency else []
+        print(f"\n{size_table(reports)}")
+        if measured:
+            print(f"\n{speed_table(measured)}")
+        for report in reports if values.per_layer else []:
+            print(f"\n{report.format}\n{layer_table(report)}")
+        print("", *sentences(reports, measured), sep="\n")
+        write_report(reports, measured, output)
+        plot_export(reports, measured, output / FIGURE_FILE)
+        print(f"\nReport          {output / REPORT_FILE}")
+        print(f"Figure          {output / FIGURE_FILE}")
 
     return command.main(argv, run_it)
 

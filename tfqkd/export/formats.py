@@ -43,6 +43,11 @@ class Format:
         """Whether activations are rounded too, so that their ranges must be measured first."""
         return self.weights == "int8"
 
+    @property
+    def has_narrow_codes(self) -> bool:
+        """Whether the file may hold codes below 8 bits."""
+        return self.kernel_bits is not None and self.kernel_bits < 8
+
     def require_runtime(self) -> None:
         """Raises ImportError if a module is missing, so that a run can stop before it trains."""
         for module in (self.runtime, *self.needs):

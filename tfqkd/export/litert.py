@@ -89,13 +89,12 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
             "Pass a few hundred training images: calibration=train_images[:500]."
         )
     # A program without tfqkd gives the runtime the file as it is; ours widens narrow codes first.
-    narrow = form.kernel_bits is not None and form.kernel_bits < 8
     return publish(
         source,
         path,
         form,
         write=lambda draft: _write(source, draft, form),
-        runners=[_DIRECT_RUNNER, _RUNNER] if narrow else [_RUNNER],
+        runners=[_DIRECT_RUNNER, _RUNNER] if form.has_narrow_codes else [_RUNNER],
     )
 
 

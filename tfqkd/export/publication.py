@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from tfqkd.export.formats import Format
+from tfqkd.export.packing import packings
 from tfqkd.export.report import QuantizedKernel, Report, measure
 from tfqkd.export.source import Source
 from tfqkd.export.verification import Agreement, ExportError, run_file, staged, verify
@@ -71,6 +72,7 @@ def publish(
         accuracy=accuracy,
         quantized=written.quantized,
         float_layers=written.float_layers,
+        packing=tuple(packings(source)),
     )
 
 

@@ -129,7 +129,7 @@ def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> 
         try:
             child = subprocess.run(
                 command,
-                env=_environment(),
+                env=child_environment(),
                 timeout=TIMEOUT_SECONDS,
                 capture_output=True,
                 text=True,
@@ -164,8 +164,8 @@ def _replace(path: pathlib.Path, draft: pathlib.Path) -> None:
         raise
 
 
-def _environment() -> dict[str, str]:
-    """The child finds this very tfqkd, and leaves the GPU to its parent."""
+def child_environment() -> dict[str, str]:
+    """Returns the environment of a child that finds this very tfqkd and leaves the GPU alone."""
     root = str(pathlib.Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": "-1"}

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -61,10 +62,21 @@ def load(
         ValueError: If the file is damaged, or not one of tfqkd's.
     """
     path = pathlib.Path(path)
+    return runtime_of(path)(path, threads, direct=direct)
+
+
+def runtime_of(path: str | os.PathLike[str]) -> Callable[..., LoadedModel]:
+    """Returns the class that runs files with this name, its runtime imported.
+
+    Raises:
+        ImportError: If the runtime is not installed.
+        ValueError: If there is none.
+    """
+    path = pathlib.Path(path)
     if path.suffix not in _CLASSES:
         raise ValueError(
             f"`path` must end in {' or '.join(_CLASSES)}. Received: {path}. "
             "Load a SavedModel with tf.saved_model.load, and a .keras file with Keras."
         )
     module, name = _CLASSES[path.suffix]
-    return getattr(importlib.import_module(module), name)(path, threads, direct=direct)
+    return getattr(importlib.import_module(module), name)

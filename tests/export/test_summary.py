@@ -1,0 +1,92 @@
+import json
+
+from tfqkd.export.benchmark import Benchmark, Latency
+from tfqkd.export.figure import plot_export
+from tfqkd.export.report import LayerPacking, QuantizedKernel, Report
+from tfqkd.export.summary import (
+    layer_table,
+    sentences,
+    size_table,
+    speed_table,
+    write_report,
+)
+
+_PACKING = (LayerPacking("conv", 4000, 2, 1000.0, 1.5),)
+
+
+def report(name, size, gzip_size, accuracy=None):
+    return Report(
+        format=name,
+        path=f"out/{name}.tflite",
+        bytes=size,
+        gzip_bytes=gzip_size,
+        images=4,
+        max_difference=2e-6,
+        agreement=1.0,
+        accuracy=accuracy,
+        quantized=(QuantizedKernel("conv", 4000, 1, 2),) if "int2" in name else (),
+        float_layers=("head",),
+        packing=_PACKING,
+    )
+
+
+def measured(name, direct, milliseconds, megabytes=2.0):
+    latency = Latency(threads=1, batch=32, median=milliseconds / 1e3, spread=1e-4)
+    return Benchmark(name, direct, 0.005, megabytes * 1e6, (latency,))
+
+
+REPORTS = [report("litert-float32", 12000, 5000, 0.5), report("litert-int2", 1500, 1250, 0.5)]
+BENCHMARKS = [
+    measured("litert-float32", False, 10.0),
+    measured("litert-int2", False, 10.5, 3.0),
+    measured("litert-int2", True, 42.0),
+]
+
+
+def rows(table):
+    return [line.split() for line in str(table).splitlines()]
+
+
+def test_sizes_stand_beside_the_packed_codes_and_their_entropy():
+    # 4000 codes: 1000 bytes at 2 bits, 750 at 1.5 bits.
+    assert ["litert-int2", "1,500", "1,250", "1.50", "2.00", "2.0e-06", "50.00"] in rows(
+        size_table(REPORTS)
+    )
+
+
+def test_speeds_are_milliseconds_with_their_spread():
+    line = "litert-int2, as it is 5.0 2.0 42.00 ± 0.10"
+    assert line.split() in rows(speed_table(BENCHMARKS))
+
+
+def test_layers_are_listed_with_their_bytes_and_the_float_ones():
+    found = rows(layer_table(REPORTS[1]))
+    assert ["conv", "4,000", "2", "1,000", "1,000", "750"] in found
+    assert ["head", "float"] in found
+
+
+def test_sentences_say_what_two_bits_buy_from_what_was_measured():
+    said = "\n".join(sentences(REPORTS, BENCHMARKS))
+    assert "litert-int2: float kernels remain in head." in said
+    assert "8.0 times smaller than litert-float32 on disk, 4.0 times when both" in said
+    assert "loaded by tfqkd: 1.05 to 1.05 times the latency of litert-float32, 1.5 times" in said
+    assert "as it is: 4.20 to 4.20 times the latency" in said
+    assert "neither memory nor speed" in said
+    assert sentences(REPORTS[:1], BENCHMARKS[:1]) == []
+
+
+def test_the_report_is_json_and_the_figure_a_png(tmp_path):
+    write_report(REPORTS, BENCHMARKS, tmp_path)
+    written = json.loads((tmp_path / "report.json").read_text())
+    first, second = written["files"]
+    assert (second["path"], second["packed_bytes"], second["entropy_bytes"]) == (
+        "litert-int2.tflite",
+        1000.0,
+        750.0,
+    )
+    assert [run["direct"] for run in second["runs"]] == [False, True]
+    assert first["runs"][0]["latencies"][0]["median"] == 0.01
+    assert written["summary"] == sentences(REPORTS, BENCHMARKS)
+    for benchmarks in (BENCHMARKS, []):
+        plot_export(REPORTS, benchmarks, tmp_path / "report.png")
+        assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")

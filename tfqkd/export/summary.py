@@ -1,0 +1,146 @@
+"""What was exported, as tables, as `report.json` and in a few plain sentences."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+from tfqkd.export.benchmark import Benchmark
+from tfqkd.export.report import Report
+from tfqkd.reporting.tables import Table
+
+REPORT_FILE = "report.json"
+_REFERENCE = "litert-float32"
+
+
+def size_table(reports: Sequence[Report]) -> Table:
+    """Returns sizes, beside those of the packed codes alone, and the accuracy of each file."""
+    table = Table("format", "bytes", "gzip", "× packed", "× entropy", "max difference", "top-1 %")
+    for report in reports:
+        packed, entropy = _packed(report)
+        table.add(
+            report.format,
+            f"{report.bytes:,}",
+            f"{report.gzip_bytes:,}",
+            _times(report.bytes, packed),
+            _times(report.bytes, entropy),
+            f"{report.max_difference:.1e}",
+            "" if report.accuracy is None else f"{100 * report.accuracy:.2f}",
+        )
+    return table
+
+
+def speed_table(benchmarks: Sequence[Benchmark]) -> Table:
+    """Returns load time, memory and latency, in milliseconds: median ± spread of the quartiles."""
+    columns = benchmarks[0].latencies if benchmarks else ()
+    headings = [f"{entry.threads} thr × {entry.batch}" for entry in columns]
+    table = Table("format", "load ms", "memory MB", *headings)
+    for measured in benchmarks:
+        table.add(
+            _name(measured),
+            f"{1e3 * measured.load_seconds:.1f}",
+            f"{measured.peak_bytes / 1e6:.1f}",
+            *(
+                f"{1e3 * entry.median:.2f} ± {1e3 * entry.spread:.2f}"
+                for entry in measured.latencies
+            ),
+        )
+    return table
+
+
+def layer_table(report: Report) -> Table:
+    """Returns the kernels of a file: bits and bytes as stored, packed and at their entropy."""
+    table = Table("layer", "weights", "bits", "bytes", "2-bit packing", "entropy bytes")
+    packings = {packing.layer: packing for packing in report.packing}
+    for kernel in report.quantized:
+        packing = packings.get(kernel.layer)
+        table.add(
+            kernel.layer,
+            f"{kernel.weights:,}",
+            kernel.bits,
+            f"{-(-kernel.weights * kernel.bits // 8):,}",
+            f"{packing.packed_bytes:,.0f}" if packing else "",
+            f"{packing.entropy_bytes:,.0f}" if packing else "",
+        )
+    for layer in report.float_layers:
+        table.add(layer, "", "float", "", "", "")
+    return table
+
+
+def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> list[str]:
+    """Returns what few bits buy and what they do not, from what was measured."""
+    by_format = {report.format: report for report in reports}
+    measured = {(entry.format, entry.direct): entry for entry in benchmarks}
+    reference = by_format.get(_REFERENCE)
+    said = []
+    for name in ("litert-int2", "onnx-int2"):
+        report = by_format.get(name)
+        if report is None:
+            continue
+        if report.float_layers:
+            said.append(f"{name}: float kernels remain in {', '.join(report.float_layers)}.")
+        if reference:
+            said.append(
+                f"{name}: {reference.bytes / report.bytes:.1f} times smaller than {_REFERENCE} on "
+                f"disk, {reference.gzip_bytes / report.gzip_bytes:.1f} times when both are "
+                "compressed, as for a download."
+            )
+        base = measured.get((_REFERENCE, False))
+        for direct, how in ((False, "loaded by tfqkd"), (True, "as it is")):
+            entry = measured.get((name, direct))
+            if entry and base:
+                ratios = [
+                    one.median / other.median
+                    for one, other in zip(entry.latencies, base.latencies, strict=True)
+                ]
+                said.append(
+                    f"{name}, {how}: {min(ratios):.2f} to {max(ratios):.2f} times the latency of "
+                    f"{_REFERENCE}, {entry.peak_bytes / max(1.0, base.peak_bytes):.1f} times its "
+                    "memory."
+                )
+    if any("int2" in report.format for report in reports):
+        said.append(
+            "Two bits buy disk and download. These runtimes compute with float or int8 weights: two "
+            "bits buy neither memory nor speed."
+        )
+    return said
+
+
+def write_report(
+    reports: Sequence[Report], benchmarks: Sequence[Benchmark], directory: pathlib.Path
+) -> None:
+    """Writes `report.json`: every file's report, and how it ran."""
+    files = []
+    for report in reports:
+        packed, entropy = _packed(report)
+        files.append(
+            {
+                **dataclasses.asdict(report),
+                "path": pathlib.Path(report.path).name,
+                "packed_bytes": packed,
+                "entropy_bytes": entropy,
+                "runs": [
+                    dataclasses.asdict(entry)
+                    for entry in benchmarks
+                    if entry.format == report.format
+                ],
+            }
+        )
+    text = json.dumps({"files": files, "summary": sentences(reports, benchmarks)}, indent=2)
+    (directory / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
+
+
+def _packed(report: Report) -> tuple[float, float]:
+    """Returns the bytes of all codes, packed and at their entropy."""
+    return (
+        sum(packing.packed_bytes for packing in report.packing),
+        sum(packing.entropy_bytes for packing in report.packing),
+    )
+
+
+def _times(size: int, packed: float) -> str:
+    return f"{size / packed:.2f}" if packed else ""
+
+
+def _name(measured: Benchmark) -> str:
+    return f"{measured.format}, as it is" if measured.direct else measured.format
