@@ -15,11 +15,9 @@ from tfqkd.study.plan import PRUNERS, SAMPLERS, Plan
 from tfqkd.study.space import parse_space
 
 if TYPE_CHECKING:
-    import optuna
-    from optuna.storages import RDBStorage
+    from tfqkd.study.place import Place
 
 _NEEDED = ("optuna", "sqlalchemy", "statsmodels")
-_DATABASE = "study.db"
 
 
 def _command() -> Command:
@@ -85,7 +83,7 @@ def _command() -> Command:
         "storage",
         "",
         "URL of the database that the workers share: postgresql://..., mysql+pymysql://... or "
-        f"sqlite:///FILE; RUN_DIR/{_DATABASE} if empty. Keep passwords out of it: PostgreSQL reads "
+        "sqlite:///FILE; RUN_DIR/study.db if empty. Keep passwords out of it: PostgreSQL reads "
         "~/.pgpass.",
         flag_values=values,
     )
@@ -128,70 +126,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(str(error)) from error
         _require_packages()
         directory = pathlib.Path(values.run_dir or f"runs/study_{recipe.dataset.replace('/', '_')}")
-        storage = _storage(directory, values)
-        if values.report_only:
-            study = _join(storage, plan, directory, values)
-        else:
-            study = _work(storage, plan, directory, values, arguments)
-        _report(study, plan, directory)
+        from tfqkd.study.place import Place
+
+        place = Place(directory, values.study_name, values.storage, values.grace_seconds)
+        place.open()
+        if not values.report_only:
+            _work(plan, place, arguments)
+        _report(plan, place)
 
     return command.main(arguments, run_it)
 
 
-def _storage(directory: pathlib.Path, values: flags.FlagValues) -> "RDBStorage":
-    from tfqkd.study.storage import open_storage, sqlite_url
-
-    if not values.storage:
-        directory.mkdir(parents=True, exist_ok=True)
-    return open_storage(values.storage or sqlite_url(directory / _DATABASE), values.grace_seconds)
-
-
-def _join(
-    storage: "RDBStorage", plan: Plan, directory: pathlib.Path, values: flags.FlagValues
-) -> "optuna.Study":
-    from tfqkd.study.samplers import make_pruner, make_sampler
-    from tfqkd.study.storage import join
-
-    name = values.study_name or directory.resolve().name
-    return join(storage, name, plan, make_sampler(plan), make_pruner(plan))
-
-
-def _work(
-    storage: "RDBStorage",
-    plan: Plan,
-    directory: pathlib.Path,
-    values: flags.FlagValues,
-    arguments: list[str],
-) -> "optuna.Study":
+def _work(plan: Plan, place: "Place", arguments: list[str]) -> None:
     load_tensorflow()
-    from tfqkd.study.line import WorkerLine
-    from tfqkd.study.trial import TrialRunner
-    from tfqkd.study.worker import work
+    from tfqkd.study.study import run_study
 
-    line = WorkerLine()
-    runner = TrialRunner(plan, directory, line)
-    # Before the study is begun, so that a mistake takes no name in the storage.
-    runner.check()
-    study = _join(storage, plan, directory, values)
-    _record_command(directory, arguments, values.storage)
+    _record_command(place.directory, arguments, place.storage)
     try:
-        work(study, runner, line)
+        run_study(plan, place)
     except KeyboardInterrupt:
-        line.close()
-        _report(study, plan, directory)
+        # What is done so far is worth a look.
+        _report(plan, place)
         raise
-    finally:
-        line.close()
-    return study
 
 
-def _report(study: "optuna.Study", plan: Plan, directory: pathlib.Path) -> None:
+def _report(plan: Plan, place: "Place") -> None:
     from tfqkd.reporting.study_page import print_study, write_study_page
     from tfqkd.study.results import StudyResults
 
-    results = StudyResults.read(study, plan)
-    write_study_page(results, directory)
-    print_study(results, directory)
+    results = StudyResults.read(place.join(plan), plan)
+    write_study_page(results, place.directory)
+    print_study(results, place.directory)
 
 
 def _record_command(directory: pathlib.Path, arguments: list[str], storage: str) -> None:

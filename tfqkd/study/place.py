@@ -1,0 +1,51 @@
+"""Where a study is kept: a directory, and a database that its workers share."""
+
+import dataclasses
+import pathlib
+
+from optuna import Study
+from optuna.storages import RDBStorage
+
+from tfqkd.study.plan import Plan
+from tfqkd.study.samplers import make_pruner, make_sampler
+from tfqkd.study.storage import join, open_storage, sqlite_url
+
+DATABASE_FILE = "study.db"
+GRACE_SECONDS = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a study is kept.
+
+    Attributes:
+        directory: Gets the trials' run directories and the products that they share.
+        name: Of the study in its storage; that of the directory if empty.
+        storage: URL of the database; a file in the directory if empty.
+        grace_seconds: A worker that gives no sign of life for this long has died; its trial goes to another.
+    """
+
+    directory: pathlib.Path
+    name: str = ""
+    storage: str = ""
+    grace_seconds: int = GRACE_SECONDS
+
+    def open(self) -> RDBStorage:
+        """Opens the storage; makes the directory if it lies there.
+
+        Raises:
+            ValueError: If it cannot be reached.
+        """
+        if not self.storage:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        url = self.storage or sqlite_url(self.directory / DATABASE_FILE)
+        return open_storage(url, self.grace_seconds)
+
+    def join(self, plan: Plan) -> Study:
+        """Begins the study, or joins it.
+
+        Raises:
+            ValueError: If the storage cannot be reached, or the study there is of another plan.
+        """
+        name = self.name or self.directory.resolve().name
+        return join(self.open(), name, plan, make_sampler(plan), make_pruner(plan))
