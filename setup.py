@@ -45,6 +45,7 @@ setup(
         "psutil~=7.2",  # Refuses a data set that does not fit into memory.
         "rich~=15.0",  # Tables and progress bars in the terminal.
         "scikit-learn~=1.9.1",  # Carries the embedded digits; splits data by class.
+        "scipy~=1.17.1",  # The integer program that proposes bits by layer; computations in tests.
         "setuptools",  # tfmot imports distutils, which Python 3.12 no longer has.
         "tensorboard~=2.21.0",  # Logs of a run.
         "tensorflow~=2.21.0",
@@ -67,7 +68,6 @@ setup(
             "pytest~=9.2",
             "pytest-xdist~=3.8",  # A test process for each core.
             "ruff~=0.17.6",  # Lint and format.
-            "scipy~=1.17.1",  # Independent computations in tests.
         ],
     },
     entry_points={

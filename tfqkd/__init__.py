@@ -39,6 +39,7 @@ _NAMES = {
     "reestimate_batch_norm": "tfqkd.quantization.batch_norm",
     "run": "tfqkd.training.run",
     "schedules": "tfqkd.distillation",
+    "sensitivity": "tfqkd.quantization.sensitivity",
     "strip_quantization": "tfqkd.quantization.model",
 }
 
