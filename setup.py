@@ -42,6 +42,7 @@ setup(
         "matplotlib~=3.11.2",  # The plot of a run.
         "numpy~=2.4.6",
         "pandas~=3.1",  # The tables behind the figures of a page.
+        "pillow~=13.0",  # Reads image files.
         "psutil~=7.2",  # Refuses a data set that does not fit into memory.
         "rich~=15.0",  # Tables and progress bars in the terminal.
         "scikit-learn~=1.9.1",  # Carries the embedded digits; splits data by class.
@@ -75,6 +76,7 @@ setup(
             "tfqkd-train=tfqkd.cli.train:main",
             "tfqkd-evaluate=tfqkd.cli.evaluate:main",
             "tfqkd-export=tfqkd.cli.export:main",
+            "tfqkd-predict=tfqkd.cli.predict:main",
             "tfqkd-study=tfqkd.cli.study:main",
         ],
     },

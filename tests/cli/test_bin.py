@@ -8,7 +8,7 @@ import sys
 import pytest
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "bin"
-PROGRAMS = ("train", "evaluate", "export", "study")
+PROGRAMS = ("train", "evaluate", "export", "predict", "study")
 
 
 def call(program, *arguments, cwd):

@@ -1,0 +1,67 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfqkd.cli.predict import main
+from tfqkd.runtime import load
+
+
+@pytest.fixture(scope="module")
+def pictures(finished, tmp_path_factory):
+    """Three test images as PNG files, and the exported file."""
+    from tfqkd.data import load as load_data
+
+    directory = tmp_path_factory.mktemp("pictures")
+    for index, image in enumerate(load_data("digits").test.images[:3]):
+        Image.fromarray(image[..., 0]).save(directory / f"{index}.png")
+    (file,) = finished.directory.glob("export/*.tflite")
+    return directory, file
+
+
+def test_the_best_classes_are_printed_with_their_names_and_shares(pictures, capsys):
+    from tfqkd.data import load as load_data
+
+    directory, file = pictures
+    assert main(["predict", f"--model={file}", f"--images={directory}", "--top=2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    data = load_data("digits")
+    logits = load(file)(data.test.images[:3]).astype(np.float64)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for index, line in enumerate(lines):
+        first, second = np.argsort(-shares[index])[:2]
+        expected = [str(directory / f"{index}.png")]
+        for best in (first, second):
+            expected += [data.class_names[best], f"{100 * shares[index, best]:.1f}"]
+        assert line.split() == expected
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--images=a.png"], 2, "`model` must be a file that bin/export wrote"),
+        (["--model={file}"], 2, "`images` must name image files"),
+        (["--model={file}", "--images=none.png"], 1, "Received: none.png, where there is none"),
+        (["--model={file}", "--images={file}"], 1, "must be a readable PNG or JPEG file"),
+        (["--model={file}", "--images={directory}", "--top=0"], 2, "top"),
+    ],
+)
+def test_mistakes_are_one_message(pictures, capsys, arguments, status, message):
+    directory, file = pictures
+    filled = [text.format(file=file, directory=directory) for text in arguments]
+    assert main(["predict", *filled]) == status
+    out, err = capsys.readouterr()
+    assert out == "" and message in err
+
+
+def test_no_tensorflow_is_imported(pictures):
+    directory, file = pictures
+    code = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['tf_keras'] = None\n"
+        "from tfqkd.cli.predict import main\n"
+        f"sys.exit(main(['predict', '--model={file}', '--images={directory}']))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfqkd.runtime.pictures import find_pictures, read_picture
+
+
+def test_a_png_is_read_as_it_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png", (4, 6, 3)), pixels)
+
+
+def test_colours_are_converted_and_sizes_matched(tmp_path):
+    Image.new("RGBA", (9, 5), (255, 0, 0, 128)).save(tmp_path / "a.png")
+    red = read_picture(tmp_path / "a.png", (4, 6, 3))
+    np.testing.assert_array_equal(red, np.broadcast_to([255, 0, 0], (4, 6, 3)))
+    # The luma of red, ITU-R 601: 0.299.
+    grey = read_picture(tmp_path / "a.png", (2, 2, 1))
+    assert grey.shape == (2, 2, 1) and set(grey.ravel().tolist()) == {round(0.299 * 255)}
+
+
+def test_a_jpeg_is_close(tmp_path):
+    Image.new("RGB", (8, 8), (10, 200, 30)).save(tmp_path / "a.jpg", quality=95)
+    pixels = read_picture(tmp_path / "a.jpg", (8, 8, 3)).astype(int)
+    assert np.abs(pixels - [10, 200, 30]).max() <= 4
+
+
+def test_directories_give_their_images_by_name(tmp_path):
+    for name in ("b.png", "a.JPG", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in find_pictures(str(tmp_path))] == ["a.JPG", "b.png"]
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"GIF89a")
+    with pytest.raises(ValueError, match=r"Received: .*a\.png"):
+        read_picture(tmp_path / "a.png", (4, 4, 3))
+    with pytest.raises(ValueError, match="a model that takes 2"):
+        read_picture(tmp_path / "a.png", (4, 4, 2))
+    with pytest.raises(ValueError, match="where there is none"):
+        find_pictures(str(tmp_path / "none"))

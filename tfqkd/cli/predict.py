@@ -1,0 +1,63 @@
+"""`bin/predict`: classifies image files with an exported file."""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfqkd.cli.command import Command, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = Command(
+        "predict",
+        "Classifies PNG and JPEG files with a .tflite or .onnx file that bin/export wrote, by the file's own "
+        "runtime, without TensorFlow. Prints the most likely classes of each, in per cent (softmax of the "
+        "logits), with the names that the file holds. Images of another size are resized.",
+        (
+            "bin/predict --model=runs/quickstart/export/student-int2.tflite --images=cat.png,dog.jpg",
+            "bin/predict --model=student-int2.onnx --images=photos --top=1",
+        ),
+    )
+    values = command.flags
+    flags.DEFINE_string("model", "", "The .tflite or .onnx file; required.", flag_values=values)
+    flags.DEFINE_list(
+        "images",
+        [],
+        "Image files, or directories of them, separated by commas; required.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "top", 5, "How many classes to print for each image.", flag_values=values, lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "threads", 1, "How many threads the runtime uses.", flag_values=values, lower_bound=1
+    )
+    for name in ("model", "images"):
+        command.group("what to classify", name)
+    for name in ("top", "threads"):
+        command.group("how", name)
+
+    def run_it() -> None:
+        if not pathlib.Path(values.model).is_file():
+            raise UsageError(
+                f"`model` must be a file that bin/export wrote. Received: model={values.model!r}."
+            )
+        if not values.images:
+            raise UsageError("`images` must name image files. Received: none.")
+        from tfqkd.runtime.classification import classify
+        from tfqkd.runtime.loading import load
+        from tfqkd.runtime.pictures import find_pictures
+
+        paths = [path for place in values.images for path in find_pictures(place)]
+        for path, ranking in classify(load(values.model, values.threads), paths, values.top):
+            likely = "  ".join(f"{name} {100 * share:.1f}" for name, share in ranking)
+            print(f"{path}  {likely}")
+
+    return command.main(argv, run_it)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Image files as batches of pixels."""
+
+import pathlib
+
+import numpy as np
+
+try:
+    from PIL import Image, UnidentifiedImageError
+except ImportError as error:
+    raise ImportError(
+        "Image files need the package pillow. Received: an environment without it. "
+        "Install it with: pip install pillow"
+    ) from error
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+_MODES = {1: "L", 3: "RGB"}
+
+
+def find_pictures(path: str) -> list[pathlib.Path]:
+    """Returns an image file, or all PNG and JPEG files in a directory by name.
+
+    Args:
+        path: A file or directory.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    place = pathlib.Path(path)
+    if place.is_dir():
+        found = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES)
+    else:
+        found = [place] if place.is_file() else []
+    if not found:
+        raise ValueError(
+            "`images` must name PNG or JPEG files, or directories that hold some. "
+            f"Received: {path}, where there is none. Check the path."
+        )
+    return found
+
+
+def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Reads an image as a model takes it.
+
+    Args:
+        path: A PNG or JPEG file.
+        shape: (H, W, C) of the model's images, C 1 or 3. Colours are converted, and an image of
+            another size is resized: bilinear, antialiased, without keeping its proportions.
+
+    Returns:
+        uint8 [H, W, C].
+
+    Raises:
+        ValueError: If it is no image, or the model takes another number of channels.
+    """
+    height, width, channels = shape
+    if channels not in _MODES:
+        raise ValueError(
+            "Image files have 1 or 3 channels. "
+            f"Received: a model that takes {channels}. Call it from Python with your own arrays."
+        )
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as file:
+            image = file.convert(_MODES[channels])
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(
+            f"An image must be a readable PNG or JPEG file. Received: {path}: {error}. "
+            "Convert it, or leave it out."
+        ) from error
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8).reshape(height, width, channels)
