@@ -7,7 +7,7 @@ from tfqkd.compat import is_keras3, keras, tf, tfmot
 from tfqkd.quantization.activations import ActivationQuantizer
 from tfqkd.quantization.insertion import insert_behind
 from tfqkd.quantization.layers import ActivationQuantization
-from tfqkd.quantization.policy import LayerPolicy, choose_bits
+from tfqkd.quantization.policy import Bits, LayerPolicy, choose_bits
 from tfqkd.quantization.quantizers import WeightQuantizer
 from tfqkd.quantization.schemes import Scheme, TernaryScheme
 
@@ -95,13 +95,7 @@ def quantize_model(
         ValueError: If the model is subclassed, nested, not built, already quantized, or nothing is selected.
     """
     scheme = scheme or TernaryScheme()
-    if not isinstance(scheme, Scheme):
-        raise TypeError(
-            f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
-            "Pass an instance, e.g. tfqkd.TernaryScheme()."
-        )
-    _require_quantizable(model)
-    bits = choose_bits(model, layers, scheme.bits)
+    bits = require_quantizable(model, scheme, layers)
     # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
@@ -115,6 +109,25 @@ def quantize_model(
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, dtype=layer.dtype_policy)
 
     return keras.models.clone_model(copy, clone_function=wrap)
+
+
+def require_quantizable(
+    model: keras.Model, scheme: Scheme, layers: LayerPolicy = None
+) -> dict[str, Bits]:
+    """Returns the bits of every layer that `quantize_model` would quantize, or raises as it would.
+
+    Args:
+        model: As for `quantize_model`.
+        scheme: As for `quantize_model`.
+        layers: As for `quantize_model`.
+    """
+    if not isinstance(scheme, Scheme):
+        raise TypeError(
+            f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
+            "Pass an instance, e.g. tfqkd.TernaryScheme()."
+        )
+    _require_supported(model)
+    return choose_bits(model, layers, scheme.bits)
 
 
 def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
@@ -230,7 +243,7 @@ def _require_ours(wrapper: keras.layers.Layer) -> None:
         )
 
 
-def _require_quantizable(model: object) -> None:
+def _require_supported(model: object) -> None:
     if not isinstance(model, keras.Model):
         hint = (
             "It is a Keras 3 model: build it from `tf_keras` (`from tfqkd.compat import keras`), or set "

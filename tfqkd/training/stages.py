@@ -20,7 +20,7 @@ from tfqkd.models import build
 from tfqkd.quantization.batch_norm import reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.gradual import GradualQuantization
-from tfqkd.quantization.model import quantize_model, strip_quantization
+from tfqkd.quantization.model import quantize_model, require_quantizable, strip_quantization
 from tfqkd.quantization.summary import quantization_summary
 from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.divergence import RequireFinite
@@ -128,7 +128,9 @@ class Stages:
             _require_fit(name, model, self.data)
             require_logits(model, role)
         if self.recipe.bits != FLOAT_BITS:
-            self._quantize(model)
+            scheme = scheme_of(self.recipe)
+            policy = self.recipe.bits_by_layer() or None
+            scheme.configs(model, require_quantizable(model, scheme, policy))
         if self.recipe.has_teacher:
             size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
             require_space(self._cache_directory, size, 0, self.recipe.teacher_cache_limit_gb)
