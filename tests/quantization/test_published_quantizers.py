@@ -94,8 +94,15 @@ def test_trained_kernels_equal_numpy_and_are_stripped_to_the_same_bits(name, jit
     np.testing.assert_array_equal(quantized(IMAGES), stripped(IMAGES))
 
 
-@pytest.mark.parametrize("name", QUANTIZERS)
-@pytest.mark.parametrize("activations", [LsqActivationQuantizer(4), PactQuantizer(3)])
+@pytest.mark.parametrize(
+    ("name", "activations"),
+    [
+        ("twn", PactQuantizer(3)),
+        ("ttq", LsqActivationQuantizer(4)),
+        ("lsq_channel", PactQuantizer(3)),
+        ("dorefa", LsqActivationQuantizer(2)),
+    ],
+)
 def test_a_model_survives_h5_saved_model_and_checkpoint(name, activations, tmp_path):
     scheme = Scheme(QUANTIZERS[name], activations)
     quantized = train(quantize_model(network(), scheme))
