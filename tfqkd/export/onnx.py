@@ -9,11 +9,12 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.kernels import check_layers, float_layers, quantized_kernels
+from tfqkd.export.kernels import check_layers, float_layers, owner, quantized_kernels
 from tfqkd.export.localisation import first_wrong_layer
 from tfqkd.export.publication import Written, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
+from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT
 from tfqkd.version import __version__
 
@@ -137,6 +138,14 @@ def _convert(source: Source) -> bytes:
         output_names=[output.name],
         opset=_CONVERTER_OPSET,
     )
+    unknown = [node for node in model.graph.node if not onnx.defs.has(node.op_type, node.domain)]
+    if unknown:
+        raise ExportError(
+            "An ONNX file needs an ONNX operator for every operation. Received: layer "
+            f"'{owner(unknown[0].name, source.kernel_layers())}' with {unknown[0].op_type}, which "
+            "tf2onnx cannot convert; grouped convolutions are such. Nothing was written. Export to "
+            "litert-int2, or use a depthwise convolution."
+        )
     model = onnx.version_converter.convert_version(model, _OPSET)
     model.ir_version = _IR_VERSION
     onnx_graph.rename(model, {input_.name: INPUT, output.name: OUTPUT})

@@ -1,0 +1,77 @@
+"""Every awkward model is exported right, or refused with the reason."""
+
+import numpy as np
+import pytest
+
+import tfqkd
+from tfqkd.export import ExportError, export, load
+from tfqkd.quantization.published_quantizers import DorefaQuantizer, TtqQuantizer, TwnQuantizer
+from tfqkd.quantization.schemes import Scheme
+
+from . import awkward
+
+# Layouts that differ between the two formats; the others are the same convolutions.
+_ALSO_IN_ONNX = {"dense only", "transposed", "depthwise, two channels each", "separable"}
+
+
+def exported(model, directory, formats):
+    images = awkward.pixels(model, 4)
+    reports = export(model, directory, formats, images=images)
+    expected = model(images, training=False).numpy()
+    for report in reports:
+        for direct in (True, False):
+            logits = load(report.path, direct=direct)(images)
+            tolerance = 1e-4 * max(1.0, np.abs(expected).max())
+            np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance)
+    return reports
+
+
+@pytest.mark.parametrize("name", [name for name in awkward.MODELS if name != "MobileNetV2"])
+def test_a_model_is_exported_right_with_two_bits(name, tmp_path):
+    formats = ["litert-int2"] + ["onnx-int2"] * (name in _ALSO_IN_ONNX)
+    for report in exported(awkward.build(name), tmp_path, formats):
+        assert {(kernel.layer, kernel.bits) for kernel in report.quantized} == {("middle", 2)}
+        assert report.float_layers == ("stem", "head")
+
+
+def test_a_grouped_convolution_is_refused_by_onnx_with_the_reason(tmp_path):
+    message = "layer 'middle' with PartitionedCall, which tf2onnx cannot convert; grouped"
+    with pytest.raises(ExportError, match=message):
+        export(awkward.build("grouped"), tmp_path, "onnx-int2")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_mobilenet_v2_is_exported_right(tmp_path):
+    model = awkward.build("MobileNetV2")
+    (report,) = exported(model, tmp_path, ["litert-int2"])
+    # 53 kernels, all ternary but the first convolution and the classifier.
+    assert {kernel.bits for kernel in report.quantized} == {2}
+    assert len(report.quantized) == 51
+    assert report.float_layers == ("Conv1", "predictions")
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "bits"),
+    # TTQ: two planes of 2 bits. DoReFa's levels are −3, −1, 1 and 3 thirds.
+    [(TwnQuantizer(), 2), (TtqQuantizer(), 4), (DorefaQuantizer(2), 4)],
+    ids=["TWN", "TTQ", "DoReFa"],
+)
+def test_other_quantizers_levels_are_exported_exactly(quantizer, bits, tmp_path):
+    model = awkward.build("dilated", Scheme(quantizer))
+    if isinstance(quantizer, TtqQuantizer):
+        (kernel,) = tfqkd.quantization.model.quantized_kernels(model)
+        for name, variable in kernel.state.items():
+            variable.assign(variable * (1.7 if "positive" in name else 1.0))
+        low, high = np.unique(kernel.value())[[0, -1]]
+        assert -low != high
+    for report in exported(model, tmp_path, ["litert-int2", "onnx-int2"]):
+        assert [(kernel.layer, kernel.bits) for kernel in report.quantized] == [("middle", bits)]
+
+
+def test_levels_beyond_eight_bits_are_refused_with_the_layer(tmp_path):
+    # DoReFa's 8 bits are odd multiples up to 255 of half a step.
+    model = awkward.build("dilated", Scheme(DorefaQuantizer(8)))
+    with pytest.raises(ExportError, match="layer 'middle', whose kernel in the file lies on no"):
+        export(model, tmp_path, "litert-int2")
+    assert list(tmp_path.iterdir()) == []
