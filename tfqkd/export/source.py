@@ -212,5 +212,6 @@ def _in_float32(model: keras.Model) -> keras.Model:
 def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # On a GPU, convolutions may round to TF32 and differ by 1e-3 from what a device computes.
     with tf.device("/CPU:0"):
-        logits = [model(tf.cast(batch, tf.float32), training=False) for batch in batches(images)]
+        serve = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+        logits = [serve(tf.cast(batch, tf.float32)) for batch in batches(images)]
         return tf.concat(logits, axis=0).numpy()
