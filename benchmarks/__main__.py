@@ -9,6 +9,7 @@ PARTS = {
     "peers": "benchmarks.peers_part",
     "breakdown": "benchmarks.breakdown",
     "growth": "benchmarks.growth",
+    "job": "benchmarks.job",
     "pipeline": "benchmarks.pipeline",
     "startup": "benchmarks.startup",
     "cache": "benchmarks.cache",

@@ -16,6 +16,7 @@ _OURS = argparse.Namespace(
     batch_size=128,
     classes=10,
     devices=1,
+    workers=1,
     mixed_precision="float32",
     jit_compile=False,
     steps_per_execution=1,

@@ -15,8 +15,8 @@ VARIANTS = {
     "1,000 classes": ["--classes=1000"],
     "10 steps an execution": ["--steps_per_execution=10"],
     "XLA": ["--jit_compile"],
-    "mixed_bfloat16": ["--mixed_precision=mixed_bfloat16"],
     "2 logical devices": ["--devices=2"],
+    "2 worker processes": ["--workers=2"],
 }
 
 

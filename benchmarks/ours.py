@@ -1,6 +1,12 @@
 """One training step of ours: `python -m benchmarks.ours ROW`. ResNet20, 32x32x3, random images."""
 
 import argparse
+import atexit
+import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -44,7 +50,7 @@ def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_global_policy(settings.mixed_precision)
     batch, classes = settings.batch_size, settings.classes
-    strategy = _strategy(settings.devices)
+    strategy = _strategy(settings.devices, settings.workers)
     with strategy.scope():
         if row == LIMIT:
             return _sgemm(batch * step_macs(build(settings.model, (32, 32, 3), classes)))
@@ -78,7 +84,9 @@ def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
     return run
 
 
-def _strategy(devices: int) -> tf.distribute.Strategy:
+def _strategy(devices: int, workers: int) -> tf.distribute.Strategy:
+    if workers > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
     if devices == 1:
         return tf.distribute.OneDeviceStrategy("CPU:0")
     (cpu,) = tf.config.list_physical_devices("CPU")
@@ -94,7 +102,10 @@ def _batches(batch: int, classes: int, second: str) -> tf.data.Dataset:
     labels = np.eye(classes, dtype=np.float32)[generator.integers(0, classes, (4, batch))]
     logits = generator.normal(0, 3, (4, batch, classes)).astype(np.float16)
     parts = {"": images, "labels": (images, labels), "logits": ((images, logits), labels)}
-    return tf.data.Dataset.from_tensor_slices(parts[second]).repeat().prefetch(2)
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    batches = tf.data.Dataset.from_tensor_slices(parts[second]).with_options(options)
+    return batches.repeat().prefetch(2)
 
 
 def step_macs(model: keras.Model) -> int:
@@ -144,6 +155,22 @@ def _forward(teacher: keras.Model, batches: tf.data.Dataset) -> Callable[[int], 
     return run
 
 
+def _start_workers(count: int) -> None:
+    """Starts the other workers of a cluster on loopback; they step whenever this one does."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    for index in range(count - 1, -1, -1):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        os.environ["TF_CONFIG"] = json.dumps(cluster)
+        if index:
+            command = [sys.executable, "-m", "benchmarks.ours", *sys.argv[1:]]
+            atexit.register(subprocess.Popen(command, stdin=subprocess.DEVNULL).kill)
+
+
 def main() -> None:
     """Parses the row and serves it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -152,10 +179,17 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--mixed_precision", default="float32")
     parser.add_argument("--jit_compile", action="store_true")
     parser.add_argument("--steps_per_execution", type=int, default=1)
     settings = parser.parse_args()
+    if settings.workers > 1 and "TF_CONFIG" in os.environ:
+        run = prepare(settings.row, settings)
+        while True:
+            run(1)
+    if settings.workers > 1:
+        _start_workers(settings.workers)
     serve(lambda: prepare(settings.row, settings))
 
 
