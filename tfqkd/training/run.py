@@ -19,6 +19,7 @@ from tfqkd.training.history import read_history
 from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.resources import explained
 from tfqkd.training.stages import (
     HISTORY_FILE,
     MODEL_FILE,
@@ -71,7 +72,7 @@ def run(
     Raises:
         ValueError: If the directory belongs to another recipe, or a model does not fit the data; before any
             training.
-        RuntimeError: If another process works on the directory.
+        RuntimeError: If another process works on the directory, or the disk or memory refuses.
     """
     path = pathlib.Path(directory)
     run_directory = RunDirectory(path, recipe)
@@ -80,7 +81,7 @@ def run(
         return done
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with run_directory.locked():
+    with explained(), run_directory.locked():
         data = data or load_data(recipe)
         strategy = make_strategy(recipe.strategy, recipe.batch_size)
         store = Products(pathlib.Path(products) if products else path / "products")
