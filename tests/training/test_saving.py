@@ -1,9 +1,13 @@
 import pytest
 
+from tfqkd.compat import tf
 from tfqkd.training import saving
 from tfqkd.training.checkpoints import Position
 from tfqkd.training.interruption import Interrupted
 from tfqkd.training.saving import Interval, SaveCheckpoints
+from tfqkd.training.workers import Workers
+
+ALONE = Workers(tf.distribute.OneDeviceStrategy("CPU:0"))
 
 
 class Recorder:
@@ -38,7 +42,7 @@ def test_an_interval_is_minutes_or_steps(text, interval):
 
 def test_every_epoch_is_saved_and_no_step_by_default():
     recorder = Recorder()
-    run_epochs(SaveCheckpoints(recorder, Position(0, 0), 5, Interval(), "x"), 0, 2, 5)
+    run_epochs(SaveCheckpoints(recorder, Position(0, 0), 5, Interval(), "x", ALONE), 0, 2, 5)
     assert recorder.saved == [(1, 0), (2, 0)]
     assert recorder.averages == 0
 
@@ -54,13 +58,13 @@ def test_every_epoch_is_saved_and_no_step_by_default():
 )
 def test_so_many_steps_lie_between_two(each, expected):
     recorder = Recorder()
-    run_epochs(SaveCheckpoints(recorder, Position(0, 0), 7, Interval(steps=3), "x"), 0, 2, 7, each)
+    run_epochs(SaveCheckpoints(recorder, Position(0, 0), 7, Interval(steps=3), "x", ALONE), 0, 2, 7, each)
     assert recorder.saved == expected
 
 
 def test_a_training_that_goes_on_counts_from_its_checkpoint_and_takes_its_averages_once():
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, Position(1, 2), 7, Interval(steps=3), "x")
+    saver = SaveCheckpoints(recorder, Position(1, 2), 7, Interval(steps=3), "x", ALONE)
     run_epochs(saver, 1, 3, 7, skip=2)
     assert recorder.saved == [(1, 5), (2, 0), (2, 3), (2, 6), (3, 0)]
     assert recorder.averages == 1
@@ -70,7 +74,7 @@ def test_so_many_minutes_lie_between_two(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(saving.time, "monotonic", lambda: now[0])
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, Position(0, 0), 10, Interval.parse("1m"), "x")
+    saver = SaveCheckpoints(recorder, Position(0, 0), 10, Interval.parse("1m"), "x", ALONE)
     saver.on_epoch_begin(0)
     for step in range(9):
         now[0] += 25
@@ -82,7 +86,7 @@ def test_so_many_minutes_lie_between_two(monkeypatch):
 @pytest.mark.parametrize("at", [(0, 2), (0, 4), (1, 1)])
 def test_a_signal_is_heard_after_its_step_or_epoch(monkeypatch, at):
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, Position(0, 0), 4, Interval(), "float student")
+    saver = SaveCheckpoints(recorder, Position(0, 0), 4, Interval(), "float student", ALONE)
     epoch, step = at
     calls = [0]
 

@@ -8,12 +8,16 @@ import fcntl
 import hashlib
 import json
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from tfqkd.training.workers import Workers
 from tfqkd.version import __version__
 
+CHECKPOINTS = "checkpoints"
+"""Where in an unfinished product a training keeps what it goes on with."""
 _KEY_FILE = "product.json"
 
 
@@ -22,10 +26,14 @@ class Products:
 
     Args:
         directory: Where they are kept; made if it is missing. Runs may share it.
+        workers: Those that make each product together, of whom the chief alone writes; all must ask for the
+            same products in the same order. None for a process that makes its products by itself.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, workers: Workers | None = None) -> None:
         self.directory = directory
+        self._workers = workers
+        self._agreed: set[pathlib.Path] = set()
         directory.mkdir(parents=True, exist_ok=True)
 
     def get(
@@ -42,16 +50,37 @@ class Products:
             A directory with what `make` wrote, and the key as `product.json`.
         """
         path = self.path(stage, key)
-        if path.is_dir():
-            return path
-        with self._lock(path):
-            if not path.is_dir():
-                partial = path.with_name(path.name + ".partial")
-                partial.mkdir(exist_ok=True)
-                make(partial)
-                (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
-                partial.rename(path)
+        if self._workers and self._workers.count > 1:
+            self._get_together(path, key, make, self._workers)
+        elif not path.is_dir():
+            with self._lock(path):
+                if not path.is_dir():
+                    _make(path, key, make)
         return path
+
+    def _get_together(
+        self,
+        path: pathlib.Path,
+        key: dict[str, Any],
+        make: Callable[[pathlib.Path], None],
+        workers: Workers,
+    ) -> None:
+        if path in self._agreed:
+            return
+        with self._lock(path) if workers.is_chief else nullcontext():
+            # One answer for all: another run may finish the product between two looks at it.
+            if not workers.chief_says(path.is_dir()):
+                if workers.is_chief:
+                    _make(path, key, make)
+                else:
+                    with tempfile.TemporaryDirectory() as scratch:
+                        # Its own files are dropped; what an interrupted call left is the chief's.
+                        left = _partial(path).absolute() / CHECKPOINTS
+                        (pathlib.Path(scratch) / CHECKPOINTS).symlink_to(left)
+                        make(pathlib.Path(scratch))
+            workers.wait()
+        workers.require_same("products", int(path.is_dir()))
+        self._agreed.add(path)
 
     def path(self, stage: str, key: dict[str, Any]) -> pathlib.Path:
         """Returns where the product is or will be."""
@@ -67,6 +96,18 @@ class Products:
                 print(f"Another process makes {path.name}; waiting for it.", flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _partial(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _make(path: pathlib.Path, key: dict[str, Any], make: Callable[[pathlib.Path], None]) -> None:
+    partial = _partial(path)
+    partial.mkdir(exist_ok=True)
+    make(partial)
+    (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
+    partial.rename(path)
 
 
 def fingerprint(key: dict[str, Any]) -> str:

@@ -297,9 +297,13 @@ class Recipe:
     strategy: str = _setting(
         "auto",
         "run",
-        "auto: all GPUs if there are several, else one device. mirrored: all GPUs, or all logical CPUs.",
+        "auto: all GPUs if there are several, else one device. mirrored: all GPUs, or all logical CPUs. "
+        "multi_worker: all devices of the processes that TF_CONFIG names.",
         stages=(),
-        choices=("auto", "one_device", "mirrored"),
+        choices=("auto", "one_device", "mirrored", "multi_worker"),
+    )
+    synchronized_batch_norm: bool = _setting(
+        False, "run", "Take the statistics of batch norm over all devices' parts of a batch."
     )
     jit_compile: bool = _setting(False, "run", "Compile the training step with XLA.", stages=())
     steps_per_execution: int = _setting(

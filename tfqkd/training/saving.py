@@ -1,13 +1,14 @@
 """When checkpoints are written: now and then, after every epoch, and when the process is asked to stop."""
 
 import dataclasses
+import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 from tfqkd.compat import keras
 from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.interruption import Interrupted, requested
+from tfqkd.training.workers import Workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         steps_per_epoch: Of the training.
         every: How often inside an epoch.
         title: What is trained, for the message.
-        agree: Whether any of several workers wants what this one wants; they must save at the same step.
+        workers: Those that train together: they must save at the same step.
 
     Raises:
         Interrupted: During `fit`, if a signal asked to stop; after a checkpoint.
@@ -55,11 +56,11 @@ class SaveCheckpoints(keras.callbacks.Callback):
         steps_per_epoch: int,
         every: Interval,
         title: str,
-        agree: Callable[[bool, bool], tuple[bool, bool]] = lambda due, stop: (due, stop),
+        workers: Workers,
     ) -> None:
         super().__init__()
         self._checkpoints, self._start, self._steps = checkpoints, start, steps_per_epoch
-        self._every, self._title, self._agree = every, title, agree
+        self._every, self._title, self._workers = every, title, workers
         self._supports_tf_logs = True
         self._last = (0, time.monotonic())
 
@@ -76,13 +77,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         step = batch + 1
         if step == self._steps:
             return  # The end of the epoch follows, and keeps what was validated too.
-        due, stop = self._agree(self._due(step), requested() is not None)
+        due, stop = self._workers.any(self._due(step), requested() is not None)
         if due or stop:
             self._save(Position(self._epoch, step), stop)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves."""
-        _, stop = self._agree(True, requested() is not None)
+        (stop,) = self._workers.any(requested() is not None)
         self._save(Position(epoch + 1, 0), stop)
 
     def _due(self, step: int) -> bool:
@@ -94,5 +95,6 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._checkpoints.save(position)
         self._last = (position.step, time.monotonic())
         if stop:
-            number = requested()
-            raise Interrupted(15 if number is None else number, f"{position} of the {self._title}")
+            # Another worker may have been asked.
+            number = requested() or signal.SIGTERM
+            raise Interrupted(number, f"{position} of the {self._title}")

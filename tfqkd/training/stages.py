@@ -22,12 +22,13 @@ from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.gradual import GradualQuantization
 from tfqkd.quantization.model import quantize_model, require_quantizable, strip_quantization
 from tfqkd.quantization.summary import quantization_summary
+from tfqkd.training.batch_norm import with_batch_norm
 from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.divergence import RequireFinite
 from tfqkd.training.history import History
 from tfqkd.training.interruption import deferred
 from tfqkd.training.optimizers import make_optimizer
-from tfqkd.training.products import Products, file_fingerprint
+from tfqkd.training.products import CHECKPOINTS, Products, file_fingerprint
 from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.recipe import (
     EXPORT,
@@ -41,6 +42,7 @@ from tfqkd.training.recipe import (
 from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.schemes import scheme_of
 from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
+from tfqkd.training.workers import Workers
 
 MODEL_FILE = "model.keras"
 WRAPPED_FILE = "quantized.h5"
@@ -186,11 +188,11 @@ class Stages:
             epochs = recipe.teacher_epochs if stage == TEACHER else recipe.student_epochs
             self._start(stage)
             with self.strategy.scope():
-                model = self._build(name)
+                model = self._with_batch_norm(self._build(name))
                 title = f"float {stage} ({name}), seed {recipe.seed_of(stage)}"
                 self._train(stage, title, partial, model, recipe.learning_rate, epochs)
             # A copy without the optimizer, whose state the .keras format would keep.
-            strip_quantization(model).save(partial / MODEL_FILE)
+            with_batch_norm(strip_quantization(model), False).save(partial / MODEL_FILE)
 
         return self.products.get(stage, key, make) / MODEL_FILE
 
@@ -203,7 +205,7 @@ class Stages:
             loaded = [load_model(path) for path in teachers]
             teacher = Ensemble(loaded) if len(loaded) > 1 else (loaded or [None])[0]
             kept = self._kept_logits(loaded, teacher) if recipe.teacher_views else []
-            model = load_model(student)
+            model = self._with_batch_norm(load_model(student))
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
             if recipe.activation_bits != FLOAT_BITS:
@@ -248,7 +250,10 @@ class Stages:
         """Returns the teacher's logits for each fixed view; none without a teacher."""
         if not loaded:
             return []
-        return TeacherCache(
+        workers = Workers(self.strategy)
+        if not workers.is_chief:
+            workers.wait()
+        logits = TeacherCache(
             self._cache_directory,
             teacher,
             self.data.train,
@@ -257,6 +262,12 @@ class Stages:
             identity=",".join(map(model_fingerprint, loaded)),
             limit_gb=self.recipe.teacher_cache_limit_gb,
         ).logits()
+        if workers.is_chief:
+            workers.wait()
+        return logits
+
+    def _with_batch_norm(self, model: keras.Model) -> keras.Model:
+        return with_batch_norm(model, True) if self.recipe.synchronized_batch_norm else model
 
     @property
     def _augmentation(self) -> Augmentation:
@@ -295,10 +306,12 @@ class Stages:
             jit_compile=recipe.jit_compile,
             steps_per_execution=recipe.steps_per_execution,
         )
+        workers = Workers(self.strategy)
         checkpoints = Checkpoints(
-            partial / "checkpoints", network, trained, recipe.checkpoints_kept
+            partial / CHECKPOINTS, network, trained, recipe.checkpoints_kept, workers.is_chief
         )
         start = checkpoints.restore()
+        workers.require_same("checkpoints", *start)
         if start.epoch >= epochs:
             if ema:
                 # Keras does it after the last epoch, and so after the last checkpoint.
@@ -334,7 +347,7 @@ class Stages:
             RequireFinite(title, network.optimizer, trained.trainable_variables, steps),
             bar,
             SaveCheckpoints(
-                checkpoints, start, steps, Interval.parse(recipe.checkpoint_every), title
+                checkpoints, start, steps, Interval.parse(recipe.checkpoint_every), title, workers
             ),
         ]
         if schedule:

@@ -1,26 +1,38 @@
 """Where a run computes: one device, or several through `tf.distribute`."""
 
 from tfqkd.compat import tf
+from tfqkd.training.workers import check_cluster
 
 
 def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
     """Returns the strategy of a run.
 
     Args:
-        name: "auto" (all GPUs if there are several, else one device), "one_device", or "mirrored" (all GPUs,
-            or all logical CPUs where there is no GPU).
+        name: "auto" (all GPUs if there are several, else one device), "one_device", "mirrored" (all GPUs,
+            or all logical CPUs where there is no GPU), or "multi_worker" (the devices of all processes in
+            TF_CONFIG; before anything else is computed).
         batch_size: The global batch, which the replicas share evenly.
 
     Raises:
-        ValueError: If the batch cannot be shared evenly.
+        ValueError: If the batch cannot be shared evenly, or TF_CONFIG names no cluster.
+        RuntimeError: If TensorFlow has computed something before the workers could be joined.
     """
+    if name == "multi_worker":
+        check_cluster()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        _require_even(batch_size, strategy.num_replicas_in_sync)
+        return strategy
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.OneDeviceStrategy(devices[0].name)
-    if batch_size % len(devices):
+    _require_even(batch_size, len(devices))
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _require_even(batch_size: int, devices: int) -> None:
+    if batch_size % devices:
         raise ValueError(
             f"`batch_size` must be a multiple of the number of devices. Received: batch_size={batch_size} on "
-            f"{len(devices)} devices. Use {-(-batch_size // len(devices)) * len(devices)}, or one_device."
+            f"{devices} devices. Use {-(-batch_size // devices) * devices}, or one_device."
         )
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
