@@ -80,3 +80,24 @@ def test_the_environment_that_make_made_is_used_unless_another_is_active(tmp_pat
     assert child.stdout == (
         f"{tmp_path}/{interpreter} -P -m tfqkd.cli.train --bits=4 {tmp_path}:/users/own\n"
     )
+
+
+def test_without_its_environment_a_program_says_how_to_get_one(tmp_path):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "train"
+    program.write_bytes((BIN / "train").read_bytes())
+    program.chmod(0o755)
+    (tmp_path / "python3").write_text("#!/bin/sh\necho 'No module named absl' >&2\nexit 1\n")
+    (tmp_path / "python3").chmod(0o755)
+    child = subprocess.run(
+        [program, "--help"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (child.returncode, child.stdout) == (1, "")
+    assert child.stderr == (
+        "train: error: The packages of tfqkd must be installed. Received: python3 without them. "
+        "Run make quickstart or make test once, or activate the environment that has them.\n"
+    )

@@ -131,8 +131,8 @@ def test_evaluation_batch_may_be_larger_than_the_split(split):
     np.testing.assert_array_equal(images, split.images)
 
 
-def test_workers_are_not_given_shards(split):
-    policy = tf.data.experimental.AutoShardPolicy.OFF
+def test_each_worker_takes_its_share_of_every_batch(split):
+    policy = tf.data.experimental.AutoShardPolicy.DATA
     for dataset in (batches(split), evaluation_batches(split, batch_size=5, classes=CLASSES)):
         assert dataset.options().experimental_distribute.auto_shard_policy == policy
         assert dataset.options().deterministic

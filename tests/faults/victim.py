@@ -5,7 +5,8 @@ it happens. The victim counts those in its run directory; nothing of this is kno
 
     python tests/faults/victim.py FAULT MOMENT --run_dir=... [other flags]
 
-FAULT is kill, full (the disk) or none; MOMENT the number of the event, or with `s` the seconds after the first.
+FAULT is kill, full (the disk) or none; MOMENT the number of the event, or with `s` the seconds after
+the first.
 """
 
 import atexit

@@ -9,6 +9,7 @@ from absl import flags
 from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.export.formats import FORMATS
+from tfqkd.training.cluster import Cluster
 from tfqkd.training.recipe import Recipe
 
 
@@ -65,12 +66,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = pathlib.Path(values.run_dir or f"runs/{recipe.dataset.replace('/', '_')}")
         for name in recipe.formats:
             FORMATS[name].require_runtime()
+        if recipe.strategy == "multi_worker":
+            _require_one_cluster(values.compare)
         if values.compare:
             _compare(recipe, directory, values.repeats, arguments)
         else:
             _run(recipe, directory, arguments)
 
     return command.main(arguments, run_it)
+
+
+def _require_one_cluster(compare: bool) -> None:
+    try:
+        Cluster.read()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if compare:
+        raise UsageError(
+            "Several workers train one run. Received: --compare with --strategy=multi_worker. "
+            "Run its variants one by one."
+        )
 
 
 def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
@@ -87,6 +102,8 @@ def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
         from tfqkd.training.run import run
 
         results = run(recipe, directory, command=arguments)
+    if recipe.strategy == "multi_worker" and not Cluster.read().is_chief:
+        return
     if not (directory / PAGE_FILE).exists():
         write_run_page(directory)
     print_results(results, directory)

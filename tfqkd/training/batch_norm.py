@@ -3,30 +3,21 @@
 from tfqkd.compat import keras
 
 
-def with_batch_norm(model: keras.Model, synchronized: bool) -> keras.Model:
-    """Returns a model whose batch norm takes its statistics over all replicas, or over each one's part.
+def synchronize_batch_norm(model: keras.Model) -> keras.Model:
+    """Lets the batch norm of a model take its statistics over all replicas.
+
+    It is set on the layers themselves, since Keras leaves it out of a layer's config: whatever copies or
+    saves the model returns to plain batch norm, which is the same on one device.
 
     Args:
-        model: A Functional or Sequential model; it stays as it is.
-        synchronized: Whether statistics are of the global batch.
+        model: A model that has not been trained or called in a graph yet; it is changed.
 
     Returns:
-        A copy with the same weights, or the model itself if there is nothing to change.
+        The model.
     """
-    kind = keras.layers.BatchNormalization
-
-    def differs(layer: keras.layers.Layer) -> bool:
-        return isinstance(layer, kind) and getattr(layer, "synchronized", False) != synchronized
-
-    if not any(differs(module) for module in model.submodules):
-        return model
-
-    def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if differs(layer):
-            config["synchronized"] = synchronized
-        return type(layer).from_config(config)
-
-    twin = keras.models.clone_model(model, clone_function=rebuild)
-    twin.set_weights(model.get_weights())
-    return twin
+    for module in model.submodules:
+        if isinstance(module, keras.layers.BatchNormalization):
+            module.synchronized = True
+            # The fused kernel knows its own replica only.
+            module.fused = False
+    return model

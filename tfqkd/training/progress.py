@@ -33,6 +33,18 @@ class MakeProgress(Protocol):
         """Returns it, for a stage of `epochs` of which `first_epoch` were finished before."""
 
 
+class NoProgress(keras.callbacks.Callback):
+    """Shows nothing: of several workers the chief alone speaks."""
+
+    def __init__(
+        self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
+    ) -> None:
+        super().__init__()
+
+    def close(self) -> None:
+        """Has nothing to take away."""
+
+
 class ProgressBar(keras.callbacks.Callback):
     """Shows epoch, images per second, time left and the metrics of a stage.
 

@@ -18,6 +18,7 @@ _DISK = {
     errno.ENOTDIR: "Give another --run_dir",
     errno.ENOENT: "Put back what is missing",
 }
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 _GO_ON = "what was finished is kept, and the same command goes on with it."
 
 
@@ -28,7 +29,8 @@ def explained() -> Iterator[None]:
     TensorFlow and HDF5 write files by themselves and report the system's error as text.
 
     Raises:
-        RuntimeError: For a full or read-only disk, a file that vanished or is damaged, and for memory.
+        RuntimeError: For a full or read-only disk, a file that vanished or is damaged, for memory, and for a
+            worker that is lost.
     """
     try:
         yield
@@ -45,6 +47,11 @@ def explained() -> Iterator[None]:
             raise RuntimeError(
                 f"A file must hold what was written to it. Received: {_first_line(error)}. "
                 f"Restore or remove it; {_GO_ON}"
+            ) from error
+        if isinstance(error, _LOST):
+            raise RuntimeError(
+                f"All workers must live and reach each other. Received: {_first_line(error)}. See what the "
+                f"others printed, and start all of them again; {_GO_ON}"
             ) from error
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise _out_of_memory(error) from error

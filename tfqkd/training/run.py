@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tfqkd.training.directory import RunDirectory
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.history import read_history
 from tfqkd.training.products import Products
-from tfqkd.training.progress import MakeProgress, ProgressBar
+from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.resources import explained
 from tfqkd.training.stages import (
@@ -30,6 +31,7 @@ from tfqkd.training.stages import (
     model_key,
 )
 from tfqkd.training.strategy import make_strategy
+from tfqkd.training.workers import Workers
 
 TEACHER_ROLE = "float teacher"
 """Of a single teacher; with a number each of several."""
@@ -81,39 +83,64 @@ def run(
         return done
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with explained(), run_directory.locked():
-        data = data or load_data(recipe)
+    with explained():
+        # Workers must be joined before TensorFlow computes anything.
         strategy = make_strategy(recipe.strategy, recipe.batch_size)
-        store = Products(pathlib.Path(products) if products else path / "products")
-        stages = Stages(recipe, data, store, strategy, tuple(callbacks), progress)
-        stages.check()
-        run_directory.begin(command)
+        workers = Workers(strategy)
+        with run_directory.locked() if workers.is_chief else nullcontext():
+            data = data or load_data(recipe)
+            directory = pathlib.Path(products) if products else path / "products"
+            stages = Stages(
+                recipe,
+                data,
+                Products(directory, workers),
+                strategy,
+                tuple(callbacks),
+                progress if workers.is_chief else NoProgress,
+            )
+            stages.check()
+            if workers.is_chief:
+                run_directory.begin(command)
+            models = [
+                *_named_teachers(stages.teachers()),
+                ("float student", stages.student()),
+                (recipe.title, stages.quantized() / MODEL_FILE),
+            ]
+            if workers.is_chief:
+                _finish(run_directory, stages, models, Products(directory))
+            workers.wait()
+    results = run_directory.results()
+    assert results is not None
+    return results
 
-        models = [
-            *_named_teachers(stages.teachers()),
-            ("float student", stages.student()),
-            (recipe.title, stages.quantized() / MODEL_FILE),
-        ]
-        reports = []
-        if recipe.formats:
-            exported = stages.exported()
-            reports = json.loads((exported / REPORTS_FILE).read_text())
-            shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
-        shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
-        results = {
-            "models": [_measure(role, model, data, store, path) for role, model in models],
-            "export": reports,
-            "class_names": list(data.class_names),
-        }
-        histories = {
-            role: read_history(model.parent / HISTORY_FILE)
-            for role, model in models
-            # What lies beside a user's own model is none of the run's.
-            if model.is_relative_to(store.directory)
-        }
-        plot_run(histories, results["models"], path / PLOT_FILE)
-        run_directory.write_results(results)
-        return results
+
+def _finish(
+    run_directory: RunDirectory,
+    stages: Stages,
+    models: list[tuple[str, pathlib.Path]],
+    store: Products,
+) -> None:
+    """Exports, measures and plots what was trained."""
+    path, recipe, data = run_directory.path, run_directory.recipe, stages.data
+    reports = []
+    if recipe.formats:
+        exported = stages.exported(store)
+        reports = json.loads((exported / REPORTS_FILE).read_text())
+        shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
+    shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
+    results = {
+        "models": [_measure(role, model, data, store, path) for role, model in models],
+        "export": reports,
+        "class_names": list(data.class_names),
+    }
+    histories = {
+        role: read_history(model.parent / HISTORY_FILE)
+        for role, model in models
+        # What lies beside a user's own model is none of the run's.
+        if model.is_relative_to(store.directory)
+    }
+    plot_run(histories, results["models"], path / PLOT_FILE)
+    run_directory.write_results(results)
 
 
 def _named_teachers(models: list[pathlib.Path]) -> list[tuple[str, pathlib.Path]]:

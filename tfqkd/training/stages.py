@@ -22,7 +22,7 @@ from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.gradual import GradualQuantization
 from tfqkd.quantization.model import quantize_model, require_quantizable, strip_quantization
 from tfqkd.quantization.summary import quantization_summary
-from tfqkd.training.batch_norm import with_batch_norm
+from tfqkd.training.batch_norm import synchronize_batch_norm
 from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.divergence import RequireFinite
 from tfqkd.training.history import History
@@ -95,8 +95,12 @@ class Stages:
             QUANTIZED, key, lambda partial: self._train_quantized(partial, teachers, student)
         )
 
-    def exported(self) -> pathlib.Path:
-        """Returns the product of the exported files, and the reports of their verification."""
+    def exported(self, products: Products | None = None) -> pathlib.Path:
+        """Returns the product of the exported files, and the reports of their verification.
+
+        Args:
+            products: Where it is kept; as the others if None. It is made by one process alone.
+        """
         quantized = self.quantized()
         key = {**self._key(EXPORT), "quantized": quantized.name}
 
@@ -115,7 +119,7 @@ class Stages:
             ]
             (partial / REPORTS_FILE).write_text(json.dumps(listed, indent=2) + "\n")
 
-        return self.products.get(EXPORT, key, make)
+        return (products or self.products).get(EXPORT, key, make)
 
     def check(self) -> None:
         """Builds every model of the recipe once, untrained, so that a misfit shows before training.
@@ -188,11 +192,11 @@ class Stages:
             epochs = recipe.teacher_epochs if stage == TEACHER else recipe.student_epochs
             self._start(stage)
             with self.strategy.scope():
-                model = self._with_batch_norm(self._build(name))
+                model = self._build(name)
                 title = f"float {stage} ({name}), seed {recipe.seed_of(stage)}"
                 self._train(stage, title, partial, model, recipe.learning_rate, epochs)
             # A copy without the optimizer, whose state the .keras format would keep.
-            with_batch_norm(strip_quantization(model), False).save(partial / MODEL_FILE)
+            strip_quantization(model).save(partial / MODEL_FILE)
 
         return self.products.get(stage, key, make) / MODEL_FILE
 
@@ -205,7 +209,7 @@ class Stages:
             loaded = [load_model(path) for path in teachers]
             teacher = Ensemble(loaded) if len(loaded) > 1 else (loaded or [None])[0]
             kept = self._kept_logits(loaded, teacher) if recipe.teacher_views else []
-            model = self._with_batch_norm(load_model(student))
+            model = load_model(student)
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
             if recipe.activation_bits != FLOAT_BITS:
@@ -266,9 +270,6 @@ class Stages:
             workers.wait()
         return logits
 
-    def _with_batch_norm(self, model: keras.Model) -> keras.Model:
-        return with_batch_norm(model, True) if self.recipe.synchronized_batch_norm else model
-
     @property
     def _augmentation(self) -> Augmentation:
         return Augmentation(self.recipe.crop_padding, self.recipe.flip)
@@ -297,6 +298,8 @@ class Stages:
         trained = network.student if isinstance(network, Distiller) else network
         steps = steps_per_epoch(data.train, recipe.batch_size)
         ema = recipe.ema if stage == QUANTIZED else 0.0
+        if recipe.synchronized_batch_norm:
+            synchronize_batch_norm(trained)
         network.compile(
             make_optimizer(recipe, learning_rate, epochs, steps, trained, ema),
             keras.losses.CategoricalCrossentropy(

@@ -1,7 +1,7 @@
 """Where a run computes: one device, or several through `tf.distribute`."""
 
 from tfqkd.compat import tf
-from tfqkd.training.workers import check_cluster
+from tfqkd.training.cluster import Cluster
 
 
 def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
@@ -18,7 +18,7 @@ def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
         RuntimeError: If TensorFlow has computed something before the workers could be joined.
     """
     if name == "multi_worker":
-        check_cluster()
+        Cluster.read()
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         _require_even(batch_size, strategy.num_replicas_in_sync)
         return strategy

@@ -1,10 +1,9 @@
 """The processes that train together: who writes, and what all of them agree on."""
 
-import json
-import os
 from typing import Any
 
 from tfqkd.compat import tf
+from tfqkd.training.cluster import Cluster
 
 
 class Workers:
@@ -16,11 +15,10 @@ class Workers:
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
-        resolver = getattr(strategy, "cluster_resolver", None)
-        spec = resolver.cluster_spec().as_dict() if resolver else {}
-        self.count = max(sum(len(addresses) for addresses in spec.values()), 1)
-        chief = ("chief", 0) if "chief" in spec else ("worker", 0)
-        self.is_chief = self.count == 1 or (resolver.task_type, resolver.task_id) == chief
+        together = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        cluster = Cluster.read() if together else None
+        self.count = sum(map(len, cluster.addresses.values())) if cluster else 1
+        self.is_chief = cluster is None or cluster.is_chief
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Returns for each flag whether any worker raised it; all of them must call this."""
@@ -56,39 +54,3 @@ class Workers:
             lambda _: tf.constant(values, tf.int64)
         )
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, spread, axis=None).numpy().tolist()
-
-
-def check_cluster(text: str | None = None) -> None:
-    """Checks TF_CONFIG, of which TensorFlow takes much and then waits for ever.
-
-    Args:
-        text: Its value; that of the environment if None.
-
-    Raises:
-        ValueError: If it does not name a cluster of workers and this process as one of them.
-    """
-    text = os.environ.get("TF_CONFIG", "") if text is None else text
-    try:
-        config = json.loads(text)
-        cluster, task = dict(config["cluster"]), dict(config["task"])
-        addresses = cluster[task["type"]]
-        valid = (
-            set(cluster) <= {"chief", "worker"}
-            and len(cluster.get("chief", [])) <= 1
-            and all(_is_address(each) for group in cluster.values() for each in group)
-            and isinstance(task["index"], int)
-            and 0 <= task["index"] < len(addresses)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        valid = False
-    if not valid:
-        raise ValueError(
-            "TF_CONFIG must name the addresses of all workers and which of them this process is. "
-            f"Received: TF_CONFIG={text!r}. For the first of two: "
-            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
-        )
-
-
-def _is_address(address: object) -> bool:
-    host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16
