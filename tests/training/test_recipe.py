@@ -64,6 +64,7 @@ SETTINGS = {
     "formats": ((), "e", [("onnx",), ("litert-int8", "tflite"), "litert-int8", (1,), ("",)]),
     "mixed_precision": ("mixed_bfloat16", "tsq", ["float16", ""]),
     "strategy": ("mirrored", "", ["tpu", ""]),
+    "synchronized_batch_norm": (True, "tsq", [1]),
     "jit_compile": (True, "", [1]),
     "steps_per_execution": (10, "", [0, -1, 1.0]),
     "profile": ("5,9", "", ["5", "0,3", "9,5", "5-9", "a,b", "5,9,", "1,２", 5]),
