@@ -21,6 +21,7 @@ def test_every_reader_of_a_layer_reads_the_new_one():
     changed = insert_behind(model, {"a": doubled("a")})
     a = model.get_layer("a")(DATA)
     b = model.get_layer("b")(2 * a)
+    assert [weight.name for weight in changed.weights] == [w.name for w in model.weights]
     for actual, expected in zip(changed(DATA), [2 * a + b, 2 * a], strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-5)
 

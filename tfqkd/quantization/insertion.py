@@ -50,7 +50,9 @@ def _functional_config(
 
     entries = []
     for entry in config["layers"]:
-        entries.append({**entry, "inbound_nodes": _mapped(entry["inbound_nodes"], redirect)})
+        # Without `build_config`: a layer that is built before it is called is not named in its weights.
+        kept = {key: value for key, value in entry.items() if key != "build_config"}
+        entries.append({**kept, "inbound_nodes": _mapped(entry["inbound_nodes"], redirect)})
         if entry["name"] in layers:
             layer = layers[entry["name"]]
             calls = range(len(entry["inbound_nodes"]))

@@ -1,0 +1,35 @@
+"""Files of models with other quantizers than the paper's: exact, with the steps that were trained."""
+
+import numpy as np
+import pytest
+
+import tfqkd
+from tfqkd.compat import keras
+from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.quantization.published_quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "activations"),
+    [
+        (TtqQuantizer(), LsqActivationQuantizer(4)),
+        (LsqQuantizer(2), PactQuantizer(2)),
+        (DorefaQuantizer(2), None),
+    ],
+)
+def test_a_file_computes_with_the_trained_scales(quantizer, activations, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = tfqkd.models.build("cnn4", (8, 8, 1), 10)
+    quantized = tfqkd.quantize_model(model, tfqkd.Scheme(quantizer, activations))
+    if activations:
+        tfqkd.calibrate_activations(quantized, IMAGES)
+        for found in tfqkd.quantized_activations(quantized):
+            # Not where calibration puts it: the file must hold what training left.
+            found.learned.assign(1.5 * found.learned)
+    tfqkd.export.to_litert(
+        quantized, tmp_path / "model.tflite", format="litert-int2", images=IMAGES
+    )
+    logits = tfqkd.export.load(tmp_path / "model.tflite")(IMAGES)
+    np.testing.assert_allclose(logits, quantized(IMAGES), rtol=1e-4, atol=1e-3)
