@@ -33,12 +33,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
+    flags.DEFINE_enum(
+        "head",
+        "float32",
+        ["float32", "int8"],
+        "int8 rounds the last layer's kernel in litert-int2, if it is float.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "dense_kernels",
+        "exact",
+        ["exact", "int2"],
+        "int2 lets dense layers of litert-int2 multiply 2-bit codes natively; their activations become int8, "
+        "about 1 % off, which is measured and printed.",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "latency", True, "Also measures load time, memory and latency.", flag_values=values
     )
     flags.DEFINE_bool("per_layer", False, "Also prints each file's kernels.", flag_values=values)
     for name in ("run_dir", "format", "output_dir", "data_dir"):
         command.group("what to export", name)
+    for name in ("head", "dense_kernels"):
+        command.group("how small and how exact", name)
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
 
@@ -66,7 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tfqkd.training.measurement import export_run
 
         names = [form.name for form in formats]
-        reports = export_run(directory, names, output, values.data_dir)
+        reports = export_run(
+            directory,
+            names,
+            output,
+            values.data_dir,
+            head=values.head,
+            dense_kernels=values.dense_kernels,
+        )
         print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
         measured = benchmark(reports) if values.latency else []
         print(f"\n{size_table(reports)}")

@@ -32,6 +32,8 @@ def export(
     images: np.ndarray | None = None,
     calibration: np.ndarray | None = None,
     test: tuple[np.ndarray, np.ndarray] | None = None,
+    head: str = "float32",
+    dense_kernels: str = "exact",
 ) -> list[Report]:
     """Writes a model in several formats, each verified in its runtime before it appears.
 
@@ -52,6 +54,8 @@ def export(
             on them.
         test: Images, as `images`, and their classes, integers [n]: every file's accuracy on them is
             measured, and must be the model's.
+        head: Of "litert-int2": see `to_litert`.
+        dense_kernels: Of "litert-int2": see `to_litert`.
 
     Returns:
         One report a format, in the order given.
@@ -63,6 +67,7 @@ def export(
             written.
     """
     chosen = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
+    chosen = tuple(form.with_options(head, dense_kernels) for form in chosen)
     for form in chosen:
         form.require_runtime()
     tested = None if test is None else TestSet(*test)

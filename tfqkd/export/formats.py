@@ -24,6 +24,9 @@ class Format:
             activations are int8 too.
         top1_points: By how many percentage points the accuracy on test images may differ from the
             Keras model's; above 0 even for exact files, for the sake of ties.
+        rounds_head: Whether the last layer's kernel, if it is float, is rounded to int8.
+        multiplies_codes: Whether dense layers multiply 2-bit codes natively, and round their
+            activations to int8 for it.
     """
 
     name: str
@@ -37,6 +40,41 @@ class Format:
     needs: tuple[str, ...] = ()
     weights: str = "float32"
     top1_points: float = 0.05
+    rounds_head: bool = False
+    multiplies_codes: bool = False
+
+    def with_options(self, head: str, dense_kernels: str) -> "Format":
+        """Returns the format with options that make a LiteRT file smaller or faster, not exact.
+
+        Args:
+            head: "float32", or "int8": see `rounds_head`.
+            dense_kernels: "exact", or "int2": see `multiplies_codes`.
+
+        Raises:
+            ValueError: If an option is unknown.
+        """
+        options = {
+            "head": (head, ("float32", "int8")),
+            "dense_kernels": (dense_kernels, ("exact", "int2")),
+        }
+        for name, (value, known) in options.items():
+            if value not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}. "
+                    f"Leave it out for {known[0]}."
+                )
+        if self.name != "litert-int2":
+            return self
+        tolerance = {"float32": self.tolerance, "int8": 2e-2}[head]
+        if dense_kernels == "int2":
+            tolerance = 0.1
+        return dataclasses.replace(
+            self,
+            rounds_head=head == "int8",
+            multiplies_codes=dense_kernels == "int2",
+            tolerance=tolerance,
+            top1_points=self.top1_points if tolerance == self.tolerance else 0.5,
+        )
 
     @property
     def is_calibrated(self) -> bool:

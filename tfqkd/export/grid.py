@@ -71,6 +71,20 @@ def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
     return Grid(np.moveaxis(codes, 0, axis), scales, axis)
 
 
+def round_to_grid(kernel: np.ndarray, axis: int) -> Grid:
+    """Returns the nearest kernel of 8-bit codes, with the step max|w| / 127 for each channel.
+
+    Args:
+        kernel: float32 weights.
+        axis: The axis of its output channels, counted from 0.
+    """
+    others = tuple(index for index in range(kernel.ndim) if index != axis)
+    peaks = np.abs(kernel).max(axis=others, keepdims=True)
+    scales = np.where(peaks > 0, peaks / np.float32(127), np.float32(1))
+    codes = np.rint(kernel / scales).clip(-127, 127).astype(np.int8)
+    return Grid(codes, scales.reshape(-1).astype(np.float32), axis)
+
+
 def find_planes(kernel: np.ndarray, axis: int) -> tuple[Grid, ...]:
     """Returns the grids whose sum a kernel is: one, two for asymmetric levels, or none.
 

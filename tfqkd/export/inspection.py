@@ -154,7 +154,7 @@ def _check_kernel(model: schema.ModelT, found: _Constants, expected: StoredKerne
         if not np.array_equal(weights.reshape(tensors[0].shape), expected.value):
             raise _wrong(layer, "float32 weights that are not the model's")
         return
-    if found.read_directly:
+    if found.read_directly and not expected.is_direct:
         raise _wrong(layer, "codes that are read directly, without a DEQUANTIZE")
     for tensor, width, plane in zip(tensors, expected.bits, expected.planes, strict=True):
         data = np.asarray(model.buffers[tensor.buffer].data, np.uint8)

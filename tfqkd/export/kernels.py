@@ -24,6 +24,8 @@ class StoredKernel:
         order: The axes of `value` in the order output channel, height, width, input channel.
         planes: The grids whose sum it is; none if it stays float.
         bits: How many bits a code of each plane takes.
+        is_rounded: Whether the planes are only close to `value`.
+        is_direct: Whether operators multiply the codes themselves, without a DEQUANTIZE.
     """
 
     layers: tuple[str, ...]
@@ -31,6 +33,8 @@ class StoredKernel:
     order: tuple[int, ...]
     planes: tuple[Grid, ...]
     bits: tuple[int, ...]
+    is_rounded: bool = False
+    is_direct: bool = False
 
     @property
     def layer(self) -> str:

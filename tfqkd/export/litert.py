@@ -32,6 +32,8 @@ def to_litert(
     class_names: Sequence[str] | None = None,
     images: np.ndarray | None = None,
     calibration: np.ndarray | None = None,
+    head: str = "float32",
+    dense_kernels: str = "exact",
 ) -> Report:
     """Writes a model as a LiteRT file, which runs on a device without TensorFlow.
 
@@ -65,6 +67,11 @@ def to_litert(
             default.
         calibration: Real images, as `images`, that "litert-int8-full" needs: the range of each
             activation is the smallest and largest value on them.
+        head: "int8" rounds the last layer's kernel in "litert-int2", if it is float: a quarter of
+            its bytes.
+        dense_kernels: "int2" lets dense layers of "litert-int2" multiply 2-bit codes with LiteRT's
+            own kernels, which round the activations to int8: fast for large layers, and off by
+            about 1 %. The report's `max_difference` is what that changes.
 
     Returns:
         What was written.
@@ -74,7 +81,7 @@ def to_litert(
         ValueError: If an argument does not fit the model, or the format is unknown.
         ExportError: If the file does not compute what the model computes; nothing is written then.
     """
-    form = _checked_format(format)
+    form = _checked_format(format).with_options(head, dense_kernels)
     form.require_runtime()
     source = Source.prepare(model, class_names, images, calibration)
     return write_litert(source, pathlib.Path(path), form)
@@ -124,7 +131,13 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
         reference if form.weights == "float32" else _convert(source, form.weights)
     )
     if form.weights == "float32":
-        kernels = tflite.store_kernels(content, form.kernel_bits, layers)
+        kernels = tflite.store_kernels(
+            content,
+            form.kernel_bits,
+            layers,
+            rounds_head=form.rounds_head,
+            multiplies_codes=form.multiplies_codes,
+        )
     else:
         kernels = tflite.store_kernels(tflite.read(reference), None, layers)
     if form.kernel_bits is not None:
@@ -146,6 +159,8 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     return Written(
         quantized=quantized_kernels(kernels),
         float_layers=float_layers(kernels),
+        rounded_layers=tuple(k.layer for k in kernels if k.is_rounded),
+        direct_layers=tuple(k.layer for k in kernels if k.is_direct),
         first_wrong_layer=lambda runner: (
             None
             if form.is_calibrated

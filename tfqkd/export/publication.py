@@ -18,12 +18,16 @@ class Written:
     Attributes:
         quantized: See `Report`.
         float_layers: See `Report`.
+        rounded_layers: See `Report`.
+        direct_layers: See `Report`.
         first_wrong_layer: Called with a runner when the file is wrong, it returns the layer where
             it goes wrong, or None if it cannot tell.
     """
 
     quantized: tuple[QuantizedKernel, ...]
     float_layers: tuple[str, ...]
+    rounded_layers: tuple[str, ...] = ()
+    direct_layers: tuple[str, ...] = ()
     first_wrong_layer: Callable[[Sequence[str]], str | None] = lambda runner: None
 
 
@@ -73,6 +77,8 @@ def publish(
         quantized=written.quantized,
         float_layers=written.float_layers,
         packing=tuple(packings(source)),
+        rounded_layers=written.rounded_layers,
+        direct_layers=written.direct_layers,
     )
 
 

@@ -63,6 +63,8 @@ class Report:
         quantized: The kernels that are stored as integer codes.
         float_layers: The layers whose kernels are stored as floats.
         packing: How few bytes the model's codes could take, whatever the format.
+        rounded_layers: Float layers whose kernels were rounded to int8, on request.
+        direct_layers: Dense layers that multiply 2-bit codes and round activations, on request.
     """
 
     format: str
@@ -76,6 +78,8 @@ class Report:
     quantized: tuple[QuantizedKernel, ...]
     float_layers: tuple[str, ...]
     packing: tuple[LayerPacking, ...]
+    rounded_layers: tuple[str, ...] = ()
+    direct_layers: tuple[str, ...] = ()
 
 
 def measure(path: pathlib.Path) -> tuple[int, int]:

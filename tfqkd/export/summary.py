@@ -79,6 +79,13 @@ def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> lis
             continue
         if report.float_layers:
             said.append(f"{name}: float kernels remain in {', '.join(report.float_layers)}.")
+        if report.rounded_layers:
+            said.append(f"{name}: rounded to int8 on request: {', '.join(report.rounded_layers)}.")
+        if report.direct_layers:
+            said.append(
+                f"{name}: {', '.join(report.direct_layers)} multiply 2-bit codes and round their "
+                f"activations to int8, which changes logits by up to {report.max_difference:.1e}."
+            )
         if reference:
             said.append(
                 f"{name}: {reference.bytes / report.bytes:.1f} times smaller than {_REFERENCE} on "

@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_litert.tools.flatbuffer_utils import schema_fb as schema
 
-from tfqkd.export.grid import Grid, find_planes
+from tfqkd.export.grid import Grid, find_planes, round_to_grid
 from tfqkd.export.kernels import StoredKernel, owner
 from tfqkd.runtime.packing import pack
 from tfqkd.runtime.signature import OUTPUT
@@ -90,14 +90,20 @@ def float_kernels(model: schema.ModelT) -> Iterator[FileKernel]:
 
 
 def store_kernels(
-    model: schema.ModelT, smallest_bits: int | None, layers: Sequence[str]
+    model: schema.ModelT,
+    smallest_bits: int | None,
+    layers: Sequence[str],
+    *,
+    rounds_head: bool = False,
+    multiplies_codes: bool = False,
 ) -> list[StoredKernel]:
     """Stores every kernel that lies on a grid as integer codes with a scale per channel.
 
-    The operators stay float: a DEQUANTIZE gives them codes × scales, and an ADD the sum of two
-    planes. Codes below 8 bits that an operator reads directly are wrong on LiteRT's kernels, or
-    crash them. The converter has folded batch normalisation into the kernels, one factor per
-    channel, so that a kernel quantized with one step per layer has one scale per channel here.
+    Unless `multiplies_codes`, the operators stay float: a DEQUANTIZE gives them codes × scales, and
+    an ADD the sum of two planes. Codes below 8 bits that a convolution reads directly are wrong on
+    LiteRT's kernels, or crash them. The converter has folded batch normalisation into the kernels,
+    one factor per channel, so that a kernel quantized with one step per layer has one scale per
+    channel here.
 
     litert-quantizer's `dequantized_weight_recovery` writes the same for convolutions and dense
     layers, but refuses depthwise ones, and takes the smallest gap between two weights for the
@@ -108,19 +114,29 @@ def store_kernels(
         smallest_bits: The fewest bits that a stored code takes: 2, 4 or 8; None leaves every kernel
             as it is.
         layers: The names of the Keras layers with a kernel.
+        rounds_head: Round the last kernel to 8 bits, if it lies on no grid.
+        multiplies_codes: Let dense layers read 2-bit codes themselves, which LiteRT has kernels
+            for: they round the activations to int8.
 
     Returns:
         Every kernel that was found, in the order of the operators that read them.
     """
     kernels = []
-    for kernel in list(float_kernels(model)):
+    found = list(float_kernels(model))
+    for kernel in found:
         planes = () if smallest_bits is None else find_planes(kernel.value, kernel.axis)
+        is_rounded = rounds_head and kernel is found[-1] and not planes
+        if is_rounded:
+            planes = (round_to_grid(kernel.value, kernel.axis),)
         bits = tuple(max(plane.bits, smallest_bits or 8) for plane in planes)
+        is_direct = multiplies_codes and kernel.value.ndim == 2 and bits == (2,)
         if planes:
-            _store(model, kernel.tensor, planes, bits)
+            _store(model, kernel.tensor, planes, bits, is_direct)
         owners = tuple(owner(names, layers) for names in kernel.names)
         order = _ORDERS[kernel.value.ndim, kernel.axis]
-        kernels.append(StoredKernel(owners, kernel.value, order, planes, bits))
+        kernels.append(
+            StoredKernel(owners, kernel.value, order, planes, bits, is_rounded, is_direct)
+        )
     _drop_unused_buffers(model)
     return kernels
 
@@ -164,6 +180,7 @@ def _store(
     tensor: schema.TensorT,
     planes: tuple[Grid, ...],
     widths: tuple[int, ...],
+    is_direct: bool,
 ) -> None:
     """Makes a constant the sum of its planes, for all operators that read it."""
     graph = next(graph for graph in model.subgraphs if any(t is tensor for t in graph.tensors))
@@ -180,6 +197,8 @@ def _store(
             zeroPoint=np.zeros(len(plane.scales), np.int64),
             quantizedDimension=plane.axis,
         )
+        if is_direct:
+            return
         parts.append(_add_float(graph, tensor))
         operators.append(_operator(model, _Operator.DEQUANTIZE, [index], parts[-1]))
     output = parts[0]

@@ -94,7 +94,13 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
 
 
 def export_run(
-    directory: pathlib.Path, formats: list[str], output: pathlib.Path, data_dir: str = ""
+    directory: pathlib.Path,
+    formats: list[str],
+    output: pathlib.Path,
+    data_dir: str = "",
+    *,
+    head: str = "float32",
+    dense_kernels: str = "exact",
 ) -> list[Report]:
     """Exports the last model of a finished run, verified on its test images.
 
@@ -103,6 +109,8 @@ def export_run(
         formats: Names of formats.
         output: Where the files go.
         data_dir: Where TFDS data sets lie now; as in the recipe if empty.
+        head: See `tfqkd.export.to_litert`.
+        dense_kernels: See `tfqkd.export.to_litert`.
     """
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
@@ -122,6 +130,8 @@ def export_run(
         images=data.test.images[:VERIFIED_IMAGES],
         calibration=data.train.images[:CALIBRATION_IMAGES],
         test=(data.test.images, data.test.labels),
+        head=head,
+        dense_kernels=dense_kernels,
     )
 
 
