@@ -12,7 +12,7 @@ from rich.status import Status
 
 from tfqkd.compat import keras
 from tfqkd.study import attributes
-from tfqkd.study.queue import to_parameter
+from tfqkd.study.queue import describe
 
 _SECONDS_BETWEEN_LINES = 20.0
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
@@ -32,11 +32,10 @@ class WorkerLine:
     ) -> None:
         """Notes the trial, and asks the storage for the best one and the time that trials took."""
         trials = study.get_trials(deepcopy=False)
-        shown = " ".join(f"{name}={to_parameter(value)}" for name, value in settings.items())
-        kind = "control" if control else "trial"
         done = sum(trial.state in _DONE for trial in trials)
         count = f"{done}/{done + sum(trial.state in _OPEN for trial in trials)} done"
-        self._head = f"{kind} {number} ({count}) {shown}{_best(trials)}{_time_left(trials)}"
+        name = describe(number, settings, control)
+        self._head = f"{name} ({count}){_best(trials)}{_time_left(trials)}"
         self._show()
 
     def stage(

@@ -1,6 +1,7 @@
 """The queue of a study: all trials are in the storage from the start; no two workers take the same."""
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -42,6 +43,12 @@ def settings_of(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
 def to_parameter(value: Any) -> Any:
     """Returns a value as Optuna keeps it: a tuple becomes text."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def describe(number: int, settings: Mapping[str, Any], control: bool) -> str:
+    """Returns a trial as it is named to a reader: "trial 7 temperature=2.0"."""
+    shown = [f"{name}={to_parameter(value)}" for name, value in settings.items()]
+    return " ".join(["control" if control else "trial", str(number), *shown])
 
 
 def _suggest(trial: optuna.Trial, axis: Axis) -> Any:

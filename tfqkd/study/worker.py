@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.study import attributes
-from tfqkd.study.queue import to_parameter
+from tfqkd.study.queue import describe
 from tfqkd.study.storage import give_back
 
 if TYPE_CHECKING:
@@ -94,11 +94,10 @@ def _take_from_the_dead(study: optuna.Study) -> None:
 
 
 def _ending(trial: FrozenTrial) -> str:
-    kind = "control" if attributes.CONTROL in trial.user_attrs else "trial"
     settings = trial.user_attrs.get(attributes.SETTINGS, {})
-    shown = " ".join(f"{name}={to_parameter(value)}" for name, value in settings.items())
+    name = describe(trial.number, settings, attributes.CONTROL in trial.user_attrs)
     outcome = {
         TrialState.COMPLETE: f"{100 * (trial.value or 0.0):.2f} %",
         TrialState.PRUNED: "given up",
     }.get(trial.state, f"failed: {trial.user_attrs.get(attributes.ERROR)}")
-    return f"{kind} {trial.number} {shown}: {outcome}"
+    return f"{name}: {outcome}"
