@@ -126,3 +126,17 @@ def test_another_recipe_under_the_same_name_is_one_message(studied, capsys):
 def test_the_command_is_kept(studied):
     directory, arguments, _ = studied
     assert (directory / "command.txt").read_text().split() == arguments
+
+
+def test_a_trial_reports_every_epoch_and_ends_when_its_pruner_says_so():
+    from tfqkd.study.trial import PruneByEpoch
+
+    study = optuna.create_study(
+        direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=0.5)
+    )
+    trial = study.ask()
+    callback = PruneByEpoch(trial)
+    callback.on_epoch_end(0, {"val_accuracy": 0.6})
+    with pytest.raises(optuna.TrialPruned, match="after epoch 2"):
+        callback.on_epoch_end(1, {"val_accuracy": 0.4})
+    assert study.trials[0].intermediate_values == {1: 0.6, 2: 0.4}
