@@ -31,6 +31,7 @@ SETTINGS = {
     "step_update": ("every_step", "q", ["never", ""]),
     "activation_bits": (4, "q", [1, 0, 9, 16, 33, 4.0, True]),
     "activation_quantizer": ("pact", "q", ["uniform", "", None]),
+    "gradient_bits": (6, "q", [1, 9, 6.0, True]),
     "layer_bits": (
         ("a.*=4", "b=c=float"),
         "q",
@@ -73,7 +74,7 @@ SETTINGS = {
     "checkpoints_kept": (2, "", [0, 1.0]),
 }
 # What a setting is changed in: a place of a cache is one only where there is a cache.
-BASES = {"teacher_cache": {"teacher_views": 16}}
+BASES = {"gradient_bits": {"quantizer": "dorefa"}, "teacher_cache": {"teacher_views": 16}}
 BY_LETTER = {"t": TEACHER, "s": STUDENT, "q": QUANTIZED, "e": EXPORT}
 
 
@@ -132,6 +133,7 @@ def test_rules_of_layers_may_give_bits_to_activations():
         ({"quantizer": "ttq", "bits": 8}, "`bits` must be 2 for the ternary quantizers"),
         ({"quantizer": "dorefa", "granularity": "channel"}, "`granularity` can be channel for"),
         ({"quantizer": "lsq", "step_update": "every_step"}, "`step_update` belongs to"),
+        ({"gradient_bits": 6}, "`gradient_bits` belongs to"),
         ({"quantizer": "ttq", "gradual_bits": ("4",)}, "`gradual_bits` must fall"),
         ({"bits": 4, "gradual_bits": ("8", "3")}, "`gradual_bits` must fall"),
         ({"bits": 32, "gradual_share": ("0.5",)}, "`gradual_share` must rise"),
@@ -271,7 +273,7 @@ def test_what_a_recipe_trains_last(changes, has_teacher, distils, title):
 
 def test_a_recipe_survives_json():
     values = {name: value for name, (value, _, _) in SETTINGS.items()}
-    recipe = Recipe(**{**values, "quantizer": "uniform", "bits": 3})
+    recipe = Recipe(**{**values, "quantizer": "uniform", "bits": 3, "gradient_bits": 32})
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(Recipe().to_json()) == Recipe()
     assert Recipe.from_json("{}") == Recipe()
@@ -328,6 +330,7 @@ VALUES = {
     "pretrain_seed": SEED | st.just(-1),
     "bits": st.integers(2, 8) | st.just(32),
     "activation_bits": st.integers(2, 8) | st.just(32),
+    "gradient_bits": st.integers(2, 8) | st.just(32),
     "layer_bits": st.lists(RULE.filter(lambda rule: "**" not in rule)).map(tuple),
     "gradual_bits": st.just(()),
     "gradual_share": st.lists(st.floats(0.01, 0.99), unique=True).map(
@@ -377,6 +380,8 @@ def consistent(values):
     """Makes the settings of the quantizer fit each other, as they are checked together."""
     uniform = values.get("quantizer", "uniform") == "uniform"
     changes = {} if uniform else {"step_update": "once", "granularity": "tensor"}
+    if values.get("quantizer") != "dorefa":
+        changes["gradient_bits"] = 32
     if values.get("quantizer") in ("twn", "ttq"):
         changes["bits"] = 2
     if values.get("bits") == 32:

@@ -4,6 +4,7 @@ from typing import Any
 
 from tfqkd.compat import keras, tf, tfmot
 from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.kernels import require_kernels
 from tfqkd.quantization.quantizers import WeightQuantizer
 
@@ -17,11 +18,13 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
 
     Args:
         weights: The quantizer of every kernel of the layer; None leaves them float.
-        output: The quantizer of the output; None leaves it float.
+        output: The quantizer of the output, or what rounds its gradient; None leaves both as they are.
     """
 
     def __init__(
-        self, weights: WeightQuantizer | None = None, output: ActivationQuantizer | None = None
+        self,
+        weights: WeightQuantizer | None = None,
+        output: ActivationQuantizer | GradientRounding | None = None,
     ) -> None:
         self.weights = weights
         self.output = output
@@ -53,7 +56,7 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         """Does nothing: see `get_activations_and_quantizers`."""
         del layer, quantize_activations  # AutoGraph cannot convert a body that is only a docstring.
 
-    def get_output_quantizers(self, layer: keras.layers.Layer) -> list[ActivationQuantizer]:
+    def get_output_quantizers(self, layer: keras.layers.Layer) -> list:
         """Returns the quantizer of the output, if there is one."""
         return [] if self.output is None else [self.output]
 

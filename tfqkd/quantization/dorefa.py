@@ -1,4 +1,4 @@
-"""DoReFa-Net's weight quantizer (arXiv 1606.06160), in plain TensorFlow."""
+"""DoReFa-Net's quantizers of weights and of gradients (arXiv 1606.06160), in plain TensorFlow."""
 
 import tensorflow as tf
 
@@ -38,3 +38,36 @@ def dorefa(weights: tf.Tensor, bits: int) -> tf.Tensor:
         return codes / levels, lambda upstream: upstream
 
     return straight_through(normalized)
+
+
+def round_gradient(values: tf.Tensor, bits: int, seed: tf.Tensor) -> tf.Tensor:
+    """Returns `values` as they are; their gradient is rounded stochastically (arXiv 1606.06160, equation 12).
+
+    With `m` the largest `|g|` of the example, `n = 2^b - 1` and `σ` uniform in [-1/2, 1/2]:
+
+        ∂/∂x = 2m · (quantize_b(g/2m + 1/2 + σ/n) - 1/2)
+
+    clipped to [-m, m]. Rounding to nearest behind the noise is stochastic rounding: between the outermost
+    levels the expected value is `g`.
+
+    Args:
+        values: The output of a layer, [N, ...], float.
+        bits: 2 to 8.
+        seed: Two integers that decide the noise; another pair at every step.
+    """
+    levels = level_count(bits)
+
+    @tf.custom_gradient
+    def identity(x: tf.Tensor) -> tuple:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            exact = tf.cast(upstream, tf.float32)
+            axes = list(range(1, len(exact.shape)))
+            twice = 2 * tf.reduce_max(tf.abs(exact), axes, keepdims=True)
+            noise = tf.random.stateless_uniform(tf.shape(exact), seed, -0.5, 0.5)
+            place = levels * (tf.math.divide_no_nan(exact, twice) + 0.5) + noise
+            unit = tf.round(tf.clip_by_value(place, 0.0, float(levels))) / levels
+            return tf.cast(twice * (unit - 0.5), upstream.dtype)
+
+        return tf.identity(x), gradient
+
+    return identity(values)

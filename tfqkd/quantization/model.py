@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from tfqkd.compat import is_keras3, keras, tf, tfmot
 from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.insertion import insert_behind
 from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.policy import Bits, LayerPolicy, choose_bits
@@ -141,9 +142,10 @@ def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
 def quantized_activations(model: keras.Model) -> Iterator[QuantizedActivation]:
     """Yields the quantized activations of such a model, with their steps, for an exporter say."""
     for wrapper in _wrappers(model):
-        for quantizer in wrapper._output_quantizers:
-            variable = quantizer.variable(wrapper._output_quantizer_vars)
-            yield QuantizedActivation(wrapper.layer.name, quantizer, variable)
+        for quantizer in map(_activation_of, wrapper._output_quantizers):
+            if quantizer is not None:
+                variable = quantizer.variable(wrapper._output_quantizer_vars)
+                yield QuantizedActivation(wrapper.layer.name, quantizer, variable)
 
 
 def quantizer_variables(model: keras.Model) -> list[tf.Variable]:
@@ -230,11 +232,16 @@ def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
+def _activation_of(output: object) -> ActivationQuantizer | None:
+    return output.activation if isinstance(output, GradientRounding) else output  # type: ignore[return-value]
+
+
 def _require_ours(wrapper: keras.layers.Layer) -> None:
     weights = all(
         isinstance(quantizer, WeightQuantizer) for _, quantizer, _ in wrapper._weight_vars
     )
-    outputs = all(isinstance(q, ActivationQuantizer) for q in wrapper._output_quantizers)
+    ours = (ActivationQuantizer, GradientRounding)
+    outputs = all(isinstance(quantizer, ours) for quantizer in wrapper._output_quantizers)
     if not (weights and outputs) or wrapper._quantize_activations:
         raise ValueError(
             "strip_quantization needs layers that only tfqkd quantizers were put on. "

@@ -146,14 +146,19 @@ class DorefaQuantizer(WeightQuantizer):
 
     Args:
         bits: 2 to 8.
+        gradient_bits: Width, 2 to 8, to which the gradients of the layers' outputs are rounded
+            stochastically (`dorefa.round_gradient`); None (default) leaves them float.
 
     Raises:
-        ValueError: If `bits` is none of these.
+        ValueError: If `bits` or `gradient_bits` is none of these.
     """
 
-    def __init__(self, bits: int = 2) -> None:
+    def __init__(self, bits: int = 2, gradient_bits: int | None = None) -> None:
         arithmetic.largest_code(bits)
+        if gradient_bits is not None:
+            arithmetic.largest_code(gradient_bits)
         self.bits = bits
+        self.gradient_bits = gradient_bits
 
     def initial_state(
         self, latent: tf.Tensor, channel_axes: Sequence[int] | None
@@ -171,11 +176,11 @@ class DorefaQuantizer(WeightQuantizer):
 
     def with_bits(self, bits: int) -> "DorefaQuantizer":
         """Returns the same quantizer with another width."""
-        return DorefaQuantizer(bits)
+        return DorefaQuantizer(bits, self.gradient_bits)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return {"bits": self.bits}
+        return {"bits": self.bits, "gradient_bits": self.gradient_bits}
 
 
 def _require_two_bits(quantizer: WeightQuantizer, bits: int) -> None:

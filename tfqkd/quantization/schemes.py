@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from tfqkd.compat import keras, tfmot
 from tfqkd.quantization.activations import ActivationQuantizer
 from tfqkd.quantization.configs import LayerQuantizeConfig
+from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.kernels import require_kernels
 from tfqkd.quantization.policy import Bits
 from tfqkd.quantization.quantizers import (
@@ -64,7 +65,8 @@ class Scheme(tfmot.quantization.keras.QuantizeScheme):
         weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
         return {
             layer.name: LayerQuantizeConfig(
-                self._weights(weights.get(layer.name)), self._output(sites.get(layer.name))
+                self._weights(weights.get(layer.name)),
+                self._output(sites.get(layer.name), layer.name in weights),
             )
             for layer in model.layers
             if layer.name in weights or layer.name in sites
@@ -83,10 +85,14 @@ class Scheme(tfmot.quantization.keras.QuantizeScheme):
             return None
         return self.quantizer.with_bits(bits)
 
-    def _output(self, site: Site | None) -> ActivationQuantizer | None:
-        if site is None or self.activations is None:
-            return None
-        return self.activations.with_bits(site.bits, site.signed)
+    def _output(
+        self, site: Site | None, has_weights: bool
+    ) -> ActivationQuantizer | GradientRounding | None:
+        activation = None
+        if site is not None and self.activations is not None:
+            activation = self.activations.with_bits(site.bits, site.signed)
+        bits = getattr(self.quantizer, "gradient_bits", None)
+        return GradientRounding(bits, activation) if bits and has_weights else activation
 
 
 class UniformScheme(Scheme):

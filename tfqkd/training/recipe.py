@@ -153,6 +153,13 @@ class Recipe:
         stages=(QUANTIZED,),
         choices=ACTIVATION_QUANTIZERS,
     )
+    gradient_bits: int = _setting(
+        FLOAT_BITS,
+        "quantized stage",
+        "Width to which dorefa rounds the gradients of its layers' outputs stochastically, 2 to 8; 32 for "
+        "float.",
+        stages=(QUANTIZED,),
+    )
     layer_bits: tuple[str, ...] = _setting(
         (),
         "quantized stage",
@@ -553,7 +560,7 @@ class Recipe:
             "0 to 2147483647": (("seed",), lambda v: 0 <= v < 2**31),
             "-1 to 2147483647": (("pretrain_seed",), lambda v: -1 <= v < 2**31),
             "2 to 8, or 32 for float": (
-                ("bits", "activation_bits"),
+                ("bits", "activation_bits", "gradient_bits"),
                 lambda v: 2 <= v <= 8 or v == FLOAT_BITS,
             ),
             "rising shares of the epochs, each above 0 and below 1": (
@@ -590,6 +597,12 @@ class Recipe:
                 "`step_update` belongs to the quantizer uniform: others learn their scales, or follow the "
                 f"weights always. Received: step_update={self.step_update}, quantizer={self.quantizer}. "
                 "Leave it at once."
+            )
+        if self.gradient_bits != FLOAT_BITS and self.quantizer != "dorefa":
+            raise ValueError(
+                "`gradient_bits` belongs to the quantizer dorefa. "
+                f"Received: gradient_bits={self.gradient_bits}, quantizer={self.quantizer}. "
+                "Leave it at 32, or choose dorefa."
             )
         if self.bits == FLOAT_BITS and self.activation_bits != FLOAT_BITS:
             raise ValueError(

@@ -18,12 +18,13 @@ from tfqkd.training.recipe import FLOAT_BITS, Recipe
 def scheme_of(recipe: Recipe) -> Scheme:
     """Returns what a recipe quantizes layers with."""
     bits = recipe.bits
+    gradient_bits = None if recipe.gradient_bits == FLOAT_BITS else recipe.gradient_bits
     weights: dict[str, Callable[[], WeightQuantizer]] = {
         "uniform": lambda: UniformQuantizer(bits, recipe.granularity, recipe.step_update),
         "twn": TwnQuantizer,
         "ttq": TtqQuantizer,
         "lsq": lambda: LsqQuantizer(bits, recipe.granularity),
-        "dorefa": lambda: DorefaQuantizer(bits),
+        "dorefa": lambda: DorefaQuantizer(bits, gradient_bits),
     }
     activations = {"lsq": LsqActivationQuantizer, "pact": PactQuantizer}
     quantized = recipe.activation_bits != FLOAT_BITS
