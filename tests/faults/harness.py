@@ -42,7 +42,21 @@ FLAGS = (
     "--checkpoint_every=3",
     "--deterministic",
 )
-KILLS_A_RUN = 10
+# A part of the paths of a stage, about how often it writes there, and about how many seconds it takes.
+PLAN = (
+    ("", 3, 1.0),
+    ("teacher-", 30, 6.0),
+    ("teacher-", 30, 3.0),
+    ("student-", 30, 6.0),
+    ("student-", 30, 3.0),
+    ("logits-", 12, 1.0),
+    ("quantized-", 40, 8.0),
+    ("quantized-", 30, 8.0),
+    ("quantized-", 20, 4.0),
+    ("export", 10, 5.0),
+    ("export", 6, 3.0),
+    ("measured-", 8, 1.0),
+)
 NEVER = "1000000"
 
 
@@ -97,15 +111,6 @@ def _arrays(file: h5py.File) -> dict[str, bytes]:
     return arrays
 
 
-def stage(directory: pathlib.Path) -> str:
-    """Says what a run was doing when it was stopped."""
-    partial = sorted((directory / "products").glob("*.partial"))
-    if partial:
-        return partial[-1].name.partition("-")[0]
-    done = {path.name.partition("-")[0] for path in (directory / "products").glob("*-*[!k]")}
-    return "the end" if "export" in done else "between stages"
-
-
 @dataclasses.dataclass
 class Tally:
     """What happened.
@@ -145,32 +150,24 @@ def events(directory: pathlib.Path) -> int:
 
 
 def kill_and_go_on(
-    directory: pathlib.Path, kills: int, writes: int, generator: random.Random, tally: Tally
+    directory: pathlib.Path, kills: int, generator: random.Random, tally: Tally
 ) -> None:
-    """Kills one run so many times, in turn at a write and at any time, and lets it end.
-
-    Args:
-        directory: Of the run.
-        kills: How many times.
-        writes: How many events a whole run has. A start repeats few of them, so that on average each share of
-            them sees one kill.
-        generator: Draws the moments.
-        tally: Counts.
-    """
-    for number in range(kills):
-        moment = str(generator.randint(1, 2 * writes // max(kills, 1) + 6))
-        if number % 2:
-            moment = f"{generator.uniform(0.1, 4.0):.2f}s"
-        child = call("kill", moment, directory)
+    """Kills one run in each of its stages, at a write or at any time, and lets it end."""
+    for target, writes, seconds in PLAN[:kills]:
+        at_write = generator.random() < 0.6
+        moment = generator.randint(1, writes) if at_write else generator.uniform(0, seconds)
+        child = call(
+            "kill", f"{target}:{moment}" if at_write else f"{target}:{moment:.2f}s", directory
+        )
         if child.returncode == 0:
-            continue  # It was done before its moment came.
-        tally.require(str(directory.name), child.returncode == -9, child.stderr)
+            break  # The stage was over before its moment came, and so is the run.
+        tally.require(directory.name, child.returncode == -9, child.stderr)
         record = pathlib.Path(f"{directory}.moments").read_text().splitlines()[-1]
         event = re.sub(r"[0-9a-f]{12}|\d+", "N", record.partition("\t")[2].split("/")[-1])
-        kind = "at any time" if moment.endswith("s") else f"while writing {event.split()[-1]}"
-        tally.kills[stage(directory), kind] += 1
+        moment = f"while writing {event.split()[-1]}" if at_write else "at any time"
+        tally.kills[target.strip("-.") or "the start", moment] += 1
     child = call("none", "0", directory)
-    tally.require(str(directory.name), child.returncode == 0, child.stderr)
+    tally.require(directory.name, child.returncode == 0, child.stderr)
 
 
 def plant_full_disk(directory: pathlib.Path, moment: int, tally: Tally) -> None:
@@ -244,7 +241,7 @@ def main() -> int:
         while sum(tally.kills.values()) < options.kills and number < options.kills:
             left = options.kills - sum(tally.kills.values())
             directory = work / f"run{number}"
-            kill_and_go_on(directory, min(KILLS_A_RUN, left), writes, generator, tally)
+            kill_and_go_on(directory, left, generator, tally)
             tally.compare(directory.name, directory, expected)
             number += 1
             print(

@@ -6,7 +6,7 @@ it happens. The victim counts those in its run directory; nothing of this is kno
     python tests/faults/victim.py FAULT MOMENT --run_dir=... [other flags]
 
 FAULT is kill, full (the disk) or none; MOMENT the number of the event, or with `s` the seconds after
-the first.
+the first. STAGE:MOMENT counts those of a stage's product only.
 """
 
 import atexit
@@ -27,6 +27,7 @@ def install(fault: str, moment: str, run_dir: str) -> None:
     A process that lives to its end writes how many events there were.
     """
     root, record = os.path.realpath(run_dir), pathlib.Path(f"{run_dir}.moments")
+    stage, _, moment = moment.rpartition(":")
     count = 0
 
     def strike(event: str) -> None:
@@ -42,7 +43,7 @@ def install(fault: str, moment: str, run_dir: str) -> None:
             return
         path = os.fspath(arguments[0]) if not isinstance(arguments[0], int) else ""
         path = os.path.realpath(os.fsdecode(path))
-        if not path.startswith(root + os.sep):
+        if not path.startswith(root + os.sep) or stage not in path[len(root) :]:
             return
         count += 1
         named = f"{event} {os.path.relpath(path, root)}"

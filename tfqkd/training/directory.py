@@ -81,7 +81,7 @@ class RunDirectory:
     def results(self) -> dict[str, Any] | None:
         """Returns the results of a run that is done, or None."""
         file = self.path / RESULTS_FILE
-        return json.loads(file.read_text()) if file.exists() else None
+        return read_json(file) if file.exists() else None
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes the results, which says that the run is done."""
@@ -100,7 +100,22 @@ def read_recipe(path: pathlib.Path) -> Recipe:
             f"A run directory must hold {RECIPE_FILE}. Received: {path}, which does not. "
             "Give the --run_dir of a run of bin/train."
         )
-    return Recipe.from_json(file.read_text())
+    return Recipe.from_json(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def read_json(file: pathlib.Path) -> Any:
+    """Reads a JSON file of a run.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(
+            f"A file of a run must be as it was written. Received: {file} ({error}). "
+            "Remove it: the same bin/train command makes it anew from the products."
+        ) from error
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:

@@ -15,7 +15,7 @@ from tfqkd.export.report import Report
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
 from tfqkd.training.comparison import COMPARISON_FILE
-from tfqkd.training.directory import RESULTS_FILE, read_recipe, write_atomically
+from tfqkd.training.directory import RESULTS_FILE, read_json, read_recipe, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
 from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
 from tfqkd.training.stages import CALIBRATION_IMAGES, VERIFIED_IMAGES, load_model
@@ -70,7 +70,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     """
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
-    results = json.loads((directory / RESULTS_FILE).read_text())
+    results = read_json(directory / RESULTS_FILE)
     logits = {
         f"{model['role']} ({model['name']})": predict(
             load_model(directory / model["model"]), data.test
@@ -121,7 +121,7 @@ def export_run(
             f"Received: {directory}, without {RESULTS_FILE}. Finish it with the same bin/train command, or "
             "name one of the runs in a comparison."
         )
-    results = json.loads(file.read_text())
+    results = read_json(file)
     return export(
         load_model(directory / results["models"][-1]["model"]),
         output,

@@ -493,7 +493,13 @@ class Recipe:
         Raises:
             ValueError: If it is not a JSON object of known settings.
         """
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"A recipe must be JSON. Received: {text[:40]!r} ({error}). "
+                "Restore the file, or give another --run_dir."
+            ) from error
         unknown = sorted(set(values) - set(cls.settings())) if isinstance(values, dict) else values
         if unknown:
             raise ValueError(

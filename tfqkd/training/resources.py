@@ -15,6 +15,7 @@ _DISK = {
     errno.EACCES: "Make it accessible, or give another --run_dir",
     errno.EPERM: "Make it accessible, or give another --run_dir",
     errno.EIO: "Mend the disk",
+    errno.EEXIST: "Give another --run_dir",
     errno.ENOTDIR: "Give another --run_dir",
     errno.ENOENT: "Put back what is missing",
 }

@@ -27,6 +27,7 @@ from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.divergence import RequireFinite
 from tfqkd.training.history import History
 from tfqkd.training.interruption import deferred
+from tfqkd.training.model_files import require_data_only
 from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.products import CHECKPOINTS, Products, file_fingerprint
 from tfqkd.training.progress import MakeProgress, ProgressBar
@@ -388,6 +389,7 @@ def load_model(path: pathlib.Path) -> keras.Model:
         ValueError: If the file is no Functional or Sequential Keras model, or holds code to execute.
     """
     try:
+        require_data_only(path)
         model = keras.models.load_model(path, compile=False, safe_mode=True)
         if not getattr(model, "inputs", None):
             raise TypeError(f"a {type(model).__name__} without inputs")

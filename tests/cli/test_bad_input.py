@@ -1,0 +1,258 @@
+"""Every kind of bad input has one message and an exit status, and comes before any training."""
+
+import json
+import pathlib
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from tfqkd.cli import evaluate, export, train
+
+SMALL = ["--dataset=digits", "--student=cnn2", "--teacher=none", "--formats="]
+CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+
+# name: (flags, exit status, message)
+FLAGS = {
+    "unknown flag": (["--batchsize=1"], 2, "Unknown command line flag 'batchsize'"),
+    "no value": (["--batch_size"], 2, "batch_size"),
+    "text for a number": (["--batch_size=many"], 2, "--batch_size=many"),
+    "fraction for a number": (["--bits=2.5"], 2, "--bits=2.5"),
+    "text for a switch": (["--flip=perhaps"], 2, "flip"),
+    "value of a negated switch": (["--noflip=1"], 2, "noflip"),
+    "no such choice": (["--strategy=tpu"], 2, "strategy"),
+    "an argument": (["quickstart"], 2, "no arguments beside flags"),
+    "missing flag file": (["--flagfile=missing.flags"], 2, "missing.flags"),
+    "flag file is a folder": (["--flagfile=."], 2, "must name a flag file"),
+    "repeats alone": (["--repeats=2"], 2, "`repeats` counts the seeds of a comparison"),
+    "no repeats": (["--compare", "--repeats=0"], 2, "repeats"),
+    "bits": (["--bits=1"], 2, "`bits` must be 2 to 8, or 32"),
+    "temperature": (["--temperature=0"], 2, "`temperature` must be above 0"),
+    "temperature is NaN": (["--temperature=nan"], 2, "`temperature` must be finite"),
+    "learning rate": (["--learning_rate=-1"], 2, "`learning_rate` must be above 0"),
+    "learning rate is infinite": (["--learning_rate=inf"], 2, "`learning_rate` must be finite"),
+    "coefficient": (["--coefficient=1.5"], 2, "`coefficient` must be in [0, 1]"),
+    "momentum": (["--momentum=1"], 2, "`momentum` must be in [0, 1)"),
+    "label smoothing": (["--label_smoothing=1"], 2, "`label_smoothing` must be in [0, 1)"),
+    "batch size": (["--batch_size=0"], 2, "`batch_size` must be 1 or more"),
+    "epochs": (["--student_epochs=-1"], 2, "`student_epochs` must be 0 or more"),
+    "seed": (["--seed=-1"], 2, "`seed` must be 0 to"),
+    "validation split": (["--validation_split=0.9"], 2, "`validation_split` must be 0 to 0.5"),
+    "milestones fall": (["--milestones=0.5,0.2"], 2, "`milestones` must be rising"),
+    "milestones as text": (["--milestones=half"], 2, "`milestones` must hold numbers"),
+    "rule of a layer": (["--layer_bits=conv1"], 2, "`layer_bits` must hold rules"),
+    "bits of a layer": (["--layer_bits=conv1=99"], 2, "`layer_bits` must hold rules"),
+    "pattern of a layer": (["--layer_bits=(=4"], 2, "`layer_bits` must hold rules"),
+    "exponential to zero": (["--schedule=exponential"], 2, "must start and end above zero"),
+    "checkpoints never": (["--checkpoint_every=0"], 2, "`checkpoint_every` must be minutes"),
+    "checkpoints in hours": (["--checkpoint_every=1h"], 2, "`checkpoint_every` must be minutes"),
+    "no checkpoint kept": (["--checkpoints_kept=0"], 2, "`checkpoints_kept` must be 1 or more"),
+    "unknown student": (["--student=resnet21"], 2, "`student`: The depth of a ResNet"),
+    "missing student": (["--student=none.keras"], 2, "`student` must be a known name or the path"),
+    "missing teacher": (["--teacher=runs/none"], 2, "`teacher` must be a known name or the path"),
+    "unknown format": (["--formats=caffe"], 2, "Unknown: caffe"),
+    "comparison without teacher": (["--compare"], 1, "needs a recipe with a teacher"),
+    "missing data folder": (["--dataset=folder:none"], 1, "must name a folder"),
+    "unknown data set": (["--dataset=cifr10"], 1, "Did you mean cifar10"),
+    "data set that is not there": (["--dataset=mnist", "--data_dir=."], 1, "must be on disk"),
+    "more images than there are": (["--train_examples=99999"], 1, "must be at most 1197"),
+    "too few images": (["--train_examples=3"], 1, "as many examples as classes"),
+    "batch above the images": (["--batch_size=5000"], 1, "`batch_size` must be 1 to 1197"),
+    "no such layer": (["--layer_bits=conv9=4"], 1, "Received: 'conv9'"),
+    "run directory cannot be made": (["--run_dir=/proc/none/run"], 1, "Files must be readable and"),
+}
+TF_CONFIG = {
+    "missing": "",
+    "no JSON": "{",
+    "no cluster": json.dumps({"task": CLUSTER["task"]}),
+    "index beyond the workers": json.dumps({**CLUSTER, "task": {"type": "worker", "index": 5}}),
+    "unknown kind": json.dumps({**CLUSTER, "task": {"type": "ps", "index": 0}}),
+    "address without port": json.dumps({**CLUSTER, "cluster": {"worker": ["a", "b:1"]}}),
+}
+
+
+@pytest.fixture(autouse=True)
+def in_its_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_trained(monkeypatch):
+    from tfqkd.compat import keras
+
+    def fit(*_, **__):
+        raise AssertionError("Something was trained.")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+
+
+def refused(capsys, main, arguments, status, message):
+    """Requires the status, and the message as the only thing that is said."""
+    assert main([main.__module__.rpartition(".")[2], *arguments]) == status
+    err = capsys.readouterr().err
+    name = main.__module__.rpartition(".")[2]
+    assert err.startswith(f"{name}: error: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert err.endswith(f"See {name} --help.\n") == (status == 2)
+
+
+@pytest.mark.parametrize(("arguments", "status", "message"), FLAGS.values(), ids=FLAGS)
+def test_flags_recipes_and_data_sets(capsys, arguments, status, message):
+    refused(capsys, train.main, [*SMALL, "--run_dir=run", *arguments], status, message)
+    assert not pathlib.Path("run/recipe.json").exists()
+
+
+@pytest.mark.parametrize("text", TF_CONFIG.values(), ids=TF_CONFIG)
+def test_tf_config(capsys, monkeypatch, no_tensorflow, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    arguments = [*SMALL, "--strategy=multi_worker"]
+    refused(capsys, train.main, arguments, 2, "TF_CONFIG must name the addresses")
+
+
+def test_a_comparison_of_several_workers(capsys, monkeypatch, no_tensorflow):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(CLUSTER))
+    arguments = [*SMALL, "--strategy=multi_worker", "--compare"]
+    refused(capsys, train.main, arguments, 2, "Several workers train one run")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"--wrong=1", "Unknown command line flag 'wrong'"),
+        (b"--bits=two", "--bits=two"),
+        (b"bits=2", "no arguments beside flags"),
+        (b"\xff\xfe\x00", "must name a flag file that can be read"),
+        (b"--flagfile=bad.flags", "must not include itself"),
+        (b"--flagfile=other.flags", "other.flags"),
+    ],
+)
+def test_flag_files(capsys, content, message, no_tensorflow):
+    pathlib.Path("bad.flags").write_bytes(content)
+    refused(capsys, train.main, ["--flagfile=bad.flags"], 2, message)
+
+
+def write(name, content):
+    pathlib.Path("images", name).write_bytes(content)
+
+
+IMAGES = {
+    "empty file": (lambda: write("train/cat/a.png", b""), "must decode as PNG or JPEG"),
+    "cut off": (
+        lambda: write("test/dog/a.png", b"\x89PNG\r\n\x1a\n"),
+        "must decode as PNG or JPEG",
+    ),
+    "another kind": (lambda: write("train/cat/a.png", b"GIF89a"), "must decode as PNG or JPEG"),
+    "class in one split only": (lambda: shutil.rmtree("images/test/dog"), "the same classes"),
+    "class without images": (
+        lambda: pathlib.Path("images/test/dog/a.png").unlink(),
+        "at least one image",
+    ),
+    "notes among the images": (lambda: write("train/dog/b.txt", b"x"), "files only"),
+    "a link that leads out": (
+        lambda: pathlib.Path("images/train/dog/b.png").symlink_to("/etc/hostname"),
+        "Links must stay inside",
+    ),
+    "no test images": (lambda: shutil.rmtree("images/test"), "must hold `train` and `test`"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), IMAGES.values(), ids=IMAGES)
+def test_image_folders(capsys, damage, message):
+    from tfqkd.compat import tf
+
+    for folder in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        pathlib.Path("images", folder).mkdir(parents=True)
+        write(f"{folder}/a.png", tf.io.encode_png(np.zeros((8, 8, 1), np.uint8)).numpy())
+    damage()
+    refused(capsys, train.main, [*SMALL, "--dataset=folder:images"], 1, message)
+
+
+def test_labels_out_of_range():
+    from tfqkd.data.images import ImageData, Split
+
+    split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 7]))
+    with pytest.raises(ValueError, match=r"Labels must be 0\.\.1.*Received: 0\.\.7"):
+        ImageData("set", ("a", "b"), split, None, split)
+
+
+def save_model(path, classes=10, shape=(8, 8, 1), activation=None):
+    from tfqkd.compat import keras
+
+    keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, name="hidden"),
+            keras.layers.Dense(5, name="middle"),
+            keras.layers.Dense(classes, activation=activation, name="logits"),
+        ]
+    ).save(path)
+
+
+class Evil:
+    def __reduce__(self):
+        return pathlib.Path.touch, (pathlib.Path("executed"),)
+
+
+MODELS = {
+    "empty": (lambda: pathlib.Path("m.keras").touch(), "does not load"),
+    "text": (lambda: pathlib.Path("m.keras").write_text("a model"), "does not load"),
+    "pickle": (
+        lambda: pathlib.Path("m.keras").write_bytes(pickle.dumps(Evil())),
+        "does not load",
+    ),
+    "folder": (lambda: pathlib.Path("m.keras").mkdir(), "does not load"),
+    "other classes": (lambda: save_model("m.keras", classes=7), "must fit the data set digits"),
+    "other images": (lambda: save_model("m.keras", shape=(9, 8, 1)), "must fit the data set"),
+    "other channels": (lambda: save_model("m.keras", shape=(8, 8, 3)), "must fit the data set"),
+    "softmax": (lambda: save_model("m.keras", activation="softmax"), "softmax"),
+}
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+@pytest.mark.parametrize(("make", "message"), MODELS.values(), ids=MODELS)
+def test_models(capsys, make, message, role):
+    make()
+    refused(capsys, train.main, [*SMALL, f"--{role}=m.keras"], 1, message)
+    assert not pathlib.Path("executed").exists()
+
+
+def copied(finished):
+    """A finished run that may be changed."""
+    shutil.copytree(finished.directory, "run", symlinks=True)
+    return pathlib.Path("run")
+
+
+RUNS = {
+    "recipe of no JSON": ("recipe.json", "{", "A recipe must be JSON"),
+    "recipe of bytes": ("recipe.json", b"\xff\xfe", "A recipe must be JSON"),
+    "recipe as a list": ("recipe.json", "[1]", "must be a JSON object"),
+    "recipe of another version": ("recipe.json", '{"depth": 3}', "known settings"),
+    "recipe with a bad value": ("recipe.json", '{"bits": 1}', "`bits` must be"),
+    "results cut off": ("results.json", '{"models": [', "as it was written"),
+    "results of bytes": ("results.json", b"\xff", "as it was written"),
+}
+
+
+@pytest.mark.parametrize("main", [evaluate.main, export.main], ids=["evaluate", "export"])
+@pytest.mark.parametrize(("name", "content", "message"), RUNS.values(), ids=RUNS)
+def test_run_directories(capsys, finished, main, name, content, message):
+    path = copied(finished) / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused(capsys, main, ["--run_dir=run"], 1, message)
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"no flatbuffer at all", b"\0" * 4096])
+def test_exported_files(capsys, finished, content):
+    path = copied(finished) / "export" / "student-int8.tflite"
+    path.write_bytes(content)
+    refused(capsys, evaluate.main, ["--run_dir=run"], 1, "student-int8.tflite")
+
+
+@pytest.mark.parametrize("main", [evaluate.main, export.main], ids=["evaluate", "export"])
+@pytest.mark.parametrize("run_dir", ["", "none", "file"])
+def test_there_must_be_a_run(capsys, main, run_dir):
+    pathlib.Path("file").touch()
+    refused(capsys, main, [f"--run_dir={run_dir}"], 2, "`run_dir` must be a directory")

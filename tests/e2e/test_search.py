@@ -1,0 +1,158 @@
+"""A search for input that ends in somebody else's traceback: over recipes and over model topologies."""
+
+import contextlib
+import dataclasses
+import pathlib
+import traceback
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import tfqkd
+from tfqkd.cli import train
+from tfqkd.compat import keras, tf
+from tfqkd.data.images import ImageData, Split
+from tfqkd.training.products import Products
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.stages import Stages
+
+PACKAGE = pathlib.Path(tfqkd.__file__).parent
+NUMBERS = ["0", "-1", "1e400", "nan", "1e-300", "7", "9" * 30, "", " ", "0x10", "١", "1_0", "½"]
+TEXTS = [
+    *NUMBERS,
+    "none",
+    ",",
+    "=",
+    "a=b",
+    "cnn",
+    "cnn0",
+    "wrn20x",
+    "resnet-1",
+    "/",
+    "\0",
+    "é" * 99,
+    "[",
+]
+
+
+class LoadedTensorFlow(BaseException):
+    """The command found nothing wrong before the work begins."""
+
+
+@hypothesis.given(
+    st.dictionaries(
+        st.sampled_from(list(Recipe.settings())),
+        st.sampled_from(TEXTS) | st.text(max_size=8),
+        min_size=1,
+    )
+)
+@hypothesis.settings(max_examples=300)
+def test_no_flags_end_in_a_traceback(tmp_path_factory, values):
+    def stop():
+        raise LoadedTensorFlow
+
+    directory = tmp_path_factory.getbasetemp() / "never"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfqkd.cli.train.load_tensorflow", stop)
+        flags = [f"--{name}={value}" for name, value in values.items()]
+        with contextlib.suppress(LoadedTensorFlow):
+            assert train.main(["train", *flags, f"--run_dir={directory}"]) in (1, 2)
+    assert not directory.exists()
+
+
+def layers(draw):
+    """Draws a layer, sensible or not."""
+    size = draw(st.integers(1, 3))
+    kind = draw(
+        st.sampled_from(
+            ["Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense", "Flatten",
+             "BatchNormalization", "LayerNormalization", "ReLU", "PReLU", "Dropout", "MaxPooling2D",
+             "GlobalAveragePooling2D", "Softmax", "ZeroPadding2D", "Reshape", "Embedding", "LSTM"]
+        )
+    )  # fmt: skip
+    arguments = {
+        "Conv2D": {"filters": size, "kernel_size": size},
+        "DepthwiseConv2D": {"kernel_size": size},
+        "SeparableConv2D": {"filters": size, "kernel_size": size},
+        "Conv2DTranspose": {"filters": size, "kernel_size": size},
+        "Dense": {"units": size, "activation": draw(st.sampled_from([None, "softmax", "relu"]))},
+        "Dropout": {"rate": 0.5},
+        "ZeroPadding2D": {"padding": size},
+        "Reshape": {"target_shape": (-1,)},
+        "Embedding": {"input_dim": 256, "output_dim": size},
+        "LSTM": {"units": size},
+    }
+    return getattr(keras.layers, kind)(**arguments.get(kind, {}))
+
+
+@st.composite
+def models(draw):
+    """Draws a model of any topology that Keras itself takes: branches, shared and nested layers, two ends."""
+    shape = draw(st.sampled_from([(8, 8, 1), (8, 8, 3), (None, None, 1), (64,), (4, 4, 1)]))
+    inputs = [keras.Input(shape) for _ in range(draw(st.sampled_from([1, 1, 1, 2])))]
+    tensors = list(inputs)
+    for _ in range(draw(st.integers(0, 5))):
+        action = draw(
+            st.sampled_from(["layer", "layer", "layer", "add", "shared", "nested", "scale"])
+        )
+        tensor = draw(st.sampled_from(tensors))
+        try:
+            if action == "add":
+                tensor = keras.layers.Add()([tensor, tensors[-1]])
+            elif action == "shared":
+                layer = layers(draw)
+                tensor = layer(layer(tensor))
+            elif action == "nested":
+                part = keras.Sequential([keras.Input(tensor.shape[1:]), layers(draw)])
+                tensor = part(tensor)
+            elif action == "scale":
+                tensor = tensor * 2.0 - 1.0
+            else:
+                tensor = layers(draw)(tensor)
+        except (ValueError, TypeError, tf.errors.OpError):
+            hypothesis.reject()  # Keras refuses it by itself: there is no such model.
+        tensors.append(tensor)
+    outputs = tensors[-1]
+    if draw(st.booleans()):
+        outputs = (
+            keras.layers.Dense(10)(keras.layers.Flatten()(outputs))
+            if None not in shape
+            else outputs
+        )
+    return keras.Model(inputs, [outputs, tensors[0]] if draw(st.integers(0, 5)) == 5 else outputs)
+
+
+GENERATOR = np.random.default_rng(0)
+SPLIT = Split(
+    GENERATOR.integers(0, 256, (40, 8, 8, 1), np.uint8), GENERATOR.permutation(np.arange(40) % 10)
+)
+DATA = ImageData("noise", tuple("0123456789"), SPLIT, None, SPLIT)
+
+
+@hypothesis.given(
+    models(), st.sampled_from(["student", "teacher"]), st.sampled_from([2, 4, 32]), st.booleans()
+)
+@hypothesis.settings(max_examples=25, suppress_health_check=list(hypothesis.HealthCheck))
+def test_no_topology_ends_in_somebody_elses_traceback(tmp_path_factory, model, role, bits, channel):
+    path = tmp_path_factory.mktemp("search") / "model.keras"
+    try:
+        model.save(path)
+    except (ValueError, TypeError, NotImplementedError):
+        hypothesis.reject()
+    recipe = Recipe(
+        student="cnn2",
+        teacher="none",
+        bits=bits,
+        batch_size=8,
+        granularity="channel" if channel else "tensor",
+    )
+    recipe = dataclasses.replace(recipe, **{role: str(path)})
+    stages = Stages(recipe, DATA, Products(path.parent / "products"), tf.distribute.get_strategy())
+    try:
+        stages.check()
+    except (ValueError, TypeError) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        assert pathlib.Path(last.filename).is_relative_to(PACKAGE), str(error)
+        assert "Received: " in str(error)
