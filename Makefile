@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: quickstart test test-slow benchmark faults lint format clean
+.PHONY: quickstart test test-slow benchmark quantizers faults lint format clean
 
 quickstart: $(READY)
 	bin/train --flagfile=configs/quickstart.flags
@@ -17,6 +17,10 @@ test-slow: $(READY)
 
 benchmark: $(READY)
 	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m benchmarks $(PARTS)
+
+# The table of all quantizers of docs/quantizers.md.
+quantizers: $(READY)
+	$(BIN)/python -m benchmarks.quantizers --flagfile=benchmarks/quantizers.flags
 
 # 100 random kills of a small run, and planted faults.
 faults: $(READY)

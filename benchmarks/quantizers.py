@@ -1,7 +1,7 @@
 """Compares the quantizers, or the ways to get there gently, on one model, data set and budget.
 
-    python benchmarks/quantizers.py --flagfile=benchmarks/quantizers.flags
-    python benchmarks/quantizers.py --flagfile=benchmarks/quantizers_gentle.flags --data_dir=DIR
+    python -m benchmarks.quantizers --flagfile=benchmarks/quantizers.flags
+    python -m benchmarks.quantizers --flagfile=benchmarks/quantizers_gentle.flags --data_dir=DIR
 
 Each cell is a `run` of the recipe for every seed, with shared float students: what is done is not run again.
 """
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "quantizers",
         "Prints the test accuracy of every quantizer and width (family), or of every way to get there gently "
         "(gentle), for one recipe.",
-        ("python benchmarks/quantizers.py --flagfile=benchmarks/quantizers.flags",),
+        ("python -m benchmarks.quantizers --flagfile=benchmarks/quantizers.flags",),
     )
     values = command.flags
     flags.DEFINE_enum("table", "family", TABLES, "Which table.", flag_values=values)
