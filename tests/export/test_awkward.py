@@ -5,6 +5,8 @@ import pytest
 
 import tfqkd
 from tfqkd.export import ExportError, export, load
+from tfqkd.quantization.activations import LsqActivationQuantizer
+from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.published_quantizers import DorefaQuantizer, TtqQuantizer, TwnQuantizer
 from tfqkd.quantization.schemes import Scheme
 
@@ -75,3 +77,14 @@ def test_levels_beyond_eight_bits_are_refused_with_the_layer(tmp_path):
     with pytest.raises(ExportError, match="layer 'middle', whose kernel in the file lies on no"):
         export(model, tmp_path, "litert-int2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_quantized_activations_are_exported_right_but_not_as_keras_file(tmp_path):
+    scheme = Scheme(TwnQuantizer(), LsqActivationQuantizer(4))
+    model = awkward.build("dilated", scheme)
+    calibrate_activations(model, awkward.pixels(model, 32))
+    (report,) = exported(model, tmp_path, ["litert-int2"])
+    assert [(kernel.layer, kernel.bits) for kernel in report.quantized] == [("middle", 2)]
+    with pytest.raises(ExportError, match=r"must load without tfqkd. Received: layer '.*_quantiz"):
+        export(model, tmp_path, "keras")
+    assert [file.name for file in tmp_path.iterdir()] == ["student-int2.tflite"]

@@ -6,7 +6,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 import tfqkd
 from tfqkd.compat import keras
-from tfqkd.export import ExportError, load, tflite, to_litert
+from tfqkd.export import ExportError, export, load, tflite, to_litert
+from tfqkd.export.benchmark import benchmark
 
 from . import classifier
 
@@ -45,24 +46,44 @@ def test_a_plain_interpreter_runs_the_file_as_it_is(exported):
     np.testing.assert_allclose(logits, exported.model(images), rtol=0, atol=1e-4)
 
 
-def test_resnet20_takes_at_most_1_45_times_its_packed_weights(tmp_path):
-    float_model = tfqkd.models.build("resnet20", (32, 32, 3), 10, mean=[120.0] * 3, std=[60.0] * 3)
+def resnet20():
+    """A ternary ResNet20 of 10 classes, with biases and factors as different as after training."""
+    model = tfqkd.models.build("resnet20", (32, 32, 3), 10, mean=[120.0] * 3, std=[60.0] * 3)
     generator = np.random.default_rng(0)
-    # As after training: no two biases and factors are the same, so that none can be shared.
-    float_model.set_weights(
+    model.set_weights(
         [
             weight if weight.ndim > 1 else generator.uniform(0.5, 1.5, weight.shape)
-            for weight in float_model.get_weights()
+            for weight in model.get_weights()
         ]
     )
+    return tfqkd.quantize_model(model, tfqkd.TernaryScheme())
+
+
+def test_resnet20_takes_at_most_1_45_times_its_packed_weights(tmp_path):
     names = [f"a class name {index}" for index in range(10)]
-    model = tfqkd.quantize_model(float_model, tfqkd.TernaryScheme())
-    images = generator.integers(0, 256, (2, 32, 32, 3), np.uint8)
-    report = to_litert(model, tmp_path / "a.tflite", class_names=names, images=images)
-    ternary = sum(kernel.weights for kernel in report.quantized)
-    assert {kernel.bits for kernel in report.quantized} == {2} and ternary == 269_824
-    assert report.float_layers == ("stem_conv", "logits")
-    assert report.bytes <= 1.45 * ternary * 2 / 8
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    litert, onnx = export(
+        resnet20(), tmp_path, "litert-int2,onnx-int2", class_names=names, images=images
+    )
+    for report in (litert, onnx):
+        ternary = sum(kernel.weights for kernel in report.quantized)
+        assert {kernel.bits for kernel in report.quantized} == {2} and ternary == 269_824
+        assert report.float_layers == ("stem_conv", "logits")
+    assert litert.bytes <= 1.45 * ternary * 2 / 8
+    assert onnx.bytes <= 100_000
+
+
+@pytest.mark.slow
+def test_resnet20_runs_at_the_speed_of_the_float_file(tmp_path):
+    reports = export(resnet20(), tmp_path, "litert-float32,litert-int2")
+
+    def worst() -> float:
+        reference, expanded, _ = benchmark(reports)
+        pairs = zip(expanded.latencies, reference.latencies, strict=True)
+        return max(ours.median / theirs.median for ours, theirs in pairs)
+
+    # The best of several, for other programs slow some runs down.
+    assert min(worst() for _ in range(4)) <= 1.1
 
 
 def test_asymmetric_levels_are_stored_exactly_as_two_planes(tmp_path):

@@ -8,6 +8,7 @@ from tfqkd.export.formats import FORMATS, Format
 from tfqkd.export.publication import Written, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
+from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import METADATA
 from tfqkd.version import __version__
 
@@ -28,9 +29,16 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
         form: The format "keras".
 
     Raises:
-        ExportError: If the file does not compute what the model computes; nothing is written then.
+        ExportError: If a layer is one of tfqkd's, as of quantized activations, or the file does not
+            compute what the model computes; nothing is written then.
     """
     require_file(path, form)
+    ours = [layer for layer in source.model.layers if type(layer).__module__.startswith("tfqkd.")]
+    if ours:
+        raise ExportError(
+            f"The format {form.name} must load without tfqkd. Received: layer '{ours[0].name}', a "
+            f"{type(ours[0]).__name__} of tfqkd. Nothing was written. Export to saved_model."
+        )
 
     def write(draft: pathlib.Path) -> Written:
         source.model.save(draft)
