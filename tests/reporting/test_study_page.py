@@ -104,7 +104,7 @@ def test_the_command_prints_the_best_trial_its_control_and_where_the_page_is(tri
     print_study(tried, pathlib.Path("runs/x"))
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if re.match(rf" ?{tried.best()} ", line))
-    assert shlex.split(row)[1] == "2.0"
+    assert shlex.split(row)[1] == "2"
     assert "86.00 ± 0.71" in row
     assert "control" in out
     assert "Report          runs/x/report.html" in out
@@ -128,3 +128,14 @@ def test_names_with_markup_stay_text(tmp_path):
     assert "&lt;img src=x&gt;" in html
     # Only temperature varies: the other figures say what is missing.
     assert "Not drawn: The coefficient does not vary." in html
+
+
+def test_workers_that_end_together_leave_one_whole_page(tried, tmp_path):
+    import concurrent.futures
+
+    # Each call opens the lock anew: to flock, threads are as different as processes.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        pages = list(pool.map(write_study_page, [tried] * 2, [tmp_path] * 2))
+    assert pages == [tmp_path / "report.html"] * 2
+    assert pages[0].read_text().rstrip().endswith("</html>")
+    assert not list(tmp_path.glob("*.partial"))

@@ -25,7 +25,7 @@ def test_the_line_says_trial_epoch_best_and_time_left(study, capsys, monkeypatch
     stage.on_epoch_begin(2)
     shown = capsys.readouterr().out.splitlines()[-1]
     assert shown.startswith(
-        f"trial 2 temperature=8.0 (2/4 done) | best {100 * best.value:.2f} % (trial 1) | about "
+        f"trial 2 temperature=8 (2/4 done) | best {100 * best.value:.2f} % (trial 1) | about "
     )
     assert shown.endswith(" left | ternary student, epoch 3/5")
 

@@ -3,7 +3,7 @@ import itertools
 from optuna.trial import TrialState
 
 from tfqkd.study import attributes
-from tfqkd.study.queue import settings_of, to_parameter
+from tfqkd.study.queue import describe, settings_of, to_parameter
 
 from .tried import begin, plan
 
@@ -73,6 +73,19 @@ def test_ranges_are_drawn_within_their_ends(tmp_path):
     # On a logarithmic scale half of the values are below 10; on a linear one a tenth would be.
     below = sum(settings["temperature"] < 10 for settings in seen)
     assert 10 <= below <= 30
+
+
+def test_drawn_numbers_are_shown_with_four_digits():
+    settings = {
+        "temperature": 4.051964,
+        "bits": 2,
+        "schedule": "gradual",
+        "milestones": (0.5, 0.75),
+    }
+    assert describe(7, settings, control=False) == (
+        "trial 7 temperature=4.052 bits=2 schedule=gradual milestones=0.5,0.75"
+    )
+    assert describe(0, {}, control=True) == "control 0"
 
 
 def test_a_tuple_is_kept_as_text():

@@ -1,10 +1,10 @@
-import threading
-import time
+import types
 
 import pytest
 from optuna.trial import TrialState
 
 from tfqkd.study.results import StudyResults
+from tfqkd.study.storage import give_back
 from tfqkd.study.worker import work
 
 from .tried import accuracy, begin, objective, plan
@@ -30,7 +30,7 @@ def test_a_worker_runs_the_whole_queue(tmp_path):
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
     assert line.said[0] == "control 0: 80.00 %"
     assert "trial" in line.said[1]
-    assert "temperature=2.0: 85.00 %" in "\n".join(line.said)
+    assert "temperature=2: 85.00 %" in "\n".join(line.said)
     # Nothing is left: the same again ends at once.
     assert work(study, objective(small, accuracy), line) == 0
 
@@ -100,22 +100,23 @@ def test_a_pruned_trial_is_said_to_be_given_up(tmp_path):
 def test_a_worker_waits_for_the_trials_of_others_and_takes_what_comes_back(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("tfqkd.study.worker._SECONDS_BETWEEN_LOOKS", 0.05)
     small = plan(*SMALL)
     other, study = begin(tmp_path, small), begin(tmp_path, small)
-    held = other.ask()
+    held = [other.ask(), other.ask()]
 
-    def let_go():
-        time.sleep(1.0)
-        other.tell(held.number, 0.5)
+    def sleep(seconds):
+        """While the worker sleeps, the other one ends a trial and gives the next one back."""
+        trial = held.pop(0)
+        if held:
+            other.tell(trial, 0.5)
+        else:
+            other.tell(trial, state=TrialState.FAIL)
+            give_back(other, other.trials[trial.number])
 
-    thread = threading.Thread(target=let_go)
-    thread.start()
-    start = time.monotonic()
+    monkeypatch.setattr("tfqkd.study.worker.time", types.SimpleNamespace(sleep=sleep))
     assert work(study, objective(small, accuracy), Line()) == 3
-    thread.join()
-    assert time.monotonic() - start >= 0.9
-    assert "waiting for those of other workers" in capsys.readouterr().out
+    assert held == []
+    assert capsys.readouterr().out.count("waiting for those of other workers") == 1
 
 
 def test_a_trial_that_optuna_makes_for_an_empty_queue_counts_for_nothing(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The page of a study."""
 
+import fcntl
 import pathlib
 
 import pandas as pd
@@ -19,12 +20,13 @@ from tfqkd.reporting.study_figures import (
 )
 from tfqkd.reporting.tables import Table
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
-from tfqkd.study.queue import to_parameter
+from tfqkd.study.queue import shown
 from tfqkd.study.results import StudyResults
 from tfqkd.training.directory import write_atomically
 from tfqkd.training.flag_file import flag_file
 
 BEST_FILE, RUNS_FILE = "best.flags", "runs.csv"
+_LOCK_FILE = ".report.lock"
 
 
 def write_study_page(results: StudyResults, directory: pathlib.Path) -> pathlib.Path:
@@ -38,9 +40,16 @@ def write_study_page(results: StudyResults, directory: pathlib.Path) -> pathlib.
     Returns:
         The page.
     """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _LOCK_FILE).open("w") as lock:
+        # Workers that end together write the same files.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _write(results, directory)
+
+
+def _write(results: StudyResults, directory: pathlib.Path) -> pathlib.Path:
     plan, counts = results.plan, results.counts
     done, open_ = counts["complete"] + counts["pruned"], counts["waiting"] + counts["running"]
-    directory.mkdir(parents=True, exist_ok=True)
     lead = (
         f"{plan.recipe.student} on {plan.recipe.dataset}, {plan.recipe.bits} bits: "
         f"{', '.join(map(str, plan.space.axes))}; {plan.repeats} seed(s) a trial. "
@@ -153,7 +162,7 @@ def _tables(results: StudyResults) -> list[PageTable]:
         rows.append(
             [
                 f"control {row['trial']}" if row["control"] else row["trial"],
-                *(to_parameter(settings[field]) if field in settings else "" for field in fields),
+                *(shown(settings[field]) if field in settings else "" for field in fields),
                 _mean(row["validation"], row["validation_deviation"]),
                 "" if row["control"] or pd.isna(row["gain"]) else f"{100 * row['gain']:+.2f}",
                 _mean(row["test"], row["test_deviation"]),

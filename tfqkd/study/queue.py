@@ -46,9 +46,14 @@ def to_parameter(value: Any) -> Any:
 
 
 def describe(number: int, settings: Mapping[str, Any], control: bool) -> str:
-    """Returns a trial as it is named to a reader: "trial 7 temperature=2.0"."""
-    shown = [f"{name}={to_parameter(value)}" for name, value in settings.items()]
-    return " ".join(["control" if control else "trial", str(number), *shown])
+    """Returns a trial as it is named to a reader: "trial 7 temperature=2"."""
+    values = [f"{name}={shown(value)}" for name, value in settings.items()]
+    return " ".join(["control" if control else "trial", str(number), *values])
+
+
+def shown(value: Any) -> str:
+    """Returns a value as it is shown to a reader: four digits of a drawn number are enough."""
+    return f"{value:.4g}" if isinstance(value, float) else str(to_parameter(value))
 
 
 def _suggest(trial: optuna.Trial, axis: Axis) -> Any:
