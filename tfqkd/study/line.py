@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from tfqkd.compat import keras
 from tfqkd.study import attributes
@@ -62,7 +63,8 @@ class WorkerLine:
     def _show(self) -> None:
         text = f"{self._head} | {self._stage}" if self._stage else self._head
         if self._status:
-            self._status.update(text)
+            # Values may hold brackets, which are no markup; one line, however narrow the terminal.
+            self._status.update(Text(text, no_wrap=True, overflow="ellipsis"))
             self._status.start()
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
