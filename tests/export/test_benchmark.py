@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from tfqkd.export import ExportError
-from tfqkd.export.benchmark import benchmark
+from tfqkd.export.benchmark import benchmark, layer_latencies
 
 
 def test_files_are_measured_in_turns_and_narrow_ones_both_ways(exported):
@@ -33,3 +33,13 @@ def test_a_file_that_does_not_run_is_an_error(exported, tmp_path):
 
 def test_files_for_tensorflow_are_left_out(exported):
     assert benchmark([exported.reports["saved_model"]]) == []
+
+
+def test_layers_are_measured_up_to_their_outputs_in_order(exported):
+    for name in ("litert-float32", "litert-int2"):
+        found = layer_latencies(exported.reports[name])
+        assert list(found) == [
+            "stem", "depthwise", "ternary", "three_bit", "four_bit", "hidden", "head",
+        ]  # fmt: skip
+        assert all(seconds > 0 for seconds in found.values())
+    assert layer_latencies(exported.reports["saved_model"]) == {}

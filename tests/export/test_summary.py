@@ -60,8 +60,8 @@ def test_speeds_are_milliseconds_with_their_spread():
 
 
 def test_layers_are_listed_with_their_bytes_and_the_float_ones():
-    found = rows(layer_table(REPORTS[1]))
-    assert ["conv", "4,000", "2", "1,000", "1,000", "750"] in found
+    found = rows(layer_table(REPORTS[1], {"conv": 0.00125}))
+    assert ["conv", "4,000", "2", "1,000", "1,000", "750", "1.250"] in found
     assert ["head", "float"] in found
 
 

@@ -51,7 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.DEFINE_bool(
         "latency", True, "Also measures load time, memory and latency.", flag_values=values
     )
-    flags.DEFINE_bool("per_layer", False, "Also prints each file's kernels.", flag_values=values)
+    flags.DEFINE_bool(
+        "per_layer",
+        False,
+        "Also prints each file's kernels: bytes, and the time up to each.",
+        flag_values=values,
+    )
     for name in ("run_dir", "format", "output_dir", "data_dir"):
         command.group("what to export", name)
     for name in ("head", "dense_kernels"):
@@ -69,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             form.require_runtime()
         output = pathlib.Path(values.output_dir or directory / "export")
         load_tensorflow()
-        from tfqkd.export.benchmark import benchmark
+        from tfqkd.export.benchmark import benchmark, layer_latencies
         from tfqkd.export.figure import FIGURE_FILE, plot_export
         from tfqkd.export.summary import (
             REPORT_FILE,
@@ -97,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if measured:
             print(f"\n{speed_table(measured)}")
         for report in reports if values.per_layer else []:
-            print(f"\n{report.format}\n{layer_table(report)}")
+            print(f"\n{report.format}\n{layer_table(report, layer_latencies(report))}")
         print("", *sentences(reports, measured), sep="\n")
         write_report(reports, measured, output)
         plot_export(reports, measured, output / FIGURE_FILE)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +87,37 @@ def benchmark(reports: Sequence[Report]) -> list[Benchmark]:
         )
         for (report, direct), measured, footprint in zip(runs, latencies, footprints, strict=True)
     ]
+
+
+def layer_latencies(report: Report) -> dict[str, float]:
+    """Measures a LiteRT file up to each of its layers, one image on one thread.
+
+    The file is cut off behind one layer after another. The runtime fuses operators, so that no layer
+    has a time of its own: the time up to a layer, less that up to the one before, is its share.
+
+    Args:
+        report: What was exported as float file or with codes; of others the result is empty.
+
+    Returns:
+        By layer, in the order in which the file computes them, the median seconds up to its output.
+
+    Raises:
+        ExportError: If a child process fails.
+    """
+    path = pathlib.Path(report.path)
+    if path.suffix != ".tflite" or FORMATS[report.format].is_calibrated:
+        return {}
+    from tfqkd.export import tflite  # noqa: PLC0415 (needs LiteRT, which is optional)
+
+    content = path.read_bytes()
+    with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
+        files = []
+        for number in range(len(report.kernel_layers)):
+            files.append(pathlib.Path(directory) / f"{number}.tflite")
+            files[-1].write_bytes(tflite.cut_after(content, number))
+        measured = _child("tfqkd.runtime.latency", ["--single", *map(str, files)])
+    medians = [single["median"] for (single,) in measured]
+    return dict(zip(report.kernel_layers, medians, strict=True))
 
 
 def _flag(direct: bool) -> list[str]:

@@ -161,6 +161,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
         float_layers=float_layers(kernels),
         rounded_layers=tuple(k.layer for k in kernels if k.is_rounded),
         direct_layers=tuple(k.layer for k in kernels if k.is_direct),
+        kernel_layers=tuple(k.layer for k in kernels),
         first_wrong_layer=lambda runner: (
             None
             if form.is_calibrated

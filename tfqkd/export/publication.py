@@ -20,6 +20,7 @@ class Written:
         float_layers: See `Report`.
         rounded_layers: See `Report`.
         direct_layers: See `Report`.
+        kernel_layers: See `Report`.
         first_wrong_layer: Called with a runner when the file is wrong, it returns the layer where
             it goes wrong, or None if it cannot tell.
     """
@@ -28,6 +29,7 @@ class Written:
     float_layers: tuple[str, ...]
     rounded_layers: tuple[str, ...] = ()
     direct_layers: tuple[str, ...] = ()
+    kernel_layers: tuple[str, ...] = ()
     first_wrong_layer: Callable[[Sequence[str]], str | None] = lambda runner: None
 
 
@@ -79,6 +81,7 @@ def publish(
         packing=tuple(packings(source)),
         rounded_layers=written.rounded_layers,
         direct_layers=written.direct_layers,
+        kernel_layers=written.kernel_layers,
     )
 
 

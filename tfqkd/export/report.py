@@ -65,6 +65,7 @@ class Report:
         packing: How few bytes the model's codes could take, whatever the format.
         rounded_layers: Float layers whose kernels were rounded to int8, on request.
         direct_layers: Dense layers that multiply 2-bit codes and round activations, on request.
+        kernel_layers: The layers of the file's kernels, in the order in which it computes them.
     """
 
     format: str
@@ -80,6 +81,7 @@ class Report:
     packing: tuple[LayerPacking, ...]
     rounded_layers: tuple[str, ...] = ()
     direct_layers: tuple[str, ...] = ()
+    kernel_layers: tuple[str, ...] = ()
 
 
 def measure(path: pathlib.Path) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfqkd.export.benchmark import Benchmark
 from tfqkd.export.report import Report
@@ -48,22 +48,31 @@ def speed_table(benchmarks: Sequence[Benchmark]) -> Table:
     return table
 
 
-def layer_table(report: Report) -> Table:
-    """Returns the kernels of a file: bits and bytes as stored, packed and at their entropy."""
-    table = Table("layer", "weights", "bits", "bytes", "2-bit packing", "entropy bytes")
+def layer_table(report: Report, latencies: Mapping[str, float]) -> Table:
+    """Returns the kernels of a file: bits and bytes as stored, packed and at their entropy.
+
+    Args:
+        report: What was exported.
+        latencies: By layer, seconds up to its output; see `benchmark.layer_latencies`.
+    """
+    table = Table(
+        "layer", "weights", "bits", "bytes", "packed", "entropy bytes", "ms up to its output"
+    )
     packings = {packing.layer: packing for packing in report.packing}
-    for kernel in report.quantized:
-        packing = packings.get(kernel.layer)
+    kernels = {kernel.layer: kernel for kernel in report.quantized}
+    for layer in report.kernel_layers or (*kernels, *report.float_layers):
+        kernel, packing = kernels.get(layer), packings.get(layer)
+        stored = ("", "float", "")
+        if kernel:
+            size = -(-kernel.weights * kernel.bits // 8)
+            stored = (f"{kernel.weights:,}", str(kernel.bits), f"{size:,}")
         table.add(
-            kernel.layer,
-            f"{kernel.weights:,}",
-            kernel.bits,
-            f"{-(-kernel.weights * kernel.bits // 8):,}",
+            layer,
+            *stored,
             f"{packing.packed_bytes:,.0f}" if packing else "",
             f"{packing.entropy_bytes:,.0f}" if packing else "",
+            f"{1e3 * latencies[layer]:.3f}" if layer in latencies else "",
         )
-    for layer in report.float_layers:
-        table.add(layer, "", "float", "", "", "")
     return table
 
 

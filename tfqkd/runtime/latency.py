@@ -13,22 +13,29 @@ from tfqkd.runtime.loading import load
 THREADS, BATCHES = (1, 2), (1, 32)
 
 
-def latencies(files: Sequence[tuple[str, bool]], rounds: int = 15) -> list[list[dict[str, float]]]:
+def latencies(
+    files: Sequence[tuple[str, bool]],
+    rounds: int = 15,
+    threads: Sequence[int] = THREADS,
+    batches: Sequence[int] = BATCHES,
+) -> list[list[dict[str, float]]]:
     """Measures files in turns, so that what else the machine does falls on all of them alike.
 
     Args:
         files: Paths of exported files, each with whether it is given to the runtime as it is; see
             `tfqkd.runtime.load`.
         rounds: How often each is run; one more run comes first and does not count.
+        threads: Numbers of threads.
+        batches: Numbers of images.
 
     Returns:
         For each file a list: for each number of threads and images, the median and the spread (the
         difference of the quartiles) in seconds.
     """
     results: list[list[dict[str, float]]] = [[] for _ in files]
-    for threads in THREADS:
-        models = [load(path, threads, direct=direct) for path, direct in files]
-        for batch in BATCHES:
+    for count in threads:
+        models = [load(path, count, direct=direct) for path, direct in files]
+        for batch in batches:
             images = np.random.default_rng(0).integers(
                 0, 256, (batch, *models[0].input_shape), np.uint8
             )
@@ -42,7 +49,7 @@ def latencies(files: Sequence[tuple[str, bool]], rounds: int = 15) -> list[list[
             for result, taken in zip(results, times, strict=True):
                 low, median, high = statistics.quantiles(taken, n=4)
                 result.append(
-                    {"threads": threads, "batch": batch, "median": median, "spread": high - low}
+                    {"threads": count, "batch": batch, "median": median, "spread": high - low}
                 )
     return results
 
@@ -52,13 +59,17 @@ def main(arguments: Sequence[str]) -> None:
 
     Args:
         arguments: Paths; `--direct` stands before one that is given to the runtime as it is.
+            `--single` first measures one thread and one image only.
     """
+    single = list(arguments[:1]) == ["--single"]
+    words = arguments[single:]
     files = [
-        (argument, arguments[index - 1] == "--direct" if index else False)
-        for index, argument in enumerate(arguments)
-        if argument != "--direct"
+        (word, index > 0 and words[index - 1] == "--direct")
+        for index, word in enumerate(words)
+        if word != "--direct"
     ]
-    print(json.dumps(latencies(files)))
+    counts = (THREADS[:1], BATCHES[:1]) if single else (THREADS, BATCHES)
+    print(json.dumps(latencies(files, threads=counts[0], batches=counts[1])))
 
 
 if __name__ == "__main__":
