@@ -63,8 +63,8 @@ class WorkerLine:
     def _show(self) -> None:
         text = f"{self._head} | {self._stage}" if self._stage else self._head
         if self._status:
-            # Values may hold brackets, which are no markup; one line, however narrow the terminal.
-            self._status.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            # Values may hold brackets, which are no markup.
+            self._status.update(Text(text))
             self._status.start()
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
