@@ -19,7 +19,8 @@ from tfqkd.cli.command import Command, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.reporting.tables import Table
 from tfqkd.training.directory import write_atomically
-from tfqkd.training.recipe import FLOAT_BITS, TERNARY_QUANTIZERS, WEIGHT_QUANTIZERS, Recipe
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.settings import FLOAT_BITS, TERNARY_QUANTIZERS, WEIGHT_QUANTIZERS
 
 WEIGHT_BITS = (2, 3, 4)
 BOTH_BITS = (2, 4, 8)

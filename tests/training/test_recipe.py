@@ -7,7 +7,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from tfqkd.training.recipe import EXPORT, QUANTIZED, STAGES, STUDENT, TEACHER, Recipe
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.settings import EXPORT, QUANTIZED, STAGES, STUDENT, TEACHER
 
 # For every setting: another valid value, the stages whose result it changes, and values it must refuse.
 SETTINGS = {

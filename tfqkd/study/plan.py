@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfqkd.study.space import Listed, Space, apply
-from tfqkd.training.recipe import NO_TEACHER, TEACHER, Recipe
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.settings import NO_TEACHER, TEACHER
 
 SAMPLERS = ("grid", "random", "tpe")
 PRUNERS = ("none", "hyperband")

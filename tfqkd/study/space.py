@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tfqkd.training.recipe import EXPORT, Recipe
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.settings import EXPORT
 
 _LOG = "log"
 # Each has its own way to be set in a study.

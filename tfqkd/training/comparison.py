@@ -9,8 +9,9 @@ from typing import Any
 
 from tfqkd.reporting.figures import plot_comparison
 from tfqkd.training.directory import write_atomically
-from tfqkd.training.recipe import NO_TEACHER, Recipe
+from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, run
+from tfqkd.training.settings import NO_TEACHER
 from tfqkd.training.stages import coefficient_schedule
 
 COMPARISON_FILE = "comparison.json"

@@ -12,7 +12,8 @@ from tfqkd.quantization.published_quantizers import (
 )
 from tfqkd.quantization.quantizers import UniformQuantizer, WeightQuantizer
 from tfqkd.quantization.schemes import Scheme
-from tfqkd.training.recipe import FLOAT_BITS, Recipe
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.settings import FLOAT_BITS
 
 
 def scheme_of(recipe: Recipe) -> Scheme:

@@ -31,17 +31,11 @@ from tfqkd.training.model_files import require_data_only
 from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.products import CHECKPOINTS, Products, file_fingerprint
 from tfqkd.training.progress import MakeProgress, ProgressBar
-from tfqkd.training.recipe import (
-    EXPORT,
-    FLOAT_BITS,
-    QUANTIZED,
-    STUDENT,
-    TEACHER,
-    Recipe,
-    is_model_path,
-)
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.rules import is_model_path
 from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.schemes import scheme_of
+from tfqkd.training.settings import EXPORT, FLOAT_BITS, QUANTIZED, STUDENT, TEACHER
 from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
 from tfqkd.training.workers import Workers
 
