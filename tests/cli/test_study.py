@@ -1,6 +1,10 @@
+import pathlib
+
 import pytest
 
 from tfqkd.cli.study import main
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 
 GOOD = ("--dataset=digits", "--validation_split=0.1", "--vary=temperature=1,2")
 
@@ -76,3 +80,11 @@ def test_a_password_is_not_kept_with_the_command(tmp_path):
     assert (tmp_path / "command.txt").read_text() == (
         "bin/study '--storage=postgresql://me:***@host/db' --repeats=2\n"
     )
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("study_*.flags")), ids=lambda file: file.stem)
+def test_every_flag_file_of_a_study_is_a_grid(file, capsys, no_tensorflow, tmp_path, monkeypatch):
+    """All its flags and fields are known: what is left to refuse is a number of trials for a grid."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", f"--flagfile={file}", "--trials=3"]) == 2
+    assert "A grid tries every setting once." in capsys.readouterr().err
