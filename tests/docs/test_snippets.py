@@ -9,7 +9,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def snippets(page: pathlib.Path) -> list[str]:
@@ -20,7 +21,8 @@ def snippets(page: pathlib.Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_snippets_of_a_page_run_as_scripts(page, tmp_path):
-    found = snippets(page)
+    # The README's longest one has a test of its own.
+    found = [text for text in snippets(page) if page != README or "distiller.fit" not in text]
     assert found, f"{page} shows no snippet"
     # One process for the page, since TensorFlow loads slowly; each snippet starts with a clean namespace.
     scripts = []
@@ -43,7 +45,7 @@ def test_snippets_of_a_page_run_as_scripts(page, tmp_path):
 
 
 def test_the_model_fit_example_of_the_readme_trains_and_exports(tmp_path):
-    (example,) = [text for text in snippets(ROOT / "README.md") if "distiller.fit" in text]
+    (example,) = [text for text in snippets(README) if "distiller.fit" in text]
     script = tmp_path / "example.py"
     script.write_text(example, encoding="utf-8")
     result = subprocess.run(

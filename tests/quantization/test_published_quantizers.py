@@ -97,10 +97,10 @@ def test_trained_kernels_equal_numpy_and_are_stripped_to_the_same_bits(name, jit
 @pytest.mark.parametrize(
     ("name", "activations"),
     [
-        ("twn", PactQuantizer(3)),
+        pytest.param("twn", PactQuantizer(3), marks=pytest.mark.slow),
         ("ttq", LsqActivationQuantizer(4)),
         ("lsq_channel", PactQuantizer(3)),
-        ("dorefa", LsqActivationQuantizer(2)),
+        pytest.param("dorefa", LsqActivationQuantizer(2), marks=pytest.mark.slow),
     ],
 )
 def test_a_model_survives_h5_saved_model_and_checkpoint(name, activations, tmp_path):

@@ -130,6 +130,7 @@ def test_names_with_markup_stay_text(tmp_path):
     assert "Not drawn: The coefficient does not vary." in html
 
 
+@pytest.mark.slow
 def test_workers_that_end_together_leave_one_whole_page(tried, tmp_path):
     import concurrent.futures
 

@@ -25,6 +25,10 @@ ARGUMENTS = [
 ]
 
 
+# Three real trainings; the command itself is tried in default tests by its errors and its parts.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
     directory = tmp_path_factory.mktemp("studies") / "small"

@@ -90,6 +90,7 @@ def make_slowly(directory, log, entered, may_finish):
     assert (path / "file").read_text() == "made"
 
 
+@pytest.mark.slow
 def test_two_processes_that_want_the_same_product_make_it_once(tmp_path, capfd):
     log, entered, may_finish = tmp_path / "log", SPAWN.Event(), SPAWN.Event()
     arguments = (tmp_path / "store", log, entered, may_finish)

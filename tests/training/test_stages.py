@@ -357,6 +357,7 @@ def test_statistics_measured_anew_change_batch_norm_and_nothing_else(tmp_path):
         assert np.array_equal(one, other) != ("moving_" in one.name), one.name
 
 
+@pytest.mark.slow
 def test_gradual_quantization_ends_with_the_bits_and_all_weights(tmp_path):
     recipe = dataclasses.replace(GENTLE, gradual_bits=("8", "4"), gradual_share=("0.5",))
     model = load_model(make_stages(recipe, tmp_path).quantized() / "model.keras")

@@ -41,6 +41,7 @@ def test_one_processor_is_one_replica(name, kind):
     assert (type(strategy).__name__, strategy.num_replicas_in_sync) == (kind, 1)
 
 
+@pytest.mark.slow
 def test_two_processors_share_a_batch_that_they_can_halve():
     child = subprocess.run(
         [sys.executable, "-c", TWO_CPUS], capture_output=True, text=True, check=True
