@@ -107,7 +107,7 @@ def layer_latencies(report: Report) -> dict[str, float]:
     path = pathlib.Path(report.path)
     if path.suffix != ".tflite" or FORMATS[report.format].is_calibrated:
         return {}
-    from tfqkd.export import tflite  # noqa: PLC0415 (needs LiteRT, which is optional)
+    from tfqkd.export import tflite
 
     content = path.read_bytes()
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:

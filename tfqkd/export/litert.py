@@ -117,13 +117,13 @@ def _checked_format(name: str) -> Format:
 
 def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     # They need LiteRT, which is optional.
-    from tfqkd.export import tflite  # noqa: PLC0415
-    from tfqkd.export.inspection import (  # noqa: PLC0415
+    from tfqkd.export import tflite
+    from tfqkd.export.inspection import (
         check_kernels,
         check_rounded_kernels,
         read_back,
     )
-    from tfqkd.export.localisation import first_wrong_layer  # noqa: PLC0415
+    from tfqkd.export.localisation import first_wrong_layer
 
     reference = _convert(source)
     layers = source.kernel_layers()

@@ -86,9 +86,9 @@ def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
 
 def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     # They need onnx, which is optional.
-    import onnx  # noqa: PLC0415
+    import onnx
 
-    from tfqkd.export import onnx_graph  # noqa: PLC0415
+    from tfqkd.export import onnx_graph
 
     reference = _convert(source)
     model = onnx.load_from_string(reference)
@@ -121,13 +121,13 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
 
 
 def _convert(source: Source) -> bytes:
-    import onnx  # noqa: PLC0415
-    import tf2onnx  # noqa: PLC0415
-    from tensorflow.python.framework.convert_to_constants import (  # noqa: PLC0415
+    import onnx
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 
-    from tfqkd.export import onnx_graph  # noqa: PLC0415
+    from tfqkd.export import onnx_graph
 
     # from_function would make inputs of the constants that the function has captured.
     frozen = convert_variables_to_constants_v2(source.module().serve.get_concrete_function())

@@ -173,14 +173,14 @@ def _random_images(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _stripped(model: keras.Model) -> keras.Model:
-    from tfqkd.quantization.model import strip_quantization  # noqa: PLC0415
+    from tfqkd.quantization.model import strip_quantization
 
     return strip_quantization(model)
 
 
 def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.ndarray, ...]]:
-    from tfqkd.quantization.kernels import kernels_of  # noqa: PLC0415
-    from tfqkd.quantization.model import quantized_kernels  # noqa: PLC0415
+    from tfqkd.quantization.kernels import kernels_of
+    from tfqkd.quantization.model import quantized_kernels
 
     wrapped = {(kernel.layer, kernel.attribute) for kernel in quantized_kernels(model)}
     found: dict[str, tuple[np.ndarray, ...]] = {}

@@ -81,7 +81,7 @@ class Sensitivity:
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws the rise of the loss by layer, a line for each width, as a PNG or SVG file."""
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415 (slow to import)
 
         names = list(self.float_bytes)
         figure = Figure(figsize=(max(5, 0.4 * len(names)), 4), layout="constrained")
@@ -249,7 +249,7 @@ def _cheapest(
     choices: list[tuple[str, Bits | None, float, int]], names: list[str], budget: int
 ) -> list[tuple[str, Bits | None, float, int]]:
     """One choice for each name, of least cost, with sizes within the budget."""
-    from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415
+    from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415 (slow to import)
 
     one_each = np.array([[choice[0] == name for choice in choices] for name in names], float)
     sizes = np.array([[choice[3] for choice in choices]], float)
