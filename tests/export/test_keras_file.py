@@ -12,6 +12,7 @@ from tfqkd.export import ExportError, export
 from . import classifier
 
 
+@pytest.mark.slow
 def test_the_stripped_model_loads_without_tfqkd_and_computes_the_same(tmp_path):
     quantized = tfqkd.quantize_model(classifier.build()[0], tfqkd.TernaryScheme())
     (report,) = export(quantized, tmp_path, "keras", class_names=classifier.CLASS_NAMES)

@@ -53,6 +53,7 @@ def test_report_says_what_was_written(exported):
     assert report.bytes > 4 * weights
 
 
+@pytest.mark.slow
 def test_a_wrong_saved_model_never_replaces_a_right_one(exported, tmp_path, monkeypatch):
     target = tmp_path / "saved_model"
     target.mkdir()

@@ -116,6 +116,7 @@ def test_a_wrapped_model_survives_h5_saved_model_and_checkpoint(images, tmp_path
     np.testing.assert_array_equal(other(images), expected)
 
 
+@pytest.mark.slow
 def test_a_stripped_model_loads_where_neither_tfqkd_nor_tfmot_can_be_imported(images, tmp_path):
     quantized = quantize_model(residual())
     strip_quantization(quantized).save(tmp_path / "student.keras")
@@ -155,7 +156,9 @@ def one_dimensional():
     return keras.Model(inputs, layers.Dense(4)(layers.Flatten()(x)))
 
 
-@pytest.mark.parametrize("make", [small_mobilenet, vgg, one_dimensional])
+@pytest.mark.parametrize(
+    "make", [pytest.param(small_mobilenet, marks=pytest.mark.slow), vgg, one_dimensional]
+)
 def test_models_of_other_kinds_train_and_strip_exactly(make):
     keras.utils.set_random_seed(0)
     quantized = quantize_model(make())

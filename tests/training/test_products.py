@@ -113,6 +113,7 @@ def test_two_processes_that_want_the_same_product_make_it_once(tmp_path, capfd):
     assert len(log.read_text().split()) == 1
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path):
     entered, never = SPAWN.Event(), SPAWN.Event()
     owner = SPAWN.Process(

@@ -207,6 +207,7 @@ def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no
     }
 
 
+@pytest.mark.slow
 def test_half_precision_computes_in_it_and_keeps_float32_variables(tmp_path):
     recipe = dataclasses.replace(
         RECIPE,

@@ -347,6 +347,7 @@ def test_activations_start_from_the_first_batch_and_are_kept_in_the_stripped_mod
 GENTLE = dataclasses.replace(RECIPE, teacher="none", student_epochs=0)
 
 
+@pytest.mark.slow
 def test_statistics_measured_anew_change_batch_norm_and_nothing_else(tmp_path):
     recipe = dataclasses.replace(GENTLE, quantized_epochs=1)
     plain, anew = (
@@ -365,6 +366,7 @@ def test_gradual_quantization_ends_with_the_bits_and_all_weights(tmp_path):
         assert len(np.unique(model.get_layer(name).kernel.numpy())) == 3
 
 
+@pytest.mark.slow
 def test_the_moving_average_replaces_the_weights_also_after_an_interruption(tmp_path):
     recipe = dataclasses.replace(GENTLE, ema=0.9, quantized_epochs=2)
     at_once = make_stages(recipe, tmp_path / "at_once", UNWATCHED).quantized()
