@@ -73,7 +73,7 @@ def measure(
     cells: Cells, directory: pathlib.Path, seeds: Sequence[int]
 ) -> dict[tuple[str, str], list[float]]:
     """Returns the test accuracies of every cell, 0 to 1, a number for each seed."""
-    from tfqkd.training.run import load_data, run  # noqa: PLC0415
+    from tfqkd.training.run import load_data, run  # noqa: PLC0415 (after the flags)
 
     data = load_data(next(iter(cells.values())))
     accuracies: dict[tuple[str, str], list[float]] = {}
