@@ -10,10 +10,10 @@ quickstart: $(READY)
 	bin/train --flagfile=configs/quickstart.flags
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
 
 benchmark: $(READY)
 	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m benchmarks $(PARTS)

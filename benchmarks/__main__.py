@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps in a turn (default: 10)")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each (default: 15)")
     parser.add_argument(
-        "--data_dir", default="", help="where TFDS keeps CIFAR-10, for startup and cache"
+        "--data_dir", default="", help="where TFDS keeps CIFAR-10, for pipeline, startup and cache"
     )
     parser.add_argument(
         "--output",

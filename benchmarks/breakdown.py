@@ -14,6 +14,7 @@ from tfqkd.compat import tf
 _OURS = argparse.Namespace(
     model="resnet20",
     batch_size=128,
+    data_dir="",
     classes=10,
     devices=1,
     workers=1,

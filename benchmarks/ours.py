@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.worker import serve
 from tfqkd.compat import keras, tf
+from tfqkd.data import Augmentation, load, training_batches
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH
 from tfqkd.models import build
@@ -72,7 +73,11 @@ def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
             steps_per_execution=settings.steps_per_execution,
         )
     model.build((None, 32, 32, 3))
-    batches = _batches(batch, classes, "logits" if kept else "labels")
+    batches = (
+        _real_batches(settings.data_dir, batch)
+        if settings.data_dir
+        else _batches(batch, classes, "logits" if kept else "labels")
+    )
     stream = iter(strategy.experimental_distribute_dataset(batches))
     train = model.make_train_function()
 
@@ -106,6 +111,19 @@ def _batches(batch: int, classes: int, second: str) -> tf.data.Dataset:
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     batches = tf.data.Dataset.from_tensor_slices(parts[second]).with_options(options)
     return batches.repeat().prefetch(2)
+
+
+def _real_batches(data_dir: str, batch: int) -> tf.data.Dataset:
+    """Batches of CIFAR-10 as a training draws them: shuffled and augmented while it steps."""
+    data = load("cifar10", data_dir=data_dir)
+    return training_batches(
+        data.train,
+        batch_size=batch,
+        classes=data.classes,
+        seed=0,
+        augmentation=Augmentation(),
+        epochs=10_000,
+    )
 
 
 def step_macs(model: keras.Model) -> int:
@@ -177,6 +195,7 @@ def main() -> None:
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--data_dir", default="", help="train on CIFAR-10, which TFDS keeps there")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)

@@ -45,6 +45,11 @@ def read(
             f"{name!r}, which is not at {builder.data_path}. Say where it is with "
             "`--data_dir=DIR` (`data_dir`), or fetch it with `--download` (`download=True`)."
         )
+    if builder.info.file_format.value != "tfrecord":
+        raise ValueError(
+            f"A data set must be kept as TFRecord files. Received: {name!r} as "
+            f"{builder.info.file_format.value}. Prepare it with `file_format=\"tfrecord\"`."
+        )
     splits = builder.info.splits
     test_role = "test" if "test" in splits else "validation"
     if "train" not in splits or test_role not in splits:
@@ -110,21 +115,16 @@ def _image_shape(name: str, features: dict[str, Any], image_size: int) -> tuple[
 def _read_split(
     builder: Any, role: str, image_shape: tuple[int, int, int], image_size: int
 ) -> Split:
-    import tensorflow_datasets as tfds  # noqa: PLC0415 (digits and folders do without)
-
-    dataset = builder.as_dataset(
-        split=role,
-        shuffle_files=False,
-        decoders={"image": tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(
-            try_autocache=False,
-            interleave_cycle_length=1,  # One file after the other: the order hangs on nothing else.
-        ),
-    )
+    split = builder.info.splits[role]
     decode = builder.info.features["image"].decode_example
+    spec = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
 
-    # A batch in one call: tfds decodes image by image, and each call costs more than a small image.
-    def read(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    # A batch in one call: tfds parses and decodes one by one, and each call costs more than a small image.
+    def read(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = tf.io.parse_example(records, spec)
         images = tf.map_fn(
             lambda encoded: tf.ensure_shape(resize(decode(encoded), image_size), image_shape),
             batch["image"],
@@ -132,10 +132,11 @@ def _read_split(
         )
         return images, batch["label"]
 
-    dataset = dataset.batch(_READ_BATCH).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    count = builder.info.splits[role].num_examples
-    images = np.empty((count, *image_shape), np.uint8)
-    labels = np.empty(count, np.int64)
+    files = [str(path) for path in split.filepaths]
+    dataset = tf.data.TFRecordDataset(files).batch(_READ_BATCH)
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    images = np.empty((split.num_examples, *image_shape), np.uint8)
+    labels = np.empty(split.num_examples, np.int64)
     start = 0
     for batch, numbers in dataset.prefetch(2).as_numpy_iterator():
         images[start : start + len(batch)] = batch
