@@ -38,7 +38,7 @@ def measure(options: argparse.Namespace) -> Result:
         ("what", "ratio [95 % interval]", "goal"),
         rows,
         (
-            f"The pipeline alone: 50,000 images in memory, batch 128, {options.rounds} rounds of {options.steps} "
-            f"steps, and {BATCHES} times as many batches.",
+            f"The pipeline alone: 50,000 images in memory, batch 128. {options.rounds} rounds of "
+            f"{options.steps} steps, and {BATCHES} times as many batches.",
         ),
     )

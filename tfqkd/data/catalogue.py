@@ -48,7 +48,7 @@ def read(
     if builder.info.file_format.value != "tfrecord":
         raise ValueError(
             f"A data set must be kept as TFRecord files. Received: {name!r} as "
-            f"{builder.info.file_format.value}. Prepare it with `file_format=\"tfrecord\"`."
+            f'{builder.info.file_format.value}. Prepare it with `file_format="tfrecord"`.'
         )
     splits = builder.info.splits
     test_role = "test" if "test" in splits else "validation"
