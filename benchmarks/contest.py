@@ -163,7 +163,7 @@ def _started(contestant: Contestant) -> Iterator[_Process]:
         finally:
             process.stdin.close()
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
