@@ -16,6 +16,7 @@ STUDY = [
     "optuna~=5.0",  # Samplers, pruners and the storage that the workers of a study share.
     "psycopg[binary]~=3.3",  # PostgreSQL as a storage.
     "pymysql~=1.2",  # MySQL as a storage.
+    "sqlalchemy~=2.1",  # URLs of storages; from 2.1 on postgresql:// means psycopg 3.
     "statsmodels~=0.15.0",  # Analysis of variance.
 ]
 ONNX = [

@@ -26,6 +26,7 @@ GOOD = ("--dataset=digits", "--validation_split=0.1", "--vary=temperature=1,2")
         ([*GOOD, "--vary=schedule=exponential"], "must start and end above zero"),
         ([*GOOD, "--temperature=0"], "`temperature` must be above 0."),
         ([*GOOD, "--grace_seconds=1"], "grace_seconds"),
+        ([*GOOD, "--pruner=hyperband", "--quantized_epochs=1"], "gives trials up between epochs"),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_made(
@@ -52,6 +53,48 @@ def test_a_storage_that_cannot_be_reached_is_one_message(
     assert "secret" not in err
     assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_on_a_study_that_was_never_begun_is_refused_and_makes_nothing(
+    capsys, no_tensorflow, tmp_path
+):
+    directory = tmp_path / "run"
+    assert main(["study", *GOOD, f"--run_dir={directory}", "--report_only"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("study: error: A study must be begun before it can be reported on.")
+    assert f"Received: 'run', which is not in sqlite:///{directory}/study.db" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_on_an_unknown_name_is_refused_and_begins_no_study(
+    capsys, no_tensorflow, tmp_path
+):
+    import optuna
+
+    from tfqkd.study.storage import open_storage
+
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    optuna.create_study(study_name="there", storage=open_storage(url, 60))
+    arguments = ["--study_name=elsewhere", f"--storage={url}", f"--run_dir={tmp_path / 'run'}"]
+    assert main(["study", *GOOD, *arguments, "--report_only"]) == 1
+    assert "Received: 'elsewhere', which" in (err := capsys.readouterr().err)
+    assert "(studies there: there)" in err
+    assert optuna.get_all_study_names(url) == ["there"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_study_that_is_stopped_before_it_is_begun_leaves_none(tmp_path, monkeypatch):
+    import optuna
+
+    def stop(plan, place):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.study.study.run_study", stop)
+    directory = tmp_path / "run"
+    assert main(["study", *GOOD, f"--run_dir={directory}"]) == 130
+    assert optuna.get_all_study_names(f"sqlite:///{directory / 'study.db'}") == []
+    assert not (directory / "report.html").exists()
 
 
 def test_missing_packages_are_said(capsys, no_tensorflow, tmp_path, monkeypatch):

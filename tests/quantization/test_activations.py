@@ -11,6 +11,7 @@ from tfqkd.quantization.model import (
     strip_quantization,
 )
 from tfqkd.quantization.policy import Bits
+from tfqkd.quantization.published_quantizers import LsqQuantizer
 from tfqkd.quantization.quantizers import UniformQuantizer
 from tfqkd.quantization.schemes import Scheme
 from tfqkd.quantization.summary import quantization_summary
@@ -47,6 +48,36 @@ def test_a_relu_fused_or_apart_gives_the_same(activations):
         np.testing.assert_array_equal(logits[-1], quantized(IMAGES))
     assert steps[0] == pytest.approx(steps[1], rel=1e-5)
     np.testing.assert_allclose(logits[0], logits[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activations", [LsqActivationQuantizer(4), PactQuantizer(3)])
+def test_scales_are_learned_under_xla_as_without_it(activations):
+    data = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
+    learned, logits = [], []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.Dense(5, activation="relu", name="rectified"),
+                layers.Dense(4, name="signed"),
+                layers.Dense(2, name="last"),
+            ]
+        )
+        scheme = Scheme(LsqQuantizer(3), activations)
+        quantized = quantize_model(model, scheme, layers="signed|last")
+        calibrate_activations(quantized, data)
+        found = {a.layer: a for a in quantized_activations(quantized)}
+        assert [a.quantizer.signed for a in found.values()] == [False, True]
+        first = {name: float(a.learned) for name, a in found.items()}
+        quantized.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit_compile)
+        quantized.fit(data, np.ones((8, 2)), epochs=3, batch_size=4, shuffle=False, verbose=0)
+        learned.append([float(a.learned) for a in found.values()])
+        assert all(abs(float(a.learned) - first[name]) > 1e-4 for name, a in found.items())
+        logits.append(quantized(data).numpy())
+        np.testing.assert_array_equal(strip_quantization(quantized)(data), logits[-1])
+    np.testing.assert_allclose(*learned, rtol=1e-5)
+    np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [2, 8])

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -134,9 +136,12 @@ def mixed_float16():
     keras.mixed_precision.set_global_policy("float32")
 
 
-@pytest.mark.parametrize("name", QUANTIZERS)
-def test_scales_are_learned_in_float32_under_mixed_precision(name, mixed_float16):
-    scheme = Scheme(QUANTIZERS[name], LsqActivationQuantizer(4))
+@pytest.mark.parametrize(
+    ("name", "activations"),
+    zip(QUANTIZERS, itertools.cycle([LsqActivationQuantizer(4), PactQuantizer(4)]), strict=False),
+)
+def test_scales_are_learned_in_float32_under_mixed_precision(name, activations, mixed_float16):
+    scheme = Scheme(QUANTIZERS[name], activations)
     quantized = quantize_model(network(), scheme)
     loss_scaled = keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD(0.05))
     quantized.compile(loss_scaled, keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -21,7 +21,7 @@ def _program(name: str) -> str | None:
     return shutil.which(name) or (str(versions[-1]) if versions else None)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -52,7 +52,7 @@ def running() -> Iterator[str]:
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-postgres-"))
     if identity:
         os.chown(directory, identity["user"], identity["group"])
-    data, port = str(directory / "data"), _free_port()
+    data, port = str(directory / "data"), free_port()
     options = f"-p {port} -c listen_addresses=127.0.0.1 -k {directory} -c fsync=off"
     with tempfile.TemporaryFile() as log:
         try:

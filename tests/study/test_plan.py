@@ -79,6 +79,10 @@ def test_temperature_alone_has_one_control():
         ({"sampler": "tpe"}, "The sampler tpe must know how many settings to draw."),
         ({"sampler": "random", "trials": -1}, "Received: trials=-1."),
         ({"quantized_epochs": 0}, "A trial must train for an epoch to be measured."),
+        (
+            {"pruner": "hyperband", "quantized_epochs": 1},
+            "gives trials up between epochs. Received: --pruner=hyperband with quantized_epochs=1",
+        ),
         ({"teacher": "none"}, "Without a teacher `temperature` changes nothing."),
     ],
 )
@@ -91,6 +95,11 @@ def test_settings_that_contradict_each_other_are_refused(arguments, message):
 def test_a_grid_with_a_range_is_refused():
     with pytest.raises(ValueError, match=r"with the range coefficient=0.1:0.9. List values"):
         make("coefficient=0.1:0.9")
+
+
+def test_the_epochs_are_those_of_all_trials():
+    assert make("quantized_epochs=3,9,6").epochs == (3, 9)
+    assert make("temperature=1,2", quantized_epochs=4).epochs == (4, 4)
 
 
 def test_a_range_of_epochs_must_not_begin_at_none():

@@ -1,9 +1,40 @@
+import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 
-from tfqkd.study.record import softened_entropy
+from tfqkd.study.record import SeedRecord, softened_entropy, thinned
+
+
+def test_a_short_history_is_kept_whole():
+    assert thinned(range(1, 301)) == list(range(1, 301))
+
+
+def test_a_long_history_keeps_both_ends_and_even_distances():
+    kept = thinned(range(1, 5001))
+    assert (kept[0], kept[-1]) == (1, 5000)
+    gaps = np.diff(kept)
+    assert len(kept) <= 400
+    assert gaps.min() >= 12 and gaps.max() <= 13
+
+
+def test_a_record_of_a_long_training_of_a_deep_network_fits_into_a_text_of_mysql():
+    curves = ("epoch", "loss", "hard_loss", "soft_loss", "accuracy", "val_accuracy", "coefficient")
+    rows = thinned([dict.fromkeys(curves, 123.456789)] * 2000)
+    record = SeedRecord(
+        *[0.123456789] * 4,
+        teacher_parameters=10**7,
+        teacher_entropy=0.123456789,
+        directory="x" * 200,
+        curves={name: [row[name] for row in rows] for name in curves},
+        layers=[
+            {"layer": f"stage3_block{i:03d}_conv2", "bits": 2, "zeros": 1 / 3, "step": 1 / 300}
+            for i in range(160)
+        ],
+    )
+    assert len(json.dumps(dataclasses.asdict(record))) < 2**16
 
 
 def test_even_logits_have_the_entropy_of_even_odds():

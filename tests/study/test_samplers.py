@@ -58,6 +58,17 @@ def test_pruning_is_off_unless_asked_for():
     assert isinstance(make_pruner(plan(pruner="hyperband")), optuna.pruners.HyperbandPruner)
 
 
+def test_hyperband_reckons_with_the_longest_trial():
+    # With 27 epochs there are 4 brackets, whose rungs begin at 1, 3, 9 and 27; with 3 there are 2.
+    for vary, brackets in (("quantized_epochs=3,27", 4), ("temperature=1,2", 2)):
+        varied = plan(vary, pruner="hyperband")
+        study = optuna.create_study(pruner=(pruner := make_pruner(varied)))
+        trial = study.ask()
+        trial.report(0.5, 1)
+        trial.should_prune()
+        assert pruner._n_brackets == brackets
+
+
 def test_hyperband_gives_up_what_is_hopeless():
     varied = plan("temperature=1:8", sampler="random", trials=30, pruner="hyperband")
     study = optuna.create_study(

@@ -5,7 +5,15 @@ import pytest
 from optuna.trial import TrialState
 
 from tfqkd.study.samplers import make_pruner, make_sampler
-from tfqkd.study.storage import give_back, join, open_storage, sqlite_url, without_password
+from tfqkd.study.storage import (
+    StudyNotFoundError,
+    find,
+    give_back,
+    join,
+    open_storage,
+    sqlite_url,
+    without_password,
+)
 
 from .tried import begin, plan
 
@@ -18,6 +26,8 @@ from .tried import begin, plan
         ("nonsense://host/db", "nonsense"),
         ("postgresql://me:secret@127.0.0.1:1/studies", "refused"),
         ("mysql+pymysql://me:secret@127.0.0.1:1/studies", "refused"),
+        # SQLAlchemy takes mysql:// for a driver that tfqkd does not bring along.
+        ("mysql://me:secret@127.0.0.1/studies", "pip install 'tfqkd[study]'"),
     ],
 )
 def test_a_storage_that_cannot_be_reached_is_said_without_its_password(url, reason):
@@ -62,6 +72,40 @@ def test_a_study_of_another_recipe_under_the_name_is_refused(tmp_path):
     with pytest.raises(ValueError, match="student: 'cnn4' there, 'cnn6' given"):
         begin(tmp_path, other)
     begin(tmp_path, other, name="another name")
+
+
+def test_a_worker_that_is_stopped_while_it_fills_the_queue_leaves_no_study(tmp_path, monkeypatch):
+    def stop(study, plan):
+        study.enqueue_trial({})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfqkd.study.storage.fill", stop)
+        with pytest.raises(KeyboardInterrupt):
+            begin(tmp_path, plan())
+    assert len(begin(tmp_path, plan()).trials) == 24 + 4
+
+
+def test_a_study_is_found_by_its_name_and_plan(tmp_path):
+    begun, url = begin(tmp_path, plan()), sqlite_url(tmp_path / "study.db")
+    assert len(find(url, "tried", plan(), 60).trials) == len(begun.trials)
+    with pytest.raises(ValueError, match="A study belongs to one recipe and space"):
+        find(url, "tried", plan(repeats=3), 60)
+    with pytest.raises(StudyNotFoundError, match="'other', which is not in sqlite"):
+        find(url, "other", plan(), 60)
+
+
+def test_a_study_whose_queue_is_not_full_is_not_found(tmp_path):
+    storage = open_storage(sqlite_url(tmp_path / "study.db"), 60)
+    optuna.create_study(storage=storage, study_name="half", direction="maximize")
+    with pytest.raises(StudyNotFoundError, match="must be begun"):
+        find(sqlite_url(tmp_path / "study.db"), "half", plan(), 60)
+
+
+def test_looking_for_a_study_makes_no_file(tmp_path):
+    with pytest.raises(StudyNotFoundError, match="studies there: none"):
+        find(sqlite_url(tmp_path / "study.db"), "tried", plan(), 60)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_study_whose_beginner_died_is_said(tmp_path, monkeypatch):

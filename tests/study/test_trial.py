@@ -4,6 +4,7 @@ import json
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from tfqkd.cli.study import main
 from tfqkd.compat import tf
@@ -130,6 +131,37 @@ def test_another_recipe_under_the_same_name_is_one_message(studied, capsys):
 def test_the_command_is_kept(studied):
     directory, arguments, _ = studied
     assert (directory / "command.txt").read_text().split() == arguments
+
+
+def test_hyperband_gives_up_hopeless_trainings(tmp_path, capsys):
+    directory, rates = tmp_path / "pruned", (0.05, 1e-7, 2e-7, 3e-7, 4e-7, 5e-7)
+    arguments = [
+        *[word for word in ARGUMENTS if "_epochs" not in word],
+        "--teacher_epochs=1",
+        "--student_epochs=5",
+        "--quantized_epochs=3",
+        f"--vary=quantized_learning_rate={','.join(map(str, rates))}",
+        "--pruner=hyperband",
+        f"--run_dir={directory}",
+    ]
+    assert main(["study", *arguments]) == 0
+    study = optuna.load_study(study_name="pruned", storage=f"sqlite:///{directory / 'study.db'}")
+    by_rate = {t.params["quantized_learning_rate"]: t for t in study.trials if t.params}
+    assert set(by_rate) == set(rates)
+    pruned = [trial for trial in by_rate.values() if trial.state == TrialState.PRUNED]
+    # The one that learns is never given up; some that do not are, after their first epoch.
+    assert by_rate[0.05].state == TrialState.COMPLETE
+    early = [trial for trial in pruned if list(trial.intermediate_values) == [1]]
+    assert early
+    for trial in early:
+        path = directory / f"trials/{trial.number:04d}-seed0"
+        assert not (path / "results.json").exists()
+    controls = [trial for trial in study.trials if not trial.params]
+    assert [trial.state for trial in controls] == [TrialState.COMPLETE] * 6
+    assert capsys.readouterr().out.count("given up\n") == len(pruned)
+    html = (directory / "report.html").read_text()
+    assert f"12 of 12 trials done, {len(pruned)} of them given up early." in html
+    assert "--quantized_learning_rate=0.05\n" in (directory / "best.flags").read_text()
 
 
 def test_a_trial_reports_every_epoch_and_ends_when_its_pruner_says_so():

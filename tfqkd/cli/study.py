@@ -1,5 +1,6 @@
 """`bin/study`: one recipe at many settings and seeds, with a report."""
 
+import contextlib
 import importlib.util
 import pathlib
 import shlex
@@ -129,8 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tfqkd.study.place import Place
 
         place = Place(directory, values.study_name, values.storage, values.grace_seconds)
-        place.open()
         if not values.report_only:
+            # A storage that cannot be reached is said before TensorFlow is loaded.
+            place.open()
             _work(plan, place, arguments)
         _report(plan, place)
 
@@ -139,14 +141,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _work(plan: Plan, place: "Place", arguments: list[str]) -> None:
     load_tensorflow()
+    from tfqkd.study.storage import StudyNotFoundError
     from tfqkd.study.study import run_study
 
     _record_command(place.directory, arguments, place.storage)
     try:
         run_study(plan, place)
     except KeyboardInterrupt:
-        # What is done so far is worth a look.
-        _report(plan, place)
+        # What is done so far is worth a look, if the study was begun.
+        with contextlib.suppress(StudyNotFoundError):
+            _report(plan, place)
         raise
 
 
@@ -154,7 +158,7 @@ def _report(plan: Plan, place: "Place") -> None:
     from tfqkd.reporting.study_page import print_study, write_study_page
     from tfqkd.study.results import StudyResults
 
-    results = StudyResults.read(place.join(plan), plan)
+    results = StudyResults.read(place.find(plan), plan)
     write_study_page(results, place.directory)
     print_study(results, place.directory)
 

@@ -132,7 +132,8 @@ class PactQuantizer(ActivationQuantizer):
     Args:
         bits: 2 to 8.
         signed: Whether inputs may be negative.
-        regularization: Factor of `α²` in the loss; 2e-4 as in the paper's ResNet20.
+        regularization: Factor of `α²` in the loss; 2e-4 as for the paper's ResNet20, whose factor for `α` is
+            that of the weights (appendices A.2 and B).
 
     Raises:
         ValueError: If `bits` is none of these, or `regularization` is negative.

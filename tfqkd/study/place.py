@@ -8,7 +8,7 @@ from optuna.storages import RDBStorage
 
 from tfqkd.study.plan import Plan
 from tfqkd.study.samplers import make_pruner, make_sampler
-from tfqkd.study.storage import join, open_storage, sqlite_url
+from tfqkd.study.storage import find, join, open_storage, sqlite_url
 
 DATABASE_FILE = "study.db"
 GRACE_SECONDS = 120
@@ -38,8 +38,7 @@ class Place:
         """
         if not self.storage:
             self.directory.mkdir(parents=True, exist_ok=True)
-        url = self.storage or sqlite_url(self.directory / DATABASE_FILE)
-        return open_storage(url, self.grace_seconds)
+        return open_storage(self._url, self.grace_seconds)
 
     def join(self, plan: Plan) -> Study:
         """Begins the study, or joins it.
@@ -47,5 +46,21 @@ class Place:
         Raises:
             ValueError: If the storage cannot be reached, or the study there is of another plan.
         """
-        name = self.name or self.directory.resolve().name
-        return join(self.open(), name, plan, make_sampler(plan), make_pruner(plan))
+        return join(self.open(), self._name, plan, make_sampler(plan), make_pruner(plan))
+
+    def find(self, plan: Plan) -> Study:
+        """Returns the study to look at it; begins and makes nothing.
+
+        Raises:
+            StudyNotFoundError: If it was not begun.
+            ValueError: If the storage cannot be reached, or the study there is of another plan.
+        """
+        return find(self._url, self._name, plan, self.grace_seconds)
+
+    @property
+    def _url(self) -> str:
+        return self.storage or sqlite_url(self.directory / DATABASE_FILE)
+
+    @property
+    def _name(self) -> str:
+        return self.name or self.directory.resolve().name

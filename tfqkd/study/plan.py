@@ -52,6 +52,7 @@ class Plan:
         # Trials are measured, not exported; the best recipe gets its formats back.
         self._check_sampler()
         self._check_measurable()
+        self._check_pruner()
         self._check_teacher()
         self.space.check(dataclasses.replace(self.recipe, formats=()))
 
@@ -59,6 +60,12 @@ class Plan:
     def seeds(self) -> range:
         """The seeds of every trial."""
         return range(self.recipe.seed, self.recipe.seed + self.repeats)
+
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """The fewest and the most epochs that a trial trains the quantized student."""
+        all_epochs = [apply(self.recipe, c).quantized_epochs for c in self.space.corners()]
+        return min(all_epochs), max(all_epochs)
 
     def trial_recipe(self, settings: Mapping[str, Any], control: bool, seed: int) -> Recipe:
         """Returns the recipe of a trial at one seed: without exports."""
@@ -135,11 +142,20 @@ class Plan:
                 "Received: validation_split=0. Set --validation_split=0.1; the test images are "
                 "measured too, but never used to choose."
             )
-        fewest = min(apply(self.recipe, corner).quantized_epochs for corner in self.space.corners())
+        fewest, _ = self.epochs
         if fewest < 1:
             raise ValueError(
                 "A trial must train for an epoch to be measured. "
                 f"Received: quantized_epochs={fewest}. Set --quantized_epochs=1 or more."
+            )
+
+    def _check_pruner(self) -> None:
+        fewest, _ = self.epochs
+        if self.pruner != "none" and fewest < 2:
+            raise ValueError(
+                "A pruner gives trials up between epochs. "
+                f"Received: --pruner={self.pruner} with quantized_epochs={fewest}. "
+                "Set --quantized_epochs=2 or more, or leave --pruner out."
             )
 
     def _check_teacher(self) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from tfqkd.training.stages import HISTORY_FILE, LAYERS_FILE
 
 _CURVES = ("epoch", "loss", "hard_loss", "soft_loss", "accuracy", "val_accuracy", "coefficient")
 _LAYER = ("layer", "bits", "zeros", "step")
+# A text of MySQL holds 64 KiB: that is some 900 epochs with all curves, and the layers want room too.
+_MOST_POINTS = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +31,8 @@ class SeedRecord:
         teacher_parameters: Parameters of all teachers together; None without one.
         teacher_entropy: Mean entropy of their softened outputs on the validation images, in nats.
         directory: The run directory, as the worker saw it.
-        curves: The history of the quantized stage by column, one value an epoch.
+        curves: The history of the quantized stage by column, one value an epoch; of a long training some
+            hundred epochs, evenly spaced.
         layers: Name, bits, share of zeros and step of every layer with a kernel.
     """
 
@@ -53,7 +57,7 @@ def read_record(path: pathlib.Path, results: dict[str, Any]) -> SeedRecord:
     *pretrained, final = results["models"]
     teachers = [model for model in pretrained if model["role"].startswith(TEACHER_ROLE)]
     product = (path / final["model"]).parent
-    rows = read_history(product / HISTORY_FILE)
+    rows = thinned(read_history(product / HISTORY_FILE))
     layers = json.loads((product / LAYERS_FILE).read_text())
     return SeedRecord(
         validation_accuracy=rows[-1]["val_accuracy"],
@@ -66,6 +70,13 @@ def read_record(path: pathlib.Path, results: dict[str, Any]) -> SeedRecord:
         curves={name: [round(row[name], 6) for row in rows] for name in _CURVES if name in rows[0]},
         layers=[{name: layer[name] for name in _LAYER} for layer in layers],
     )
+
+
+def thinned(rows: Sequence[Any]) -> list[Any]:
+    """Returns at most 400 rows, evenly spaced, the first and the last among them."""
+    if len(rows) <= _MOST_POINTS:
+        return list(rows)
+    return [rows[place] for place in np.linspace(0, len(rows) - 1, _MOST_POINTS).round().astype(int)]
 
 
 def softened_entropy(logits: np.ndarray, temperature: float) -> float:

@@ -76,7 +76,8 @@ def make_pruner(plan: Plan) -> optuna.pruners.BasePruner:
     """Returns the pruner of a plan."""
     if plan.pruner == "none":
         return optuna.pruners.NopPruner()
-    return optuna.pruners.HyperbandPruner(max_resource=plan.recipe.quantized_epochs)
+    _, most = plan.epochs
+    return optuna.pruners.HyperbandPruner(max_resource=most)
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -1,6 +1,7 @@
 """Where a study is kept: a SQLite file on one machine, PostgreSQL or MySQL across machines."""
 
 import os
+import pathlib
 import time
 import warnings
 from typing import Any
@@ -26,6 +27,10 @@ _CONNECT = {
 }
 
 
+class StudyNotFoundError(ValueError):
+    """A study that must be there was never begun."""
+
+
 def give_back(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     """Puts a trial that its worker was kept from finishing back into the queue."""
     _retry(most=None)(study, trial)
@@ -49,11 +54,15 @@ def open_storage(url: str, grace_seconds: int) -> RDBStorage:
         with engine.connect():
             pass
         engine.dispose()
-    except (ArgumentError, SQLAlchemyError, ImportError) as error:
+    # PyMySQL has a RuntimeError for a way to log in that it does not know.
+    except (ArgumentError, SQLAlchemyError, ImportError, RuntimeError) as error:
+        advice = "Start it, or correct the URL."
+        if isinstance(error, ImportError):
+            advice = "Correct the URL, or install its driver: pip install 'tfqkd[study]' has both."
         raise ValueError(
             "`storage` must be the URL of a database that can be reached: sqlite:///FILE, "
             "postgresql://USER@HOST/DATABASE or mysql+pymysql://USER@HOST/DATABASE. "
-            f"Received: {without_password(url)} ({_first_line(error)}). Start it, or correct the URL."
+            f"Received: {without_password(url)} ({_first_line(error)}). {advice}"
         ) from error
     return _storage(url, connect, grace_seconds)
 
@@ -82,10 +91,44 @@ def join(storage: RDBStorage, name: str, plan: Plan, sampler: Any, pruner: Any) 
         _wait_until_ready(study)
         _require_same(study, plan)
         return study
-    study.set_user_attr(_PLAN, plan.to_json())
-    fill(study, plan)
-    study.set_user_attr(_READY, True)
+    try:
+        study.set_user_attr(_PLAN, plan.to_json())
+        fill(study, plan)
+        study.set_user_attr(_READY, True)
+    except BaseException:
+        # A queue that is half full would keep the name for ever.
+        optuna.delete_study(study_name=name, storage=storage)
+        raise
     return study
+
+
+def find(url: str, name: str, plan: Plan, grace_seconds: int) -> optuna.Study:
+    """Returns a study that was begun, to look at it; makes nothing where there is none.
+
+    Args:
+        url: As for `open_storage`.
+        name: Of the study.
+        plan: What it should be.
+        grace_seconds: As for `open_storage`.
+
+    Raises:
+        StudyNotFoundError: If it was not begun.
+        ValueError: If the storage cannot be reached, or the study there is of another plan.
+    """
+    names: list[str] = []
+    if not _is_missing_file(url):
+        storage = open_storage(url, grace_seconds)
+        names = optuna.get_all_study_names(storage)
+        if name in names:
+            study = optuna.load_study(study_name=name, storage=storage)
+            if study.user_attrs.get(_READY):
+                _require_same(study, plan)
+                return study
+    raise StudyNotFoundError(
+        f"A study must be begun before it can be reported on. Received: {name!r}, which is not in "
+        f"{without_password(url)} (studies there: {', '.join(names) or 'none'}). Begin it with the same "
+        "command without --report_only, or correct --run_dir, --study_name or --storage."
+    )
 
 
 def without_password(url: str) -> str:
@@ -99,6 +142,16 @@ def without_password(url: str) -> str:
 def sqlite_url(path: str | os.PathLike[str]) -> str:
     """Returns the URL of a study in a file."""
     return f"sqlite:///{os.fspath(path)}"
+
+
+def _is_missing_file(url: str) -> bool:
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except ArgumentError:
+        return False
+    # SQLite makes the file of whoever connects to it.
+    is_file = parsed.get_backend_name() == "sqlite" and bool(parsed.database)
+    return is_file and not pathlib.Path(str(parsed.database)).exists()
 
 
 def _storage(url: str, engine: dict[str, Any], grace_seconds: int) -> RDBStorage:

@@ -151,6 +151,6 @@ def _write_hparams(
     values = {name: to_parameter(value) for name, value in settings.items()}
     with tf.summary.create_file_writer(str(path)).as_default():
         hparams.hparams({**values, "seed": recipe.seed, "control": recipe.soft_loss == "none"})
-        step = len(record.curves["epoch"])
+        step = int(record.curves["epoch"][-1])
         tf.summary.scalar("validation_accuracy", record.validation_accuracy, step=step)
         tf.summary.scalar("test_accuracy", record.test_accuracy, step=step)

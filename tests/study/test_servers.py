@@ -1,4 +1,4 @@
-"""Workers in processes of their own, on one PostgreSQL."""
+"""Workers in processes of their own, on one database server."""
 
 import os
 import pathlib
@@ -13,14 +13,14 @@ from tfqkd.study.results import StudyResults
 from tfqkd.study.samplers import make_pruner, make_sampler
 from tfqkd.study.storage import join, open_storage
 
-from .postgres import running
+from . import mysql, postgres
 from .tried import accuracy, plan
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 GRACE = 6
 SCRIPT = """
 import sys, time
-from study.test_postgres import connect
+from study.test_servers import connect
 from study.test_worker import Line
 from study.tried import accuracy, objective, plan
 from tfqkd.study.worker import work
@@ -45,9 +45,14 @@ def connect(url, grid):
     return join(storage, "shared", grid, make_sampler(grid), make_pruner(grid))
 
 
-@pytest.fixture(scope="module")
-def database():
-    with running() as url:
+@pytest.fixture(
+    params=[
+        pytest.param(postgres, id="postgresql"),
+        pytest.param(mysql, id="mysql", marks=pytest.mark.slow),
+    ]
+)
+def database(request):
+    with request.param.running() as url:
         yield url
 
 
