@@ -23,6 +23,7 @@ ARGUMENTS = [
     "--coefficient=0.5",
     "--batch_size=64",
     "--pretrain_seed=0",
+    "--teacher_views=2",
 ]
 
 
@@ -39,11 +40,11 @@ def studied(tmp_path_factory):
     return directory, arguments, study
 
 
-def test_teacher_and_float_student_are_trained_once(studied):
+def test_teacher_float_student_and_teachers_logits_are_made_once(studied):
     directory, _, _ = studied
     made = [path.name.split("-")[0] for path in (directory / "products").glob("*/")]
     counts = {stage: made.count(stage) for stage in set(made)}
-    assert counts == {"teacher": 1, "student": 1, "quantized": 3, "measured": 5}
+    assert counts == {"teacher": 1, "student": 1, "logits": 2, "quantized": 3, "measured": 5}
 
 
 def test_the_control_has_no_teacher_and_the_same_schedule(studied):

@@ -10,7 +10,7 @@ TWN_FACTOR = 0.7
 uniform weights)."""
 
 TTQ_FACTOR = 0.05
-"""Of the largest magnitude: TTQ's threshold (arXiv 1612.01064: the factor of its experiments on CIFAR-10 and ImageNet)."""
+"""Of the largest magnitude: TTQ's threshold (arXiv 1612.01064, its factor for CIFAR-10 and ImageNet)."""
 
 
 def twn_threshold(weights: tf.Tensor) -> tf.Tensor:

@@ -76,7 +76,9 @@ def thinned(rows: Sequence[Any]) -> list[Any]:
     """Returns at most 400 rows, evenly spaced, the first and the last among them."""
     if len(rows) <= _MOST_POINTS:
         return list(rows)
-    return [rows[place] for place in np.linspace(0, len(rows) - 1, _MOST_POINTS).round().astype(int)]
+    return [
+        rows[place] for place in np.linspace(0, len(rows) - 1, _MOST_POINTS).round().astype(int)
+    ]
 
 
 def softened_entropy(logits: np.ndarray, temperature: float) -> float:
