@@ -101,6 +101,14 @@ def test_images_of_sixteen_bits_are_refused(tmp_path):
         catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
 
 
+def test_set_that_is_not_kept_as_records_is_refused(tmp_path, monkeypatch):
+    store(tmp_path, "tiny_set", {"train": examples(4), "test": examples(2)})
+    other = property(lambda info: tfds.core.FileFormat.ARRAY_RECORD)
+    monkeypatch.setattr(tfds.core.DatasetInfo, "file_format", other)
+    with pytest.raises(ValueError, match=r"TFRecord.*'tiny_set' as array_record\. Prepare it"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+
+
 def test_set_that_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
     class Memory:
         available = 2 * 6 * 4 * 4 * 3 - 1

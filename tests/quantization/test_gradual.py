@@ -44,8 +44,15 @@ def fit(quantizer, shares=(), epochs=3, **options):
     return quantized, recorded.before
 
 
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("granularity", "jit_compile"),
+    [
+        ("tensor", True),
+        ("channel", False),
+        pytest.param("tensor", False, marks=pytest.mark.slow),
+        pytest.param("channel", True, marks=pytest.mark.slow),
+    ],
+)
 def test_bits_fall_and_each_width_starts_from_the_weights_of_its_turn(granularity, jit_compile):
     quantizer = GradualQuantizer(UniformQuantizer(2, granularity), wider=(8, 4))
     quantized, before = fit(quantizer, jit_compile=jit_compile)

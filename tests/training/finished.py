@@ -1,6 +1,8 @@
 """One small finished run on the digits, which the tests of several rooms look at and must not change."""
 
 import dataclasses
+import fcntl
+import os
 import pathlib
 from typing import Any
 
@@ -43,5 +45,9 @@ def finished_run(factory: pytest.TempPathFactory) -> FinishedRun:
     """Makes the run, or finds it: a run that is done returns its results at once."""
     from tfqkd.training.run import run
 
-    directory = factory.getbasetemp() / "finished"
-    return FinishedRun(RECIPE, directory, run(RECIPE, directory))
+    root = factory.getbasetemp()
+    # The processes of one pytest-xdist call share it: the first makes it, the others wait.
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with (root / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return FinishedRun(RECIPE, root / "finished", run(RECIPE, root / "finished"))

@@ -105,7 +105,10 @@ def test_a_float_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path,
     assert rows == read_rows(at_once.parent / "history.csv")
 
 
-@pytest.mark.parametrize("teacher_views", [0, 2], ids=["live teacher", "kept logits"])
+@pytest.mark.parametrize(
+    "teacher_views",
+    [pytest.param(0, id="live teacher", marks=pytest.mark.slow), pytest.param(2, id="kept logits")],
+)
 def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, teacher_views):
     save_linear(tmp_path / "student.keras", seed=0, hidden=2)
     save_linear(tmp_path / "teacher.keras", seed=1)

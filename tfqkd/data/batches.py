@@ -78,6 +78,8 @@ def training_batches(
     images, labels = _in_memory(split)
     augmented = augmentation != Augmentation.NONE
 
+    # Nothing here branches on a tensor, and AutoGraph would take a second to find that out.
+    @tf.autograph.experimental.do_not_convert
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = tf.random.fold_in(tf.stack([seed, epoch]), _ORDER, alg="philox")
         order = tf.random.experimental.stateless_shuffle(
@@ -89,6 +91,7 @@ def training_batches(
         numbers = tf.fill([steps], tf.cast(number, tf.int32))
         return tf.data.Dataset.from_tensor_slices((order, tf.gather(views, order), numbers))
 
+    @tf.autograph.experimental.do_not_convert
     def batch(rows: tf.Tensor, views: tf.Tensor, number: tf.Tensor) -> tuple[Any, tf.Tensor]:
         pixels = tf.gather(images, rows)
         if augmented:

@@ -123,6 +123,7 @@ def _read_split(
     }
 
     # A batch in one call: tfds parses and decodes one by one, and each call costs more than a small image.
+    @tf.autograph.experimental.do_not_convert
     def read(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.io.parse_example(records, spec)
         images = tf.map_fn(
