@@ -3,7 +3,8 @@
     make faults                                      # 100 kills and the planted faults
     python tests/faults/harness.py --kills=20 --seed=7
 
-Ends with status 0 only if every run ended in the very weights, history, results and exported bytes.
+Ends with status 0 only if every run ended in the very weights, optimizer slots, histories, results and
+exported bytes.
 """
 
 import argparse
@@ -11,14 +12,17 @@ import collections
 import csv
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import random
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 
@@ -38,26 +42,31 @@ FLAGS = (
     "--validation_split=0.1",
     "--learning_rate_schedule=cosine",
     "--schedule_on=step",
-    "--formats=litert-float32,litert-int8",
+    "--formats=litert-int8",
     "--checkpoint_every=3",
     "--deterministic",
 )
-# A part of the paths of a stage, about how often it writes there, and about how many seconds it takes.
+# A part of the paths of a stage, and about how often it changes its files from where the kill before left it.
+# Those with checkpoints are also killed while one is written.
 PLAN = (
-    ("", 3, 1.0),
-    ("teacher-", 30, 6.0),
-    ("teacher-", 30, 3.0),
-    ("student-", 30, 6.0),
-    ("student-", 30, 3.0),
-    ("logits-", 12, 1.0),
-    ("quantized-", 40, 8.0),
-    ("quantized-", 30, 8.0),
-    ("quantized-", 20, 4.0),
-    ("export", 10, 5.0),
-    ("export", 6, 3.0),
-    ("measured-", 8, 1.0),
+    ("", 4),
+    ("teacher-", 60),
+    ("teacher-", 30),
+    ("teacher-", 10),
+    ("student-", 60),
+    ("student-", 30),
+    ("student-", 10),
+    ("logits-", 7),
+    ("logits-", 7),
+    ("quantized-", 80),
+    ("quantized-", 40),
+    ("quantized-", 20),
+    ("export-", 8),
+    ("/export/", 3),
+    ("measured-", 4),
 )
-NEVER = "1000000"
+_WITH_CHECKPOINTS = ("teacher-", "student-", "quantized-")
+_NEVER = "1000000"
 
 
 def call(
@@ -81,7 +90,7 @@ def call(
 
 
 def outcome(directory: pathlib.Path) -> dict[str, object]:
-    """Returns all that a run ends in: weights, histories but for their seconds, results, exported bytes."""
+    """Returns all that a run ends in: weights, slots, histories but for their seconds, results, exported bytes."""
     found: dict[str, object] = {"results": json.loads((directory / "results.json").read_text())}
     for product in sorted(path for path in (directory / "products").iterdir() if path.is_dir()):
         for file in sorted(product.rglob("*")):
@@ -95,6 +104,10 @@ def outcome(directory: pathlib.Path) -> dict[str, object]:
                     found[name] = _arrays(h5py.File(weights))
             elif file.suffix in (".tflite", ".f16"):
                 found[name] = file.read_bytes()
+        checkpoints = sorted((product / "checkpoints").glob("epoch*"))
+        if checkpoints:
+            found[f"{product.name}/last checkpoint"] = checkpoints[-1].name
+            found[f"{product.name}/slots"] = _tensors(checkpoints[-1] / "state")
     for file in (directory / "export").glob("*.tflite"):
         found[f"export/{file.name}"] = file.read_bytes()
     return found
@@ -109,6 +122,15 @@ def _arrays(file: h5py.File) -> dict[str, bytes]:
 
     file.visititems(visit)
     return arrays
+
+
+def _tensors(prefix: pathlib.Path) -> dict[str, bytes]:
+    """Weights, slots, steps and random states of a checkpoint, by their places in it."""
+    from tfqkd.compat import tf
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {n: reader.get_tensor(n).tobytes() for n in names if not n.startswith("_CHECKPOINTABLE")}
 
 
 @dataclasses.dataclass
@@ -130,7 +152,11 @@ class Tally:
     def compare(self, name: str, directory: pathlib.Path, expected: dict[str, object]) -> None:
         """Counts a run that has ended."""
         self.runs += 1
-        found = outcome(directory)
+        try:
+            found = outcome(directory)
+        except OSError as error:
+            self.failures.append(f"{name}: {error}")
+            return
         differing = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
         self.identical += not differing
         if differing:
@@ -141,51 +167,72 @@ class Tally:
         if not holds:
             self.failures.append(f"{name}: {text[-2000:]}")
 
+    def add(self, other: "Tally") -> None:
+        """Adds what happened elsewhere."""
+        self.kills += other.kills
+        self.runs += other.runs
+        self.identical += other.identical
+        self.failures += other.failures
 
-def events(directory: pathlib.Path) -> int:
-    """Returns how often a run that was watched to its end changed its directory."""
-    kind, count = pathlib.Path(f"{directory}.moments").read_text().split()
-    assert kind == "events"
-    return int(count)
+
+def draw_moment(stage: str, changes: int, generator: random.Random) -> str:
+    """Returns a moment at a change of a file, some time after one, or inside a checkpoint."""
+    kinds = ["change", "later", "checkpoint"] if stage in _WITH_CHECKPOINTS else ["change", "later"]
+    kind = generator.choice(kinds)
+    if kind == "checkpoint":
+        return f"c{generator.randint(1, 3)}+{generator.uniform(0.0005, 0.02):.4f}"
+    number = generator.randint(1, changes)
+    if kind == "change":
+        return str(number)
+    return f"{number}+{10 ** generator.uniform(-3, 0.5):.4f}"
 
 
 def kill_and_go_on(
     directory: pathlib.Path, kills: int, generator: random.Random, tally: Tally
 ) -> None:
-    """Kills one run in each of its stages, at a write or at any time, and lets it end."""
-    for target, writes, seconds in PLAN[:kills]:
-        at_write = generator.random() < 0.6
-        moment = generator.randint(1, writes) if at_write else generator.uniform(0, seconds)
-        child = call(
-            "kill", f"{target}:{moment}" if at_write else f"{target}:{moment:.2f}s", directory
-        )
+    """Kills one run in its stages, each at a moment by chance, and lets it end."""
+    chosen = sorted(generator.sample(range(len(PLAN)), kills))
+    for stage, changes in (PLAN[number] for number in chosen):
+        child = call("kill", f"{stage}:{draw_moment(stage, changes, generator)}", directory)
         if child.returncode == 0:
-            break  # The stage was over before its moment came, and so is the run.
+            break  # Only where a stage has fewer changes than the moment asked for.
         tally.require(directory.name, child.returncode == -9, child.stderr)
         record = pathlib.Path(f"{directory}.moments").read_text().splitlines()[-1]
-        event = re.sub(r"[0-9a-f]{12}|\d+", "N", record.partition("\t")[2].split("/")[-1])
-        moment = f"while writing {event.split()[-1]}" if at_write else "at any time"
-        tally.kills[target.strip("-.") or "the start", moment] += 1
+        tally.kills[stage.strip("-/") or "the start", _moment(record)] += 1
     child = call("none", "0", directory)
     tally.require(directory.name, child.returncode == 0, child.stderr)
 
 
-def plant_full_disk(directory: pathlib.Path, moment: int, tally: Tally) -> None:
-    """Lets the disk be full from a moment on, then not."""
-    child = call("full", str(moment), directory)
-    name = f"full disk from write {moment}"
-    tally.require(name, child.returncode == 1, child.stderr)
-    tally.require(name, "No space left on device" in child.stderr, child.stderr)
+def _moment(record: str) -> str:
+    """Says in general terms what a killed process was about to do."""
+    _, event, inside = record.split("\t")
+    if inside and "checkpoint.json" not in inside.split():
+        return "in a half-written checkpoint"
+    if event.startswith("after "):
+        return "between two changes"
+    action, _, path = event.partition(" ")
+    file = re.sub(r"[0-9a-f]{12}|\d+", "N", path.split("/")[-1])
+    return f"{action.removeprefix('os.')} {file}"
+
+
+def plant_refusal(
+    kind: str, moment: str, said: str, directory: pathlib.Path, tally: Tally
+) -> None:
+    """Lets the disk refuse from a moment on, then not."""
+    name = f"{said} from {moment} on"
+    child = call(kind, moment, directory)
+    tally.require(name, child.returncode == 1, f"status {child.returncode} {child.stderr}")
+    tally.require(name, said in child.stderr, child.stderr)
     tally.require(name, "Traceback" not in child.stderr, child.stderr)
     tally.require(name, "the same command goes on" in child.stderr, child.stderr)
     child = call("none", "0", directory)
     tally.require(name, child.returncode == 0, child.stderr)
 
 
-def plant_damage(directory: pathlib.Path, moment: int, tally: Tally) -> None:
-    """Kills a run at a write, damages its newest checkpoint, and lets it go on."""
-    call("kill", str(moment), directory)
-    name = f"damaged checkpoint after write {moment}"
+def plant_damage(stage: str, directory: pathlib.Path, tally: Tally) -> None:
+    """Kills a run in its third checkpoint, damages the second, and lets it go on with the first."""
+    call("kill", f"{stage}:c3", directory)
+    name = f"damaged checkpoint of the {stage.strip('-')}"
     newest = sorted((directory / "products").glob("*.partial/checkpoints/epoch*[0-9]"))[-1]
     data = newest / "state.data-00000-of-00001"
     flipped = bytearray(data.read_bytes())
@@ -194,6 +241,23 @@ def plant_damage(directory: pathlib.Path, moment: int, tally: Tally) -> None:
     child = call("none", "0", directory)
     tally.require(name, child.returncode == 0, child.stderr)
     tally.require(name, f"{newest.name} is damaged" in child.stdout, child.stdout)
+    tally.require(name, "goes on after epoch 0 and 3 steps" in child.stdout, child.stdout)
+
+
+def plant_signals(directory: pathlib.Path, tally: Tally) -> None:
+    """Asks a run to stop, twice; each time it must keep its step and say how to go on."""
+    for kind, stage, status in (("term", "student-", 143), ("int", "quantized-", 130)):
+        child = call(kind, f"{stage}:c1+0.005", directory)
+        tally.require(kind, child.returncode == status, f"{child.returncode} {child.stderr}")
+        last = (child.stdout.splitlines() or [""])[-1]
+        command = ["bin/train", *FLAGS, f"--run_dir={directory}"]
+        tally.require(kind, last == f"To go on: {shlex.join(command)}", last)
+        newest = sorted((directory / "products").glob("*.partial/checkpoints/epoch*[0-9]"))[-1:]
+        epoch, step = map(int, re.findall(r"\d+", newest[0].name)) if newest else (0, 0)
+        said = f"epoch {epoch}" + (f" and {step} steps" if step else "")
+        tally.require(kind, f" after {said} of the " in child.stdout, f"{said}: {child.stdout}")
+    child = call("none", "0", directory)
+    tally.require("signals", child.returncode == 0, child.stderr)
 
 
 def plant_nan(directory: pathlib.Path, tally: Tally) -> None:
@@ -208,8 +272,9 @@ def plant_nan(directory: pathlib.Path, tally: Tally) -> None:
     )
     name = "divergence"
     tally.require(name, child.returncode == 1, child.stderr)
-    found = re.search(r"The loss must stay finite.*in step \d+ of epoch \d+ of the", child.stderr)
-    tally.require(name, bool(found) and "gradients of " in child.stderr, child.stderr)
+    found = re.search(r"must stay finite.*in step \d+ of epoch \d+ of the", child.stderr)
+    named = "gradients of " in child.stderr and "weights of " in child.stderr
+    tally.require(name, bool(found) and named, child.stderr)
     left = {
         path.name.partition("-")[0]
         for path in (directory / "products").glob("*-*")
@@ -220,6 +285,50 @@ def plant_nan(directory: pathlib.Path, tally: Tally) -> None:
     tally.require(name, not (directory / "results.json").exists(), "there are results")
 
 
+def plant_all(work: pathlib.Path, writes: int, expected: dict[str, object], tally: Tally) -> None:
+    """Plants each fault in a run of its own, all of which must end in the very same."""
+    refusals = [
+        ("full", "2", "No space left on device"),
+        ("full", str(writes // 4), "No space left on device"),
+        ("full", str(writes * 3 // 4), "No space left on device"),
+        ("readonly", str(writes // 2), "Read-only file system"),
+        ("size", "student-:c2", "File too large"),
+    ]
+    for number, (kind, moment, said) in enumerate(refusals):
+        directory = work / f"{kind}{number}"
+        plant_refusal(kind, moment, said, directory, tally)
+        tally.compare(directory.name, directory, expected)
+    for stage in ("teacher-", "quantized-"):
+        plant_damage(stage, work / f"damaged-{stage}", tally)
+        tally.compare(f"damaged {stage}", work / f"damaged-{stage}", expected)
+    plant_signals(work / "signals", tally)
+    tally.compare("signals", work / "signals", expected)
+    plant_nan(work / "nan", tally)
+
+
+def kill_all(work: pathlib.Path, kills: int, seed: int, expected: dict[str, object]) -> Tally:
+    """Kills runs until there were so many kills; a run for each processor at a time."""
+    tally, number = Tally(), 0
+
+    def attempt(task: tuple[int, int]) -> Tally:
+        name, share = task
+        own, directory = Tally(), work / f"run{name}"
+        kill_and_go_on(directory, share, random.Random(f"{seed}-{name}"), own)
+        own.compare(directory.name, directory, expected)
+        return own
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while (left := kills - sum(tally.kills.values())) > 0 and number < kills:
+            count = math.ceil(left / len(PLAN))
+            shares = [left // count + (each < left % count) for each in range(count)]
+            for own in pool.map(attempt, enumerate(shares, number)):
+                tally.add(own)
+                struck = sum(tally.kills.values())
+                print(f"{struck} kills, {tally.identical} of {tally.runs} identical", flush=True)
+            number += count
+    return tally
+
+
 def main() -> int:
     """Runs the harness and prints its report; returns 0 if nothing was lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -228,60 +337,47 @@ def main() -> int:
     parser.add_argument("--noplanted", action="store_true", help="Kills only.")
     parser.add_argument("--json", help="Where to write the report as JSON.")
     options = parser.parse_args()
-    generator, tally = random.Random(options.seed), Tally()
     with tempfile.TemporaryDirectory() as scratch:
         work = pathlib.Path(scratch)
-        child = call("kill", NEVER, work / "reference")
+        child = call("kill", _NEVER, work / "reference")
         if child.returncode:
             print(child.stderr[-3000:])
             return 1
-        expected, writes = outcome(work / "reference"), events(work / "reference")
+        expected = outcome(work / "reference")
+        writes = int(pathlib.Path(f"{work / 'reference'}.moments").read_text().split()[1])
         print(f"An uninterrupted run changes its directory {writes} times.", flush=True)
-        number = 0
-        while sum(tally.kills.values()) < options.kills and number < options.kills:
-            left = options.kills - sum(tally.kills.values())
-            directory = work / f"run{number}"
-            kill_and_go_on(directory, left, generator, tally)
-            tally.compare(directory.name, directory, expected)
-            number += 1
-            print(
-                f"{sum(tally.kills.values())} kills, {tally.identical} of {tally.runs} identical",
-                flush=True,
-            )
+        kills = kill_all(work, options.kills, options.seed, expected)
+        planted = Tally()
         if not options.noplanted:
-            for moment in (2, writes // 4, writes * 3 // 4):
-                plant_full_disk(work / f"full{moment}", moment, tally)
-                tally.compare(f"full{moment}", work / f"full{moment}", expected)
-            for moment in (writes // 4, writes * 3 // 4):
-                plant_damage(work / f"damaged{moment}", moment, tally)
-                tally.compare(f"damaged{moment}", work / f"damaged{moment}", expected)
-            plant_nan(work / "nan", tally)
-    _report(tally, options.json)
-    return 1 if tally.failures else 0
+            plant_all(work, writes, expected, planted)
+    _report(kills, planted, options.json)
+    return 1 if kills.failures or planted.failures else 0
 
 
-def _report(tally: Tally, path: str | None) -> None:
-    by_stage: collections.Counter = collections.Counter()
-    for (name, _), count in tally.kills.items():
-        by_stage[name] += count
-    print(f"\nkills: {sum(tally.kills.values())}, by what was being done:")
-    for name, count in by_stage.most_common():
-        print(f"  {name:16} {count}")
-    print("by moment:")
-    by_moment: collections.Counter = collections.Counter()
-    for (_, moment), count in tally.kills.items():
-        by_moment[moment] += count
-    for moment, count in by_moment.most_common():
-        print(f"  {moment:40} {count}")
-    print(f"runs that ended bit-identical: {tally.identical} of {tally.runs}")
-    for failure in tally.failures:
+def _report(kills: Tally, planted: Tally, path: str | None) -> None:
+    counts: dict[str, collections.Counter] = {
+        "by what was being done": collections.Counter(),
+        "by moment": collections.Counter(),
+    }
+    for (stage, moment), count in kills.kills.items():
+        counts["by what was being done"][stage] += count
+        counts["by moment"][moment] += count
+    print(f"\nkills: {sum(kills.kills.values())}")
+    for title, counter in counts.items():
+        print(f"{title}:")
+        for name, count in counter.most_common():
+            print(f"  {name:40} {count}")
+    print(f"runs that were killed and ended bit-identical: {kills.identical} of {kills.runs}")
+    print(f"runs with a planted fault that did:            {planted.identical} of {planted.runs}")
+    failures = [*kills.failures, *planted.failures]
+    for failure in failures:
         print(f"FAILED {failure}")
     if path:
         found = {
-            "kills": [[*key, count] for key, count in sorted(tally.kills.items())],
-            "runs": tally.runs,
-            "identical": tally.identical,
-            "failures": tally.failures,
+            "kills": [[*key, count] for key, count in sorted(kills.kills.items())],
+            "killed": [kills.identical, kills.runs],
+            "planted": [planted.identical, planted.runs],
+            "failures": failures,
         }
         pathlib.Path(path).write_text(json.dumps(found, indent=2) + "\n")
 

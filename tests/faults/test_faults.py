@@ -1,12 +1,11 @@
-"""The short version of `make faults`: one run of a single stage, killed at a write and at any time."""
+"""The short version of `make faults`: one run of a single stage, killed in its first checkpoint."""
 
-import pathlib
 import random
 
 from . import harness
 
 
-def test_a_run_that_is_killed_at_a_write_and_in_training_ends_bit_identical(tmp_path, monkeypatch):
+def test_a_run_that_is_killed_in_a_checkpoint_ends_bit_identical(tmp_path, monkeypatch):
     monkeypatch.setattr(
         harness,
         "FLAGS",
@@ -24,11 +23,23 @@ def test_a_run_that_is_killed_at_a_write_and_in_training_ends_bit_identical(tmp_
             "--deterministic",
         ),
     )
-    monkeypatch.setattr(harness, "PLAN", (("student-", 20, 3.0),))
+    monkeypatch.setattr(harness, "PLAN", (("student-", 20),))
+    monkeypatch.setattr(harness, "draw_moment", lambda *_: "c2+0.004")
     assert harness.call("none", "0", tmp_path / "reference").returncode == 0
     tally = harness.Tally()
     harness.kill_and_go_on(tmp_path / "run", 1, random.Random(0), tally)
     tally.compare("run", tmp_path / "run", harness.outcome(tmp_path / "reference"))
     assert (tally.failures, tally.identical) == ([], 1)
     assert sum(tally.kills.values()) == 1
-    assert pathlib.Path(f"{tmp_path / 'run'}.moments").exists()
+    # A checkpoint was begun, and nothing after it was done.
+    assert "epoch000000-step000000004" in (tmp_path / "run.moments").read_text()
+
+
+def test_every_kill_of_a_stage_has_a_moment_in_it():
+    generator = random.Random(0)
+    drawn = [harness.draw_moment("student-", 9, generator) for _ in range(300)]
+    kinds = {(moment[0] == "c", "+" in moment) for moment in drawn}
+    assert kinds == {(True, True), (False, True), (False, False)}
+    numbers = {int(moment.lstrip("c").partition("+")[0]) for moment in drawn}
+    assert numbers == set(range(1, 10))
+    assert not any(moment[0] == "c" for moment in (harness.draw_moment("export-", 9, generator),))

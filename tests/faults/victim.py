@@ -1,67 +1,119 @@
-"""Runs bin/train in this process, and kills it or lets the disk refuse at a chosen moment.
+"""Runs bin/train in this process, and lets a fault happen to it at a chosen moment.
 
 Python tells its audit hooks of every file that is opened for writing, renamed, made or removed, before
-it happens. The victim counts those in its run directory; nothing of this is known to tfqkd.
+it happens. The victim counts those in its run directory; nothing of this is known to tfqkd. TensorFlow
+writes the state of a checkpoint without Python: a moment inside that is one some milliseconds after the
+directory of the checkpoint was made.
 
     python tests/faults/victim.py FAULT MOMENT --run_dir=... [other flags]
 
-FAULT is kill, full (the disk) or none; MOMENT the number of the event, or with `s` the seconds after
-the first. STAGE:MOMENT counts those of a stage's product only.
+FAULT is kill, term, int (signals), full, readonly (the disk, from then on, for Python), size (the disk, for
+TensorFlow too) or none. MOMENT is [STAGE:][c]NUMBER[+SECONDS]: the event of that number, or with `c` the
+checkpoint, and so many seconds later. STAGE counts those of a stage's product only; a stage that is over
+before its moment comes is struck when its product is to be made whole.
 """
 
 import atexit
 import errno
 import os
 import pathlib
+import resource
 import signal
 import sys
 import threading
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "shutil.copytree")
+_SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
+_REFUSALS = {"full": errno.ENOSPC, "readonly": errno.EROFS}
+_LARGEST_FILE = 4096  # Less than any checkpoint.
 
 
-def install(fault: str, moment: str, run_dir: str) -> None:
-    """Lets the fault happen at the moment, and writes to RUN_DIR.moments what was going on.
+class Fault:
+    """What happens, and when; see the module.
 
-    A process that lives to its end writes how many events there were.
+    Args:
+        kind: FAULT.
+        moment: MOMENT.
+        run_dir: Whose changes are counted; RUN_DIR.moments gets what was going on, or how many there were.
     """
-    root, record = os.path.realpath(run_dir), pathlib.Path(f"{run_dir}.moments")
-    stage, _, moment = moment.rpartition(":")
-    count = 0
 
-    def strike(event: str) -> None:
-        with record.open("a") as file:
-            file.write(f"{fault}\t{event}\n")
-        if fault == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), event)
+    def __init__(self, kind: str, moment: str, run_dir: str) -> None:
+        self._kind, self._root = kind, os.path.realpath(run_dir)
+        self._record = pathlib.Path(f"{run_dir}.moments")
+        self._stage, _, moment = moment.rpartition(":")
+        moment, _, seconds = moment.partition("+")
+        self._of_checkpoints = moment.startswith("c")
+        self._number, self._seconds = int(moment.removeprefix("c")), float(seconds or 0)
+        self._count, self._struck = 0, False
+        sys.addaudithook(self._see)
+        atexit.register(lambda: self._write(f"events\t{self._count}"))
 
-    def hook(event: str, arguments: tuple) -> None:
-        nonlocal count
+    def _see(self, event: str, arguments: tuple) -> None:
         if not (event in _CHANGES or (event == "open" and (arguments[2] or 0) & _WRITES)):
             return
         path = os.fspath(arguments[0]) if not isinstance(arguments[0], int) else ""
         path = os.path.realpath(os.fsdecode(path))
-        if not path.startswith(root + os.sep) or stage not in path[len(root) :]:
+        if not path.startswith(self._root + os.sep):
             return
-        count += 1
-        named = f"{event} {os.path.relpath(path, root)}"
-        if moment.endswith("s"):
-            if count == 1:
-                timer = threading.Timer(float(moment[:-1]), strike, ("at any time",))
+        place = os.path.relpath(path, self._root)
+        if self._struck:
+            self._refuse(path)
+        elif self._stage in f"/{place}":
+            counts = not self._of_checkpoints or (
+                event == "os.mkdir" and os.path.basename(path).startswith("epoch")
+            )
+            self._count += counts
+            if counts and self._count == self._number:
+                self._struck = True
+                self._strike(f"{event} {place}", path)
+            elif self._ends_stage(event, path):
+                self._struck = True
+                self._seconds = 0.0
+                self._strike(f"{event} {place}", path)
+
+    def _ends_stage(self, event: str, path: str) -> bool:
+        name = os.path.basename(path)
+        return bool(
+            self._kind in _SIGNALS
+            and self._stage
+            and event == "os.rename"
+            and name.startswith(self._stage)
+            and os.path.isdir(path)
+        )
+
+    def _strike(self, event: str, path: str) -> None:
+        if self._kind in _SIGNALS:
+            if self._seconds:
+                timer = threading.Timer(self._seconds, self._send, (f"after {event}",))
                 timer.daemon = True
                 timer.start()
-        # A disk that is full stays full.
-        elif count == int(moment) or (fault == "full" and count > int(moment)):
-            strike(named)
+            else:
+                self._send(event)
+        else:
+            self._write(f"{self._kind}\t{event}")
+            if self._kind == "size":
+                _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE, hard))
+            self._refuse(path)
 
-    def record_count() -> None:
-        with record.open("a") as file:
-            file.write(f"events\t{count}\n")
+    def _send(self, event: str) -> None:
+        # What lies in a checkpoint that is not whole says how far TensorFlow has come.
+        inside = [
+            file.name
+            for file in pathlib.Path(self._root).glob("products/*/checkpoints/*.partial/*")
+        ]
+        self._write(f"{self._kind}\t{event}\t{' '.join(sorted(inside))}")
+        os.kill(os.getpid(), _SIGNALS[self._kind])
 
-    sys.addaudithook(hook)
-    atexit.register(record_count)
+    def _refuse(self, path: str) -> None:
+        if self._kind in _REFUSALS:
+            number = _REFUSALS[self._kind]
+            raise OSError(number, os.strerror(number), path)
+
+    def _write(self, line: str) -> None:
+        with self._record.open("a") as file:
+            file.write(line + "\n")
 
 
 def main() -> int:
@@ -69,7 +121,7 @@ def main() -> int:
     fault, moment, *flags = sys.argv[1:]
     run_dir = next(flag for flag in flags if flag.startswith("--run_dir=")).partition("=")[2]
     if fault != "none":
-        install(fault, moment, run_dir)
+        Fault(fault, moment, run_dir)
     from tfqkd.cli.train import main as train
 
     return train(["bin/train", *flags])
