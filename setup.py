@@ -37,6 +37,7 @@ setup(
     package_data={"tfqkd.reporting": ["templates/*"]},
     install_requires=[
         "absl-py~=1.4.0",  # Flags and flag files of the commands.
+        "h5py~=3.14",  # Looks into model files before Keras loads them.
         "importlib-resources",  # tensorflow-datasets 4.9.10 needs it and does not declare it.
         "jinja2~=3.1",  # The page of a run or study.
         "keras~=3.15.1",  # TensorFlow imports it; tf-keras stands beside it.
@@ -69,6 +70,7 @@ setup(
             "playwright~=1.65",  # Drives Chromium in the tests of pages.
             "pytest~=9.2",
             "pytest-xdist~=3.8",  # A test process for each core.
+            "pyyaml~=6.0",  # Reads the manifest among the examples.
             "ruff~=0.17.6",  # Lint and format.
         ],
     },

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -134,6 +135,30 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, nam
     assert said in out
     # It must not stand in the way of those to come.
     assert [entry.name for entry in tmp_path.iterdir()] == ["epoch000001-step000000000"]
+
+
+@pytest.mark.parametrize("kind", ["other layers", "other shapes", "no checkpoint"])
+def test_a_whole_one_of_another_training_is_refused(tmp_path, kind):
+    units = 5 if kind == "other shapes" else 4
+    layers = [keras.layers.Dense(units), keras.layers.BatchNormalization()]
+    if kind == "other layers":
+        layers = layers[:1]
+    other = keras.Sequential([keras.Input((3,)), *layers])
+    other.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    checkpoints(tmp_path, other).save(Position(1, 0))
+    path = tmp_path / "epoch000001-step000000000"
+    if kind == "no checkpoint":
+        (path / "state.index").write_bytes(b"no index")
+        manifest = json.loads((path / "checkpoint.json").read_text())
+        manifest["sha256"]["state.index"] = hashlib.sha256(b"no index").hexdigest()
+        (path / "checkpoint.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="of the training that goes on with it") as error:
+        checkpoints(tmp_path, make(seed=0)).restore()
+    assert f"Received: {path} (" in str(error.value)
 
 
 def test_when_all_are_damaged_training_starts_anew(tmp_path, capsys):

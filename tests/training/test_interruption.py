@@ -23,15 +23,27 @@ def test_a_signal_raises_at_once_outside_training(number, name):
     assert requested() is None
 
 
-def test_a_signal_waits_for_the_training_to_ask():
-    with orderly():
+def test_a_signal_waits_for_the_training_to_ask_or_to_end():
+    said = []
+    with pytest.raises(Interrupted) as error, orderly():
         assert requested() is None
         with deferred():
             os.kill(os.getpid(), signal.SIGTERM)
             for _ in range(100):
                 assert threading.current_thread()
-            assert requested() == signal.SIGTERM
+            said.append(requested())
+        said.append("the next stage")
+    assert said == [signal.SIGTERM]
+    assert error.value.number == signal.SIGTERM
     assert requested() is None
+
+
+def test_what_the_training_itself_raises_is_not_replaced_by_a_signal():
+    with pytest.raises(ValueError, match="diverged"), orderly(), deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100):
+            assert threading.current_thread()
+        raise ValueError("diverged")
 
 
 def test_another_thread_leaves_signals_alone():

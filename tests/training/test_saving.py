@@ -1,12 +1,13 @@
 import pytest
 
-from tfqkd.compat import tf
+from tfqkd.compat import keras, tf
 from tfqkd.training import saving
 from tfqkd.training.checkpoints import Position
 from tfqkd.training.interruption import Interrupted
 from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.workers import Workers
 
+MODEL = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
 ALONE = Workers(tf.distribute.OneDeviceStrategy("CPU:0"))
 
 
@@ -42,7 +43,7 @@ def test_an_interval_is_minutes_or_steps(text, interval):
 
 def test_every_epoch_is_saved_and_no_step_by_default():
     recorder = Recorder()
-    run_epochs(SaveCheckpoints(recorder, Position(0, 0), 5, Interval(), "x", ALONE), 0, 2, 5)
+    run_epochs(SaveCheckpoints(recorder, MODEL, Position(0, 0), 5, Interval(), "x", ALONE), 0, 2, 5)
     assert recorder.saved == [(1, 0), (2, 0)]
     assert recorder.averages == 0
 
@@ -59,14 +60,14 @@ def test_every_epoch_is_saved_and_no_step_by_default():
 def test_so_many_steps_lie_between_two(each, expected):
     recorder = Recorder()
     run_epochs(
-        SaveCheckpoints(recorder, Position(0, 0), 7, Interval(steps=3), "x", ALONE), 0, 2, 7, each
+        SaveCheckpoints(recorder, MODEL, Position(0, 0), 7, Interval(steps=3), "x", ALONE), 0, 2, 7, each
     )
     assert recorder.saved == expected
 
 
 def test_a_training_that_goes_on_counts_from_its_checkpoint_and_takes_its_averages_once():
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, Position(1, 2), 7, Interval(steps=3), "x", ALONE)
+    saver = SaveCheckpoints(recorder, MODEL, Position(1, 2), 7, Interval(steps=3), "x", ALONE)
     run_epochs(saver, 1, 3, 7, skip=2)
     assert recorder.saved == [(1, 5), (2, 0), (2, 3), (2, 6), (3, 0)]
     assert recorder.averages == 1
@@ -76,7 +77,7 @@ def test_so_many_minutes_lie_between_two(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(saving.time, "monotonic", lambda: now[0])
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, Position(0, 0), 10, Interval.parse("1m"), "x", ALONE)
+    saver = SaveCheckpoints(recorder, MODEL, Position(0, 0), 10, Interval.parse("1m"), "x", ALONE)
     saver.on_epoch_begin(0)
     for step in range(9):
         now[0] += 25
@@ -88,7 +89,7 @@ def test_so_many_minutes_lie_between_two(monkeypatch):
 @pytest.mark.parametrize("at", [(0, 2), (0, 4), (1, 1)])
 def test_a_signal_is_heard_after_its_step_or_epoch(monkeypatch, at):
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, Position(0, 0), 4, Interval(), "float student", ALONE)
+    saver = SaveCheckpoints(recorder, MODEL, Position(0, 0), 4, Interval(), "float student", ALONE)
     epoch, step = at
     calls = [0]
 
@@ -103,3 +104,20 @@ def test_a_signal_is_heard_after_its_step_or_epoch(monkeypatch, at):
     assert recorder.saved[-1] == position
     assert str(error.value) == f"Stopped by SIGTERM after {position} of the float student."
     assert error.value.number == 15
+
+
+def test_weights_that_are_not_finite_are_not_kept():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(name="norm")])
+    recorder = Recorder()
+    saver = SaveCheckpoints(recorder, model, Position(0, 0), 9, Interval(2), "float teacher", ALONE)
+    saver.on_epoch_begin(0)
+    saver.on_train_batch_end(1)
+    # No gradient reaches it, and no loss in training mode shows it.
+    model.get_layer("norm").moving_variance.assign([1.0, float("inf")])
+    with pytest.raises(ValueError) as error:
+        saver.on_train_batch_end(3)
+    assert recorder.saved == [(0, 2)]
+    assert str(error.value).startswith(
+        "The weights must stay finite. Received: norm/moving_variance after epoch 0 and 4 steps of the "
+        "float teacher. The last good checkpoint is kept."
+    )

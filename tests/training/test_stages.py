@@ -547,6 +547,23 @@ def test_a_stage_that_diverges_is_refused_and_not_kept(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir() if entry.suffix == ""] == []
 
 
+def test_a_last_step_that_ruins_the_weights_is_refused_and_not_kept(tmp_path):
+    save_linear(tmp_path / "student.keras", seed=0)
+    recipe = Recipe(
+        student=str(tmp_path / "student.keras"),
+        teacher="none",
+        bits=32,
+        quantized_epochs=1,
+        # One step: its loss and gradients are finite, the weights after it are not.
+        batch_size=70,
+        quantized_learning_rate=3e38,
+        momentum=0.0,
+    )
+    with pytest.raises(ValueError, match=r"weights must stay finite.*after epoch 1 of the float"):
+        make_stages(recipe, tmp_path / "products", UNWATCHED).quantized()
+    assert [entry for entry in (tmp_path / "products").iterdir() if entry.suffix == ""] == []
+
+
 def test_models_that_fit_pass_the_check(tmp_path, no_training):
     save_linear(tmp_path / "student.keras", seed=0)
     make_stages(RECIPE, tmp_path / "products").check()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfqkd.compat import keras, tf
-from tfqkd.training.directory import sync_directory, write_atomically
+from tfqkd.training.directory import sync, write_atomically
 
 _MANIFEST = "checkpoint.json"
 _STATE, _METRICS = "state", "metrics"
@@ -69,6 +69,9 @@ class Checkpoints:
         """Restores the last whole checkpoint, if there is one, and returns where training goes on.
 
         A damaged one is named on standard output and passed over for the one before it.
+
+        Raises:
+            ValueError: If one is whole, but of another training.
         """
         for position, path in reversed(list(self._found())):
             damage = _damage(path)
@@ -80,7 +83,7 @@ class Checkpoints:
                 if self._writes:
                     shutil.rmtree(path)
                 continue
-            self._state.read(str(path / _STATE)).assert_existing_objects_matched()
+            _read(self._state, path / _STATE)
             self._restored = path
             return position
         return Position(0, 0)
@@ -88,8 +91,7 @@ class Checkpoints:
     def restore_metrics(self) -> None:
         """Restores the sums behind the averages of the epoch that was interrupted."""
         if self._restored is not None:
-            read = self._metrics.read(str(self._restored / _METRICS))
-            read.assert_existing_objects_matched()
+            _read(self._metrics, self._restored / _METRICS)
 
     def save(self, position: Position) -> None:
         """Writes a checkpoint and removes those that are too old."""
@@ -107,7 +109,7 @@ class Checkpoints:
         if path.exists():
             shutil.rmtree(path)
         partial.rename(path)
-        sync_directory(self._directory)
+        sync(self._directory)
         for _, old in list(self._found())[: -self._kept]:
             shutil.rmtree(old)
 
@@ -125,6 +127,18 @@ class Checkpoints:
             epoch, _, step = path.name.removeprefix("epoch").partition("-step")
             if epoch.isdecimal() and step.isdecimal():
                 yield Position(int(epoch), int(step)), path
+
+
+def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
+    try:
+        checkpoint.read(str(prefix)).assert_existing_objects_matched()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        lines = str(error).strip().splitlines()
+        raise ValueError(
+            "A checkpoint must be of the training that goes on with it. "
+            f"Received: {prefix.parent} ({lines[0] if lines else type(error).__name__}). "
+            f"Remove {prefix.parent.parent}; the stage then begins anew."
+        ) from error
 
 
 def _damage(path: pathlib.Path) -> str:

@@ -126,11 +126,11 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
-def sync_directory(path: pathlib.Path) -> None:
-    """Makes the names in a directory outlast a loss of power."""
+def sync(path: pathlib.Path) -> None:
+    """Makes a file, or the names in a directory, outlast a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -106,11 +106,35 @@ class RequireFinite(keras.callbacks.Callback):
         tf.cond(counts, note, lambda: tf.constant(False))
 
     def _named(self, flags: Iterable[bool]) -> str:
-        named = [
-            v.name.split(":")[0] for v, flag in zip(self._variables, flags, strict=True) if flag
-        ]
-        shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-        return shown or "none"
+        pairs = zip(self._variables, flags, strict=True)
+        return _shown([variable.name.split(":")[0] for variable, flag in pairs if flag])
+
+
+def require_finite_weights(model: keras.Model, where: str) -> None:
+    """Raises unless all weights of a model are finite, also those that no gradient reaches.
+
+    A step may be the first whose result is not finite while its loss and gradients were: what it left must
+    not become the last good checkpoint, or a finished stage.
+
+    Args:
+        model: What is about to be kept.
+        where: The position and what is trained, for the message.
+
+    Raises:
+        ValueError: It names the weights.
+    """
+    floats = [weight for weight in model.weights if weight.dtype.is_floating]
+    bad = [weight.name.split(":")[0] for weight in floats if bool(_not_finite(weight))]
+    if bad:
+        raise ValueError(
+            f"The weights must stay finite. Received: {_shown(bad)} after {where}. The last good "
+            "checkpoint is kept. Lower its learning rate, or let it rise over some --warmup_epochs."
+        )
+
+
+def _shown(names: list[str]) -> str:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return shown or "none"
 
 
 def _not_finite(value: Any) -> tf.Tensor:

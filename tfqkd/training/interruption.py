@@ -54,12 +54,18 @@ def orderly() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Inside, a signal waits until it is asked for by `requested`."""
+    """Inside, a signal waits until it is asked for by `requested`, or until the end.
+
+    Raises:
+        Interrupted: At the end, if nobody asked for a signal that came.
+    """
     _State.deferring = True
     try:
         yield
     finally:
         _State.deferring = False
+    if _State.requested is not None:
+        raise Interrupted(_State.requested)
 
 
 def requested() -> int | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from tfqkd.training.directory import sync
 from tfqkd.training.workers import Workers
 from tfqkd.version import __version__
 
@@ -107,7 +108,12 @@ def _make(path: pathlib.Path, key: dict[str, Any], make: Callable[[pathlib.Path]
     partial.mkdir(exist_ok=True)
     make(partial)
     (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
+    # The name must not outlast a loss of power that the contents do not.
+    for entry in partial.rglob("*"):
+        sync(entry)
+    sync(partial)
     partial.rename(path)
+    sync(path.parent)
 
 
 def fingerprint(key: dict[str, Any]) -> str:

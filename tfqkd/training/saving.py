@@ -7,6 +7,7 @@ from typing import Any
 
 from tfqkd.compat import keras
 from tfqkd.training.checkpoints import Checkpoints, Position
+from tfqkd.training.divergence import require_finite_weights
 from tfqkd.training.interruption import Interrupted, requested
 from tfqkd.training.workers import Workers
 
@@ -39,6 +40,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     Args:
         checkpoints: Restored already.
+        trained: The network whose weights they keep.
         start: Where training goes on.
         steps_per_epoch: Of the training.
         every: How often inside an epoch.
@@ -47,11 +49,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     Raises:
         Interrupted: During `fit`, if a signal asked to stop; after a checkpoint.
+        ValueError: During `fit`, if weights that are to be kept are not finite.
     """
 
     def __init__(
         self,
         checkpoints: Checkpoints,
+        trained: keras.Model,
         start: Position,
         steps_per_epoch: int,
         every: Interval,
@@ -59,7 +63,8 @@ class SaveCheckpoints(keras.callbacks.Callback):
         workers: Workers,
     ) -> None:
         super().__init__()
-        self._checkpoints, self._start, self._steps = checkpoints, start, steps_per_epoch
+        self._checkpoints, self._trained = checkpoints, trained
+        self._start, self._steps = start, steps_per_epoch
         self._every, self._title, self._workers = every, title, workers
         self._supports_tf_logs = True
         self._last = (0, time.monotonic())
@@ -92,6 +97,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         return by_steps or 0 < self._every.seconds <= time.monotonic() - last_time
 
     def _save(self, position: Position, stop: bool) -> None:
+        require_finite_weights(self._trained, f"{position} of the {self._title}")
         self._checkpoints.save(position)
         self._last = (position.step, time.monotonic())
         if stop:

@@ -345,7 +345,13 @@ class Stages:
             RequireFinite(title, network.optimizer, trained.trainable_variables, steps),
             bar,
             SaveCheckpoints(
-                checkpoints, start, steps, Interval.parse(recipe.checkpoint_every), title, workers
+                checkpoints,
+                trained,
+                start,
+                steps,
+                Interval.parse(recipe.checkpoint_every),
+                title,
+                workers,
             ),
         ]
         if schedule:
