@@ -145,3 +145,29 @@ def test_unknown_name_suggests_known_ones(tmp_path):
 def test_name_that_tfds_refuses_is_explained(tmp_path, name):
     with pytest.raises(ValueError, match=f"Received: '{name}'. TensorFlow Datasets says: "):
         catalogue.read(name, tmp_path, download=False, image_size=0)
+
+
+@pytest.mark.parametrize("key", ["pythonClassName", "type"])
+def test_code_that_a_set_names_is_not_imported(tmp_path, monkeypatch, key):
+    (tmp_path / "foreign_module.py").write_text(
+        f"open({str(tmp_path / 'trace')!r}, 'w').close()\nclass Image: pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    store(tmp_path, "tiny_set", {"train": examples(4), "test": examples(2)})
+    (file,) = tmp_path.glob("tiny_set/*/features.json")
+    text = file.read_text()
+    assert "tensorflow_datasets.core.features.image_feature.Image" in text
+    poisoned = text.replace(
+        "tensorflow_datasets.core.features.image_feature.Image", "foreign_module.Image"
+    )
+    file.write_text(poisoned.replace("pythonClassName", key))
+    with pytest.raises(ValueError, match=r"foreign_module\.Image, which is not of TensorFlow"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_set_of_a_community_is_refused_before_the_network_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds, "builder", lambda *_, **__: pytest.fail("asked"))
+    for name in ("huggingface:mnist", "somebody:pictures/small"):
+        with pytest.raises(ValueError, match="whose code is somebody else's"):
+            catalogue.read(name, tmp_path, download=False, image_size=0)

@@ -1,7 +1,9 @@
 """Reads image classification sets of the TensorFlow Datasets catalogue."""
 
 import difflib
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,8 +33,9 @@ def read(
       The images.
 
     Raises:
-      ValueError: If the name is unknown, the data set is not for image classification, has images
-        of many sizes while `image_size` is 0, or does not fit memory.
+      ValueError: If the name is unknown or a community's, the data set is not for image
+        classification, names foreign code, has images of many sizes while `image_size` is 0, or does
+        not fit memory.
       FileNotFoundError: If it is not on disk and `download` is False.
     """
     builder = _builder(name, data_dir)
@@ -69,6 +72,11 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     import tensorflow_datasets as tfds  # noqa: PLC0415 (digits and folders do without)
 
     try:
+        dataset = tfds.core.naming.parse_builder_name_kwargs(name)[0]
+        if dataset.namespace:
+            raise ValueError(f"`{dataset.namespace}:` holds data sets whose code is somebody else's.")
+        for directory in tfds.core.file_utils.list_data_dirs(data_dir):
+            _require_tfds_features(Path(directory).expanduser() / dataset.name)
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
         known = ["digits", *tfds.list_builders(with_community_datasets=False)]
@@ -82,6 +90,20 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
             "A data set is `digits`, `folder:PATH`, or `name[/config][:version]` of TensorFlow "
             f"Datasets. Received: {name!r}. TensorFlow Datasets says: {error}"
         ) from error
+
+
+def _require_tfds_features(directory: Path) -> None:
+    """Raises ValueError if a data set's files name classes that are not TFDS's own: it would import them."""
+
+    def look(value: dict[str, Any]) -> dict[str, Any]:
+        for key in ("pythonClassName", "python_class_name", "type"):
+            named = str(value.get(key, ""))
+            if "." in named and not named.startswith("tensorflow_datasets."):
+                raise ValueError(f"{file} names {named}, which is not of TensorFlow Datasets.")
+        return value
+
+    for file in sorted(directory.rglob("features.json")):
+        json.loads(file.read_bytes(), object_hook=look)
 
 
 def _image_shape(name: str, features: dict[str, Any], image_size: int) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from tfqkd.runtime import load
 from tfqkd.training.comparison import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_json, read_recipe, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
+from tfqkd.training.model_files import require_pure_graph
 from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
 from tfqkd.training.stages import CALIBRATION_IMAGES, VERIFIED_IMAGES, load_model
 
@@ -143,6 +144,13 @@ def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
         def model(batch: np.ndarray) -> np.ndarray:
             return keras_model(tf.cast(batch, tf.float32), training=False).numpy()
     elif path.is_dir():
+        try:
+            require_pure_graph(path)
+        except ValueError as error:
+            raise ValueError(
+                f"An exported file must compute logits and do nothing else. Received: {path}: {error}. "
+                "Remove it, and export the run again with bin/export."
+            ) from error
         loaded = tf.saved_model.load(str(path))
         serve = loaded.signatures["serving_default"]
 
