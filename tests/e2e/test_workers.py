@@ -31,13 +31,28 @@ RECIPE = {
     "step_update": "every_step",
     "crop_padding": 1,
     "flip": False,
-    "formats": (),
+    "formats": ("litert-int8",),
     "synchronized_batch_norm": True,
     "deterministic": True,
 }
 
 RUN = """
 import json, os, sys
+
+if json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index"):
+    root = os.path.realpath(sys.argv[2])
+
+    def refuse(event, arguments):
+        # Python tells of what it is about to do.
+        writes = event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir") or (
+            event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
+        path = os.path.realpath(arguments[0]) if writes and not isinstance(arguments[0], int) else ""
+        if path.startswith(root) and not (event == "os.mkdir" and os.path.isdir(path)):
+            print("Another worker than the chief writes:", event, path, flush=True)
+            os._exit(9)
+
+    sys.addaudithook(refuse)
 from tfqkd.compat import tf
 
 if sys.argv[3] == "mirrored":
@@ -81,7 +96,7 @@ def free_ports(count):
     return ports
 
 
-def start_workers(directory, recipe, arguments):
+def start_workers(arguments):
     ports = free_ports(2)
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     children = []
@@ -102,8 +117,11 @@ def start_workers(directory, recipe, arguments):
 
 
 @pytest.mark.slow
-def test_several_devices_and_several_processes_train_what_one_device_trains(tmp_path):
-    recipe = Recipe(**RECIPE).to_json()
+@pytest.mark.parametrize("teacher_views", [0, 2], ids=["live teacher", "kept logits"])
+def test_several_devices_and_several_processes_train_what_one_device_trains(
+    tmp_path, teacher_views
+):
+    recipe = Recipe(**RECIPE, teacher_views=teacher_views).to_json()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for strategy in ("one_device", "mirrored"):
         subprocess.run(
@@ -112,7 +130,7 @@ def test_several_devices_and_several_processes_train_what_one_device_trains(tmp_
             check=True,
         )
     directory = tmp_path / "multi_worker"
-    children = start_workers(directory, recipe, ["-c", RUN, recipe, str(directory), "multi_worker"])
+    children = start_workers(["-c", RUN, recipe, str(directory), "multi_worker"])
     for child in children:
         out, _ = child.communicate(timeout=600)
         assert child.returncode == 0, out[-3000:]
@@ -134,39 +152,74 @@ def test_several_devices_and_several_processes_train_what_one_device_trains(tmp_
             for first, second in zip(one, other, strict=True):
                 for key in set(first) - {"seconds"}:
                     assert second[key] == pytest.approx(first[key], rel=1e-4, abs=1e-5), (name, key)
-    # The other worker wrote nothing beside what one device writes.
+    # Every stage went through.
     assert {p.name for p in directory.iterdir()} == {
         p.name for p in (tmp_path / "one_device").iterdir()
     }
+    assert (directory / "export" / "student-int8.tflite").exists()
+
+
+def wait_for_another_checkpoint(directory, child):
+    def found():
+        return {path.name for path in directory.glob("products/*.partial/checkpoints/epoch*[0-9]")}
+
+    before, end = found(), time.monotonic() + 300
+    while not found() - before:
+        assert time.monotonic() < end, "No checkpoint was written."
+        assert child.poll() is None, child.stdout.read()[-3000:]
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
-def test_the_death_of_a_worker_is_said_within_a_minute_and_the_job_goes_on(tmp_path):
+@pytest.mark.parametrize("killed", [0, 1], ids=["the chief", "another worker"])
+def test_the_death_of_a_worker_is_said_within_a_minute_and_the_job_goes_on(tmp_path, killed):
     directory = tmp_path / "run"
     flags = [
         "--dataset=digits", "--train_examples=640", "--student=cnn2", "--teacher=none", "--batch_size=32",
         "--student_epochs=12", "--quantized_epochs=1", "--formats=", "--checkpoint_every=5",
-        "--strategy=multi_worker", f"--run_dir={directory}",
+        f"--run_dir={directory}",
     ]  # fmt: skip
-    command = ["-m", "tfqkd.cli.train", *flags]
-    chief, other = start_workers(directory, None, command)
-    end = time.monotonic() + 300
-    while not list(directory.glob("products/*.partial/checkpoints/epoch*[0-9]")):
-        assert time.monotonic() < end, "No checkpoint was written."
-        assert chief.poll() is None, chief.stdout.read()[-3000:]
-        time.sleep(0.1)
-    other.send_signal(signal.SIGKILL)
-    other.communicate()
-    killed = time.monotonic()
-    out, _ = chief.communicate(timeout=120)
-    assert time.monotonic() - killed < 60
-    assert chief.returncode == 1, out[-3000:]
+    children = start_workers(["-m", "tfqkd.cli.train", "--strategy=multi_worker", *flags])
+    dead, living = children[killed], children[1 - killed]
+    wait_for_another_checkpoint(directory, living)
+    dead.send_signal(signal.SIGKILL)
+    dead.communicate()
+    began = time.monotonic()
+    out, _ = living.communicate(timeout=120)
+    assert time.monotonic() - began < 60
+    assert living.returncode == 1, out[-3000:]
     assert "All workers must live and reach each other." in out
     assert "Traceback" not in out
-    children = start_workers(directory, None, command)
-    outs = [child.communicate(timeout=600)[0] for child in children]
-    assert [child.returncode for child in children] == [0, 0], outs
-    assert "goes on after" in outs[0]
+
+    # The launcher starts both again; asked to stop, it asks them to.
+    environment = {
+        **os.environ,
+        "VIRTUAL_ENV": sys.prefix,
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PORT": str(free_ports(1)[0]),
+    }
+    launcher = subprocess.Popen(
+        [ROOT / "examples" / "two_local_workers.sh", *flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for_another_checkpoint(directory, launcher)
+    launcher.send_signal(signal.SIGTERM)
+    out, _ = launcher.communicate(timeout=120)
+    assert launcher.returncode == 143, out[-3000:]
+    assert "goes on after" in out
+    assert out.count("\nTo go on: ") == 2
+    done = subprocess.run(
+        [ROOT / "examples" / "two_local_workers.sh", *flags],
+        env={**environment, "PORT": str(free_ports(1)[0])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "goes on after" in done.stdout
     (history,) = directory.glob("products/student-*/history.csv")
     epochs = [line.partition(",")[0] for line in history.read_text().splitlines()[1:]]
     assert epochs == [str(epoch) for epoch in range(1, 13)]

@@ -35,7 +35,8 @@ class Products:
         self.directory = directory
         self._workers = workers
         self._agreed: set[pathlib.Path] = set()
-        directory.mkdir(parents=True, exist_ok=True)
+        if workers is None or workers.is_chief:
+            directory.mkdir(parents=True, exist_ok=True)
 
     def get(
         self, stage: str, key: dict[str, Any], make: Callable[[pathlib.Path], None]
