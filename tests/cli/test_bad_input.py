@@ -1,14 +1,19 @@
 """Every kind of bad input has one message and an exit status, and comes before any training."""
 
+import fcntl
+import hashlib
 import json
+import os
 import pathlib
 import pickle
 import shutil
+import signal
 
 import numpy as np
 import pytest
 
 from tfqkd.cli import evaluate, export, train
+from tfqkd.training.recipe import Recipe
 
 SMALL = ["--dataset=digits", "--student=cnn2", "--teacher=none", "--formats="]
 CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
@@ -52,6 +57,72 @@ FLAGS = {
     "missing student": (["--student=none.keras"], 2, "`student` must be a known name or the path"),
     "missing teacher": (["--teacher=runs/none"], 2, "`teacher` must be a known name or the path"),
     "unknown format": (["--formats=caffe"], 2, "Unknown: caffe"),
+    "subset": (["--train_examples=-1"], 2, "`train_examples` must be 0 or more"),
+    "image size": (["--image_size=-8"], 2, "`image_size` must be 0 or more"),
+    "crop": (["--crop_padding=-1"], 2, "`crop_padding` must be 0 or more"),
+    "epochs of the teacher": (["--teacher_epochs=-1"], 2, "`teacher_epochs` must be 0 or more"),
+    "epochs as a fraction": (["--quantized_epochs=0.5"], 2, "--quantized_epochs=0.5"),
+    "epochs below none": (["--quantized_epochs=-3"], 2, "`quantized_epochs` must be 0 or more"),
+    "rate": (["--quantized_learning_rate=0"], 2, "`quantized_learning_rate` must be above 0"),
+    "factor": (["--learning_rate_factor=0"], 2, "`learning_rate_factor` must be above 0"),
+    "warm-up": (["--warmup_epochs=-1"], 2, "`warmup_epochs` must be 0 or more"),
+    "weight decay": (["--weight_decay=-1"], 2, "`weight_decay` must be 0 or more"),
+    "fall of the rate": (["--learning_rate_schedule=linear"], 2, "learning_rate_schedule"),
+    "schedule": (["--schedule=linear"], 2, "schedule"),
+    "schedule on": (["--schedule_on=batch"], 2, "schedule_on"),
+    "end of the schedule": (["--coefficient_end=2"], 2, "`coefficient_end` must be in [0, 1]"),
+    "soft loss": (["--soft_loss=mse"], 2, "soft_loss"),
+    "seed of the float stages": (["--pretrain_seed=-2"], 2, "`pretrain_seed` must be -1 to"),
+    "steps in a call": (["--steps_per_execution=0"], 2, "`steps_per_execution` must be 1 or more"),
+    "precision": (["--mixed_precision=float16"], 2, "mixed_precision"),
+    "profile backwards": (["--profile=9,3"], 2, "`profile` must be FIRST,LAST"),
+    "quantizer": (["--quantizer=ternary"], 2, "quantizer"),
+    "granularity": (["--granularity=layer"], 2, "granularity"),
+    "step update": (["--step_update=never"], 2, "step_update"),
+    "bits of a ternary quantizer": (["--quantizer=twn", "--bits=4"], 2, "`bits` must be 2 for the"),
+    "channels of dorefa": (
+        ["--quantizer=dorefa", "--granularity=channel"],
+        2,
+        "`granularity` can be channel for",
+    ),
+    "step update of lsq": (
+        ["--quantizer=lsq", "--step_update=every_step"],
+        2,
+        "`step_update` belongs to",
+    ),
+    "activation quantizer": (["--activation_quantizer=dorefa"], 2, "activation_quantizer"),
+    "activation bits": (["--activation_bits=9"], 2, "`activation_bits` must be 2 to 8, or 32"),
+    "activation bits of a float control": (
+        ["--bits=32", "--activation_bits=8"],
+        2,
+        "`activation_bits` must be 32 in the float control",
+    ),
+    "activation bits of a layer alone": (
+        ["--layer_bits=conv1=4/8"],
+        2,
+        "`layer_bits` may name activation bits only",
+    ),
+    "gradient bits": (["--gradient_bits=6"], 2, "`gradient_bits` belongs to the quantizer dorefa"),
+    "widths that rise": (["--gradual_bits=4,8"], 2, "`gradual_bits` must fall"),
+    "shares that fall": (["--gradual_share=0.5,0.2"], 2, "`gradual_share` must rise"),
+    "moving average": (["--ema=1"], 2, "`ema` must be in [0, 1)"),
+    "batches measured anew": (
+        ["--reestimate_batches=-1"],
+        2,
+        "`reestimate_batches` must be 0 or more",
+    ),
+    "views": (["--teacher_views=-1"], 2, "`teacher_views` must be 0 or more"),
+    "limit of the cache": (
+        ["--teacher_cache_limit_gb=0"],
+        2,
+        "`teacher_cache_limit_gb` must be above 0",
+    ),
+    "cache above its limit": (
+        ["--teacher=cnn2", "--teacher_views=9", "--teacher_cache_limit_gb=1e-9"],
+        1,
+        "The teacher cache must take at most 1e-09 GiB",
+    ),
+    "data set of a community": (["--dataset=huggingface:mnist"], 1, "code is somebody else's"),
     "comparison without teacher": (["--compare"], 1, "needs a recipe with a teacher"),
     "missing data folder": (["--dataset=folder:none"], 1, "must name a folder"),
     "unknown data set": (["--dataset=cifr10"], 1, "Did you mean cifar10"),
@@ -102,6 +173,13 @@ def refused(capsys, main, arguments, status, message):
 def test_flags_recipes_and_data_sets(capsys, arguments, status, message):
     refused(capsys, train.main, [*SMALL, "--run_dir=run", *arguments], status, message)
     assert not pathlib.Path("run/recipe.json").exists()
+
+
+def test_every_setting_has_a_case():
+    named = {flag.partition("=")[0].lstrip("-") for row in FLAGS.values() for flag in row[0]}
+    # A switch takes no value, and any text may be a path.
+    free = {name for name, field in Recipe.settings().items() if isinstance(field.default, bool)}
+    assert set(Recipe.settings()) - free - {"data_dir", "teacher_cache"} <= named
 
 
 @pytest.mark.parametrize("text", TF_CONFIG.values(), ids=TF_CONFIG)
@@ -169,12 +247,18 @@ def test_image_folders(capsys, damage, message):
     refused(capsys, train.main, [*SMALL, "--dataset=folder:images"], 1, message)
 
 
-def test_labels_out_of_range():
+@pytest.mark.parametrize(("label", "received"), [(2, "0..2"), (-1, "-1..0")])
+def test_labels_out_of_range(capsys, monkeypatch, label, received):
+    from tfqkd.data import datasets
     from tfqkd.data.images import ImageData, Split
 
-    split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 7]))
-    with pytest.raises(ValueError, match=r"Labels must be 0\.\.1.*Received: 0\.\.7"):
-        ImageData("set", ("a", "b"), split, None, split)
+    def read(image_size):
+        split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, label]))
+        return ImageData("digits", ("a", "b"), split, None, split)
+
+    monkeypatch.setattr(datasets.digits, "read", read)
+    message = f"Labels must be 0..1, one of 2 classes. Received: {received} in the train split"
+    refused(capsys, train.main, [*SMALL, "--run_dir=run"], 1, message)
 
 
 def save_model(path, classes=10, shape=(8, 8, 1), activation=None):
@@ -244,11 +328,103 @@ def test_run_directories(capsys, finished, main, name, content, message):
     refused(capsys, main, ["--run_dir=run"], 1, message)
 
 
+def test_a_run_directory_that_another_process_works_on(capsys):
+    pathlib.Path("run").mkdir()
+    with pathlib.Path("run/.lock").open("w") as lock:
+        lock.write("process 12 on that-machine")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        message = "Received: run, on which process 12 on that-machine works"
+        refused(capsys, train.main, [*SMALL, "--run_dir=run"], 1, message)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A run that was stopped after five steps; it has checkpoints after two, four and five."""
+    from tfqkd.training.progress import ProgressBar
+
+    directory = tmp_path_factory.mktemp("interrupted") / "run"
+    original, done = ProgressBar.on_train_batch_end, []
+
+    def stop(self, index, logs=None):
+        original(self, index, logs)
+        done.append(index)
+        if len(done) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProgressBar, "on_train_batch_end", stop)
+        assert train.main(["train", *INTERRUPTED, f"--run_dir={directory}"]) == 143
+    return directory
+
+
+INTERRUPTED = [*SMALL, "--train_examples=64", "--batch_size=16", "--student_epochs=2", "--checkpoint_every=2"]  # fmt: skip
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def forge(file):
+    """Damages a file of a checkpoint, and lets its manifest agree."""
+    cut(file)
+    manifest = file.parent / "checkpoint.json"
+    content = json.loads(manifest.read_text())
+    content["sha256"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(content))
+
+
+def stop_before_training(monkeypatch):
+    from tfqkd.compat import keras
+
+    def fit(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+
+
+@pytest.mark.parametrize("name", ["state.data-00000-of-00001", "state.index", "checkpoint.json"])
+def test_damaged_checkpoints_are_named_and_the_one_before_is_used(
+    capsys, monkeypatch, interrupted, name
+):
+    shutil.copytree(interrupted, "run")
+    newest = sorted(pathlib.Path("run").glob("products/*/checkpoints/epoch*"))[-1]
+    cut(newest / name)
+    cut(newest / name)
+    stop_before_training(monkeypatch)
+    assert train.main(["train", *INTERRUPTED, "--run_dir=run"]) == 130
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert f"The checkpoint {newest} is damaged (" in out
+    assert "float student (cnn2), seed 0: goes on after epoch 1." in out
+
+
+def test_a_checkpoint_that_was_forged(capsys, interrupted):
+    shutil.copytree(interrupted, "run")
+    newest = sorted(pathlib.Path("run").glob("products/*/checkpoints/epoch*"))[-1]
+    forge(newest / "state.index")
+    message = "A checkpoint must be of the training that goes on with it"
+    refused(capsys, train.main, [*INTERRUPTED, "--run_dir=run"], 1, message)
+
+
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"no flatbuffer at all", b"\0" * 4096])
 def test_exported_files(capsys, finished, content):
     path = copied(finished) / "export" / "student-int8.tflite"
     path.write_bytes(content)
     refused(capsys, evaluate.main, ["--run_dir=run"], 1, "student-int8.tflite")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--format=caffe", "Unknown: caffe"),
+        ("--head=int4", "head"),
+        ("--dense_kernels=int8", "dense_kernels"),
+        ("--per_layer=some", "per_layer"),
+    ],
+)
+def test_flags_of_an_export(capsys, no_tensorflow, flag, message):
+    refused(capsys, export.main, ["--run_dir=.", flag], 2, message)
 
 
 @pytest.mark.parametrize("main", [evaluate.main, export.main], ids=["evaluate", "export"])
