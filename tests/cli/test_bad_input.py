@@ -16,6 +16,13 @@ from tfqkd.cli import evaluate, export, train
 from tfqkd.training.recipe import Recipe
 
 SMALL = ["--dataset=digits", "--student=cnn2", "--teacher=none", "--formats="]
+INTERRUPTED = [
+    *SMALL,
+    "--train_examples=64",
+    "--batch_size=16",
+    "--student_epochs=2",
+    "--checkpoint_every=2",
+]
 CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
 
 # name: (flags, exit status, message)
@@ -356,9 +363,6 @@ def interrupted(tmp_path_factory):
         patch.setattr(ProgressBar, "on_train_batch_end", stop)
         assert train.main(["train", *INTERRUPTED, f"--run_dir={directory}"]) == 143
     return directory
-
-
-INTERRUPTED = [*SMALL, "--train_examples=64", "--batch_size=16", "--student_epochs=2", "--checkpoint_every=2"]  # fmt: skip
 
 
 def cut(file):

@@ -90,7 +90,7 @@ def call(
 
 
 def outcome(directory: pathlib.Path) -> dict[str, object]:
-    """Returns all that a run ends in: weights, slots, histories but for their seconds, results, exported bytes."""
+    """Returns all that a run ends in: weights, slots, histories without seconds, results, exported bytes."""
     found: dict[str, object] = {"results": json.loads((directory / "results.json").read_text())}
     for product in sorted(path for path in (directory / "products").iterdir() if path.is_dir()):
         for file in sorted(product.rglob("*")):
@@ -215,9 +215,7 @@ def _moment(record: str) -> str:
     return f"{action.removeprefix('os.')} {file}"
 
 
-def plant_refusal(
-    kind: str, moment: str, said: str, directory: pathlib.Path, tally: Tally
-) -> None:
+def plant_refusal(kind: str, moment: str, said: str, directory: pathlib.Path, tally: Tally) -> None:
     """Lets the disk refuse from a moment on, then not."""
     name = f"{said} from {moment} on"
     child = call(kind, moment, directory)

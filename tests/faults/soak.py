@@ -53,7 +53,9 @@ class Soak(keras.callbacks.Callback):
         passed = (time.monotonic() - self._begin) / 60
         if self.samples and passed >= self._said + _MINUTES_BETWEEN_LINES:
             self._said = int(passed)
-            print(f"{passed:.0f} min: {self._steps} steps, {self.samples[-1][2]:.1f} MiB", flush=True)
+            print(
+                f"{passed:.0f} min: {self._steps} steps, {self.samples[-1][2]:.1f} MiB", flush=True
+            )
         if passed > self._minutes:
             raise TimeIsUpError
 

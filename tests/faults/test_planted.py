@@ -1,4 +1,4 @@
-"""What a machine refuses in the middle of a run: one message, nothing lost, and the run goes on afterwards."""
+"""What a machine refuses in the middle of a run: one message, nothing lost, and the run goes on later."""
 
 import csv
 import errno

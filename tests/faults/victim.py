@@ -61,7 +61,7 @@ class Fault:
             self._refuse(path)
         elif self._stage in f"/{place}":
             counts = not self._of_checkpoints or (
-                event == "os.mkdir" and os.path.basename(path).startswith("epoch")
+                event == "os.mkdir" and pathlib.Path(path).name.startswith("epoch")
             )
             self._count += counts
             if counts and self._count == self._number:
@@ -73,13 +73,12 @@ class Fault:
                 self._strike(f"{event} {place}", path)
 
     def _ends_stage(self, event: str, path: str) -> bool:
-        name = os.path.basename(path)
         return bool(
             self._kind in _SIGNALS
             and self._stage
             and event == "os.rename"
-            and name.startswith(self._stage)
-            and os.path.isdir(path)
+            and pathlib.Path(path).name.startswith(self._stage)
+            and pathlib.Path(path).is_dir()
         )
 
     def _strike(self, event: str, path: str) -> None:

@@ -60,7 +60,11 @@ def test_every_epoch_is_saved_and_no_step_by_default():
 def test_so_many_steps_lie_between_two(each, expected):
     recorder = Recorder()
     run_epochs(
-        SaveCheckpoints(recorder, MODEL, Position(0, 0), 7, Interval(steps=3), "x", ALONE), 0, 2, 7, each
+        SaveCheckpoints(recorder, MODEL, Position(0, 0), 7, Interval(steps=3), "x", ALONE),
+        0,
+        2,
+        7,
+        each,
     )
     assert recorder.saved == expected
 

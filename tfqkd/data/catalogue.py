@@ -74,7 +74,9 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     try:
         dataset = tfds.core.naming.parse_builder_name_kwargs(name)[0]
         if dataset.namespace:
-            raise ValueError(f"`{dataset.namespace}:` holds data sets whose code is somebody else's.")
+            raise ValueError(
+                f"`{dataset.namespace}:` holds data sets whose code is somebody else's."
+            )
         for directory in tfds.core.file_utils.list_data_dirs(data_dir):
             _require_tfds_features(Path(directory).expanduser() / dataset.name)
         return tfds.builder(name, data_dir=data_dir)

@@ -103,7 +103,7 @@ def _require_known(entry: dict[str, Any]) -> None:
         if module.split(".")[0] not in _MODULES:
             raise ValueError(f"it names {module}.{name}, which is not of Keras")
         if module != "builtins" and any(end[:1].islower() for end in ends):
-            raise ValueError(f"it names the function {' '.join(names)} of {module}")
+            raise ValueError(f"it names the function {names[-1]} of {module}")
     settings = entry.get("config")
     if not isinstance(settings, dict):
         return
