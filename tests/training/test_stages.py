@@ -244,6 +244,37 @@ def test_sigterm_at_any_step_costs_nothing(tmp_path, monkeypatch, capsys, precis
     assert rows == read_rows(at_once / "history.csv")
 
 
+VARIANTS = {
+    "noisy gradients": {"quantizer": "dorefa", "gradient_bits": 6},
+    "learned scales": {"quantizer": "ttq", "activation_bits": 4, "activation_quantizer": "pact"},
+    "learned steps": {"quantizer": "lsq", "activation_bits": 4},
+    "gradual": {"gradual_bits": ("8", "4"), "gradual_share": ("0.5",)},
+    "moving average": {"ema": 0.9, "reestimate_batches": 2},
+    "bfloat16": {"mixed_precision": "mixed_bfloat16"},
+    "two steps in a call": {"steps_per_execution": 2},
+    "XLA": {"jit_compile": True},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_sigterm_inside_an_epoch_costs_nothing_whatever_is_trained(tmp_path, monkeypatch, settings):
+    save_linear(tmp_path / "teacher.keras", seed=1)
+    recipe = dataclasses.replace(
+        RECIPE, teacher=str(tmp_path / "teacher.keras"), student_epochs=0, **settings
+    )
+    at_once = make_stages(recipe, tmp_path / "at_once").quantized()
+    stages = make_stages(recipe, tmp_path / "interrupted")
+    each = recipe.steps_per_execution
+    with pytest.MonkeyPatch.context() as patch, orderly():
+        stop_after(6 // each, patch)
+        with pytest.raises(Interrupted, match="after epoch 1 and 2 steps of"):
+            stages.quantized()
+    in_parts = stages.quantized()
+    assert_same_weights(in_parts / "model.keras", at_once / "model.keras")
+    assert read_rows(in_parts / "history.csv") == read_rows(at_once / "history.csv")
+
+
 def test_checkpoints_are_written_every_so_many_steps(tmp_path):
     recipe = dataclasses.replace(RECIPE, student_epochs=2, checkpoint_every="3", checkpoints_kept=9)
     product = make_stages(recipe, tmp_path).student().parent
