@@ -92,6 +92,12 @@ def call(
 def outcome(directory: pathlib.Path) -> dict[str, object]:
     """Returns all that a run ends in: weights, slots, histories without seconds, results, exported bytes."""
     found: dict[str, object] = {"results": json.loads((directory / "results.json").read_text())}
+    # Logs and older checkpoints tell how often a run was begun; nothing else may be left of that.
+    found["files"] = sorted(
+        str(file.relative_to(directory))
+        for file in directory.rglob("*")
+        if file.is_file() and not {"tensorboard", "checkpoints"} & set(file.parts)
+    )
     for product in sorted(path for path in (directory / "products").iterdir() if path.is_dir()):
         for file in sorted(product.rglob("*")):
             name = str(file.relative_to(directory))

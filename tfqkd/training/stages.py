@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -100,6 +101,9 @@ class Stages:
         key = {**self._key(EXPORT), "quantized": quantized.name}
 
         def make(partial: pathlib.Path) -> None:
+            # An export that was killed leaves drafts, and nothing to go on with.
+            shutil.rmtree(partial)
+            partial.mkdir()
             reports = export(
                 load_model(quantized / MODEL_FILE),
                 partial,
