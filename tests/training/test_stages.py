@@ -299,6 +299,23 @@ def _interrupt(*_, **__):
     raise KeyboardInterrupt
 
 
+def test_an_export_that_was_killed_leaves_no_drafts(tmp_path, monkeypatch, no_training):
+    recipe = dataclasses.replace(RECIPE, teacher="none", student_epochs=0, quantized_epochs=0)
+    stages = make_stages(recipe, tmp_path)
+
+    def killed(model, directory, *_, **__):
+        (directory / ".draft").mkdir()
+        (directory / ".draft" / "student.tflite").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfqkd.training.stages.export", killed)
+    with pytest.raises(KeyboardInterrupt):
+        stages.exported()
+    monkeypatch.setattr("tfqkd.training.stages.export", lambda *_, **__: [])
+    exported = stages.exported()
+    assert {path.name for path in exported.rglob("*")} == {"reports.json", "product.json"}
+
+
 def test_the_seed_and_nothing_else_decides_the_first_weights(tmp_path, no_training):
     def student(name, **changes):
         recipe = dataclasses.replace(RECIPE, student_epochs=0, **changes)
