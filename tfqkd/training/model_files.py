@@ -123,13 +123,15 @@ def _metadata(path: pathlib.Path) -> list[Any]:
 
 
 def _require_own_data(file: h5py.File) -> None:
-    def look(name: str, link: object) -> None:
+    # What the visitor returns ends the visit.
+    def elsewhere(name: str, link: object) -> str | None:
         item = file[name] if isinstance(link, h5py.HardLink) else None
-        elsewhere = isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)
-        if elsewhere or isinstance(link, h5py.ExternalLink):
-            raise ValueError(f"its {name} lies in another file")
+        outside = isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)
+        return name if outside or isinstance(link, h5py.ExternalLink) else None
 
-    file.visititems_links(look)
+    name = file.visititems_links(elsewhere)
+    if name is not None:
+        raise ValueError(f"its {name} lies in another file")
 
 
 def _entries(config: Any) -> Iterator[dict[str, Any]]:
