@@ -69,24 +69,51 @@ _WITH_CHECKPOINTS = ("teacher-", "student-", "quantized-")
 _NEVER = "1000000"
 
 
+class Server:
+    """A process that starts victims, one at a time; it ends with this one."""
+
+    def __init__(self) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_ENABLE_ONEDNN_OPTS": "1",
+        }
+        self._child = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "faults" / "victim.py"), "serve"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, arguments: list[str]) -> subprocess.CompletedProcess:
+        """Runs a victim to its end or its fault."""
+        with tempfile.TemporaryDirectory() as scratch:
+            files = {name: pathlib.Path(scratch, name) for name in ("out", "err")}
+            request = {"arguments": arguments, **{k: str(file) for k, file in files.items()}}
+            self._child.stdin.write(json.dumps(request) + "\n")
+            self._child.stdin.flush()
+            status = int(self._child.stdout.readline())
+            said = [file.read_text(errors="replace") for file in files.values()]
+        return subprocess.CompletedProcess(arguments, status, *said)
+
+
+_idle: list[Server] = []
+
+
 def call(
     fault: str, moment: str, directory: pathlib.Path, *flags: str
 ) -> subprocess.CompletedProcess:
-    """Runs the victim to its end or its fault."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_ENABLE_ONEDNN_OPTS": "1",
-    }
-    victim = str(ROOT / "tests" / "faults" / "victim.py")
-    return subprocess.run(
-        [sys.executable, victim, fault, moment, *FLAGS, *flags, f"--run_dir={directory}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Runs a victim to its end or its fault."""
+    try:
+        server = _idle.pop()
+    except IndexError:
+        server = Server()
+    try:
+        return server.call([fault, moment, *FLAGS, *flags, f"--run_dir={directory}"])
+    finally:
+        _idle.append(server)
 
 
 def outcome(directory: pathlib.Path) -> dict[str, object]:
@@ -351,6 +378,7 @@ def main() -> int:
         writes = int(pathlib.Path(f"{work / 'reference'}.moments").read_text().split()[1])
         print(f"An uninterrupted run changes its directory {writes} times.", flush=True)
         kills = kill_all(work, options.kills, options.seed, expected)
+        _report_kills(kills)
         planted = Tally()
         if not options.noplanted:
             plant_all(work, writes, expected, planted)
@@ -358,7 +386,7 @@ def main() -> int:
     return 1 if kills.failures or planted.failures else 0
 
 
-def _report(kills: Tally, planted: Tally, path: str | None) -> None:
+def _report_kills(kills: Tally) -> None:
     counts: dict[str, collections.Counter] = {
         "by what was being done": collections.Counter(),
         "by moment": collections.Counter(),
@@ -371,7 +399,13 @@ def _report(kills: Tally, planted: Tally, path: str | None) -> None:
         print(f"{title}:")
         for name, count in counter.most_common():
             print(f"  {name:40} {count}")
-    print(f"runs that were killed and ended bit-identical: {kills.identical} of {kills.runs}")
+    print(
+        f"runs that were killed and ended bit-identical: {kills.identical} of {kills.runs}",
+        flush=True,
+    )
+
+
+def _report(kills: Tally, planted: Tally, path: str | None) -> None:
     print(f"runs with a planted fault that did:            {planted.identical} of {planted.runs}")
     failures = [*kills.failures, *planted.failures]
     for failure in failures:

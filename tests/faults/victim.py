@@ -6,6 +6,7 @@ writes the state of a checkpoint without Python: a moment inside that is one som
 directory of the checkpoint was made.
 
     python tests/faults/victim.py FAULT MOMENT --run_dir=... [other flags]
+    python tests/faults/victim.py serve     # a victim for each line of standard input
 
 FAULT is kill, term, int (signals), full, readonly (the disk, from then on, for Python), size (the disk, for
 TensorFlow too) or none. MOMENT is [STAGE:][c]NUMBER[+SECONDS]: the event of that number, or with `c` the
@@ -15,6 +16,7 @@ before its moment comes is struck when its product is to be made whole.
 
 import atexit
 import errno
+import json
 import os
 import pathlib
 import resource
@@ -115,9 +117,35 @@ class Fault:
             file.write(line + "\n")
 
 
-def main() -> int:
+def serve() -> int:
+    """Forks a victim for each request, and prints its exit status; -9 if it was killed.
+
+    TensorFlow is imported before, which takes most of a victim's time, and not used: a victim computes
+    nothing that another one has begun. A request is a JSON object: `arguments`, the files `out` and `err`.
+    """
+    from tfqkd.cli.command import load_tensorflow
+
+    load_tensorflow()
+    import sklearn.datasets  # noqa: F401
+
+    import tfqkd.reporting.run_page
+    import tfqkd.training.run  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            for descriptor, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+            return main(request["arguments"])
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+    return 0
+
+
+def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    fault, moment, *flags = sys.argv[1:]
+    fault, moment, *flags = arguments
     run_dir = next(flag for flag in flags if flag.startswith("--run_dir=")).partition("=")[2]
     if fault != "none":
         Fault(fault, moment, run_dir)
@@ -127,4 +155,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve() if sys.argv[1:] == ["serve"] else main(sys.argv[1:]))
