@@ -71,13 +71,16 @@ def read(
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     import tensorflow_datasets as tfds  # noqa: PLC0415 (digits and folders do without)
 
+    from tensorflow_datasets.core import naming  # noqa: PLC0415
+    from tensorflow_datasets.core.utils import file_utils  # noqa: PLC0415
+
     try:
-        dataset = tfds.core.naming.parse_builder_name_kwargs(name)[0]
+        dataset = naming.parse_builder_name_kwargs(name)[0]
         if dataset.namespace:
             raise ValueError(
                 f"`{dataset.namespace}:` holds data sets whose code is somebody else's."
             )
-        for directory in tfds.core.file_utils.list_data_dirs(data_dir):
+        for directory in file_utils.list_data_dirs(data_dir):
             _require_tfds_features(Path(directory).expanduser() / dataset.name)
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
