@@ -15,7 +15,10 @@ from tfqkd.training.cluster import Cluster
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 # Says what it was started with, as a line of JSON, and ends as it is told to.
 TRAIN = """#!/bin/sh
-python3 -c 'import json, os, sys; print(json.dumps([os.environ["TF_CONFIG"], sys.argv[1:]]))' "$@"
+python3 -c '
+import json, os, sys
+# In one piece: another process writes to the same pipe.
+os.write(1, (json.dumps([os.environ["TF_CONFIG"], sys.argv[1:]]) + "\\n").encode())' "$@"
 exit "${STATUS:-0}"
 """
 SRUN = """#!/bin/sh

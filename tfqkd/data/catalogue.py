@@ -70,7 +70,6 @@ def read(
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     import tensorflow_datasets as tfds  # noqa: PLC0415 (digits and folders do without)
-
     from tensorflow_datasets.core import naming  # noqa: PLC0415
     from tensorflow_datasets.core.utils import file_utils  # noqa: PLC0415
 
