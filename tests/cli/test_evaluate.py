@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tfqkd.cli.evaluate import main
+from tfqkd.compat import keras
 
 
 def test_every_model_and_file_is_in_the_table(finished, capsys):
@@ -36,6 +37,39 @@ def test_the_run_directory_must_be_given(arguments, capsys, no_tensorflow):
     err = capsys.readouterr().err
     assert err.startswith("evaluate: error: `run_dir` must be a directory that bin/train made.")
     assert err.endswith("See evaluate --help.\n")
+
+
+def test_files_are_measured_without_a_run(finished, capsys):
+    run = finished.directory
+    models = [run / model["model"] for model in finished.results["models"]]
+    models.append(run / "export" / "student-int8.tflite")
+    asked = ",".join(map(str, models))
+    assert main(["evaluate", f"--models={asked}", "--dataset=digits"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    accuracies = [model["accuracy"] for model in finished.results["models"]]
+    for path, accuracy in zip(models, [*accuracies, accuracies[-1]], strict=True):
+        (row,) = [line for line in lines if str(path) in line]
+        assert row.split()[1] == f"{100 * accuracy:.2f}"
+
+
+def test_files_of_another_number_of_classes_are_refused(tmp_path, capsys):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    model.save(tmp_path / "other.keras")
+    assert main(["evaluate", f"--models={tmp_path}/other.keras", "--dataset=digits"]) == 1
+    assert "other.keras with 64, 'digits' with 10 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models=no/such.tflite", "--dataset=digits"], "'no/such.tflite'"),
+        (["--models=."], "Give --dataset"),
+        (["--models=.", "--dataset=digits", "--run_dir=."], "no --run_dir"),
+    ],
+)
+def test_files_need_a_data_set_of_their_own(arguments, message, capsys, no_tensorflow):
+    assert main(["evaluate", *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["runs/digits"], ["--run=x"]])

@@ -16,17 +16,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Measures the models of a finished run or comparison and every exported file, each by its own "
         "runtime, on all test images: accuracy, top-5, loss, agreement with the teacher. Prints a table for "
         "each run; the run directory gets evaluation.json, with the confusion matrices, and confusion.png.",
-        ("bin/evaluate --run_dir=runs/quickstart", "bin/evaluate --run_dir=runs/cifar100"),
+        (
+            "bin/evaluate --run_dir=runs/quickstart",
+            "bin/evaluate --run_dir=runs/cifar100",
+            "bin/evaluate --models=student-int2.tflite,teacher.keras --dataset=cifar10 --data_dir=DIR",
+        ),
     )
     values = command.flags
-    flags.DEFINE_string("run_dir", "", "The run directory; required.", flag_values=values)
+    flags.DEFINE_string("run_dir", "", "The run directory.", flag_values=values)
+    flags.DEFINE_list(
+        "models",
+        [],
+        "Instead of a run: Keras models and exported files, separated by commas.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "dataset", "", "With --models: the data set, as for bin/train.", flag_values=values
+    )
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
-    for name in ("run_dir", "data_dir"):
+    for name in ("run_dir", "models", "dataset", "data_dir"):
         command.group("what to evaluate", name)
 
     def run_it() -> None:
+        if values.models:
+            _evaluate_files(values.models, values.dataset, values.data_dir, values.run_dir)
+            return
         directory = require_run_directory(values.run_dir)
         load_tensorflow()
         from tfqkd.reporting.results import measurement_table
@@ -38,6 +54,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nEach run directory has evaluation.json and confusion.png.")
 
     return command.main(argv, run_it)
+
+
+def _evaluate_files(models: list[str], dataset: str, data_dir: str, run_dir: str) -> None:
+    missing = [path for path in models if not pathlib.Path(path).exists()]
+    if missing:
+        raise UsageError(
+            f"`models` must be files, or directories of SavedModels. Received: {missing[0]!r}."
+        )
+    if not dataset or run_dir:
+        raise UsageError(
+            "`models` are measured on a data set of their own, not a run's. "
+            f"Received: dataset={dataset!r}, run_dir={run_dir!r}. Give --dataset, and no --run_dir."
+        )
+    load_tensorflow()
+    from tfqkd.data import load
+    from tfqkd.reporting.results import measurement_table
+    from tfqkd.training.measurement import measure_files
+
+    data = load(dataset, data_dir=data_dir or None)
+    measurements = measure_files([pathlib.Path(path) for path in models], data)
+    print(f"\n{measurement_table(measurements)}")
 
 
 def require_run_directory(path: str) -> pathlib.Path:

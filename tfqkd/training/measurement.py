@@ -94,6 +94,30 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     return measurements
 
 
+def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measurement]:
+    """Measures models and exported files on the test images of a data set.
+
+    Args:
+        paths: What `run_file` takes.
+        data: The data set.
+
+    Returns:
+        A measurement for each path, without agreement.
+
+    Raises:
+        ValueError: If one does not have the data set's number of classes; before any is measured.
+    """
+    for path in paths:
+        classes = run_file(path, data.test.images[:1]).shape[1]
+        if classes != data.classes:
+            raise ValueError(
+                "A model must have a logit for each class of the data set. "
+                f"Received: {path} with {classes}, {data.name!r} with {data.classes} classes. "
+                "Choose the data set that it was trained on."
+            )
+    return [_measure(str(path), run_file(path, data.test.images), data, None) for path in paths]
+
+
 def export_run(
     directory: pathlib.Path,
     formats: list[str],
