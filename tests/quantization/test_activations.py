@@ -50,7 +50,10 @@ def test_a_relu_fused_or_apart_gives_the_same(activations):
     np.testing.assert_allclose(logits[0], logits[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("activations", [LsqActivationQuantizer(4), PactQuantizer(3)])
+@pytest.mark.parametrize(
+    "activations",
+    [LsqActivationQuantizer(4), pytest.param(PactQuantizer(3), marks=pytest.mark.slow)],
+)
 def test_scales_are_learned_under_xla_as_without_it(activations):
     data = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
     learned, logits = [], []

@@ -22,7 +22,7 @@ def running() -> Iterator[str]:
     pytest.importorskip("pymysql", reason="needs PyMySQL: pip install 'tfqkd[study]'")
     install, server = shutil.which("mariadb-install-db"), shutil.which("mariadbd")
     if not install or not server:
-        pytest.skip("needs MariaDB: apt-get install mariadb-server-core")
+        pytest.skip("needs MariaDB: apt-get install mariadb-server")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-mysql-"))
     # The server refuses to run as root unless it is told to.
     common = ["--no-defaults", f"--datadir={directory / 'data'}", f"--user={getpass.getuser()}"]

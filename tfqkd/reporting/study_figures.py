@@ -142,7 +142,8 @@ def teacher_size(results: StudyResults) -> Drawing | Missing:
     axes.minorticks_off()
     axes.margins(x=0.15)
     label(axes, "", "teacher and its parameters", _ACCURACY)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    # Long enough for dashes to be seen.
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, handlelength=4)
     return Drawing(
         "teacher_size",
         title,

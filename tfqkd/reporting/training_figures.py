@@ -87,7 +87,9 @@ def draw_layers(models: dict[str, pd.DataFrame], caption: str) -> Drawing:
         axes.set_xticks(range(len(rows)), list(rows["layer"]), rotation=90, fontsize=7)
     label(zeros, "Share of weights that are zero", "", "zeros (%)")
     label(steps, "Quantization step Δ", "", "mean step")
-    zeros.legend(frameon=False, fontsize=8)
+    # Bars may fill their axes: the legend stands beside them.
+    handles, names = zeros.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=8)
     table = pd.concat(
         [layers.assign(name=name) for name, layers in models.items()], ignore_index=True
     )

@@ -46,6 +46,8 @@ def open_storage(url: str, grace_seconds: int) -> RDBStorage:
     Raises:
         ValueError: If it cannot be reached.
     """
+    # The worker has a line of its own.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         engine = sqlalchemy.create_engine(url)
         connect = {"connect_args": _CONNECT.get(engine.dialect.name, {})}
@@ -81,8 +83,6 @@ def join(storage: RDBStorage, name: str, plan: Plan, sampler: Any, pruner: Any) 
         ValueError: If the study there is of another plan; the error lists the differences.
         TimeoutError: If another worker began it and died before the queue was full.
     """
-    # The worker has a line of its own.
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     parts = {"storage": storage, "sampler": sampler, "pruner": pruner, "study_name": name}
     try:
         study = optuna.create_study(direction="maximize", **parts)
