@@ -1,33 +1,19 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
 import tfqkd
 from tfqkd.compat import keras
-from tfqkd.export import ExportError, litert, to_litert
+from tfqkd.export import ExportError, litert, tflite, to_litert
 from tfqkd.runtime import LitertModel
 
 from . import classifier
+from .stored import stored_kernels
 
 FORMATS = ("litert-float32", "litert-int8", "litert-int2")
-
-
-def int8_kernels(path):
-    """Yields codes in Keras' layout, channels last, and scales, as the runtime reads them."""
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    for tensor in interpreter.get_tensor_details():
-        if tensor["dtype"] != np.int8:
-            continue
-        parameters = tensor["quantization_parameters"]
-        assert not parameters["zero_points"].any()
-        codes = interpreter.get_tensor(tensor["index"])
-        axis = parameters["quantized_dimension"]
-        # [out, h, w, in] and [out, in], but [1, h, w, channels] of depthwise kernels.
-        yield codes[0] if axis == 3 else np.moveaxis(codes, 0, -1), parameters["scales"]
 
 
 def small_model(kernel=None):
@@ -47,22 +33,50 @@ def test_file_equals_keras_for_any_batch(exported, name, count):
     np.testing.assert_allclose(model(images), exported.model(images), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("layer", classifier.MAX_CODES)
-def test_int8_codes_are_those_of_the_kernel_and_scales_hold_the_normalisation(exported, layer):
+def find_kernel(exported, name, layer):
+    """Returns the kernel of a layer in a file, and the layer's kernel, codes and normalisation."""
     kernel = exported.model.get_layer(layer).get_weights()[0].astype(np.float64)
     codes = exported.codes[layer]
     if layer == "depthwise":  # Keras adds an axis for several channels out of one.
         kernel, codes = kernel[..., 0], codes[..., 0]
     norm = classifier.normalisation_after(exported.model, layer)
     gamma, _, _, variance = (weight.astype(np.float64) for weight in norm.get_weights())
-    assert (gamma < 0).any() and not codes[..., classifier.DEAD_CHANNEL].any()
+    (match,) = [
+        entry
+        for entry in stored_kernels(exported.reports[name].path)
+        if entry[1].shape == codes.shape and np.array_equal(entry[1], codes * np.sign(gamma))
+    ]
+    return match, kernel * gamma / np.sqrt(variance + norm.epsilon), gamma
 
-    files_kernels = int8_kernels(exported.reports["litert-int8"].path)
-    found = [pair for pair in files_kernels if pair[0].shape == codes.shape]
-    (match,) = [pair for pair in found if np.array_equal(pair[0], codes * np.sign(gamma))]
-    folded = kernel * gamma / np.sqrt(variance + norm.epsilon)
-    np.testing.assert_allclose(match[0] * match[1].astype(np.float64), folded, rtol=1e-6)
-    assert np.abs(match[0]).max() == classifier.MAX_CODES[layer]
+
+@pytest.mark.parametrize("name", ["litert-int8", "litert-int2"])
+@pytest.mark.parametrize("layer", classifier.MAX_CODES)
+def test_codes_are_those_of_a_step_for_the_layer_and_scales_hold_the_normalisation_behind_it(
+    exported, name, layer
+):
+    (_, codes, scales), folded, _ = find_kernel(exported, name, layer)
+    np.testing.assert_allclose(codes * scales.astype(np.float64), folded, rtol=1e-6)
+    assert np.abs(codes).max() == classifier.MAX_CODES[layer]
+
+
+@pytest.mark.parametrize("name", ["litert-int8", "litert-int2"])
+def test_ternary_kernels_are_bit_for_bit_those_of_the_float_file(exported, name):
+    content = pathlib.Path(exported.reports["litert-float32"].path).read_bytes()
+    floats = [kernel.value for kernel in tflite.float_kernels(tflite.read(content))]
+    for layer in ("depthwise", "ternary"):
+        (_, codes, scales), _, _ = find_kernel(exported, name, layer)
+        received = codes * scales  # float32
+        expected = received[np.newaxis] if layer == "depthwise" else np.moveaxis(received, -1, 0)
+        assert any(np.array_equal(expected, value) for value in floats)
+
+
+@pytest.mark.parametrize("name", ["litert-int8", "litert-int2"])
+def test_dead_channels_have_codes_zero_and_negative_factors_turn_the_codes(exported, name):
+    for layer in classifier.MAX_CODES:
+        (_, codes, scales), folded, gamma = find_kernel(exported, name, layer)
+        assert not codes[..., classifier.DEAD_CHANNEL].any() and (gamma < 0).any()
+        assert (scales > 0).all()
+        np.testing.assert_array_equal(np.sign(codes), np.sign(folded))
 
 
 def test_kernels_without_a_grid_stay_float_and_are_listed(exported):
@@ -73,12 +87,12 @@ def test_kernels_without_a_grid_stay_float_and_are_listed(exported):
         layer: exported.codes[layer].size for layer in classifier.MAX_CODES
     }
     assert report.float_layers == classifier.FLOAT_LAYERS
-    assert len(list(int8_kernels(report.path))) == len(classifier.MAX_CODES)
+    assert len(list(stored_kernels(report.path))) == len(classifier.MAX_CODES)
 
 
 def test_float32_file_has_no_codes(exported):
     report = exported.reports["litert-float32"]
-    assert report.quantized == () and not list(int8_kernels(report.path))
+    assert report.quantized == () and not list(stored_kernels(report.path))
     assert set(report.float_layers) == {*classifier.MAX_CODES, *classifier.FLOAT_LAYERS}
 
 
@@ -219,7 +233,7 @@ def test_a_transposed_convolution_gets_codes(tmp_path):
     codes = np.random.default_rng(0).integers(-1, 2, (3, 3, 5, 3))
     model.get_layer("up").kernel.assign(0.5 * codes)
     report = to_litert(model, tmp_path / "a.tflite", format="litert-int8")
-    ((found, scales),) = int8_kernels(report.path)
+    ((_, found, scales),) = stored_kernels(report.path)
     # [h, w, in, out] here; Keras stores [h, w, out, in].
     np.testing.assert_array_equal(found, np.swapaxes(codes, 2, 3))
     np.testing.assert_array_equal(scales, np.full(5, 0.5, np.float32))

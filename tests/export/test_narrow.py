@@ -39,11 +39,21 @@ def test_logits_equal_keras_as_it_is_and_expanded(exported, direct, count):
     np.testing.assert_allclose(model(images), exported.model(images), rtol=0, atol=1e-4)
 
 
-def test_a_plain_interpreter_runs_the_file_as_it_is(exported):
+@pytest.mark.parametrize("name", ["litert-float32", "litert-int8", "litert-int2"])
+def test_a_plain_interpreter_runs_the_file_as_it_is(exported, name):
     images = classifier.pixels(3)
-    serve = Interpreter(exported.reports["litert-int2"].path).get_signature_runner()
-    logits = serve(images=images)["logits"]
-    np.testing.assert_allclose(logits, exported.model(images), rtol=0, atol=1e-4)
+    expected = exported.model(images).numpy()
+    interpreter = Interpreter(exported.reports[name].path)
+    logits = interpreter.get_signature_runner()(images=images)["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+    # By number, as with the C API of TensorFlow Lite, which knows no signatures.
+    (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(input_["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(input_["index"], images)
+    interpreter.invoke()
+    logits = interpreter.get_tensor(output["index"])
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
 
 
 def resnet20():
@@ -78,7 +88,7 @@ def test_resnet20_runs_at_the_speed_of_the_float_file(tmp_path):
     reports = export(resnet20(), tmp_path, "litert-float32,litert-int2")
 
     def worst() -> float:
-        reference, expanded, _ = benchmark(reports)
+        reference, expanded, _ = benchmark(reports)  # And the file as it is.
         pairs = zip(expanded.latencies, reference.latencies, strict=True)
         return max(ours.median / theirs.median for ours, theirs in pairs)
 

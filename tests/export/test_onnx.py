@@ -10,6 +10,8 @@ from onnx import TensorProto
 import tfqkd
 from tfqkd.compat import keras
 from tfqkd.export import ExportError, export, load, onnx_graph, to_onnx
+from tfqkd.export import onnx as onnx_export
+from tfqkd.export.source import Source
 
 from . import classifier
 
@@ -109,16 +111,39 @@ def test_a_dense_layer_is_exact_in_a_default_session(tmp_path, top, bits):
     np.testing.assert_allclose(load(report.path, direct=True)(images), expected, atol=1e-3)
 
 
-def change_scale(file, factor):
+def ternary_constant(file):
+    """The codes of the layer with the only ternary kernel of shape [8, 8, 3, 3]."""
     (codes,) = [
         constant
         for constant in file.graph.initializer
         if constant.data_type == TensorProto.INT2 and list(constant.dims) == [8, 8, 3, 3]
     ]
+    return codes
+
+
+def swap_channels(file):
+    codes = ternary_constant(file)
+    data = np.frombuffer(codes.raw_data, np.uint8).reshape(8, -1)
+    codes.raw_data = data[[0, 1, 2, 3, 5, 4, 6, 7]].tobytes()
+
+
+def change_scale(file, factor):
+    codes = ternary_constant(file)
     (node,) = [node for node in file.graph.node if codes.name in node.input]
     (scale,) = [c for c in file.graph.initializer if c.name == node.input[1]]
     value = onnx.numpy_helper.to_array(scale) * np.float32(factor)
     scale.CopyFrom(onnx.numpy_helper.from_array(value, scale.name))
+
+
+@pytest.fixture(scope="module")
+def converted(model):
+    return onnx_export._convert(Source.prepare(model))
+
+
+@pytest.fixture
+def converted_once(converted, monkeypatch):
+    """The converter is slow, and no fault is planted before it."""
+    monkeypatch.setattr(onnx_export, "_convert", lambda source: converted)
 
 
 def plant(monkeypatch, fault):
@@ -134,19 +159,49 @@ def plant(monkeypatch, fault):
     monkeypatch.setattr(onnx_graph, "write", write_wrongly)
 
 
-def test_a_wrong_scale_is_found_when_the_file_is_read_back(model, tmp_path, monkeypatch):
-    plant(monkeypatch, lambda file: change_scale(file, 1.0001))
-    with pytest.raises(ExportError, match="layer 'ternary' with other scales"):
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda file: change_scale(file, 1.0001), "layer 'ternary' with other scales"),
+        (swap_channels, r"layer 'ternary' with \d+ other codes"),
+    ],
+    ids=["scale", "channels"],
+)
+@pytest.mark.usefixtures("converted_once")
+def test_a_fault_is_found_when_the_file_is_read_back(model, tmp_path, monkeypatch, fault, message):
+    plant(monkeypatch, fault)
+    with pytest.raises(ExportError, match=message):
         to_onnx(model, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fault_that_only_shows_at_run_time_is_traced_to_its_layer(model, tmp_path, monkeypatch):
-    plant(monkeypatch, lambda file: change_scale(file, 3))
-    monkeypatch.setattr(onnx_graph, "check_kernels", lambda *_: None)
+@pytest.mark.parametrize(
+    "fault", [lambda file: change_scale(file, 3), swap_channels], ids=["scale", "channels"]
+)
+@pytest.mark.usefixtures("converted_once")
+def test_a_fault_that_only_shows_at_run_time_is_traced_to_its_layer(
+    model, tmp_path, monkeypatch, fault
+):
+    plant(monkeypatch, fault)
+    monkeypatch.setattr(onnx_export, "check_kernels", lambda *_: None)
     with pytest.raises(ExportError, match="logits that differ") as caught:
         to_onnx(model, tmp_path / "a.onnx")
     assert str(caught.value).endswith("The first layer that goes wrong is 'ternary'.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+@pytest.mark.usefixtures("converted_once")
+def test_a_file_that_is_cut_short_is_refused(model, tmp_path, monkeypatch, kept):
+    write = onnx_graph.write
+
+    def write_half(file):
+        content = write(file)
+        return content[: int(kept * len(content))] if len(file.metadata_props) else content
+
+    monkeypatch.setattr(onnx_graph, "write", write_half)
+    with pytest.raises(ExportError, match="must be complete and valid when it is read back"):
+        to_onnx(model, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

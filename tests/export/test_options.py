@@ -59,7 +59,7 @@ def test_dense_layers_multiply_codes_natively_and_the_error_is_reported(model, i
     assert report.direct_layers == ("a", "b")
     file = tflite.read(pathlib.Path(report.path).read_bytes())
     graph = file.subgraphs[0]
-    types = [graph.tensors[index].type for _, index in tflite.kernel_operators(file, graph)]
+    types = [constants[0].type for _, _, constants in tflite.constant_kernels(file, graph)]
     assert types[:2] == [tflite.schema.TensorType.INT2] * 2
     expected = model(images.astype(np.float32)).numpy()
     for direct in (True, False):
@@ -67,6 +67,11 @@ def test_dense_layers_multiply_codes_natively_and_the_error_is_reported(model, i
         # Rounded activations: 1/127 of the largest in each of two layers, and averaging.
         assert 0 < difference < 0.02 * np.abs(expected).max()
         assert difference <= report.max_difference * 1.01
+    assert [(layer.layer, layer.type, layer.bytes) for layer in report.layers] == [
+        ("a", "int2", 48 * 96 / 4),
+        ("b", "int2", 96 * 96 / 4),
+        ("head", "float32", 4 * 960),
+    ]
     said = "\n".join(sentences([report], []))
     assert "a, b multiply 2-bit codes and round their activations" in said
     assert f"{report.max_difference:.1e}" in said

@@ -2,9 +2,10 @@ import json
 
 from tfqkd.export.benchmark import Benchmark, Latency
 from tfqkd.export.figure import plot_export
-from tfqkd.export.report import LayerPacking, QuantizedKernel, Report
+from tfqkd.export.report import LayerPacking, LayerSize, QuantizedKernel, Report
 from tfqkd.export.summary import (
     layer_table,
+    relative_table,
     sentences,
     size_table,
     speed_table,
@@ -27,6 +28,10 @@ def report(name, size, gzip_size, accuracy=None):
         quantized=(QuantizedKernel("conv", 4000, 1, 2),) if "int2" in name else (),
         float_layers=("head",),
         packing=_PACKING,
+        layers=(
+            LayerSize("conv", 4000, *(("int2", 1000) if "int2" in name else ("float32", 16000))),
+            LayerSize("head", 30, "float32", 120),
+        ),
     )
 
 
@@ -59,19 +64,28 @@ def test_speeds_are_milliseconds_with_their_spread():
     assert line.split() in rows(speed_table(BENCHMARKS))
 
 
+def test_times_are_multiples_of_the_float_files():
+    table = rows(relative_table(BENCHMARKS))
+    assert ["litert-float32", "1.00", "1.00", "1.00"] in table
+    assert ["litert-int2", "1.00", "1.50", "1.05"] in table
+    assert ["litert-int2,", "as", "it", "is", "1.00", "1.00", "4.20"] in table
+    assert relative_table(BENCHMARKS[1:]) is None
+
+
 def test_layers_are_listed_with_their_bytes_and_the_float_ones():
-    found = rows(layer_table(REPORTS[1], {"conv": 0.00125}))
-    assert ["conv", "4,000", "2", "1,000", "1,000", "750", "1.250"] in found
-    assert ["head", "float"] in found
+    found = rows(layer_table(REPORTS[1], [0.00125, 0.00275]))
+    assert ["conv", "4,000", "int2", "1,000", "1,000", "750", "1.250", "1.250"] in found
+    assert ["head", "30", "float32", "120", "2.750", "1.500"] in found
+    assert ["head", "30", "float32", "120"] in rows(layer_table(REPORTS[1]))
 
 
 def test_sentences_say_what_two_bits_buy_from_what_was_measured():
     said = "\n".join(sentences(REPORTS, BENCHMARKS))
-    assert "litert-int2: float kernels remain in head." in said
+    assert "litert-int2: float kernels remain in head: 120 of 1,500 bytes." in said
     assert "8.0 times smaller than litert-float32 on disk, 4.0 times when both" in said
     assert "loaded by tfqkd: 1.05 to 1.05 times the latency of litert-float32, 1.5 times" in said
     assert "as it is: 4.20 to 4.20 times the latency" in said
-    assert "neither memory nor speed" in said
+    assert "two bits buy neither memory nor their speed" in said
     assert sentences(REPORTS[:1], BENCHMARKS[:1]) == []
 
 

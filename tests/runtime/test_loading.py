@@ -25,15 +25,15 @@ def test_files_for_tensorflow_are_refused_with_the_way_to_load_them(tmp_path, na
         load(tmp_path / name)
 
 
-def test_loading_imports_no_tensorflow_and_takes_less_than_half_a_second():
+def test_importing_and_loading_take_less_than_half_a_second_without_tensorflow(linear_file):
     code = (
-        "import time; start = time.process_time(); import tfqkd.export; tfqkd.export.load; "
-        "import tfqkd.runtime.litert, sys; print(time.process_time() - start); "
-        "assert not {'tensorflow', 'tf_keras'} & set(sys.modules)"
+        "import time; start = time.process_time(); import tfqkd.export, sys; "
+        "tfqkd.export.load(sys.argv[1]); print(time.process_time() - start); "
+        "assert not {'tensorflow', 'tf_keras', 'keras'} & set(sys.modules)"
     )
+    command = [sys.executable, "-c", code, str(linear_file.path)]
     # The processor's time, and the best of three: how busy the machine is says nothing.
     times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-        for _ in range(3)
+        float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(3)
     ]
     assert min(times) < 0.5

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.DEFINE_bool(
         "per_layer",
         False,
-        "Also prints each file's kernels: bytes, and the time up to each.",
+        "Also prints each file's kernels: bytes, and the time that each takes.",
         flag_values=values,
     )
     for name in ("run_dir", "format", "output_dir", "data_dir"):
@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tfqkd.export.summary import (
             REPORT_FILE,
             layer_table,
+            relative_table,
             sentences,
             size_table,
             speed_table,
@@ -101,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{size_table(reports)}")
         if measured:
             print(f"\n{speed_table(measured)}")
+        if relative := relative_table(measured):
+            print(f"\n{relative}")
         for report in reports if values.per_layer else []:
             print(f"\n{report.format}\n{layer_table(report, layer_latencies(report))}")
         print("", *sentences(reports, measured), sep="\n")

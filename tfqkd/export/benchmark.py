@@ -6,14 +6,15 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tfqkd.export.formats import FORMATS
+from tfqkd.export.formats import FORMATS, Format
 from tfqkd.export.report import Report
 from tfqkd.export.verification import ExportError, child_environment
 
-_MEASURED = (".tflite", ".onnx")
+THREADS, BATCHES = (1, 2), (1, 32)
+_ROUNDS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +53,16 @@ class Benchmark:
     peak_bytes: float
     latencies: tuple[Latency, ...]
 
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+        return f"{self.format}, as it is" if self.direct else self.format
+
 
 def benchmark(reports: Sequence[Report]) -> list[Benchmark]:
     """Measures exported files; those with codes below 8 bits both ways.
 
-    Files that need TensorFlow are left out: nobody runs them for speed on a device.
+    All are run in turns, in one process for each number of threads.
 
     Args:
         reports: What was exported.
@@ -67,66 +73,84 @@ def benchmark(reports: Sequence[Report]) -> list[Benchmark]:
     runs = [
         (report, direct)
         for report in reports
-        if report.path.endswith(_MEASURED)
         for direct in ((False, True) if FORMATS[report.format].has_narrow_codes else (False,))
     ]
-    if not runs:
-        return []
-    arguments = [part for report, direct in runs for part in (*_flag(direct), report.path)]
-    latencies = _child("tfqkd.runtime.latency", arguments)
+    files = [(report.path, direct) for report, direct in runs]
+    needs_tensorflow = [FORMATS[report.format].needs_tensorflow for report, _ in runs]
+    by_threads = [
+        _child("latency", any(needs_tensorflow), _latency_arguments(files, threads, BATCHES))
+        for threads in THREADS
+    ]
     footprints = [
-        _child("tfqkd.runtime.footprint", [*_flag(direct), report.path]) for report, direct in runs
+        _child("footprint", needs, {"path": path, "direct": direct})
+        for (path, direct), needs in zip(files, needs_tensorflow, strict=True)
     ]
     return [
         Benchmark(
             report.format,
             direct,
-            footprint["load_seconds"],
-            footprint["peak_bytes"],
-            tuple(Latency(**latency) for latency in measured),
+            footprints[index]["load_seconds"],
+            footprints[index]["peak_bytes"],
+            tuple(Latency(**entry) for measured in by_threads for entry in measured[index]),
         )
-        for (report, direct), measured, footprint in zip(runs, latencies, footprints, strict=True)
+        for index, (report, direct) in enumerate(runs)
     ]
 
 
-def layer_latencies(report: Report) -> dict[str, float]:
-    """Measures a LiteRT file up to each of its layers, one image on one thread.
+def layer_latencies(report: Report) -> list[float]:
+    """Measures a LiteRT or ONNX file up to each of its layers, one image on one thread.
 
     The file is cut off behind one layer after another. The runtime fuses operators, so that no layer
     has a time of its own: the time up to a layer, less that up to the one before, is its share.
 
     Args:
-        report: What was exported as float file or with codes; of others the result is empty.
+        report: What was exported; for a file that needs TensorFlow the result is empty.
 
     Returns:
-        By layer, in the order in which the file computes them, the median seconds up to its output.
+        For each of `report.layers`, the median seconds up to its output.
 
     Raises:
         ExportError: If a child process fails.
     """
+    form = FORMATS[report.format]
+    if form.needs_tensorflow:
+        return []
+    cut_after = _cut_after(form)
     path = pathlib.Path(report.path)
-    if path.suffix != ".tflite" or FORMATS[report.format].is_calibrated:
-        return {}
-    from tfqkd.export import tflite
-
     content = path.read_bytes()
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
         files = []
-        for number in range(len(report.kernel_layers)):
-            files.append(pathlib.Path(directory) / f"{number}.tflite")
-            files[-1].write_bytes(tflite.cut_after(content, number))
-        measured = _child("tfqkd.runtime.latency", ["--single", *map(str, files)])
-    medians = [single["median"] for (single,) in measured]
-    return dict(zip(report.kernel_layers, medians, strict=True))
+        for number in range(len(report.layers)):
+            file = pathlib.Path(directory) / f"{number}{path.suffix}"
+            file.write_bytes(cut_after(content, number))
+            files.append((str(file), False))
+        measured = _child("latency", False, _latency_arguments(files, THREADS[0], BATCHES[:1]))
+    return [entry["median"] for (entry,) in measured]
 
 
-def _flag(direct: bool) -> list[str]:
-    return ["--direct"] if direct else []
+def _cut_after(form: Format) -> Callable[[bytes, int], bytes]:
+    # They need the optional runtimes.
+    if form.runtime == "onnxruntime":
+        from tfqkd.export import onnx_graph
+
+        return onnx_graph.cut_after
+    from tfqkd.export import tflite
+
+    return tflite.cut_after
 
 
-def _child(module: str, arguments: Sequence[str]) -> Any:
+def _latency_arguments(
+    files: Sequence[tuple[str, bool]], threads: int, batches: Sequence[int]
+) -> dict[str, Any]:
+    return {"files": files, "threads": threads, "batches": batches, "rounds": _ROUNDS}
+
+
+def _child(measure: str, needs_tensorflow: bool, arguments: Mapping[str, Any]) -> Any:
+    module = ["tfqkd.export.tensorflow_files", measure]
+    if not needs_tensorflow:
+        module = [f"tfqkd.runtime.{measure}"]
     child = subprocess.run(
-        [sys.executable, "-P", "-m", module, *arguments],
+        [sys.executable, "-P", "-m", *module, json.dumps(arguments)],
         env=child_environment(),
         capture_output=True,
         text=True,

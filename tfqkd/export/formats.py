@@ -82,6 +82,11 @@ class Format:
         return self.weights == "int8"
 
     @property
+    def needs_tensorflow(self) -> bool:
+        """Whether only TensorFlow runs the file."""
+        return self.runtime in ("tensorflow", "tf_keras")
+
+    @property
     def has_narrow_codes(self) -> bool:
         """Whether the file may hold codes below 8 bits."""
         return self.kernel_bits is not None and self.kernel_bits < 8
@@ -177,6 +182,21 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+
+
+def format_of(runtime: str, name: str) -> Format:
+    """Returns the format with this name, if `runtime` runs it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    known = [form.name for form in FORMATS.values() if form.runtime == runtime]
+    if name not in known:
+        raise ValueError(
+            f"`format` must be one of {', '.join(known)}. Received: format={name!r}. "
+            "For other formats use tfqkd.export.export."
+        )
+    return FORMATS[name]
 
 
 def parse_formats(text: str) -> tuple[Format, ...]:

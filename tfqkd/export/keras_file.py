@@ -1,16 +1,18 @@
 """Files of the stripped Keras model."""
 
-import json
 import pathlib
 import zipfile
+import zlib
 
+import numpy as np
+
+from tfqkd.compat import keras
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Written, publish, require_file
+from tfqkd.export.publication import Written, metadata, publish, require_file, variables_read_back
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import METADATA
-from tfqkd.version import __version__
 
 METADATA_ENTRY = f"{METADATA}.json"
 """The entry of the .keras file, a zip archive, with the class names; Keras leaves it alone."""
@@ -42,14 +44,21 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
 
     def write(draft: pathlib.Path) -> Written:
         source.model.save(draft)
-        metadata = {
-            "producer": f"tfqkd {__version__}",
-            "format": form.name,
-            "input_range": [0, 255],
-            "class_names": source.class_names,
-        }
         with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(METADATA_ENTRY, json.dumps(metadata))
-        return Written(quantized=(), float_layers=source.kernel_layers())
+            archive.writestr(METADATA_ENTRY, metadata(source, form))
+        return variables_read_back(source, _variables(draft))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])
+
+
+def _variables(file: pathlib.Path) -> list[np.ndarray]:
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ExportError(
+            f"A .keras file must load as it was written. Received: {file.stat().st_size} bytes, and "
+            f"{error}. Nothing was written. Register the model's own layers with "
+            "keras.saving.register_keras_serializable, make room on the disk, or export to "
+            "saved_model."
+        ) from error
+    return [variable.numpy() for variable in model.variables]

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tfqkd.export.grid import Grid
-from tfqkd.export.report import QuantizedKernel
+from tfqkd.export.report import LayerSize, QuantizedKernel
 from tfqkd.export.verification import ExportError
+from tfqkd.runtime.packing import unpack
 
 # Folding multiplies a channel by one factor: two float32 roundings, and those of the fit.
 _ROUNDING = 2.0**-20
@@ -47,6 +48,40 @@ class StoredKernel:
         return value.transpose(self.order).reshape(value.shape[self.order[0]], -1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A constant, as it is read back from a file.
+
+    Attributes:
+        data: Its bytes, uint8.
+        shape: Its shape.
+        bits: How many bits a code takes; None if it holds floats.
+        scales: Of codes, those of the channels, float32.
+        axis: Of codes, the channel axis.
+        has_zero_points: Whether a code other than 0 stands for the value 0.
+    """
+
+    data: np.ndarray
+    shape: tuple[int, ...]
+    bits: int | None = None
+    scales: np.ndarray | None = None
+    axis: int | None = None
+    has_zero_points: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundKernel:
+    """A kernel, as it is read back from a file.
+
+    Attributes:
+        constants: What it is the sum of.
+        is_direct: Whether operators read codes themselves, without a DEQUANTIZE.
+    """
+
+    constants: tuple[Constant, ...]
+    is_direct: bool = False
+
+
 def owner(names: str, layers: Sequence[str]) -> str:
     """Returns the Keras layer in the names that a converter gave a kernel and its result."""
     return next((part for part in re.split("[/;]", names) if part in layers), names)
@@ -69,7 +104,81 @@ def quantized_kernels(kernels: Iterable[StoredKernel]) -> tuple[QuantizedKernel,
 
 def float_layers(kernels: Iterable[StoredKernel]) -> tuple[str, ...]:
     """Returns the layers whose kernels stay float."""
-    return tuple(layer for kernel in kernels if not kernel.planes for layer in kernel.layers)
+    names = [layer for kernel in kernels if not kernel.planes for layer in kernel.layers]
+    return tuple(dict.fromkeys(names))
+
+
+def layer_sizes(
+    kernels: Iterable[StoredKernel], other_type: str = "float32"
+) -> tuple[LayerSize, ...]:
+    """Returns what each kernel takes; those without planes are stored as `other_type`."""
+
+    def size_of(kernel: StoredKernel) -> LayerSize:
+        count = kernel.value.size
+        if not kernel.planes:
+            size = count * np.dtype(other_type).itemsize
+            return LayerSize(kernel.layer, count, other_type, size)
+        type_ = " + ".join(f"int{bits}" for bits in kernel.bits)
+        return LayerSize(
+            kernel.layer, count, type_, sum(-(-count * bits // 8) for bits in kernel.bits)
+        )
+
+    return tuple(map(size_of, kernels))
+
+
+def check_kernels(found: Sequence[FoundKernel], expected: Sequence[StoredKernel]) -> None:
+    """Compares every kernel of a file that was read back with what should stand there.
+
+    Args:
+        found: What the file holds.
+        expected: What was written, in the same order: that of the operators that read them.
+
+    Raises:
+        ExportError: If a kernel's type, shape, codes, scales, channel axis or values differ, or an
+            operator reads codes itself where it should not; it names the layer.
+    """
+    for kernel, other in zip(expected, found, strict=False):
+        _check_kernel(other, kernel)
+    if len(found) != len(expected):
+        raise wrong_kernel(
+            expected[len(found)].layer if len(found) < len(expected) else "behind the last",
+            f"{len(found)} kernels in the file instead of {len(expected)}",
+        )
+
+
+def _check_kernel(found: FoundKernel, expected: StoredKernel) -> None:
+    layer, constants = expected.layer, found.constants
+    bits = tuple(constant.bits for constant in constants if constant.bits is not None)
+    if bits != expected.bits:
+        raise wrong_kernel(layer, f"codes of {bits} bits instead of {expected.bits}")
+    if not expected.planes:
+        weights = np.ascontiguousarray(expected.value, "<f4").view(np.uint8)
+        if not np.array_equal(constants[0].data.reshape(-1), weights.reshape(-1)):
+            raise wrong_kernel(layer, "float32 weights that are not the model's")
+        return
+    if found.is_direct and not expected.is_direct:
+        raise wrong_kernel(layer, "codes that are read directly, without a DEQUANTIZE")
+    for constant, width, plane in zip(constants, bits, expected.planes, strict=True):
+        if constant.shape != plane.codes.shape:
+            raise wrong_kernel(layer, f"shape {constant.shape} instead of {plane.codes.shape}")
+        try:
+            codes = unpack(constant.data, width, plane.codes.size).reshape(plane.codes.shape)
+        except ValueError as error:
+            raise wrong_kernel(layer, f"codes that are not complete: {error}") from error
+        if not np.array_equal(codes, plane.codes):
+            raise wrong_kernel(layer, f"{np.count_nonzero(codes != plane.codes)} other codes")
+        same = constant.axis == plane.axis and not constant.has_zero_points
+        if not same or not np.array_equal(constant.scales, plane.scales):
+            raise wrong_kernel(layer, "other scales, zero points or channel axis")
+
+
+def wrong_kernel(layer: str, received: str) -> ExportError:
+    """Returns the error of a file that does not hold what was written."""
+    return ExportError(
+        "A file that is read back must hold the codes and scales that were written. Received: "
+        f"layer '{layer}' with {received}. Nothing was written. Export to another format, and "
+        "report the model."
+    )
 
 
 def check_layers(

@@ -1,6 +1,5 @@
 """LiteRT (TensorFlow Lite) files."""
 
-import json
 import os
 import pathlib
 import tempfile
@@ -10,14 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.kernels import check_layers, float_layers, quantized_kernels
-from tfqkd.export.publication import Written, publish, require_file
+from tfqkd.export.formats import Format, format_of
+from tfqkd.export.kernels import check_kernels, check_layers
+from tfqkd.export.publication import Written, metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
 from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
-from tfqkd.version import __version__
 
 _RUNTIME = "ai_edge_litert"
 _RUNNER = ("-m", "tfqkd.runtime.predict")
@@ -81,7 +79,7 @@ def to_litert(
         ValueError: If an argument does not fit the model, or the format is unknown.
         ExportError: If the file does not compute what the model computes; nothing is written then.
     """
-    form = _checked_format(format).with_options(head, dense_kernels)
+    form = format_of(_RUNTIME, format).with_options(head, dense_kernels)
     form.require_runtime()
     source = Source.prepare(model, class_names, images, calibration)
     return write_litert(source, pathlib.Path(path), form)
@@ -105,77 +103,34 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
     )
 
 
-def _checked_format(name: str) -> Format:
-    known = [form.name for form in FORMATS.values() if form.runtime == _RUNTIME]
-    if name not in known:
-        raise ValueError(
-            f"`format` must be one of {', '.join(known)}. Received: format={name!r}. "
-            "For a SavedModel use to_saved_model."
-        )
-    return FORMATS[name]
-
-
 def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     # They need LiteRT, which is optional.
     from tfqkd.export import tflite
-    from tfqkd.export.inspection import (
-        check_kernels,
-        check_rounded_kernels,
-        read_back,
-    )
-    from tfqkd.export.localisation import first_wrong_layer
+    from tfqkd.export.inspection import check_rounded_kernels, found_kernels, read_back
 
     reference = _convert(source)
     layers = source.kernel_layers()
-    content = tflite.read(
-        reference if form.weights == "float32" else _convert(source, form.weights)
+    rounds_all = form.weights != "float32"
+    content = tflite.read(_convert(source, form.weights) if rounds_all else reference)
+    kernels = tflite.store_kernels(
+        tflite.read(reference) if rounds_all else content,
+        form.kernel_bits,
+        layers,
+        rounds_head=form.rounds_head,
+        multiplies_codes=form.multiplies_codes,
     )
-    if form.weights == "float32":
-        kernels = tflite.store_kernels(
-            content,
-            form.kernel_bits,
-            layers,
-            rounds_head=form.rounds_head,
-            multiplies_codes=form.multiplies_codes,
-        )
-    else:
-        kernels = tflite.store_kernels(tflite.read(reference), None, layers)
     if form.kernel_bits is not None:
         check_layers(kernels, source.quantized)
     if form.drops_names:
         tflite.drop_inner_names(content)
-    metadata = {
-        "producer": f"tfqkd {__version__}",
-        "format": form.name,
-        "input_range": [0, 255],
-        "class_names": source.class_names,
-    }
-    tflite.add_metadata(content, METADATA, json.dumps(metadata).encode())
+    tflite.add_metadata(content, METADATA, metadata(source, form).encode())
     draft.write_bytes(tflite.write(content))
-    if form.weights == "float32":
-        check_kernels(read_back(draft), kernels)
+    written = read_back(draft)
+    if rounds_all:
+        check_rounded_kernels(written, kernels, form.weights, layers)
     else:
-        check_rounded_kernels(read_back(draft), kernels, form.weights, layers)
-    return Written(
-        quantized=quantized_kernels(kernels),
-        float_layers=float_layers(kernels),
-        rounded_layers=tuple(k.layer for k in kernels if k.is_rounded),
-        direct_layers=tuple(k.layer for k in kernels if k.is_direct),
-        kernel_layers=tuple(k.layer for k in kernels),
-        first_wrong_layer=lambda runner: (
-            None
-            if form.is_calibrated
-            else first_wrong_layer(
-                runner,
-                draft,
-                reference,
-                [kernel.layer for kernel in kernels],
-                source.images,
-                tflite.cut_after,
-                max(1e-3, form.tolerance),
-            )
-        ),
-    )
+        check_kernels(found_kernels(written), kernels)
+    return Written(kernels, form.weights, reference, tflite.cut_after)
 
 
 def _convert(source: Source, weights: str = "float32") -> bytes:

@@ -18,7 +18,7 @@ def first_wrong_layer(
     layers: Sequence[str],
     images: np.ndarray,
     cut_after: Callable[[bytes, int], bytes],
-    tolerance: float = 1e-3,
+    tolerance: float,
 ) -> str | None:
     """Returns the first layer whose output is not that of the float file.
 
@@ -35,7 +35,7 @@ def first_wrong_layer(
         cut_after: Called with the content of a file and the number of a kernel, it returns that of
             a file that ends in the output of the operator with this kernel.
         tolerance: By how much an output may differ, relative to its largest value, or to 1 if that
-            is smaller. Float32 noise grows with depth; a wrong kernel is far above 1e-3.
+            is smaller.
 
     Returns:
         The layer's name, or None if every layer's output is right.

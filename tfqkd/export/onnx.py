@@ -1,6 +1,5 @@
 """ONNX files."""
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -8,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfqkd.compat import keras
-from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.kernels import check_layers, float_layers, owner, quantized_kernels
-from tfqkd.export.localisation import first_wrong_layer
-from tfqkd.export.publication import Written, publish, require_file
+from tfqkd.export.formats import Format, format_of
+from tfqkd.export.kernels import check_kernels, check_layers, owner
+from tfqkd.export.publication import Written, metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT
-from tfqkd.version import __version__
 
 _RUNTIME = "onnxruntime"
 _RUNNER = ("-m", "tfqkd.runtime.predict")
@@ -61,13 +58,7 @@ def to_onnx(
         ValueError: If an argument does not fit the model, or the format is unknown.
         ExportError: If the file does not compute what the model computes; nothing is written then.
     """
-    known = [form.name for form in FORMATS.values() if form.runtime == _RUNTIME]
-    if format not in known:
-        raise ValueError(
-            f"`format` must be one of {', '.join(known)}. Received: format={format!r}. "
-            "For a TFLite file use to_litert."
-        )
-    form = FORMATS[format]
+    form = format_of(_RUNTIME, format)
     form.require_runtime()
     return write_onnx(Source.prepare(model, class_names, images), pathlib.Path(path), form)
 
@@ -97,27 +88,10 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
         check_layers(kernels, source.quantized)
     if form.drops_names:
         onnx_graph.shorten_names(model)
-    metadata = {
-        "producer": f"tfqkd {__version__}",
-        "format": form.name,
-        "input_range": [0, 255],
-        "class_names": source.class_names,
-    }
-    onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
+    onnx.helper.set_model_props(model, {METADATA: metadata(source, form)})
     draft.write_bytes(onnx_graph.write(model))
-    onnx_graph.check_kernels(onnx_graph.read_back(draft), kernels)
-    return Written(
-        quantized=quantized_kernels(kernels),
-        float_layers=float_layers(kernels),
-        first_wrong_layer=lambda runner: first_wrong_layer(
-            runner,
-            draft,
-            reference,
-            [kernel.layer for kernel in kernels],
-            source.images,
-            onnx_graph.cut_after,
-        ),
-    )
+    check_kernels(onnx_graph.found_kernels(onnx_graph.read_back(draft)), kernels)
+    return Written(kernels, reference=reference, cut_after=onnx_graph.cut_after)
 
 
 def _convert(source: Source) -> bytes:

@@ -1,7 +1,8 @@
 """Edits ONNX graphs: integer codes in place of float kernels, and names."""
 
+import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -9,9 +10,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from tfqkd.export.grid import Grid, find_planes
-from tfqkd.export.kernels import StoredKernel, owner
+from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, owner
 from tfqkd.export.verification import ExportError
-from tfqkd.runtime.packing import pack, unpack
+from tfqkd.runtime.packing import pack
 from tfqkd.runtime.signature import OUTPUT
 
 CODE_TYPES = {2: TensorProto.INT2, 4: TensorProto.INT4, 8: TensorProto.INT8}
@@ -87,43 +88,9 @@ def store_kernels(
     return kernels
 
 
-def check_kernels(model: onnx.ModelProto, expected: Sequence[StoredKernel]) -> None:
-    """Compares every kernel of a file that was read back with what should stand there.
-
-    Args:
-        model: The file.
-        expected: The kernels in the order of the operators that read them.
-
-    Raises:
-        ExportError: If a kernel's type, shape, codes, scales or values differ; it names the layer.
-    """
-    constants = {constant.name: constant for constant in model.graph.initializer}
-    made_by = {node.output[0]: node for node in model.graph.node}
-    found = [
-        planes
-        for name in _readers(model.graph)
-        if (planes := _planes(name, constants, made_by)) is not None
-    ]
-    if len(found) != len(expected):
-        raise _wrong("?", f"{len(found)} kernels instead of {len(expected)}")
-    for planes, kernel in zip(found, expected, strict=True):
-        bits = tuple(_CODE_BITS[p[0].data_type] for p in planes if p[0].data_type in _CODE_BITS)
-        if bits != kernel.bits:
-            raise _wrong(kernel.layer, f"codes of {bits} bits instead of {kernel.bits}")
-        if not kernel.planes:
-            if not np.array_equal(numpy_helper.to_array(planes[0][0]), kernel.value):
-                raise _wrong(kernel.layer, "float32 weights that are not the model's")
-            continue
-        for (constant, node), width, plane in zip(planes, bits, kernel.planes, strict=True):
-            data = np.frombuffer(constant.raw_data, np.uint8)
-            codes = unpack(data, width, int(np.prod(constant.dims))).reshape(constant.dims)
-            extra = codes.ndim - plane.codes.ndim  # 1 for the kernel of a product, see _stored.
-            if not np.array_equal(codes, plane.codes[(np.newaxis,) * extra]):
-                raise _wrong(kernel.layer, "other codes")
-            scales = numpy_helper.to_array(constants[node.input[1]])
-            (axis,) = (attribute.i for attribute in node.attribute if attribute.name == "axis")
-            if not np.array_equal(scales, plane.scales) or axis != plane.axis + extra:
-                raise _wrong(kernel.layer, "other scales or another channel axis")
+def found_kernels(model: onnx.ModelProto) -> list[FoundKernel]:
+    """Returns a file's kernels, each once, in the order of the operators that read them."""
+    return [FoundKernel(constants) for _, constants in _constant_kernels(model.graph)]
 
 
 def cut_after(content: bytes, number: int) -> bytes:
@@ -132,14 +99,7 @@ def cut_after(content: bytes, number: int) -> bytes:
     Kernels are numbered as `store_kernels` lists them. The output is called logits, whatever it is.
     """
     model = onnx.load_from_string(content)
-    constants = {constant.name: constant for constant in model.graph.initializer}
-    made_by = {node.output[0]: node for node in model.graph.node}
-    kernels = [
-        nodes
-        for name, nodes in _readers(model.graph).items()
-        if _planes(name, constants, made_by) is not None
-    ]
-    last = kernels[number][0]
+    (last, *_), _ = list(_constant_kernels(model.graph))[number]
     nodes = list(model.graph.node)
     nodes = nodes[: nodes.index(last) + 1]
     del model.graph.node[:], model.graph.output[:], model.graph.value_info[:]
@@ -222,29 +182,51 @@ def _stored(
     return constants, nodes
 
 
-_Plane = tuple[TensorProto, onnx.NodeProto]
+def _constant_kernels(
+    graph: onnx.GraphProto,
+) -> Iterator[tuple[list[onnx.NodeProto], tuple[Constant, ...]]]:
+    """Yields the operators that read a kernel, and the constants that it is the sum of."""
+    constants = {constant.name: constant for constant in graph.initializer}
+    made_by = {node.output[0]: node for node in graph.node}
+    for name, nodes in _readers(graph).items():
+        found = _constants(name, constants, made_by)
+        if found is not None:
+            yield nodes, found
 
 
-def _planes(
+def _constants(
     name: str, constants: Mapping[str, TensorProto], made_by: Mapping[str, onnx.NodeProto]
-) -> list[_Plane] | None:
-    """Returns the constants that a kernel is made of, or None if it is not made of any."""
+) -> tuple[Constant, ...] | None:
+    """Returns what a kernel is the sum of, or None if it is not made of constants."""
     if name in constants:
-        return [(constants[name], onnx.NodeProto())]
+        value = numpy_helper.to_array(constants[name])
+        return (Constant(np.frombuffer(value.tobytes(), np.uint8), value.shape),)
     node = made_by.get(name)
-    if node is not None and node.op_type == _DEQUANTIZE:
-        return [(constants[node.input[0]], node)]
-    if node is not None and node.op_type == _RESHAPE:
-        return _planes(node.input[0], constants, made_by)
-    if node is not None and node.op_type == _ADD:
-        parts = [_planes(part, constants, made_by) for part in node.input]
-        return None if None in parts else [plane for part in parts for plane in part or ()]
+    if node is None:
+        return None
+    if node.op_type == _DEQUANTIZE:
+        return (_codes(node, constants),)
+    if node.op_type == _RESHAPE:
+        parts = _constants(node.input[0], constants, made_by)
+        # The codes of a product have an axis more, see _stored.
+        return parts and tuple(
+            dataclasses.replace(part, shape=part.shape[1:], axis=(part.axis or 0) - 1)
+            for part in parts
+        )
+    if node.op_type == _ADD:
+        sums = [_constants(part, constants, made_by) for part in node.input]
+        return None if None in sums else tuple(part for parts in sums for part in parts or ())
     return None
 
 
-def _wrong(layer: str, received: str) -> ExportError:
-    return ExportError(
-        "A file that is read back must hold the codes and scales that were written. "
-        f"Received: layer '{layer}' with {received}. Nothing was written. Export to onnx-float32, "
-        "and report the model."
+def _codes(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> Constant:
+    codes, scale, *zero_point = (constants[name] for name in node.input)
+    (axis,) = (attribute.i for attribute in node.attribute if attribute.name == "axis")
+    return Constant(
+        np.frombuffer(codes.raw_data, np.uint8),
+        tuple(codes.dims),
+        _CODE_BITS[codes.data_type],
+        numpy_helper.to_array(scale),
+        axis,
+        any(numpy_helper.to_array(zero).any() for zero in zero_point),
     )

@@ -1,14 +1,26 @@
 """Writes a file under another name, verifies it, and only then puts it in its place."""
 
 import dataclasses
+import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from tfqkd.export.formats import Format
+from tfqkd.export.kernels import (
+    StoredKernel,
+    float_layers,
+    layer_sizes,
+    quantized_kernels,
+    wrong_kernel,
+)
+from tfqkd.export.localisation import first_wrong_layer
 from tfqkd.export.packing import packings
-from tfqkd.export.report import QuantizedKernel, Report, measure
+from tfqkd.export.report import Report, measure
 from tfqkd.export.source import Source
 from tfqkd.export.verification import Agreement, ExportError, run_file, staged, verify
+from tfqkd.version import __version__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,21 +28,17 @@ class Written:
     """What a file holds.
 
     Attributes:
-        quantized: See `Report`.
-        float_layers: See `Report`.
-        rounded_layers: See `Report`.
-        direct_layers: See `Report`.
-        kernel_layers: See `Report`.
-        first_wrong_layer: Called with a runner when the file is wrong, it returns the layer where
-            it goes wrong, or None if it cannot tell.
+        kernels: Its kernels.
+        other_type: The type of the weights in those that are not codes.
+        reference: The content of the float file with the same kernels, if the file can be compared
+            with it layer by layer.
+        cut_after: See `localisation.first_wrong_layer`; given together with `reference`.
     """
 
-    quantized: tuple[QuantizedKernel, ...]
-    float_layers: tuple[str, ...]
-    rounded_layers: tuple[str, ...] = ()
-    direct_layers: tuple[str, ...] = ()
-    kernel_layers: tuple[str, ...] = ()
-    first_wrong_layer: Callable[[Sequence[str]], str | None] = lambda runner: None
+    kernels: Sequence[StoredKernel]
+    other_type: str = "float32"
+    reference: bytes | None = None
+    cut_after: Callable[[bytes, int], bytes] | None = None
 
 
 def require_file(path: pathlib.Path, form: Format) -> None:
@@ -40,6 +48,31 @@ def require_file(path: pathlib.Path, form: Format) -> None:
             f"`path` must name a file. Received: {path}, which is a directory. "
             f"Add a file name, for example {path / form.file_name}."
         )
+
+
+def metadata(source: Source, form: Format) -> str:
+    """Returns what every file says about itself, a JSON object."""
+    return json.dumps(
+        {
+            "producer": f"tfqkd {__version__}",
+            "format": form.name,
+            "input_range": [0, 255],
+            "class_names": source.class_names,
+        }
+    )
+
+
+def variables_read_back(source: Source, stored: Iterable[np.ndarray]) -> Written:
+    """Compares the variables of a file that was read back with the model's, in the same order.
+
+    Raises:
+        ExportError: If one differs; it names the layer.
+    """
+    for variable, value in zip(source.model.variables, stored, strict=True):
+        if not np.array_equal(variable.numpy(), value):
+            layer, _, name = variable.name.rpartition("/")
+            raise wrong_kernel(layer, f"another {name}")
+    return Written([StoredKernel((layer,), value, (), (), ()) for layer, value in source.kernels()])
 
 
 def publish(
@@ -56,7 +89,7 @@ def publish(
         source: The model.
         path: Where the file goes.
         form: Its format.
-        write: Writes it to the path it is called with.
+        write: Writes it to the path it is called with, and reads it back.
         runners: All that run it in a child process; see `verification.verify`.
 
     Raises:
@@ -64,8 +97,7 @@ def publish(
     """
     with staged(path) as draft:
         written = write(draft)
-        agreements = [_verify(runner, draft, source, form, written) for runner in runners]
-        accuracy = _test(runners[-1], draft, source, form)
+        agreements, accuracy = _run(written, draft, source, form, runners)
         size, gzip_size = measure(draft)
     return Report(
         format=form.name,
@@ -76,22 +108,41 @@ def publish(
         max_difference=max(agreement.max_difference for agreement in agreements),
         agreement=min(agreement.agreement for agreement in agreements),
         accuracy=accuracy,
-        quantized=written.quantized,
-        float_layers=written.float_layers,
+        quantized=quantized_kernels(written.kernels),
+        float_layers=float_layers(written.kernels),
         packing=tuple(packings(source)),
-        rounded_layers=written.rounded_layers,
-        direct_layers=written.direct_layers,
-        kernel_layers=written.kernel_layers,
+        rounded_layers=tuple(kernel.layer for kernel in written.kernels if kernel.is_rounded),
+        direct_layers=tuple(kernel.layer for kernel in written.kernels if kernel.is_direct),
+        layers=layer_sizes(written.kernels, written.other_type),
     )
 
 
-def _verify(
-    runner: Sequence[str], draft: pathlib.Path, source: Source, form: Format, written: Written
-) -> Agreement:
+def _run(
+    written: Written,
+    draft: pathlib.Path,
+    source: Source,
+    form: Format,
+    runners: Sequence[Sequence[str]],
+) -> tuple[list[Agreement], float | None]:
+    """Runs the file every way; the error of a file that is wrong names the layer."""
+    agreements: list[Agreement] = []
     try:
-        return verify(runner, draft, source.images, source.logits, form.tolerance)
+        for runner in runners:
+            agreements.append(verify(runner, draft, source.images, source.logits, form.tolerance))
+        return agreements, _test(runner, draft, source, form)
     except ExportError as error:
-        layer = written.first_wrong_layer(runner)
+        if written.reference is None or written.cut_after is None:
+            raise
+        layer = first_wrong_layer(
+            runner,
+            draft,
+            written.reference,
+            [kernel.layer for kernel in written.kernels],
+            source.images,
+            written.cut_after,
+            # Float32 noise grows with depth; a wrong kernel is far above 1e-3.
+            max(1e-3, form.tolerance),
+        )
         if layer is None:
             raise
         raise ExportError(f"{error} The first layer that goes wrong is '{layer}'.") from error

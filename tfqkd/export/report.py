@@ -48,6 +48,23 @@ class LayerPacking:
 
 
 @dataclasses.dataclass(frozen=True)
+class LayerSize:
+    """What a kernel takes in a file.
+
+    Attributes:
+        layer: The Keras layer it belongs to; several names, with commas, if their kernels are equal.
+        weights: How many weights it has.
+        type: How it is stored: "int2", "int2 + int2" for two planes, "float32" and so on.
+        bytes: What its codes or floats take; scales take 4 to 12 bytes a channel more.
+    """
+
+    layer: str
+    weights: int
+    type: str
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """One exported file. `dataclasses.asdict` gives what JSON can hold.
 
@@ -65,7 +82,7 @@ class Report:
         packing: How few bytes the model's codes could take, whatever the format.
         rounded_layers: Float layers whose kernels were rounded to int8, on request.
         direct_layers: Dense layers that multiply 2-bit codes and round activations, on request.
-        kernel_layers: The layers of the file's kernels, in the order in which it computes them.
+        layers: What each kernel takes, in the order in which the file computes with them.
     """
 
     format: str
@@ -81,7 +98,7 @@ class Report:
     packing: tuple[LayerPacking, ...]
     rounded_layers: tuple[str, ...] = ()
     direct_layers: tuple[str, ...] = ()
-    kernel_layers: tuple[str, ...] = ()
+    layers: tuple[LayerSize, ...] = ()
 
 
 def measure(path: pathlib.Path) -> tuple[int, int]:

@@ -9,13 +9,14 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Written, publish
+from tfqkd.export.publication import Written, publish, variables_read_back
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import SIGNATURE
 
 LABELS = "labels.txt"
+_VARIABLES = "model_variables"  # The module's attribute, which checkpoints name them after.
 _RUNNER = str(pathlib.Path(__file__).with_name("saved_model_runner.py"))
 
 
@@ -64,7 +65,7 @@ def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Repor
 
     def write(draft: pathlib.Path) -> Written:
         save(source, draft)
-        return Written(quantized=(), float_layers=source.kernel_layers())
+        return variables_read_back(source, _variables(draft, len(source.model.variables)))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])
 
@@ -78,6 +79,18 @@ def save(source: Source, directory: pathlib.Path) -> None:
             labels.write_text("".join(f"{name}\n" for name in source.class_names), "utf-8")
             module.labels = tf.saved_model.Asset(str(labels))
         tf.saved_model.save(module, str(directory), signatures={SIGNATURE: module.serve})
+
+
+def _variables(directory: pathlib.Path, count: int) -> list[np.ndarray]:
+    try:
+        stored = tf.train.load_checkpoint(str(directory / "variables" / "variables"))
+        names = [f"{_VARIABLES}/{index}/.ATTRIBUTES/VARIABLE_VALUE" for index in range(count)]
+        return [stored.get_tensor(name) for name in names]
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise ExportError(
+            "A SavedModel must be complete when it is read back. Received: variables with "
+            f"{error}. Nothing was written. Make room on the disk, or choose another one."
+        ) from error
 
 
 def _require_replaceable(path: pathlib.Path) -> None:

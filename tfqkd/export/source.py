@@ -106,8 +106,12 @@ class Source:
 
     def kernel_layers(self) -> tuple[str, ...]:
         """Returns the names of the layers with a kernel."""
-        names = [weight.name.split("/") for weight in self.model.weights]
-        return tuple(dict.fromkeys(name[-2] for name in names if "kernel" in name[-1]))
+        return tuple(dict.fromkeys(layer for layer, _ in self.kernels()))
+
+    def kernels(self) -> list[tuple[str, np.ndarray]]:
+        """Returns the name of its layer and the value of each kernel."""
+        named = [(weight.name.split("/"), weight) for weight in self.model.weights]
+        return [(name[-2], weight.numpy()) for name, weight in named if "kernel" in name[-1]]
 
     def module(self) -> tf.Module:
         """Returns the model as a module with one function, `serve`, from `images` to `logits`."""

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tfqkd.export.benchmark import Benchmark
 from tfqkd.export.report import Report
@@ -37,7 +37,7 @@ def speed_table(benchmarks: Sequence[Benchmark]) -> Table:
     table = Table("format", "load ms", "memory MB", *headings)
     for measured in benchmarks:
         table.add(
-            _name(measured),
+            measured.name,
             f"{1e3 * measured.load_seconds:.1f}",
             f"{measured.peak_bytes / 1e6:.1f}",
             *(
@@ -48,31 +48,50 @@ def speed_table(benchmarks: Sequence[Benchmark]) -> Table:
     return table
 
 
-def layer_table(report: Report, latencies: Mapping[str, float]) -> Table:
-    """Returns the kernels of a file: bits and bytes as stored, packed and at their entropy.
+def relative_table(benchmarks: Sequence[Benchmark]) -> Table | None:
+    """Returns load time, memory and latency as multiples of the float file's; None without it."""
+    (base, *_) = [entry for entry in benchmarks if entry.format == _REFERENCE] or (None,)
+    if base is None:
+        return None
+    settings = [f"{entry.threads} thr × {entry.batch}" for entry in base.latencies]
+    table = Table(f"against {_REFERENCE}", "load", "memory", *settings)
+    for measured in benchmarks:
+        pairs = [
+            (measured.load_seconds, base.load_seconds),
+            (measured.peak_bytes, max(1.0, base.peak_bytes)),
+            *(
+                (ours.median, theirs.median)
+                for ours, theirs in zip(measured.latencies, base.latencies, strict=True)
+            ),
+        ]
+        table.add(measured.name, *(f"{ours / theirs:.2f}" for ours, theirs in pairs))
+    return table
+
+
+def layer_table(report: Report, latencies: Sequence[float] = ()) -> Table:
+    """Returns the kernels of a file: bytes as stored, packed and at their entropy, and time.
 
     Args:
         report: What was exported.
-        latencies: By layer, seconds up to its output; see `benchmark.layer_latencies`.
+        latencies: For each of `report.layers`, seconds up to its output; see
+            `benchmark.layer_latencies`. A layer's own share is what it adds to the one before.
     """
-    table = Table(
-        "layer", "weights", "bits", "bytes", "packed", "entropy bytes", "ms up to its output"
-    )
-    packings = {packing.layer: packing for packing in report.packing}
-    kernels = {kernel.layer: kernel for kernel in report.quantized}
-    for layer in report.kernel_layers or (*kernels, *report.float_layers):
-        kernel, packing = kernels.get(layer), packings.get(layer)
-        stored = ("", "float", "")
-        if kernel:
-            size = -(-kernel.weights * kernel.bits // 8)
-            stored = (f"{kernel.weights:,}", str(kernel.bits), f"{size:,}")
-        table.add(
-            layer,
-            *stored,
-            f"{packing.packed_bytes:,.0f}" if packing else "",
-            f"{packing.entropy_bytes:,.0f}" if packing else "",
-            f"{1e3 * latencies[layer]:.3f}" if layer in latencies else "",
+    headings = ["layer", "weights", "type", "bytes", "packed", "entropy bytes"]
+    headings += ["ms to its output", "ms of its own"] if latencies else []
+    table = Table(*headings)
+    packings = {(packing.layer, packing.weights): packing for packing in report.packing}
+    for index, layer in enumerate(report.layers):
+        packing = packings.get((layer.layer, layer.weights))
+        cells = [layer.layer, f"{layer.weights:,}", layer.type, f"{layer.bytes:,}"]
+        cells += (
+            [f"{packing.packed_bytes:,.0f}", f"{packing.entropy_bytes:,.0f}"]
+            if packing
+            else ["", ""]
         )
+        if latencies:
+            before = latencies[index - 1] if index else 0.0
+            cells += [f"{1e3 * time:.3f}" for time in (latencies[index], latencies[index] - before)]
+        table.add(*cells)
     return table
 
 
@@ -87,7 +106,11 @@ def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> lis
         if report is None:
             continue
         if report.float_layers:
-            said.append(f"{name}: float kernels remain in {', '.join(report.float_layers)}.")
+            floats = sum(layer.bytes for layer in report.layers if layer.type == "float32")
+            said.append(
+                f"{name}: float kernels remain in {', '.join(report.float_layers)}: {floats:,} of "
+                f"{report.bytes:,} bytes."
+            )
         if report.rounded_layers:
             said.append(f"{name}: rounded to int8 on request: {', '.join(report.rounded_layers)}.")
         if report.direct_layers:
@@ -116,8 +139,8 @@ def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> lis
                 )
     if any("int2" in report.format for report in reports):
         said.append(
-            "Two bits buy disk and download. These runtimes compute with float or int8 weights: two "
-            "bits buy neither memory nor speed."
+            "Two bits buy disk and download. These runtimes compute convolutions with float or int8 "
+            "weights: two bits buy neither memory nor their speed."
         )
     return said
 
@@ -156,7 +179,3 @@ def _packed(report: Report) -> tuple[float, float]:
 
 def _times(size: int, packed: float) -> str:
     return f"{size / packed:.2f}" if packed else ""
-
-
-def _name(measured: Benchmark) -> str:
-    return f"{measured.format}, as it is" if measured.direct else measured.format

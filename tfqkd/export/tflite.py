@@ -1,7 +1,7 @@
 """Edits TFLite files: integer codes in place of float kernels, and an entry in the metadata."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
@@ -60,22 +60,30 @@ def write(model: schema.ModelT) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def kernel_operators(
+def constant_kernels(
     model: schema.ModelT, graph: schema.SubGraphT
-) -> Iterator[tuple[schema.OperatorT, int]]:
-    """Yields the operators that have a kernel, in order, and the index of its tensor."""
+) -> Iterator[tuple[list[schema.OperatorT], int, list[schema.TensorT]]]:
+    """Yields the kernels that are made of constants, in the order in which operators read them.
+
+    Yields:
+        The operators that read it, the index of the tensor that they read, and the constants that
+        this one is, or is computed from.
+    """
+    made_by = {operator.outputs[0]: operator for operator in graph.operators}
+    readers: dict[int, list[schema.OperatorT]] = {}
     for operator in graph.operators:
         if model.operatorCodes[operator.opcodeIndex].builtinCode in CHANNEL_AXES:
-            yield operator, operator.inputs[_KERNEL_INPUT]
+            readers.setdefault(operator.inputs[_KERNEL_INPUT], []).append(operator)
+    for index, operators in readers.items():
+        constants = _constants(model, graph, made_by, index)
+        if constants is not None:
+            yield operators, index, constants
 
 
 def float_kernels(model: schema.ModelT) -> Iterator[FileKernel]:
     """Yields the float32 kernels of convolutions and dense layers, each once."""
     for graph in model.subgraphs:
-        readers: dict[int, list[schema.OperatorT]] = {}
-        for operator, index in kernel_operators(model, graph):
-            readers.setdefault(index, []).append(operator)
-        for index, operators in readers.items():
+        for operators, index, _ in constant_kernels(model, graph):
             tensor = graph.tensors[index]
             data = model.buffers[tensor.buffer].data
             if tensor.type != _Type.FLOAT32 or data is None:
@@ -144,19 +152,22 @@ def store_kernels(
 def cut_after(content: bytes, number: int) -> bytes:
     """Returns a file that ends in the output of the operator with kernel `number`.
 
-    Kernels are numbered as `store_kernels` lists them. The output is called logits, whatever it is.
+    Kernels are numbered as `store_kernels` lists them. The output is called logits, whatever it is,
+    and is float32 where the operator computes in int8 too.
     """
     model = read(content)
     graph = model.subgraphs[0]
-    readers: dict[int, schema.OperatorT] = {}
-    for operator, index in kernel_operators(model, graph):
-        readers.setdefault(index, operator)
-    last = list(readers.values())[number]
+    (last, *_), _, _ = list(constant_kernels(model, graph))[number]
     graph.operators = graph.operators[: graph.operators.index(last) + 1]
-    graph.outputs = [last.outputs[0]]
+    end = last.outputs[0]
+    if graph.tensors[end].type == _Type.INT8:
+        result = _add_float(graph, graph.tensors[end])
+        graph.operators.append(_operator(model, _Operator.DEQUANTIZE, [end], result))
+        end = result
+    graph.outputs = [end]
     (signature,) = model.signatureDefs
     (output,) = signature.outputs
-    output.name, output.tensorIndex = OUTPUT.encode(), last.outputs[0]
+    output.name, output.tensorIndex = OUTPUT.encode(), end
     return write(model)
 
 
@@ -173,6 +184,24 @@ def add_metadata(model: schema.ModelT, name: str, data: bytes) -> None:
     """Adds a named entry to the file's metadata."""
     buffer = _add_buffer(model, np.frombuffer(data, np.uint8))
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=buffer)]
+
+
+def _constants(
+    model: schema.ModelT,
+    graph: schema.SubGraphT,
+    made_by: Mapping[int, schema.OperatorT],
+    index: int,
+) -> list[schema.TensorT] | None:
+    """Returns the constants that a tensor is computed from, or None if it is not made of any."""
+    tensor = graph.tensors[index]
+    if model.buffers[tensor.buffer].data is not None:
+        return [tensor]
+    kinds = {_Operator.DEQUANTIZE, _Operator.ADD}
+    operator = made_by.get(index)
+    if operator is None or model.operatorCodes[operator.opcodeIndex].builtinCode not in kinds:
+        return None
+    parts = [_constants(model, graph, made_by, part) for part in operator.inputs]
+    return None if None in parts else [tensor for part in parts for tensor in part or ()]
 
 
 def _store(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfqkd.runtime.loading import LoadedModel
+from tfqkd.runtime.model import LoadedModel
 from tfqkd.runtime.pictures import read_picture
 
 Ranking = list[tuple[str, float]]

@@ -1,76 +1,62 @@
-"""Measures how long exported files take for a batch, in turns: `python -m tfqkd.runtime.latency`."""
+"""Measures how long exported files take for a batch: `python -m tfqkd.runtime.latency ARGUMENTS`.
+
+ARGUMENTS is a JSON object, those of `latencies`; the result is printed as JSON.
+"""
 
 import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tfqkd.runtime.loading import load
-
-THREADS, BATCHES = (1, 2), (1, 32)
+from tfqkd.runtime.model import LoadedModel
 
 
 def latencies(
     files: Sequence[tuple[str, bool]],
-    rounds: int = 15,
-    threads: Sequence[int] = THREADS,
-    batches: Sequence[int] = BATCHES,
+    threads: int,
+    batches: Sequence[int],
+    rounds: int,
+    load: Callable[..., LoadedModel] = load,
 ) -> list[list[dict[str, float]]]:
     """Measures files in turns, so that what else the machine does falls on all of them alike.
+
+    The order is another one in each round: a runtime's threads may still spin when the next begins.
 
     Args:
         files: Paths of exported files, each with whether it is given to the runtime as it is; see
             `tfqkd.runtime.load`.
-        rounds: How often each is run; one more run comes first and does not count.
-        threads: Numbers of threads.
+        threads: How many threads a runtime uses.
         batches: Numbers of images.
+        rounds: How often each is run; one more run comes first and does not count.
+        load: What loads a file.
 
     Returns:
-        For each file a list: for each number of threads and images, the median and the spread (the
-        difference of the quartiles) in seconds.
+        For each file a list: for each number of images, the median and the spread (the difference
+        of the quartiles) in seconds.
     """
+    models = [load(path, threads, direct=direct) for path, direct in files]
     results: list[list[dict[str, float]]] = [[] for _ in files]
-    for count in threads:
-        models = [load(path, count, direct=direct) for path, direct in files]
-        for batch in batches:
-            images = np.random.default_rng(0).integers(
-                0, 256, (batch, *models[0].input_shape), np.uint8
+    generator = np.random.default_rng(0)
+    for batch in batches:
+        images = generator.integers(0, 256, (batch, *models[0].input_shape), np.uint8)
+        times: list[list[float]] = [[] for _ in files]
+        for number in range(rounds + 1):
+            for index in generator.permutation(len(files)):
+                start = time.perf_counter()
+                models[index](images)
+                if number:
+                    times[index].append(time.perf_counter() - start)
+        for result, taken in zip(results, times, strict=True):
+            low, median, high = statistics.quantiles(taken, n=4)
+            result.append(
+                {"threads": threads, "batch": batch, "median": median, "spread": high - low}
             )
-            times: list[list[float]] = [[] for _ in files]
-            for number in range(rounds + 1):
-                for model, taken in zip(models, times, strict=True):
-                    start = time.perf_counter()
-                    model(images)
-                    if number:
-                        taken.append(time.perf_counter() - start)
-            for result, taken in zip(results, times, strict=True):
-                low, median, high = statistics.quantiles(taken, n=4)
-                result.append(
-                    {"threads": count, "batch": batch, "median": median, "spread": high - low}
-                )
     return results
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Prints the latencies of the files that are named, as JSON.
-
-    Args:
-        arguments: Paths; `--direct` stands before one that is given to the runtime as it is.
-            `--single` first measures one thread and one image only.
-    """
-    single = list(arguments[:1]) == ["--single"]
-    words = arguments[single:]
-    files = [
-        (word, index > 0 and words[index - 1] == "--direct")
-        for index, word in enumerate(words)
-        if word != "--direct"
-    ]
-    counts = (THREADS[:1], BATCHES[:1]) if single else (THREADS, BATCHES)
-    print(json.dumps(latencies(files, threads=counts[0], batches=counts[1])))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(json.dumps(latencies(**json.loads(sys.argv[1]))))

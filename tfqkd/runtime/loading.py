@@ -4,36 +4,13 @@ import importlib
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Protocol
 
-import numpy as np
+from tfqkd.runtime.model import LoadedModel
 
 _CLASSES = {
     ".tflite": ("tfqkd.runtime.litert", "LitertModel"),
     ".onnx": ("tfqkd.runtime.onnx", "OnnxModel"),
 }
-
-
-class LoadedModel(Protocol):
-    """An exported file as a function.
-
-    Attributes:
-        path: The file.
-        class_names: The names of the classes in the order of the logits, if the file holds them.
-        input_shape: (H, W, C) of one image.
-        inputs: The signature's inputs: a shape by name, None where any size is taken.
-        outputs: The signature's outputs.
-    """
-
-    path: pathlib.Path
-    class_names: tuple[str, ...] | None
-    input_shape: tuple[int, ...]
-    inputs: dict[str, tuple[int | None, ...]]
-    outputs: dict[str, tuple[int | None, ...]]
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Returns the logits, float32 [N, classes], of uint8 or float32 images [N, H, W, C]."""
-        ...
 
 
 def load(

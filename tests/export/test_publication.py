@@ -1,0 +1,111 @@
+"""What holds for the files of all formats."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tfqkd.compat import keras
+from tfqkd.export import ExportError, export, keras_file, publication, saved_model
+from tfqkd.export.source import Source
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 2, 2, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((2, 2, 3)),
+            layers.Flatten(),
+            layers.Dense(5, activation="relu", name="first"),
+            layers.Dense(4, name="second"),
+        ]
+    )
+
+
+def with_another_kernel(model):
+    """Returns a copy in which one weight of the second layer differs by a float32 rounding."""
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    kernel = twin.get_layer("second").kernel
+    changed = kernel.numpy()
+    changed[0, 0] = np.nextafter(changed[0, 0], np.float32(1))
+    kernel.assign(changed)
+    return twin
+
+
+def truncate(file):
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def test_a_saved_model_with_another_weight_names_the_layer(model, tmp_path, monkeypatch):
+    save = saved_model.save
+    monkeypatch.setattr(
+        saved_model,
+        "save",
+        lambda source, directory: save(
+            dataclasses.replace(source, model=with_another_kernel(source.model)), directory
+        ),
+    )
+    with pytest.raises(ExportError, match="layer 'second' with another kernel"):
+        export(model, tmp_path, "saved_model")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["variables.data-00000-of-00001", "variables.index"])
+def test_a_saved_model_that_is_cut_short_is_refused(model, tmp_path, monkeypatch, name):
+    def save_half(source, directory):
+        save(source, directory)
+        truncate(directory / "variables" / name)
+
+    save = saved_model.save
+    monkeypatch.setattr(saved_model, "save", save_half)
+    with pytest.raises(ExportError, match="must be complete when it is read back"):
+        export(model, tmp_path, "saved_model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_keras_file_with_another_weight_names_the_layer(model, tmp_path, monkeypatch):
+    variables = keras_file._variables
+
+    def save_another(file):
+        with_another_kernel(model).save(file)
+        return variables(file)
+
+    monkeypatch.setattr(keras_file, "_variables", save_another)
+    with pytest.raises(ExportError, match="layer 'second' with another kernel"):
+        export(model, tmp_path, "keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_keras_file_that_is_cut_short_is_refused(model, tmp_path, monkeypatch):
+    def write_half(file):
+        truncate(file)
+        return variables(file)
+
+    variables = keras_file._variables
+    monkeypatch.setattr(keras_file, "_variables", write_half)
+    with pytest.raises(ExportError, match="must load as it was written"):
+        export(model, tmp_path, "keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_accuracy_on_the_test_images_is_refused(model, tmp_path, monkeypatch):
+    labels = Source.prepare(model, images=IMAGES).logits.argmax(axis=1)
+    run_file = publication.run_file
+    monkeypatch.setattr(publication, "run_file", lambda *arguments: -run_file(*arguments))
+    with pytest.raises(
+        ExportError, match=r"within 0.05 points .* instead of 100.00 % on 40 images"
+    ):
+        export(model, tmp_path, "litert-float32", test=(IMAGES, labels))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_accuracy_on_the_test_images_is_reported(model, tmp_path):
+    labels = Source.prepare(model, images=IMAGES).logits.argmax(axis=1)
+    labels[:10] = (labels[:10] + 1) % 4
+    (report,) = export(model, tmp_path, "litert-float32", test=(IMAGES, labels))
+    assert report.accuracy == 0.75
