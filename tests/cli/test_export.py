@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,18 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
 
     out_dir = tmp_path / "out"
     arguments = [f"--run_dir={finished.directory}", f"--output_dir={out_dir}"]
-    assert main(["export", *arguments, "--format=litert-float32, litert-int8"]) == 0
+    arguments += ["--format=litert-float32, litert-int2", "--per_layer"]
+    assert main(["export", *arguments]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    files = {"litert-float32": "student-float32.tflite", "litert-int8": "student-int8.tflite"}
+    files = {"litert-float32": "student-float32.tflite", "litert-int2": "student-int2.tflite"}
     written = {*files.values(), "report.json", "report.png"}
     assert {entry.name for entry in out_dir.iterdir()} == written
+    report = json.loads((out_dir / "report.json").read_text())
+    assert [run["direct"] for run in report["files"][1]["runs"]] == [False, True]
+    assert "\n".join(report["summary"]) in out and "Two bits buy disk" in out
+    for table in ("× packed", "load ms", "against litert-float32", "ms of its own"):
+        assert table in out
     test = load("digits").test
     for form, name in files.items():
         (row,) = [line for line in out.splitlines() if name in line]
