@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from tfqkd.compat import keras
 from tfqkd.export import ExportError, export, litert, load, tflite, to_litert
@@ -60,6 +61,13 @@ def test_full_int8_computes_in_int8_only(files):
         if file.operatorCodes[node.opcodeIndex].builtinCode not in outside:
             inputs = {graph.tensors[index].type for index in node.inputs if index >= 0}
             assert tflite.schema.TensorType.FLOAT32 not in inputs
+
+
+@pytest.mark.parametrize("name", [HALF, FULL])
+def test_a_plain_interpreter_runs_the_file_as_it_is(files, name):
+    images = classifier.pixels(3)
+    logits = Interpreter(files[name].path).get_signature_runner()(images=images)["logits"]
+    np.testing.assert_allclose(logits, load(files[name].path)(images), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [HALF, FULL])
