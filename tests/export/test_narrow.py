@@ -1,5 +1,8 @@
 """Files with codes of 2 and 4 bits."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -54,6 +57,34 @@ def test_a_plain_interpreter_runs_the_file_as_it_is(exported, name):
     interpreter.invoke()
     logits = interpreter.get_tensor(output["index"])
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+
+
+_C_API = """
+import sys, numpy as np
+from ai_edge_litert.compiled_model import CompiledModel
+images = np.load(sys.argv[1])
+for path in sys.argv[2:]:
+    model = CompiledModel.from_file(path)
+    model.resize_input_tensor(0, images.shape)
+    (input_,), (output,) = model.create_input_buffers(0), model.create_output_buffers(0)
+    input_.write(images)
+    model.run_by_index(0, [input_], [output])
+    print(*output.read(len(images) * 5, np.float32))
+"""
+
+
+def test_the_compiled_model_of_litert_s_c_api_runs_the_files_as_they_are(exported, tmp_path):
+    images = classifier.pixels(3)
+    np.save(tmp_path / "images.npy", images)
+    names = ("litert-float32", "litert-int8", "litert-int2")
+    paths = [exported.reports[name].path for name in names]
+    # A process of its own: it loads accelerators, and says so.
+    command = [sys.executable, "-c", _C_API, str(tmp_path / "images.npy"), *paths]
+    child = subprocess.run(command, capture_output=True, text=True, check=True)
+    for line in child.stdout.splitlines():
+        logits = np.array(line.split(), np.float32).reshape(3, classifier.CLASSES)
+        np.testing.assert_allclose(logits, exported.model(images), rtol=0, atol=1e-4)
+    assert len(child.stdout.splitlines()) == 3
 
 
 def resnet20():

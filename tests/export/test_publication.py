@@ -37,8 +37,7 @@ def with_another_kernel(model):
 
 
 def truncate(file):
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2])
+    file.write_bytes(file.read_bytes()[:16])
 
 
 def test_a_saved_model_with_another_weight_names_the_layer(model, tmp_path, monkeypatch):

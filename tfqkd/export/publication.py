@@ -140,8 +140,7 @@ def _run(
             [kernel.layer for kernel in written.kernels],
             source.images,
             written.cut_after,
-            # Float32 noise grows with depth; a wrong kernel is far above 1e-3.
-            max(1e-3, form.tolerance),
+            form.tolerance,
         )
         if layer is None:
             raise

@@ -86,7 +86,7 @@ def _variables(directory: pathlib.Path, count: int) -> list[np.ndarray]:
         stored = tf.train.load_checkpoint(str(directory / "variables" / "variables"))
         names = [f"{_VARIABLES}/{index}/.ATTRIBUTES/VARIABLE_VALUE" for index in range(count)]
         return [stored.get_tensor(name) for name in names]
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
         raise ExportError(
             "A SavedModel must be complete when it is read back. Received: variables with "
             f"{error}. Nothing was written. Make room on the disk, or choose another one."
