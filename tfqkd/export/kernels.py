@@ -64,7 +64,7 @@ class Constant:
     data: np.ndarray
     shape: tuple[int, ...]
     bits: int | None = None
-    scales: np.ndarray | None = None
+    scales: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
     axis: int | None = None
     has_zero_points: bool = False
 
