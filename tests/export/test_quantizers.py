@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfqkd
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.quantization.published_quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
 
@@ -33,3 +33,29 @@ def test_a_file_computes_with_the_trained_scales(quantizer, activations, tmp_pat
     )
     logits = tfqkd.export.load(tmp_path / "model.tflite")(IMAGES)
     np.testing.assert_allclose(logits, quantized(IMAGES), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_every_exact_file_computes_with_the_trained_steps_of_activations(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = tfqkd.models.build("cnn4", (8, 8, 1), 10)
+    scheme = tfqkd.Scheme(LsqQuantizer(4), LsqActivationQuantizer(4))
+    quantized = tfqkd.quantize_model(model, scheme)
+    tfqkd.calibrate_activations(quantized, IMAGES)
+    calibrated = quantized(IMAGES).numpy()
+    for found in tfqkd.quantized_activations(quantized):
+        found.learned.assign(1.5 * found.learned)
+    expected = quantized(IMAGES).numpy()
+    assert np.abs(expected - calibrated).max() > 0.01
+    formats = ["litert-float32", "litert-int8", "litert-int2", "onnx-float32", "onnx-int2"]
+    reports = tfqkd.export.export(
+        quantized, tmp_path, ",".join(["saved_model", *formats]), images=IMAGES
+    )
+    assert [report.format for report in reports] == ["saved_model", *formats]
+    saved = tf.saved_model.load(str(reports[0].path)).signatures["serving_default"]
+    np.testing.assert_allclose(
+        saved(images=tf.constant(IMAGES))["logits"], expected, rtol=1e-4, atol=1e-4
+    )
+    for report in reports[1:]:
+        logits = tfqkd.export.load(report.path)(IMAGES)
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
