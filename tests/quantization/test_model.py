@@ -119,17 +119,22 @@ def test_a_wrapped_model_survives_h5_saved_model_and_checkpoint(images, tmp_path
 @pytest.mark.slow
 def test_a_stripped_model_loads_where_neither_tfqkd_nor_tfmot_can_be_imported(images, tmp_path):
     quantized = quantize_model(residual())
-    strip_quantization(quantized).save(tmp_path / "student.keras")
+    stripped = strip_quantization(quantized)
+    stripped.save(tmp_path / "student.keras")
+    stripped.save(tmp_path / "student")
     np.save(tmp_path / "images.npy", images)
     script = """
 import sys
 sys.modules["tfqkd"] = sys.modules["tensorflow_model_optimization"] = None
 import numpy as np, tf_keras
-model = tf_keras.models.load_model("student.keras", compile=False)
-np.save("logits.npy", model(np.load("images.npy")))
+images = np.load("images.npy")
+for name in ("student.keras", "student"):
+    model = tf_keras.models.load_model(name, compile=False)
+    np.save(name + ".npy", model(images))
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, env=dict(os.environ))
-    np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), quantized(images))
+    for name in ("student.keras", "student"):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), quantized(images))
 
 
 def small_mobilenet():
@@ -169,6 +174,41 @@ def test_models_of_other_kinds_train_and_strip_exactly(make):
     quantized.fit(batch, np.arange(4), verbose=0)
     assert np.abs(kernel.latent.numpy() - before).max() > 0
     np.testing.assert_array_equal(quantized(batch), strip_quantization(quantized)(batch))
+
+
+@pytest.mark.parametrize("how", ["called", "built", "first layer"])
+def test_a_sequential_model_may_have_its_input_from_a_batch(how, tmp_path):
+    keras.utils.set_random_seed(0)
+    first = {"input_shape": (6, 6, 2)} if how == "first layer" else {}
+    model = keras.Sequential(
+        [
+            layers.Conv2D(4, 3, name="stem", **first),
+            layers.Conv2D(4, 3, name="middle"),
+            layers.Flatten(),
+            layers.Dense(3, name="head"),
+        ]
+    )
+    batch = np.random.default_rng(0).normal(size=(5, 6, 6, 2)).astype(np.float32)
+    if how == "called":
+        model(batch[:2])
+    elif how == "built":
+        model.build((None, 6, 6, 2))
+    quantized = quantize_model(model)
+    stripped = strip_quantization(quantized)
+    assert quantized.input_shape == stripped.input_shape == (None, 6, 6, 2)
+    # What the model computes with the middle kernel rounded by hand.
+    kernel = model.get_layer("middle").kernel
+    sizes = np.sort(np.abs(kernel.numpy()).ravel())[::-1].astype(np.float64)
+    means = np.cumsum(sizes) / np.arange(1, sizes.size + 1)
+    step = means[np.argmax(means * np.cumsum(sizes))]
+    rounded = np.sign(kernel) * step * np.minimum(np.floor(np.abs(kernel) / step + 0.5), 1)
+    before = kernel.numpy()
+    np.testing.assert_array_equal(strip_quantization(model)(batch), model(batch))
+    kernel.assign(rounded)
+    np.testing.assert_allclose(quantized(batch), model(batch), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(quantized(batch), stripped(batch))
+    (latent,) = [kernel.latent for kernel in quantized_kernels(quantized)]
+    np.testing.assert_array_equal(latent, before)
 
 
 def test_a_layer_that_is_used_twice_is_quantized_once():

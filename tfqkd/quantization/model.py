@@ -1,7 +1,7 @@
 """Whole models: quantize them, look at their quantized kernels, and strip them for deployment."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tfqkd.compat import is_keras3, keras, tf, tfmot
 from tfqkd.quantization.activations import ActivationQuantizer
@@ -98,7 +98,7 @@ def quantize_model(
     scheme = scheme or TernaryScheme()
     bits = require_quantizable(model, scheme, layers)
     # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
-    copy = keras.models.clone_model(model)
+    copy = _clone(model)
     copy.set_weights(model.get_weights())
     configs = scheme.configs(copy, bits)
 
@@ -109,7 +109,7 @@ def quantize_model(
         config = configs[layer.name]
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, dtype=layer.dtype_policy)
 
-    return keras.models.clone_model(copy, clone_function=wrap)
+    return _clone(copy, wrap)
 
 
 def require_quantizable(
@@ -208,7 +208,7 @@ def strip_weights(model: keras.Model) -> keras.Model:
         inner = plain_layer(layer)
         return type(inner).from_config(inner.get_config())
 
-    stripped = keras.models.clone_model(model, clone_function=unwrap)
+    stripped = _clone(model, unwrap)
     kernels: dict[str, list[QuantizedKernel]] = {}
     for kernel in quantized_kernels(model):
         kernels.setdefault(kernel.layer, []).append(kernel)
@@ -224,6 +224,18 @@ def strip_weights(model: keras.Model) -> keras.Model:
         for variable, weight in zip(others, inner.weights, strict=True):
             variable.assign(weight)
     return stripped
+
+
+def _clone(
+    model: keras.Model,
+    layer: Callable[[keras.layers.Layer], keras.layers.Layer] | None = None,
+) -> keras.Model:
+    """`clone_model`, which leaves out the input that a Sequential model took from its first batch."""
+    inputs = None
+    if isinstance(model, keras.Sequential) and not model._has_explicit_input_shape:
+        (tensor,) = model.inputs
+        inputs = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=model.input_names[0])
+    return keras.models.clone_model(model, inputs, layer)
 
 
 def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -264,7 +276,7 @@ def _require_supported(model: object) -> None:
             "The model must be Functional or Sequential: in a subclassed one the layers cannot be replaced. "
             f"Received: {type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
         )
-    if not model.built:
+    if not (model.built and model.inputs):
         raise ValueError(
             "The model must be built, for its steps come from its weights. Received: a Sequential model "
             "without an input shape. Add keras.Input(shape) as its first layer, or call it on a batch."
