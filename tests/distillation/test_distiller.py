@@ -13,7 +13,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.distillation.callbacks import CoefficientScheduler, TemperatureScheduler
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.schedules import Linear
-from tfqkd.distillation.teachers import Ensemble, as_teacher
+from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, as_teacher
 from tfqkd.quantization.model import quantize_model, quantized_kernels
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -120,7 +120,8 @@ def test_the_control_weighs_the_hard_loss_and_asks_no_teacher():
     made = distiller(teacher="never called", coefficient=0.25, soft_loss="none")
     history = made.fit(X, Y, batch_size=24, verbose=0).history
     assert history["loss"][0] == pytest.approx(0.75 * history["hard_loss"][0], rel=1e-6)
-    assert history["soft_loss"] == [0.0]
+    # What was not measured is not logged.
+    assert set(history) == {"loss", "hard_loss", "accuracy", "coefficient", "temperature"}
 
 
 def test_the_teacher_is_frozen_and_no_part_of_the_distiller(tmp_path):
@@ -264,6 +265,62 @@ def test_teachers_of_every_kind_give_the_same_logits_inside_a_graph(tmp_path):
         history = distiller(teacher=each).fit(X, Y, batch_size=24, verbose=0).history
         _, soft = cross_entropies(network()(X).numpy(), expected, 2.0)
         assert history["soft_loss"][0] == pytest.approx(4 * soft.mean(), rel=1e-5)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4, activation="softmax")
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def a_saved_model_of_probabilities(directory):
+    module = Saved(softmaxed())
+    tf.saved_model.save(module, directory, signatures={"serving_default": module.serve})
+    return tf.saved_model.load(directory)
+
+
+def a_built_subclassed_model(_):
+    model = Subclassed()
+    model(X)
+    return model
+
+
+PROBABLE = {
+    "function": lambda _: softmaxed().call,
+    "SavedModel": a_saved_model_of_probabilities,
+    "subclassed": a_built_subclassed_model,
+    "in the batch": lambda _: LOGITS_IN_BATCH,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        *((kind, {}) for kind in PROBABLE),
+        ("function", {"jit_compile": True}),
+        ("function", {"steps_per_execution": 3}),
+    ],
+)
+def test_a_teacher_that_answers_in_probabilities_is_refused_after_the_first_step(
+    kind, arguments, tmp_path
+):
+    made = distiller(teacher=PROBABLE[kind](str(tmp_path)), compile_arguments=arguments)
+    x = (X, softmax(rng.normal(size=(24, 4)), axis=1)) if kind == "in the batch" else X
+    batches = tf.data.Dataset.from_tensor_slices((x, Y)).batch(4)
+    with pytest.raises(ValueError, match=r"must answer in logits.*Received: probabilities"):
+        made.fit(batches, epochs=9, verbose=0)
+    assert made.optimizer.iterations.numpy() == arguments.get("steps_per_execution", 1)
+
+
+def test_log_probabilities_and_other_logits_of_a_function_pass():
+    teacher = network(seed=1)
+    for answers in (tf.math.log_softmax, tf.nn.relu, lambda logits: tf.nn.softmax(logits) * 3):
+        made = distiller(teacher=lambda batch, answers=answers: answers(teacher(batch)))
+        made.fit(X, Y, batch_size=24, epochs=2, verbose=0)
+        assert made.optimizer.iterations.numpy() == 2
 
 
 def test_an_ensemble_is_the_mean_of_the_logits_each_with_its_preprocessing():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
 from tfqkd.compat import tf
-from tfqkd.distillation.losses import agreement, soft_loss
+from tfqkd.distillation.losses import agreement, are_probabilities, soft_loss
 
 rng = np.random.default_rng(0)
 TEACHER = rng.normal(scale=3, size=(6, 5))
@@ -83,6 +83,23 @@ def test_half_precision_logits_are_computed_in_float32():
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="must be one of cross_entropy, kl"):
         soft_loss(tf.zeros([1, 2]), tf.zeros([1, 2]), kind="mse")
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (softmax(TEACHER, axis=1), True),
+        ([[0.0, 1.0], [0.25, 0.75]], True),
+        ([[0.0, 1.0], [0.3, 0.75]], False),
+        ([[-0.25, 1.25]], False),
+        (TEACHER, False),
+        (log_softmax(TEACHER, axis=1), False),
+        (np.zeros((0, 5)), False),
+    ],
+)
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.bfloat16])
+def test_probabilities_are_told_from_logits(answers, expected, dtype):
+    assert bool(are_probabilities(tf.cast(answers, dtype))) is expected
 
 
 def test_agreement_compares_the_best_classes():

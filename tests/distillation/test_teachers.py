@@ -82,6 +82,32 @@ def test_an_ensemble_weighs_its_teachers_alike():
     np.testing.assert_allclose(as_teacher(ensemble)(BATCH), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_signature_of_whole_numbers_gets_no_rounded_ones(tmp_path):
+    class Table(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.uint8)])
+        def serve(self, images):
+            return {"logits": tf.cast(images, tf.float32)}
+
+    module = Table()
+    tf.saved_model.save(module, str(tmp_path), signatures=module.serve)
+    teacher = as_teacher(tf.saved_model.load(str(tmp_path)))
+    np.testing.assert_array_equal(teacher(tf.constant([[3, 4]], tf.uint8)), [[3.0, 4.0]])
+    with pytest.raises((TypeError, ValueError, tf.errors.InvalidArgumentError)):
+        teacher(tf.constant([[3.7, 4.0]]))
+
+
+def test_a_signature_of_several_inputs_is_refused(tmp_path):
+    class Pair(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2]), tf.TensorSpec([None, 2])])
+        def serve(self, a, b):
+            return {"logits": a + b}
+
+    module = Pair()
+    tf.saved_model.save(module, str(tmp_path), signatures=module.serve)
+    with pytest.raises(ValueError, match=r"must take one tensor, the batch\. Received: 2 inputs"):
+        as_teacher(tf.saved_model.load(str(tmp_path)))
+
+
 def after_logits(function):
     inputs = keras.Input((5,))
     return keras.Model(inputs, function(layers.Dense(4, name="logits")(inputs)))

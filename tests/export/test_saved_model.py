@@ -4,6 +4,8 @@ import sys
 import numpy as np
 import pytest
 
+from tfqkd.compat import tf
+from tfqkd.distillation.teachers import Ensemble, as_teacher
 from tfqkd.export import ExportError, saved_model, to_saved_model
 
 from . import classifier
@@ -37,6 +39,15 @@ def test_runs_in_plain_tensorflow_and_equals_keras(exported, tmp_path):
     subprocess.run([sys.executable, "-c", PLAIN_TENSORFLOW, *map(str, arguments)], check=True)
     logits = np.load(tmp_path / "logits.npy")
     np.testing.assert_allclose(logits, exported.model(images), rtol=1e-5, atol=1e-5)
+
+
+def test_it_teaches_from_the_images_as_they_are_stored(exported):
+    images = np.round(classifier.pixels(4)).astype(np.uint8)
+    loaded = tf.saved_model.load(str(exported.directory / "saved_model"))
+    expected = exported.model(images.astype(np.float32))
+    for teacher in (loaded, loaded.signatures["serving_default"], Ensemble([loaded, loaded])):
+        logits = tf.function(as_teacher(teacher))(tf.constant(images))
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_class_names_are_a_text_file(exported):

@@ -1,10 +1,12 @@
 """The `Distiller`: a Keras model that trains a student on hard labels and on a teacher's soft targets."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from tfqkd.compat import is_keras3, keras, tf
 from tfqkd.distillation import losses
+from tfqkd.distillation.answers import Answers
 from tfqkd.distillation.scheduled import ScheduledVariable
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH, as_teacher, require_logits
 
@@ -18,7 +20,8 @@ class Distiller(keras.Model):
     bound here. The teacher is frozen, runs in inference mode and is in no checkpoint of the distiller.
 
     `fit` logs loss, hard_loss, soft_loss, agreement (share of examples on which student and teacher choose
-    the same class), coefficient, temperature and the compiled metrics.
+    the same class), coefficient, temperature and the compiled metrics; without a teacher's answers neither
+    soft_loss nor agreement.
 
     `coefficient` and `temperature` are variables: assign to them at any time, or let a callback do it
     (`callbacks.CoefficientScheduler`); nothing is traced or compiled again.
@@ -44,8 +47,11 @@ class Distiller(keras.Model):
 
     Raises:
         TypeError: If student or teacher are of no usable kind.
-        ValueError: If a setting is out of range, a model ends in softmax, or the numbers of classes differ.
+        ValueError: If a setting is out of range, a model ends in softmax, or the numbers of classes differ;
+            in `fit`, after the first step, if a teacher that shows no layers answers in probabilities.
     """
+
+    train_function: Any
 
     def __init__(
         self,
@@ -76,10 +82,9 @@ class Distiller(keras.Model):
         }
         self.coefficient = self._scheduled["coefficient"].value
         self.temperature = self._scheduled["temperature"].value
-        self._trackers = [
-            keras.metrics.Mean(name=name)
-            for name in ("loss", "hard_loss", "soft_loss", "agreement")
-        ]
+        self._answers = Answers()
+        names = ["loss", "hard_loss", *(["soft_loss", "agreement"] if soft_loss != "none" else [])]
+        self._trackers = [keras.metrics.Mean(name=name) for name in names]
 
     def compile(self, optimizer: Any = "sgd", loss: Any = None, *args: Any, **kwargs: Any) -> None:
         """Configures training as `keras.Model.compile` does.
@@ -109,6 +114,25 @@ class Distiller(keras.Model):
             for scheduled in self._scheduled.values():
                 scheduled.hold()
 
+    def make_train_function(self, force: bool = False) -> Callable[[Any], Any]:
+        """Returns what Keras does; its first call also looks at what the teacher answered.
+
+        Raises:
+            ValueError: In that call, if they are probabilities.
+        """
+        if self.train_function is None or force:
+            execute = super().make_train_function(force)
+
+            def look_once(iterator: Any) -> Any:
+                logs = execute(iterator)
+                if self.train_function is look_once:
+                    self.train_function = execute
+                    self._answers.require_logits()
+                return logs
+
+            self.train_function = look_once
+        return self.train_function
+
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Returns the student's logits."""
         return self.student(inputs, training=training)
@@ -131,17 +155,19 @@ class Distiller(keras.Model):
             logits = tf.cast(self.student(x, training=True), tf.float32)
             # Keras divides the mean over this replica's part of the batch by the number of replicas.
             hard = self.compiled_loss(y, logits, sample_weight) * replicas
-            soft = self._mean_soft_loss(teacher_logits, logits, temperature, sample_weight)
-            distillation = (1 - coefficient) * hard + coefficient * soft
+            distillation = (1 - coefficient) * hard
+            if teacher_logits is not None:
+                soft = self._mean_soft_loss(teacher_logits, logits, temperature, sample_weight)
+                distillation += coefficient * soft
             regularization = tf.add_n([0.0, *(tf.cast(r, tf.float32) for r in self.student.losses)])
             batch = tf.shape(logits)[0]
             loss = distillation * _share_of_global_batch(batch) + regularization / replicas
         self.optimizer.minimize(loss, self.student.trainable_variables, tape=tape)
 
-        agreement = 0.0
+        values = [distillation + regularization, hard]
         if teacher_logits is not None:
-            agreement = _mean(losses.agreement(teacher_logits, logits))
-        values = (distillation + regularization, hard, soft, agreement)
+            self._answers.note(teacher_logits)
+            values += [soft, _mean(losses.agreement(teacher_logits, logits))]
         for tracker, value in zip(self._trackers, values, strict=True):
             tracker.update_state(value, sample_weight=batch)
         self.compiled_metrics.update_state(y, logits, sample_weight)
@@ -182,13 +208,11 @@ class Distiller(keras.Model):
 
     def _mean_soft_loss(
         self,
-        teacher_logits: tf.Tensor | None,
+        teacher_logits: tf.Tensor,
         logits: tf.Tensor,
         temperature: tf.Tensor,
         sample_weight: tf.Tensor | None,
     ) -> tf.Tensor:
-        if teacher_logits is None:
-            return tf.constant(0.0)
         if not teacher_logits.shape.is_compatible_with(logits.shape):
             raise ValueError(
                 "Teacher and student must return logits of one shape. Received: teacher "

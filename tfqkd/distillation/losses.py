@@ -52,6 +52,19 @@ def soft_loss(
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
 
+def are_probabilities(answers: tf.Tensor) -> tf.Tensor:
+    """Returns whether every row is a distribution: no value below zero, a sum of 1 to within a hundredth.
+
+    Args:
+        answers: Float, `[..., classes]`. None at all are no distributions.
+    """
+    answers = tf.cast(answers, tf.float32)
+    # bfloat16 rounds each of them by up to 0.4 %.
+    sums = tf.abs(tf.reduce_sum(answers, axis=-1) - 1) < 0.01
+    rows = tf.reduce_all(answers >= 0, axis=-1) & sums
+    return tf.reduce_all(rows) & (tf.size(answers) > 0)
+
+
 def agreement(teacher_logits: tf.Tensor, student_logits: tf.Tensor) -> tf.Tensor:
     """Returns whether student and teacher choose the same class: float32 0 or 1, `[...]`."""
     same = tf.argmax(teacher_logits, axis=-1) == tf.argmax(student_logits, axis=-1)

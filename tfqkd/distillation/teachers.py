@@ -1,5 +1,6 @@
 """Teachers: any callable from a batch to logits, frozen and in inference mode."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,12 +26,14 @@ def as_teacher(teacher: Any) -> Teacher:
     Args:
         teacher: A Keras model of any kind (called with `training=False`), what `tf.saved_model.load`
             returns, a signature of it, or any callable from a batch to logits, such as an `Ensemble` or a
-            function with a preprocessing of its own. Its weights are used, never changed.
+            function with a preprocessing of its own. Its weights are used, never changed. A signature gets
+            the batch in the float type that it takes.
 
     Raises:
         TypeError: If it is not callable and has no serving signature.
-        ValueError: If a Keras teacher ends in softmax, or is not built.
+        ValueError: If a Keras teacher ends in softmax or is not built, or a signature takes several inputs.
     """
+    call: Teacher
     if isinstance(teacher, keras.Model) or is_keras3(teacher):
         require_logits(teacher, "teacher")
         if not teacher.built:
@@ -39,11 +42,11 @@ def as_teacher(teacher: Any) -> Teacher:
                 f"Received: '{teacher.name}' without weights. Call it on a batch, or load its weights."
             )
 
-        def call(batch: tf.Tensor) -> tf.Tensor:
-            return teacher(batch, training=False)
-
+        call = functools.partial(teacher, training=False)
     elif hasattr(teacher, "signatures") and "serving_default" in teacher.signatures:
-        call = teacher.signatures["serving_default"]
+        call = _casting(teacher.signatures["serving_default"], teacher)
+    elif hasattr(teacher, "structured_input_signature"):
+        call = _casting(teacher, teacher)
     elif callable(teacher):
         call = teacher
     else:
@@ -118,6 +121,24 @@ def _applies_softmax(layer: Any) -> bool:
     # By name: Keras 3 and TensorFlow have functions and classes of their own.
     names = (type(layer).__name__, getattr(function, "__name__", ""))
     return any(name.lower().startswith("softmax") for name in names)
+
+
+def _casting(signature: Any, owner: Any) -> Teacher:
+    """A signature takes its own type alone: images may come as uint8 where it wants float32."""
+    inputs = tf.nest.flatten(signature.structured_input_signature)
+    if len(inputs) != 1:
+        raise ValueError(
+            "A teacher's signature must take one tensor, the batch. "
+            f"Received: {len(inputs)} inputs, {inputs}. Pass a function that calls it."
+        )
+    dtype = inputs[0].dtype
+
+    # A signature alone does not keep the variables of its SavedModel alive: the owner does.
+    def call(batch: tf.Tensor, _alive: Any = owner) -> Any:
+        # To an integer type a cast would round in silence: TensorFlow refuses what does not fit.
+        return signature(tf.cast(batch, dtype) if dtype.is_floating else batch)
+
+    return call
 
 
 def _logits(output: Any) -> tf.Tensor:
