@@ -1,11 +1,14 @@
 """The programs in bin/: thin, and at home in every directory."""
 
+import importlib
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 
 import pytest
+import setuptools
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "bin"
 PROGRAMS = ("train", "evaluate", "export", "predict", "study")
@@ -31,6 +34,18 @@ def call(program, *arguments, cwd):
 def test_every_command_has_a_program():
     assert {entry.name for entry in BIN.iterdir()} == set(PROGRAMS)
     assert all(os.access(BIN / program, os.X_OK) for program in PROGRAMS)
+
+
+def test_pip_installs_a_command_for_every_program(monkeypatch):
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **values: given.update(values))
+    runpy.run_path(str(BIN.parent / "setup.py"))
+    scripts = dict(entry.split("=") for entry in given["entry_points"]["console_scripts"])
+    assert set(scripts) == {f"tfqkd-{program}" for program in PROGRAMS}
+    for name, target in scripts.items():
+        module, function = target.split(":")
+        assert module == f"tfqkd.cli.{name.removeprefix('tfqkd-')}"
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

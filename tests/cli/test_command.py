@@ -165,7 +165,7 @@ def test_an_error_that_other_code_raises_inside_tfqkd_keeps_its_traceback(comman
 )
 @pytest.mark.parametrize(
     ("program", "shown"),
-    [("/usr/local/bin/tfqkd-brew", "/usr/local/bin/tfqkd-brew"), ("/src/brew.py", "bin/brew")],
+    [("/usr/local/bin/tfqkd-brew", "/usr/local/bin/tfqkd-brew"), ("/src/brew.py", "tfqkd-brew")],
 )
 def test_a_signal_ends_a_command_and_the_last_line_says_how_to_go_on(
     command, capsys, number, name, status, program, shown
@@ -178,6 +178,16 @@ def test_a_signal_ends_a_command_and_the_last_line_says_how_to_go_on(
     out, err = capsys.readouterr()
     assert out == f"\nStopped by {name}.\nTo go on: {shown} '--sort=black tea' --cups=2\n"
     assert err == ""
+
+
+def test_a_module_is_called_by_its_program(tmp_path, monkeypatch):
+    train = Command("train", "", ())
+    source = str(PACKAGE / "cli" / "train.py")
+    monkeypatch.chdir(PACKAGE.parent)
+    assert train.command_line([source, "--a b"]) == ["bin/train", "--a b"]
+    monkeypatch.chdir(tmp_path)
+    assert train.command_line([source]) == [str(PACKAGE.parent / "bin" / "train")]
+    assert train.command_line(["/env/bin/tfqkd-train", "-h"]) == ["/env/bin/tfqkd-train", "-h"]
 
 
 # Stand for the real ones: they say what they were imported with, and write notices as TensorFlow does.

@@ -1,4 +1,6 @@
 import json
+import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -6,9 +8,13 @@ import sys
 import pytest
 
 from tfqkd.cli.train import main
+from tfqkd.training.comparison_directory import ComparisonDirectory, Row
+from tfqkd.training.directory import RunDirectory
 from tfqkd.training.recipe import Recipe
 
 from .flags import of_recipe
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,6 @@ def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, n
 
 def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkeypatch):
     from tfqkd.training import comparison
-    from tfqkd.training.comparison import Row
 
     seen = []
 
@@ -152,6 +157,75 @@ def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkey
     row = next(line for line in out.splitlines() if "float teacher" in line)
     assert row.split() == ["float", "teacher", "1,234", "50.00", "±", "25.00", "3"]
     assert f"Plot            {tmp_path / 'comparison.png'}" in out
+
+
+def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys, no_tensorflow):
+    recipe = Recipe(dataset="digits", student="cnn2", teacher="cnn4")
+    directory = ComparisonDirectory(tmp_path / "runs", recipe, [0, 1])
+    directory.begin()
+    RunDirectory(tmp_path / "runs" / "ternary-no_teacher-seed0", recipe).begin()
+    directory.write_rows([Row("float teacher", 1234, (0.5, 0.75))])
+    arguments = ["train", *of_recipe(recipe), f"--run_dir={tmp_path / 'runs'}"]
+    assert main([*arguments, "--compare", "--repeats=2"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
+        f"The comparison in {tmp_path / 'runs'} is done already; nothing to do.\n"
+    )
+    row = next(line for line in out.splitlines() if "float teacher" in line)
+    assert row.split() == ["float", "teacher", "1,234", "62.50", "±", "17.68", "2"]
+    for wrong, message in (
+        (["--compare"], "seeds: [0, 1] there, [0] given"),
+        (["--compare", "--repeats=2", "--bits=4"], "bits: 2 there, 4 given"),
+        ([], "which holds a comparison. Add --compare"),
+    ):
+        assert main([*arguments, *wrong]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_the_command_is_kept_as_it_is_typed(tmp_path, monkeypatch, no_tensorflow):
+    seen = []
+    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values[2]))
+    monkeypatch.chdir(ROOT)
+    source = str(ROOT / "tfqkd" / "cli" / "train.py")
+    assert main([source, "--flagfile=configs/quickstart.flags", "--nocompare", "--repeats=1"]) == 0
+    assert seen == [
+        ["bin/train", "--flagfile=configs/quickstart.flags", "--nocompare", "--repeats=1"]
+    ]
+
+
+MISSING = """
+import json, resource, sys
+from tfqkd.cli.train import main
+status = main(["train", "--run_dir=run", *sys.argv[1:]])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([status, used.ru_utime + used.ru_stime, "tensorflow" in sys.modules]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=folder:none"], "`folder:PATH` must name a folder"),
+        (["--dataset=cifar100", "--data_dir=none"], "`data_dir` must be the directory"),
+        (["--dataset=folder:none", "--compare"], "`folder:PATH` must name a folder"),
+    ],
+)
+def test_a_missing_place_of_data_is_said_at_once(tmp_path, arguments, message):
+    child = subprocess.run(
+        [sys.executable, "-c", MISSING, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, seconds, loaded = json.loads(child.stdout)
+    assert (status, loaded) == (1, False)
+    assert child.stderr.startswith(f"train: error: {message}")
+    # Its own time, not that of the clock: the machine may be busy.
+    assert seconds < 2.0
+    assert list(tmp_path.iterdir()) == []
 
 
 HELP = """

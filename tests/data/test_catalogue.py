@@ -1,6 +1,9 @@
+import errno
+
 import numpy as np
 import psutil
 import pytest
+import requests
 import tensorflow_datasets as tfds
 
 from tfqkd.data import catalogue
@@ -120,7 +123,7 @@ def test_set_that_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
 
 
 def test_set_that_is_not_on_disk_says_how_to_get_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"'cifar10'.*--data_dir=DIR.*--download"):
+    with pytest.raises(FileNotFoundError, match=r"'cifar10'.*--data_dir=DIR.*--download.*copy"):
         catalogue.read("cifar10", tmp_path, download=False, image_size=0)
 
 
@@ -134,6 +137,31 @@ def test_download_prepares_the_set_first(tmp_path, monkeypatch):
     )
     catalogue.read("tiny_set", tmp_path, download=True, image_size=0)
     assert calls == ["tiny_set"]
+
+
+def test_without_network_a_download_says_how_to_place_the_set(tmp_path, monkeypatch):
+    def download_and_prepare(builder):
+        # What TFDS raises in the end; it tries for minutes before.
+        raise requests.exceptions.ConnectionError("Max retries exceeded\nwith url")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download_and_prepare)
+    with pytest.raises(RuntimeError) as error:
+        catalogue.read("cifar100", tmp_path, download=True, image_size=0)
+    text = str(error.value)
+    assert "Received: 'cifar100', of which TensorFlow Datasets says: ConnectionError: Max" in text
+    assert f"copy its directory to {tmp_path}/cifar100/3." in text
+    assert "*.tfrecord*" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_a_full_disk_is_no_matter_of_the_network(tmp_path, monkeypatch):
+    def download_and_prepare(builder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download_and_prepare)
+    with pytest.raises(OSError, match="No space left") as error:
+        catalogue.read("cifar100", tmp_path, download=True, image_size=0)
+    assert error.value.errno == errno.ENOSPC
 
 
 def test_unknown_name_suggests_known_ones(tmp_path):

@@ -60,7 +60,9 @@ def test_train_evaluate_export(tmp_path):
     results = json.loads((run_dir / "results.json").read_text())
     recipe = Recipe.from_json((run_dir / "recipe.json").read_text())
     assert (recipe.student, recipe.teacher, recipe.quantized_epochs) == ("cnn2", "cnn4", 1)
-    assert all(flag in (run_dir / "command.txt").read_text() for flag in SETTINGS)
+    program, *flags = (run_dir / "command.txt").read_text().split()
+    assert program == str(BIN / "train")
+    assert flags == [*SETTINGS, "#", "in", str(tmp_path)]
     assert len(results["models"]) == 3
     table = out[out.index("test accuracy %") :]
     for model in results["models"]:

@@ -30,7 +30,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running() -> Iterator[str]:
     """Yields the URL of an empty database; skips the test where there is no PostgreSQL."""
-    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'tfqkd[study]'")
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install '.[study]'")
     initdb, control = _program("initdb"), _program("pg_ctl")
     if not initdb or not control:
         pytest.skip("needs PostgreSQL: apt-get install postgresql")

@@ -9,6 +9,7 @@ from tfqkd.data import load
 from tfqkd.reporting.results import comparison_table
 from tfqkd.training import comparison
 from tfqkd.training.comparison import Row, compare, run_path, variants
+from tfqkd.training.directory import RunDirectory
 from tfqkd.training.recipe import Recipe
 
 from .finished import RECIPE
@@ -145,6 +146,80 @@ def test_every_variant_is_run_for_every_seed(tmp_path, monkeypatch):
         assert (tuple(there["accuracies"]), there["mean"]) == (row.accuracies, row.mean)
         assert there["deviation"] == row.deviation
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def compared(tmp_path, monkeypatch):
+    """A comparison that is done, and the calls of `run` since."""
+    calls = []
+
+    def run(recipe, directory, products, command):
+        RunDirectory(directory, recipe).begin(command)
+        return fake_run(calls)(recipe, directory, products, command)
+
+    monkeypatch.setattr(comparison, "run", run)
+    recipe = Recipe(student="cnn2", teacher="cnn4")
+    rows = compare(recipe, tmp_path / "runs", [0, 1])
+    calls.clear()
+    return recipe, tmp_path / "runs", rows, calls
+
+
+def test_a_comparison_that_is_done_is_not_run_again(compared):
+    recipe, directory, rows, calls = compared
+    elsewhere = dataclasses.replace(recipe, data_dir="/elsewhere", jit_compile=True)
+    assert compare(elsewhere, directory, [0, 1]) == rows
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "seeds", "lines"),
+    [
+        ({"bits": 4}, [0, 1], ["  bits: 2 there, 4 given"]),
+        ({}, [0, 1, 2], ["  seeds: [0, 1] there, [0, 1, 2] given"]),
+        (
+            {"seed": 7},
+            [7, 8],
+            ["  seed: 0 there, 7 given", "  seeds: [0, 1] there, [7, 8] given"],
+        ),
+    ],
+)
+def test_another_comparison_on_the_directory_is_refused(compared, changes, seeds, lines):
+    recipe, directory, _, calls = compared
+    before = (directory / "comparison.json").read_bytes()
+    with pytest.raises(ValueError, match="A run directory belongs to one recipe") as error:
+        compare(dataclasses.replace(recipe, **changes), directory, seeds)
+    assert str(error.value).splitlines()[1:-1] == lines
+    assert calls == []
+    assert (directory / "comparison.json").read_bytes() == before
+
+
+def test_a_comparison_that_was_interrupted_goes_on(compared):
+    recipe, directory, rows, calls = compared
+    (directory / "comparison.json").unlink()
+    with pytest.raises(ValueError, match="bits: 2 there, 4 given"):
+        compare(dataclasses.replace(recipe, bits=4), directory, [0, 1])
+    assert compare(recipe, directory, [0, 1]) == rows
+    assert len(calls) == 6
+
+
+def test_a_comparison_that_was_refused_leaves_its_directory_to_another(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ValueError("no data")
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="no data"):
+        patch.setattr(comparison, "run", refuse)
+        compare(Recipe(bits=3), tmp_path, [0])
+    monkeypatch.setattr(comparison, "run", fake_run([]))
+    assert len(compare(Recipe(), tmp_path, [0])) == 5
+
+
+def test_runs_and_comparisons_have_directories_of_their_own(compared, tmp_path):
+    recipe, directory, _, _ = compared
+    with pytest.raises(ValueError, match=r"holds a comparison\. Add --compare"):
+        RunDirectory(directory, recipe)
+    RunDirectory(tmp_path / "single", recipe).begin()
+    with pytest.raises(ValueError, match=r"Received: .*/single, which holds a single run"):
+        compare(recipe, tmp_path / "single", [0])
 
 
 def test_several_teachers_have_a_row_each(tmp_path, monkeypatch):

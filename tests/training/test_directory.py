@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pathlib
 import socket
 import subprocess
 import sys
@@ -24,8 +25,48 @@ def test_a_directory_that_was_begun_holds_recipe_and_commands(tmp_path):
     RunDirectory(tmp_path / "deep" / "run", RECIPE).begin(["bin/train", "--jit_compile"])
     assert read_recipe(tmp_path / "deep" / "run") == RECIPE
     assert (tmp_path / "deep" / "run" / "command.txt").read_text() == (
-        "bin/train '--run_dir=my run'\nbin/train --jit_compile\n"
+        f"bin/train '--run_dir=my run'  # in {pathlib.Path.cwd()}\n"
+        f"bin/train --jit_compile  # in {pathlib.Path.cwd()}\n"
     )
+
+
+def test_a_kept_command_runs_again_as_it_stands(tmp_path, monkeypatch):
+    here = tmp_path / "my files"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    RunDirectory(tmp_path / "run", RECIPE).begin(["printf", "%s|", "a b", "it's"])
+    text = (tmp_path / "run" / "command.txt").read_text()
+    said = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True).stdout
+    assert said == "a b|it's|"
+    assert text.endswith(f"  # in '{here}'\n")
+
+
+def test_a_run_goes_on_with_as_many_replicas_as_it_began_with(tmp_path):
+    one, two = (RunDirectory(tmp_path / name, RECIPE) for name in ("one", "two"))
+    for directory, count in ((one, 1), (two, 2)):
+        for begun in (1, 2, 3):
+            directory.require_replicas(begun)
+        directory.begin(replicas=count)
+        directory.require_replicas(count)
+    with pytest.raises(
+        ValueError, match=r"as many devices.*Received: 1 there, 2 now, for .*/one\."
+    ):
+        one.require_replicas(2)
+    with pytest.raises(ValueError, match=r"Received: 2 there, 1 now, for .*/two\..*synchronized"):
+        two.require_replicas(1)
+    # Begun before their number was kept.
+    (one.path / "replicas.txt").unlink()
+    one.require_replicas(1)
+
+
+def test_the_directory_of_a_comparison_takes_no_run(tmp_path):
+    (tmp_path / "comparison_recipe.json").touch()
+    RunDirectory(tmp_path, RECIPE)
+    RunDirectory(tmp_path / "ternary-no_teacher-seed0", RECIPE).begin()
+    with pytest.raises(
+        ValueError, match=r"directory of its own.*holds a comparison\. Add --compare"
+    ):
+        RunDirectory(tmp_path, RECIPE)
 
 
 def test_the_recipe_that_is_there_stays(tmp_path):

@@ -45,7 +45,7 @@ SETTINGS = {
     "quantized_epochs": (0, "q", [-1, 1.5]),
     "quantized_learning_rate": (1.0, "q", [0.0, -1e-9, float("inf")]),
     "temperature": (0.5, "q", [0, -1, float("nan"), float("inf"), None]),
-    "coefficient": (0.0, "q", [-0.1, 1.1, float("nan"), "1"]),
+    "coefficient": (0.5, "q", [-0.1, 1.1, float("nan"), "1"]),
     "schedule": ("constant", "q", ["linear", "", None]),
     "coefficient_end": (1.0, "q", [-0.1, 1.1, float("nan")]),
     "schedule_on": ("step", "q", ["batch", ""]),
@@ -167,6 +167,72 @@ def test_an_exponential_schedule_cannot_touch_zero(start, end):
     with pytest.raises(ValueError, match="must start and end above zero"):
         Recipe(schedule="exponential", coefficient=start, coefficient_end=end)
     assert Recipe(schedule="exponential", coefficient=1.0, coefficient_end=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "highest"),
+    [
+        ({"learning_rate_factor": 2.0, "coefficient": 0.8}, "3.2"),
+        ({"learning_rate_factor": 2.0, "coefficient": 0.3}, "1.2"),
+        ({"learning_rate_factor": 1e200, "coefficient": 1e-9}, "inf"),
+    ],
+)
+def test_a_step_schedule_cannot_leave_its_range(settings, highest):
+    with pytest.raises(
+        ValueError, match=rf"`coefficient` must stay in \[0, 1\].*up to {highest}\."
+    ):
+        Recipe(schedule="step", **settings)
+    # Where the coefficient follows no milestone, or has no say, the factor is the learning rate's alone.
+    assert Recipe(schedule="gradual", **settings)
+    assert Recipe(schedule="step", teacher="none", **settings)
+
+
+def test_a_step_schedule_may_rise_to_one():
+    assert Recipe(schedule="step", learning_rate_factor=2.0, coefficient=0.25)
+
+
+@pytest.mark.parametrize(
+    "teacher", ["wrn20x2,wrn20x2", "cnn4,cnn8,cnn4", "wrn20x2,wrn20x2.0", "resnet20,wrn20x1"]
+)
+def test_one_teacher_twice_is_refused(teacher):
+    with pytest.raises(
+        ValueError, match=f"must name different models.*Received: teacher='{teacher}'"
+    ):
+        Recipe(teacher=teacher)
+
+
+def test_one_saved_teacher_twice_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "model.keras"
+    file.touch()
+    with pytest.raises(ValueError, match="must name different models"):
+        Recipe(teacher=f"{file},model.keras")
+
+
+def test_what_has_no_say_makes_no_other_training():
+    def quantized(**settings):
+        return Recipe(**settings).stage_settings(QUANTIZED)
+
+    idle = {
+        "temperature": 5.0,
+        "coefficient": 0.3,
+        "coefficient_end": 0.2,
+        "schedule": "cosine",
+        "schedule_on": "step",
+        "soft_loss": "kl",
+        "scale_by_temperature_squared": False,
+    }
+    # A recipe without a teacher is known under the fingerprint that its defaults have had.
+    assert quantized(teacher="none", **idle) == quantized(teacher="none") == quantized()
+    assert quantized(coefficient=0.0) == quantized()
+    # The control weighs its loss: only what asks the teacher has no say.
+    control = {"soft_loss": "none"}
+    soft = {"temperature": 5.0, "scale_by_temperature_squared": False}
+    assert quantized(**control, **soft) == quantized(**control)
+    for name in ("coefficient", "coefficient_end", "schedule", "schedule_on"):
+        assert quantized(**control, **{name: idle[name]}) != quantized(**control), name
+    for name, value in idle.items():
+        assert quantized(**{name: value}) != quantized(), name
 
 
 def test_a_saved_model_is_a_student_or_teacher(tmp_path):
@@ -324,7 +390,7 @@ VALUES = {
     "image_size": COUNT,
     "crop_padding": COUNT,
     "student": MODEL,
-    "teacher": st.lists(MODEL, min_size=1, max_size=3).map(",".join) | st.just("none"),
+    "teacher": st.lists(MODEL, min_size=1, max_size=3, unique=True).map(",".join) | st.just("none"),
     "teacher_epochs": COUNT,
     "student_epochs": COUNT,
     "learning_rate": positive(1e12),
@@ -385,6 +451,8 @@ def consistent(values):
         changes["gradient_bits"] = 32
     if values.get("quantizer") in ("twn", "ttq"):
         changes["bits"] = 2
+    if values.get("schedule") == "step" and values.get("learning_rate_factor", 0.1) > 1:
+        changes["learning_rate_factor"] = 0.5
     if values.get("bits") == 32:
         changes["activation_bits"] = 32
         changes["gradual_share"] = ()

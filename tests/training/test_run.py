@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from tfqkd.compat import keras, tf
 from tfqkd.data import load
 from tfqkd.runtime import LitertModel
+from tfqkd.training.directory import RunDirectory
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
 from tfqkd.training.stages import load_model
@@ -97,6 +99,7 @@ def test_the_directory_holds_all_that_was_promised(finished):
     assert names - later == {
         "recipe.json",
         "results.json",
+        "replicas.txt",
         "run.png",
         "quantization.txt",
         "products",
@@ -141,7 +144,9 @@ def test_a_run_that_lost_only_its_results_trains_nothing(finished, tmp_path, no_
         del model["model"]
     assert results["models"] == expected
     assert results["export"] == finished.results["export"]
-    assert (tmp_path / "run" / "command.txt").read_text() == "train 'a b'\n"
+    assert (tmp_path / "run" / "command.txt").read_text() == (
+        f"train 'a b'  # in {pathlib.Path.cwd()}\n"
+    )
     assert not (tmp_path / "run" / "products").exists()
 
 
@@ -205,6 +210,44 @@ def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no
         "quantized",
         "measured",
     }
+
+
+@pytest.mark.slow
+def test_a_compiled_run_trains_what_another_trains(tmp_path):
+    for seed, name in enumerate(("student", "teacher")):
+        save_linear(tmp_path / f"{name}.keras", seed, hidden=2)
+    recipe = dataclasses.replace(
+        RECIPE,
+        student=str(tmp_path / "student.keras"),
+        teacher=str(tmp_path / "teacher.keras"),
+        train_examples=256,
+        quantized_epochs=1,
+        quantized_learning_rate=1e-3,
+        step_update="every_step",
+        formats=(),
+    )
+    start = load_model(tmp_path / "student.keras").get_layer("logits").kernel.numpy()
+    ends = []
+    for jit_compile in (False, True):
+        path = tmp_path / f"run{jit_compile}"
+        results = run(dataclasses.replace(recipe, jit_compile=jit_compile), path)
+        model = load_model(path / results["models"][-1]["model"])
+        assert len(np.unique(model.get_layer("hidden1").kernel)) == 3
+        ends.append(model.get_layer("logits").kernel.numpy())
+    moved = np.abs(ends[0] - start).max()
+    assert moved > 1e-3
+    assert np.abs(ends[1] - ends[0]).max() < 0.01 * moved
+
+
+def test_a_run_that_was_begun_on_two_devices_does_not_go_on_with_one(tmp_path, no_training):
+    recipe = untrained(tmp_path)
+    directory = RunDirectory(tmp_path / "run", recipe)
+    directory.begin(replicas=2)
+    with pytest.raises(ValueError, match="2 there, 1 now"):
+        run(recipe, tmp_path / "run")
+    # What is done is shown wherever it is asked for.
+    directory.write_results({"models": [], "export": []})
+    assert run(recipe, tmp_path / "run") == {"models": [], "export": []}
 
 
 @pytest.mark.slow

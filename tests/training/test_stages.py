@@ -14,6 +14,7 @@ from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.settings import EXPORT, QUANTIZED, STAGES, STUDENT, TEACHER
 from tfqkd.training.stages import Stages, load_model
 
 from . import linear
@@ -477,8 +478,13 @@ def softmax(logits):
         (1, {"temperature": 4.0, "coefficient": 1.0, "soft_loss": "kl", "label_smoothing": 0.1}),
         (2, {"temperature": 1.5, "coefficient": 0.75}),
         (1, {"coefficient": 0.4, "soft_loss": "none"}),
+        pytest.param(
+            1,
+            {"temperature": 2.5, "coefficient": 0.5, "jit_compile": True},
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["no teacher", "not scaled", "kl", "two teachers", "control"],
+    ids=["no teacher", "not scaled", "kl", "two teachers", "control", "compiled"],
 )
 def test_one_step_of_the_quantized_stage_in_closed_form(tmp_path, teachers, settings):
     paths = [tmp_path / f"teacher{number}.keras" for number in range(teachers)]
@@ -524,13 +530,91 @@ def test_one_step_of_the_quantized_stage_in_closed_form(tmp_path, teachers, sett
         loss = (1 - weight) * hard + weight * soft
     (row,) = read_rows(product / "history.csv")
     assert float(row["loss"]) == pytest.approx(loss, rel=1e-5)
+    assert ("hard_loss" in row) == recipe.distils
+    # The control has no teacher whose answers could be measured.
+    assert ("soft_loss" in row) == ("agreement" in row) == recipe.has_teacher
     if recipe.distils:
         assert float(row["hard_loss"]) == pytest.approx(hard, rel=1e-5)
+    if recipe.has_teacher:
         assert float(row["soft_loss"]) == pytest.approx(soft, rel=1e-5)
     new_kernel, new_bias = weights_of(product / "model.keras")
     step = -rate * pixels.T @ pull / len(pixels)
     np.testing.assert_allclose(new_kernel - kernel, step, rtol=1e-3, atol=1e-8)
     np.testing.assert_allclose(new_bias - bias, -rate * pull.mean(axis=0), rtol=0.05, atol=2e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_trains_nearly_what_single_precision_trains(tmp_path, policy):
+    recipe = dataclasses.replace(
+        RECIPE, teacher_epochs=0, student_epochs=0, quantized_epochs=1, temperature=3.0
+    )
+    rows, models = [], []
+    for precision in ("float32", policy):
+        changed = dataclasses.replace(recipe, mixed_precision=precision)
+        product = make_stages(changed, tmp_path, UNWATCHED).quantized()
+        rows += read_rows(product / "history.csv")
+        models.append(load_model(product / "model.keras"))
+    assert float(rows[1]["loss"]) != float(rows[0]["loss"])
+    for name in ("loss", "hard_loss", "soft_loss"):
+        assert float(rows[1][name]) == pytest.approx(float(rows[0][name]), rel=0.03)
+    layer = models[1].get_layer("conv2")
+    assert layer.compute_dtype == policy.removeprefix("mixed_")
+    assert layer.kernel.dtype == models[1].get_layer("logits").compute_dtype == "float32"
+    step = np.abs(layer.kernel).max()
+    assert set(np.unique(layer.kernel)) == {-step, 0, step}
+
+
+@pytest.mark.parametrize(
+    ("saved", "asked"),
+    [("float32", "mixed_float16"), ("mixed_bfloat16", "float32"), ("float32", "float32")],
+)
+def test_a_saved_student_has_the_precision_of_the_run(tmp_path, saved, asked):
+    path = tmp_path / "student.keras"
+    keras.mixed_precision.set_global_policy(saved)
+    try:
+        save_linear(path, seed=0, hidden=2)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    recipe = Recipe(student=str(path), teacher="cnn2", batch_size=16, mixed_precision=asked)
+    stages = make_stages(recipe, tmp_path / "products")
+    if saved == asked:
+        stages.check()
+        return
+    kind = saved.removeprefix("mixed_")
+    with pytest.raises(
+        ValueError,
+        match=rf"precision of the run\. Received: {path}.* compute in {kind}.*mixed_precision={asked}",
+    ):
+        stages.check()
+    # As a teacher it is used as it is.
+    dataclasses.replace(
+        stages, recipe=dataclasses.replace(recipe, student="cnn2", teacher=str(path))
+    ).check()
+
+
+@dataclasses.dataclass
+class Replicas:
+    """Stands for a strategy in what a key asks of it."""
+
+    num_replicas_in_sync: int
+
+
+def test_replicas_with_their_own_batch_norm_train_another_model(tmp_path):
+    def keys(count, **settings):
+        recipe = dataclasses.replace(RECIPE, **settings)
+        stages = Stages(recipe, DATA, Products(tmp_path), Replicas(count))
+        return {stage: stages._key(stage) for stage in STAGES}
+
+    one, two, three = (keys(count) for count in (1, 2, 3))
+    # As it has always been on one device: what lies there is found again.
+    assert all(set(key) == {"stage", "settings", "data"} for key in one.values())
+    for stage in (TEACHER, STUDENT, QUANTIZED):
+        assert two[stage] == {**one[stage], "replicas": 2}
+        assert three[stage] == {**one[stage], "replicas": 3}
+    assert one[EXPORT] == two[EXPORT]
+    together = {"synchronized_batch_norm": True}
+    assert keys(1, **together) == keys(2, **together)
 
 
 def test_validation_is_measured_after_every_epoch(tmp_path):

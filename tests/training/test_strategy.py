@@ -15,14 +15,16 @@ from tfqkd.compat import tf
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfqkd.training.strategy import make_strategy
 
-def describe(name, batch_size):
+def describe(*arguments):
     try:
-        strategy = make_strategy(name, batch_size)
+        strategy = make_strategy(*arguments)
     except ValueError as error:
         return str(error)
     return [type(strategy).__name__, strategy.num_replicas_in_sync]
 
-cases = [("mirrored", 64), ("mirrored", 63), ("one_device", 63), ("auto", 63)]
+cases = [
+    ("mirrored", 64), ("mirrored", 63), ("one_device", 63, True), ("auto", 63, True), ("mirrored", 64, True)
+]
 print(json.dumps([describe(*case) for case in cases]))
 """
 
@@ -41,16 +43,31 @@ def test_one_processor_is_one_replica(name, kind):
     assert (type(strategy).__name__, strategy.num_replicas_in_sync) == (kind, 1)
 
 
+def test_a_compiled_step_on_the_processors_of_several_workers_is_refused(monkeypatch):
+    cluster = {"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(
+        ValueError, match=r"needs GPUs.*jit_compile=True with strategy=multi_worker on CPUs"
+    ):
+        make_strategy("multi_worker", 64, jit_compile=True)
+
+
+@pytest.mark.parametrize("name", ["auto", "one_device", "mirrored"])
+def test_a_compiled_step_on_one_processor_passes(name):
+    assert make_strategy(name, 64, jit_compile=True).num_replicas_in_sync == 1
+
+
 @pytest.mark.slow
 def test_two_processors_share_a_batch_that_they_can_halve():
     child = subprocess.run(
         [sys.executable, "-c", TWO_CPUS], capture_output=True, text=True, check=True
     )
-    mirrored, odd, one, auto = json.loads(child.stdout)
+    mirrored, odd, one, auto, compiled = json.loads(child.stdout)
     assert mirrored == ["MirroredStrategy", 2]
     assert odd == (
         "`batch_size` must be a multiple of the number of devices. Received: batch_size=63 on "
         "2 devices. Use 64, or one_device."
     )
+    assert compiled.startswith("`jit_compile` on several devices needs GPUs. Received: ")
     # Processors are mirrored only where that is asked for.
     assert one == auto == ["OneDeviceStrategy", 1]

@@ -74,14 +74,24 @@ class Command:
             return self._fail(error, "", 1)
         except KeyboardInterrupt as error:
             number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-            print(f"\n{error}\nTo go on: {self._command_line(argv)}", flush=True)
+            print(f"\n{error}\nTo go on: {shlex.join(self.command_line(argv))}", flush=True)
             return 128 + number
         return 0
 
-    def _command_line(self, argv: Sequence[str]) -> str:
-        # As a module the program is known by the path of its source.
-        program = f"bin/{self.name}" if argv[0].endswith(".py") else argv[0]
-        return shlex.join([program, *argv[1:]])
+    def command_line(self, argv: Sequence[str]) -> list[str]:
+        """Returns the words that give this command again in the working directory.
+
+        Args:
+            argv: Program name, as Python knows it, and arguments.
+        """
+        if not argv[0].endswith(".py"):
+            return list(argv)
+        # As a module the program is known by the path of its source, not of what called it.
+        program = _PACKAGE.parent / "bin" / self.name
+        if not program.exists():
+            return [f"tfqkd-{self.name}", *argv[1:]]
+        at_home = pathlib.Path.cwd() == _PACKAGE.parent
+        return [f"bin/{self.name}" if at_home else str(program), *argv[1:]]
 
     def manual(self) -> str:
         """Returns the manual page: description, examples, and the flags by group."""

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import pathlib
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
+from tfqkd.data.places import require_place
 from tfqkd.study.plan import PRUNERS, SAMPLERS, Plan
 from tfqkd.study.space import parse_space
 
@@ -131,9 +131,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         place = Place(directory, values.study_name, values.storage, values.grace_seconds)
         if not values.report_only:
+            require_place(recipe.dataset, recipe.data_dir, recipe.download)
             # A storage that cannot be reached is said before TensorFlow is loaded.
             place.open()
-            _work(plan, place, arguments)
+            _work(plan, place, command.command_line(arguments))
         _report(plan, place)
 
     return command.main(arguments, run_it)
@@ -166,13 +167,13 @@ def _report(plan: Plan, place: "Place") -> None:
 def _record_command(directory: pathlib.Path, arguments: list[str], storage: str) -> None:
     """Keeps the command line, without the password that a storage's URL may hold."""
     from tfqkd.study.storage import without_password
+    from tfqkd.training.directory import record_command
 
     words = [
         word.replace(storage, without_password(storage)) if storage else word for word in arguments
     ]
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "command.txt").open("a", encoding="utf-8") as file:
-        file.write(shlex.join(words) + "\n")
+    record_command(directory, words)
 
 
 def _require_packages() -> None:
@@ -180,7 +181,7 @@ def _require_packages() -> None:
     if missing:
         raise ImportError(
             f"A study needs the packages {', '.join(_NEEDED)}. Received: no {', '.join(missing)}. "
-            "Install them with pip install 'tfqkd[study]'."
+            "Install them, in the checkout, with: pip install '.[study]'"
         )
 
 

@@ -8,6 +8,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
+from tfqkd.data.places import require_place
 from tfqkd.export.formats import FORMATS
 from tfqkd.training.cluster import Cluster
 from tfqkd.training.recipe import Recipe
@@ -69,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if recipe.strategy == "multi_worker":
             _require_one_cluster(values.compare)
         if values.compare:
-            _compare(recipe, directory, values.repeats, arguments)
+            _compare(recipe, directory, values.repeats, command.command_line(arguments))
         else:
-            _run(recipe, directory, arguments)
+            _run(recipe, directory, command.command_line(arguments))
 
     return command.main(arguments, run_it)
 
@@ -88,7 +89,7 @@ def _require_one_cluster(compare: bool) -> None:
         )
 
 
-def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
+def _run(recipe: Recipe, directory: pathlib.Path, words: list[str]) -> None:
     from tfqkd.reporting.page import PAGE_FILE
     from tfqkd.reporting.results import print_results
     from tfqkd.reporting.run_page import write_run_page
@@ -98,10 +99,11 @@ def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
     if results:
         print(f"The run in {directory} is done already; nothing to do.")
     else:
+        require_place(recipe.dataset, recipe.data_dir, recipe.download)
         load_tensorflow()
         from tfqkd.training.run import run
 
-        results = run(recipe, directory, command=arguments)
+        results = run(recipe, directory, command=words)
     if recipe.strategy == "multi_worker" and not Cluster.read().is_chief:
         return
     if not (directory / PAGE_FILE).exists():
@@ -109,13 +111,21 @@ def _run(recipe: Recipe, directory: pathlib.Path, arguments: list[str]) -> None:
     print_results(results, directory)
 
 
-def _compare(recipe: Recipe, directory: pathlib.Path, repeats: int, arguments: list[str]) -> None:
-    load_tensorflow()
+def _compare(recipe: Recipe, directory: pathlib.Path, repeats: int, words: list[str]) -> None:
     from tfqkd.reporting.results import print_comparison
-    from tfqkd.training.comparison import compare
+    from tfqkd.training.comparison_directory import ComparisonDirectory
 
     seeds = range(recipe.seed, recipe.seed + repeats)
-    print_comparison(compare(recipe, directory, seeds, arguments), directory)
+    rows = ComparisonDirectory(directory, recipe, seeds).rows()
+    if rows:
+        print(f"The comparison in {directory} is done already; nothing to do.")
+    else:
+        require_place(recipe.dataset, recipe.data_dir, recipe.download)
+        load_tensorflow()
+        from tfqkd.training.comparison import compare
+
+        rows = compare(recipe, directory, seeds, words)
+    print_comparison(rows, directory)
 
 
 if __name__ == "__main__":

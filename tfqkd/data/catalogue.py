@@ -10,6 +10,7 @@ import numpy as np
 
 from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
+from tfqkd.data.places import how_to_place
 from tfqkd.data.sizing import check_memory, resize
 
 _READ_BATCH = 1024
@@ -37,16 +38,16 @@ def read(
         classification, names foreign code, has images of many sizes while `image_size` is 0, or does
         not fit memory.
       FileNotFoundError: If it is not on disk and `download` is False.
+      RuntimeError: If it cannot be downloaded.
     """
     builder = _builder(name, data_dir)
     image_shape = _image_shape(name, dict(builder.info.features), image_size)
     if download:
-        builder.download_and_prepare()
+        _download(name, builder)
     if not builder.is_prepared():
         raise FileNotFoundError(
             "A data set must be on disk, or be downloaded by asking for it. Received: "
-            f"{name!r}, which is not at {builder.data_path}. Say where it is with "
-            "`--data_dir=DIR` (`data_dir`), or fetch it with `--download` (`download=True`)."
+            f"{name!r}, which is not at {builder.data_path}. {how_to_place(name)}"
         )
     if builder.info.file_format.value != "tfrecord":
         raise ValueError(
@@ -108,6 +109,21 @@ def _require_tfds_features(directory: Path) -> None:
 
     for file in sorted(directory.rglob("features.json")):
         json.loads(file.read_bytes(), object_hook=look)
+
+
+def _download(name: str, builder: Any) -> None:
+    try:
+        builder.download_and_prepare()
+    except (MemoryError, tf.errors.OpError):
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None):  # The disk's, not the network's.
+            raise
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise RuntimeError(
+            f"A data set that is to be downloaded must be within reach. Received: {name!r}, of which "
+            f"TensorFlow Datasets says: {said}. {how_to_place(name, str(builder.data_path))}"
+        ) from error
 
 
 def _image_shape(name: str, features: dict[str, Any], image_size: int) -> tuple[int, int, int]:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from tfqkd.data import catalogue, digits, folders
 from tfqkd.data.images import ImageData, Split
+from tfqkd.data.places import FOLDER
 
 __all__ = ["ImageData", "Split", "load"]
-
-_FOLDER = "folder:"
 
 
 def load(
@@ -46,6 +45,7 @@ def load(
     Raises:
       ValueError: If an argument is out of range, the name is unknown, or the data does not fit.
       FileNotFoundError: If a TensorFlow Datasets set is not on disk and `download` is False.
+      RuntimeError: If it cannot be downloaded.
 
     Example:
       >>> load("digits", validation_split=0.2).image_shape
@@ -54,8 +54,8 @@ def load(
     _check(validation_split, train_examples, image_size, seed)
     if name == "digits":
         data = digits.read(image_size)
-    elif name.startswith(_FOLDER):
-        data = folders.read(Path(name.removeprefix(_FOLDER)), image_size)
+    elif name.startswith(FOLDER):
+        data = folders.read(Path(name.removeprefix(FOLDER)), image_size)
     else:
         data = catalogue.read(name, data_dir, download, image_size)
     train, validation = data.train, None

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
+from tfqkd.data.places import root_of
 from tfqkd.data.sizing import check_memory, resize
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -43,12 +44,7 @@ def read(path: Path, image_size: int) -> ImageData:
         `image_size` is 0, or they do not fit memory.
     """
     name = f"folder:{path}"
-    root = path.expanduser().resolve()
-    if not root.is_dir():
-        raise ValueError(
-            f"`folder:PATH` must name a folder. Received: {name!r}, but {root} is none. "
-            "Give the folder that holds `train` and `test`, or one folder a class."
-        )
+    root = root_of(path)
     folders = {entry.name: entry for entry in _entries(root, root)}
     if not folders.keys() & {"train", "test"}:
         listing = _list_files(root, root)

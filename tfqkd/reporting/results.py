@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tfqkd.reporting.tables import Table
 
 if TYPE_CHECKING:
-    from tfqkd.training.comparison import Row
+    from tfqkd.training.comparison_directory import Row
     from tfqkd.training.measurement import Measurement
 
 

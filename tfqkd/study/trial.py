@@ -76,7 +76,7 @@ class TrialRunner:
             if models not in seen:
                 seen.add(models)
                 store = Products(self._directory / "products")
-                strategy = make_strategy(recipe.strategy, recipe.batch_size)
+                strategy = make_strategy(recipe.strategy, recipe.batch_size, recipe.jit_compile)
                 Stages(recipe, self._load(recipe), store, strategy).check()
 
     def __call__(self, trial: optuna.Trial) -> float:

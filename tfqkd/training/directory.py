@@ -14,6 +14,8 @@ from tfqkd.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.json"
 COMMAND_FILE = "command.txt"
+REPLICAS_FILE = "replicas.txt"
+COMPARISON_RECIPE_FILE = "comparison_recipe.json"
 RESULTS_FILE = "results.json"
 LOCK_FILE = ".lock"
 
@@ -26,12 +28,18 @@ class RunDirectory:
         recipe: The recipe of the run.
 
     Raises:
-        ValueError: If the directory belongs to another recipe; the error lists the differences.
+        ValueError: If the directory belongs to another recipe, or to a comparison; the error lists the
+            differences.
     """
 
     def __init__(self, path: pathlib.Path, recipe: Recipe) -> None:
         self.path = path
         self.recipe = recipe
+        if is_comparison(path):
+            raise ValueError(
+                "A run needs a directory of its own. "
+                f"Received: {path}, which holds a comparison. Add --compare, or give another --run_dir."
+            )
         if (path / RECIPE_FILE).exists():
             _require_same(path, read_recipe(path), recipe)
 
@@ -60,23 +68,44 @@ class RunDirectory:
             file.flush()
             yield
 
-    def begin(self, command: list[str] | None = None) -> None:
+    def require_replicas(self, count: int) -> None:
+        """Refuses to go on with another number of replicas than the run was begun with.
+
+        Args:
+            count: On how many replicas the run depends: 1 where their number changes nothing.
+
+        Raises:
+            ValueError: If it was begun with another number.
+        """
+        if not (self.path / RECIPE_FILE).exists():
+            return
+        file = self.path / REPLICAS_FILE
+        there = int(file.read_text()) if file.exists() else 1
+        if there != count:
+            raise ValueError(
+                "A run goes on with as many devices as it was begun with: each takes the statistics of batch "
+                f"norm over its own part of a batch. Received: {there} there, {count} now, for {self.path}. "
+                "Take as many (--strategy), give another --run_dir, or begin with --synchronized_batch_norm."
+            )
+
+    def begin(self, command: list[str] | None = None, replicas: int = 1) -> None:
         """Makes the directory the recipe's: writes `recipe.json`, and appends to `command.txt`.
 
         Called once the recipe is known to be good, so that a mistaken one takes no directory.
 
         Args:
-            command: The command line that was given, kept word for word.
+            command: The words of the command that was given; kept with the working directory.
+            replicas: As for `require_replicas`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if (self.path / RECIPE_FILE).exists():
             # Another run may have begun here since this one looked.
             _require_same(self.path, read_recipe(self.path), self.recipe)
         else:
+            write_atomically(self.path / REPLICAS_FILE, f"{replicas}\n")
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
-            with (self.path / COMMAND_FILE).open("a") as file:
-                file.write(shlex.join(command) + "\n")
+            record_command(self.path, command)
 
     def results(self) -> dict[str, Any] | None:
         """Returns the results of a run that is done, or None."""
@@ -86,6 +115,18 @@ class RunDirectory:
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes the results, which says that the run is done."""
         write_atomically(self.path / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
+
+
+def record_command(path: pathlib.Path, command: list[str]) -> None:
+    """Appends a command to `command.txt`, with the directory that its relative paths start from."""
+    with (path / COMMAND_FILE).open("a", encoding="utf-8") as file:
+        file.write(f"{shlex.join(command)}  # in {shlex.quote(str(pathlib.Path.cwd()))}\n")
+
+
+def is_comparison(path: pathlib.Path) -> bool:
+    """Whether a directory holds the runs of a comparison."""
+    # One whose first run was refused has none, and leaves the directory to others.
+    return (path / COMPARISON_RECIPE_FILE).exists() and any(path.glob(f"*/{RECIPE_FILE}"))
 
 
 def read_recipe(path: pathlib.Path) -> Recipe:
@@ -139,7 +180,11 @@ def sync(path: pathlib.Path) -> None:
 
 
 def _require_same(path: pathlib.Path, there: Recipe, given: Recipe) -> None:
-    differences = there.differences(given)
+    refuse_differences(path, there.differences(given))
+
+
+def refuse_differences(path: pathlib.Path, differences: dict[str, tuple[Any, Any]]) -> None:
+    """Raises ValueError if there are any: name to (what is there, what is given)."""
     if differences:
         listed = "\n".join(
             f"  {name}: {old!r} there, {new!r} given" for name, (old, new) in differences.items()

@@ -14,7 +14,7 @@ from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
-from tfqkd.training.comparison import COMPARISON_FILE
+from tfqkd.training.comparison_directory import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_json, read_recipe, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
 from tfqkd.training.model_files import require_pure_graph

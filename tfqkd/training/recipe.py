@@ -6,7 +6,14 @@ import re
 from typing import Any
 
 from tfqkd.export.formats import parse_formats
-from tfqkd.training.rules import bit_width, check_model, check_quantizer, check_ranges, is_regex
+from tfqkd.training.rules import (
+    bit_width,
+    check_model,
+    check_quantizer,
+    check_ranges,
+    check_schedule,
+    is_regex,
+)
 from tfqkd.training.settings import (
     FLOAT_BITS,
     NO_TEACHER,
@@ -17,6 +24,10 @@ from tfqkd.training.settings import (
     Settings,
 )
 
+_SOFT = ("temperature", "scale_by_temperature_squared")
+"""What matters only with a teacher."""
+_ANNEALED = ("coefficient", "schedule", "coefficient_end", "schedule_on", "soft_loss")
+"""What matters only where losses are weighed."""
 _VIEWS = 16  # Of a teacher cache that is asked for without a number.
 
 
@@ -36,6 +47,8 @@ class Recipe(Settings):
         if self.teacher_cache and not self.teacher_views:
             object.__setattr__(self, "teacher_views", _VIEWS)
         check_ranges(self)
+        if self.distils:
+            check_schedule(self)
         check_quantizer(self)
         for name in ("student", "teacher"):
             check_model(name, getattr(self, name))
@@ -159,7 +172,10 @@ class Recipe(Settings):
         }
         if stage in (TEACHER, STUDENT):
             chosen["pretrain_seed"] = self.seed_of(stage)
-        return chosen
+        # What has no say is taken at its default, so that the same training is known as the same.
+        idle = (*(() if self.has_teacher else _SOFT), *(() if self.distils else _ANNEALED))
+        defaults = {name: self.settings()[name].default for name in idle if name in chosen}
+        return {**chosen, **defaults}
 
     def to_json(self) -> str:
         """Returns the recipe as JSON."""

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+from tfqkd.models.names import Architecture
 from tfqkd.models.names import parse as parse_model_name
 from tfqkd.training.settings import FLOAT_BITS, NO_TEACHER, TERNARY_QUANTIZERS, Settings
 
@@ -74,6 +75,20 @@ def check_ranges(settings: Settings) -> None:
         )
 
 
+def check_schedule(settings: Settings) -> None:
+    """Raises ValueError if a coefficient that steps at the milestones would leave [0, 1]."""
+    highest = settings.coefficient
+    for _ in settings.milestones:
+        highest = max(highest, highest * settings.learning_rate_factor)
+    if settings.schedule == "step" and highest > 1:
+        raise ValueError(
+            "`coefficient` must stay in [0, 1]: a step schedule multiplies it by `learning_rate_factor` at "
+            f"each of the `milestones`. Received: coefficient={settings.coefficient}, "
+            f"learning_rate_factor={settings.learning_rate_factor}, {len(settings.milestones)} milestones: "
+            f"up to {highest:g}. Lower the coefficient, or choose another --schedule."
+        )
+
+
 def check_quantizer(settings: Settings) -> None:
     """Raises ValueError if the quantizer cannot do what other settings ask of it."""
     if settings.quantizer in TERNARY_QUANTIZERS and settings.bits not in (2, FLOAT_BITS):
@@ -114,7 +129,8 @@ def check_model(field: str, name: str) -> None:
     """
     if field == "teacher" and name == NO_TEACHER:
         return
-    for part in name.split(",") if field == "teacher" else [name]:
+    parts = name.split(",") if field == "teacher" else [name]
+    for part in parts:
         if not is_model_path(part):
             try:
                 parse_model_name(part)
@@ -125,6 +141,16 @@ def check_model(field: str, name: str) -> None:
                 f"`{field}` must be a known name or the path of a saved Keras model. "
                 f"Received: {field}={part!r}, which does not exist."
             )
+    if len({_which(part) for part in parts}) < len(parts):
+        raise ValueError(
+            "`teacher` must name different models: the same one twice, of the same seed, is one teacher. "
+            f"Received: teacher={name!r}. Name each once; for members of other seeds, give the saved models "
+            "of runs with other seeds."
+        )
+
+
+def _which(name: str) -> Architecture | pathlib.Path:
+    return pathlib.Path(name).resolve() if is_model_path(name) else parse_model_name(name)
 
 
 def is_model_path(name: str) -> bool:

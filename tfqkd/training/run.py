@@ -27,6 +27,7 @@ from tfqkd.training.stages import (
     REPORTS_FILE,
     SUMMARY_FILE,
     Stages,
+    counted_replicas,
     load_model,
     model_key,
 )
@@ -72,8 +73,8 @@ def run(
         reports of the exported files.
 
     Raises:
-        ValueError: If the directory belongs to another recipe, or a model does not fit the data; before any
-            training.
+        ValueError: If the directory belongs to another recipe, was begun on another number of devices, or a
+            model does not fit the data; before any training.
         RuntimeError: If another process works on the directory, or the disk or memory refuses.
     """
     path = pathlib.Path(directory)
@@ -85,7 +86,9 @@ def run(
         tf.config.experimental.enable_op_determinism()
     with explained():
         # Workers must be joined before TensorFlow computes anything.
-        strategy = make_strategy(recipe.strategy, recipe.batch_size)
+        strategy = make_strategy(recipe.strategy, recipe.batch_size, recipe.jit_compile)
+        replicas = counted_replicas(recipe, strategy)
+        run_directory.require_replicas(replicas)
         workers = Workers(strategy)
         with run_directory.locked() if workers.is_chief else nullcontext():
             data = data or load_data(recipe)
@@ -100,7 +103,7 @@ def run(
             )
             stages.check()
             if workers.is_chief:
-                run_directory.begin(command)
+                run_directory.begin(command, replicas)
             models = [
                 *_named_teachers(stages.teachers()),
                 ("float student", stages.student()),

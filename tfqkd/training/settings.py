@@ -73,14 +73,16 @@ class Settings:
         "resnet20",
         "models",
         "Student: resnet20, resnet32, resnet56, wrn20xN (N such as 1.7), vgg7, vgg7xN, cnnN, or the path of "
-        "a trained Keras model (.keras, .h5, SavedModel) that takes 0 to 255 pixels and returns logits.",
+        "a trained Keras model (.keras, .h5, SavedModel) that takes 0 to 255 pixels and returns logits, in "
+        "the precision of --mixed_precision.",
         stages=(STUDENT,),
     )
     teacher: str = setting(
         "wrn20x2",
         "models",
         "Teacher: as for --student, several separated by commas (their logits are averaged), or none. A path "
-        "is used as it is, untrained here: so can a run's student teach the next.",
+        "is used as it is, untrained here and in the precision it was saved in: so can a run's student teach "
+        "the next.",
         stages=(TEACHER,),
     )
 
@@ -292,14 +294,20 @@ class Settings:
         "auto",
         "run",
         "auto: all GPUs if there are several, else one device. mirrored: all GPUs, or all logical CPUs. "
-        "multi_worker: all devices of the processes that TF_CONFIG names.",
+        "multi_worker: all devices of the processes that TF_CONFIG names. A run goes on with as many devices "
+        "as it was begun with, unless --synchronized_batch_norm.",
         stages=(),
         choices=("auto", "one_device", "mirrored", "multi_worker"),
     )
     synchronized_batch_norm: bool = setting(
         False, "run", "Take the statistics of batch norm over all devices' parts of a batch."
     )
-    jit_compile: bool = setting(False, "run", "Compile the training step with XLA.", stages=())
+    jit_compile: bool = setting(
+        False,
+        "run",
+        "Compile the training step with XLA; on several devices only if they are GPUs.",
+        stages=(),
+    )
     steps_per_execution: int = setting(
         1, "run", "Training steps in one call of the compiled function.", stages=()
     )

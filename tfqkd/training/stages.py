@@ -124,7 +124,8 @@ class Stages:
         """Builds every model of the recipe once, untrained, so that a misfit shows before training.
 
         Raises:
-            ValueError: If a model does not fit the data set, or ends in softmax.
+            ValueError: If a model does not fit the data set, ends in softmax, or computes in another
+                precision.
         """
         steps_per_epoch(self.data.train, self.recipe.batch_size)
         teachers = [(TEACHER, name) for name in self.recipe.teachers()]
@@ -132,6 +133,8 @@ class Stages:
             model = self._build(name)
             _require_fit(name, model, self.data)
             require_logits(model, role)
+        if is_model_path(self.recipe.student):
+            _require_precision(self.recipe.student, model, self.recipe.mixed_precision)
         if self.recipe.bits != FLOAT_BITS:
             scheme = scheme_of(self.recipe)
             policy = self.recipe.bits_by_layer() or None
@@ -145,10 +148,12 @@ class Stages:
         return pathlib.Path(self.recipe.teacher_cache or self.products.directory)
 
     def _key(self, stage: str) -> dict[str, Any]:
+        replicas = counted_replicas(self.recipe, self.strategy)
         return {
             "stage": stage,
             "settings": self.recipe.stage_settings(stage),
             "data": self.data.fingerprint,
+            **({"replicas": replicas} if replicas > 1 and stage != EXPORT else {}),
         }
 
     def _build(self, name: str) -> keras.Model:
@@ -405,6 +410,15 @@ def load_model(path: pathlib.Path) -> keras.Model:
     return model
 
 
+def counted_replicas(recipe: Recipe, strategy: tf.distribute.Strategy) -> int:
+    """Returns on how many replicas a training depends; 1 where it is the same on any number of them.
+
+    Each replica takes the statistics of batch norm over its own part of a batch, unless they are
+    synchronized.
+    """
+    return 1 if recipe.synchronized_batch_norm else strategy.num_replicas_in_sync
+
+
 def coefficient_schedule(recipe: Recipe) -> schedules.Schedule:
     """Returns the schedule of the soft loss's coefficient."""
     start, end = recipe.coefficient, recipe.coefficient_end
@@ -436,4 +450,18 @@ def _require_fit(name: str, model: keras.Model, data: ImageData) -> None:
         raise ValueError(
             f"A model must fit the data set {data.name}: images {wanted[0]}, {data.classes} classes. "
             f"Received: {name}, from {shapes[0]} to {shapes[1]}. Choose another model or data set."
+        )
+
+
+def _require_precision(name: str, model: keras.Model, policy: str) -> None:
+    """A saved student is trained in the precision of its file, whatever the policy: they must agree."""
+    wanted = keras.mixed_precision.Policy(policy).compute_dtype
+    found = {layer.compute_dtype for layer in model.layers if layer.weights}
+    # Single layers, such as the logits, are float32 under every policy.
+    if not {wanted} <= found <= {wanted, "float32"}:
+        raise ValueError(
+            "A saved student must compute in the precision of the run. "
+            f"Received: {name}, whose layers compute in {', '.join(sorted(found))}, with "
+            f"mixed_precision={policy}. Set --mixed_precision to what it has, or build it under "
+            "keras.mixed_precision.set_global_policy(...), load its weights and save it again."
         )

@@ -4,7 +4,7 @@ from tfqkd.compat import tf
 from tfqkd.training.cluster import Cluster
 
 
-def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
+def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.distribute.Strategy:
     """Returns the strategy of a run.
 
     Args:
@@ -12,13 +12,17 @@ def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
             or all logical CPUs where there is no GPU), or "multi_worker" (the devices of all processes in
             TF_CONFIG; before anything else is computed).
         batch_size: The global batch, which the replicas share evenly.
+        jit_compile: Whether XLA compiles the training step.
 
     Raises:
-        ValueError: If the batch cannot be shared evenly, or TF_CONFIG names no cluster.
+        ValueError: If the batch cannot be shared evenly, TF_CONFIG names no cluster, or XLA cannot compile
+            for these devices.
         RuntimeError: If TensorFlow has computed something before the workers could be joined.
     """
     if name == "multi_worker":
         Cluster.read()
+        if jit_compile and not tf.config.list_physical_devices("GPU"):
+            raise _not_compilable(name)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         _require_even(batch_size, strategy.num_replicas_in_sync)
         return strategy
@@ -26,8 +30,19 @@ def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
     devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.OneDeviceStrategy(devices[0].name)
+    if jit_compile and not gpus and len(devices) > 1:
+        raise _not_compilable(name)
     _require_even(batch_size, len(devices))
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _not_compilable(name: str) -> ValueError:
+    # TensorFlow adds up gradients inside a compiled step between GPUs alone.
+    return ValueError(
+        "`jit_compile` on several devices needs GPUs. "
+        f"Received: jit_compile=True with strategy={name} on CPUs. Leave out --jit_compile, or use "
+        "--strategy=one_device."
+    )
 
 
 def _require_even(batch_size: int, devices: int) -> None:

@@ -1,0 +1,106 @@
+"""The directory of a comparison: its recipe and seeds, and the rows that came out."""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from tfqkd.training.directory import (
+    COMPARISON_RECIPE_FILE,
+    RECIPE_FILE,
+    is_comparison,
+    read_json,
+    refuse_differences,
+    write_atomically,
+)
+from tfqkd.training.recipe import Recipe
+
+COMPARISON_FILE = "comparison.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a comparison.
+
+    Attributes:
+        name: What was trained.
+        parameters: Trainable parameters.
+        accuracies: Test accuracy of each seed, 0 to 1.
+    """
+
+    name: str
+    parameters: int
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation over the seeds; None for a single one."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    def accuracy_text(self) -> str:
+        """Returns the accuracy in per cent, with the deviation."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
+        return f"{100 * self.mean:.2f}{spread}"
+
+
+class ComparisonDirectory:
+    """A directory that belongs to one recipe at some seeds.
+
+    Args:
+        path: Made by `begin` if it is missing.
+        recipe: The recipe with the annealed coefficient.
+        seeds: Of the runs.
+
+    Raises:
+        ValueError: If the directory belongs to another comparison, or to a single run; the error lists the
+            differences.
+    """
+
+    def __init__(self, path: pathlib.Path, recipe: Recipe, seeds: Iterable[int]) -> None:
+        self.path = path
+        self.recipe = recipe
+        self.seeds = list(seeds)
+        if (path / RECIPE_FILE).exists():
+            raise ValueError(
+                "A comparison needs a directory of its own. "
+                f"Received: {path}, which holds a single run. Give another --run_dir, or leave out --compare."
+            )
+        if is_comparison(path):
+            there = read_json(path / COMPARISON_RECIPE_FILE)
+            differences = Recipe.from_json(json.dumps(there["recipe"])).differences(recipe)
+            if there["seeds"] != self.seeds:
+                differences["seeds"] = (there["seeds"], self.seeds)
+            refuse_differences(path, differences)
+
+    def begin(self) -> None:
+        """Makes the directory the comparison's."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        recipe = json.loads(self.recipe.to_json())
+        text = json.dumps({"seeds": self.seeds, "recipe": recipe}, indent=2)
+        write_atomically(self.path / COMPARISON_RECIPE_FILE, text + "\n")
+
+    def rows(self) -> list[Row] | None:
+        """Returns the rows of a comparison that is done, or None."""
+        file = self.path / COMPARISON_FILE
+        if not (is_comparison(self.path) and file.exists()):
+            return None
+        return [
+            Row(row["name"], row["parameters"], tuple(row["accuracies"]))
+            for row in read_json(file)["rows"]
+        ]
+
+    def write_rows(self, rows: list[Row]) -> None:
+        """Writes the rows, which says that the comparison is done."""
+        listed: list[dict[str, Any]] = [
+            {**dataclasses.asdict(row), "mean": row.mean, "deviation": row.deviation}
+            for row in rows
+        ]
+        text = json.dumps({"seeds": self.seeds, "rows": listed}, indent=2)
+        write_atomically(self.path / COMPARISON_FILE, text + "\n")
