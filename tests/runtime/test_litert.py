@@ -103,4 +103,4 @@ def test_a_missing_runtime_names_the_extra():
     )
     assert child.returncode == 1
     assert "ImportError: LiteRT files need the package ai-edge-litert" in child.stderr
-    assert "pip install 'tfqkd[export]'" in child.stderr
+    assert "pip install ai-edge-litert" in child.stderr

@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "LiteRT files need the package ai-edge-litert. Received: an environment without it. "
-        "Install it with: pip install 'tfqkd[export]'"
+        "Install it with: pip install ai-edge-litert"
     ) from error
 
 

@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "ONNX files need the package onnxruntime. Received: an environment without it. "
-        "Install it with: pip install 'tfqkd[onnx]'"
+        "Install it with: pip install onnxruntime"
     ) from error
 
 
