@@ -19,7 +19,7 @@ _SECONDS_TO_START = 60
 @contextlib.contextmanager
 def running() -> Iterator[str]:
     """Yields the URL of an empty database; skips the test where there is no server."""
-    pytest.importorskip("pymysql", reason="needs PyMySQL: pip install 'tfqkd[study]'")
+    pytest.importorskip("pymysql", reason="needs PyMySQL: pip install '.[study]'")
     install, server = shutil.which("mariadb-install-db"), shutil.which("mariadbd")
     if not install or not server:
         pytest.skip("needs MariaDB: apt-get install mariadb-server")
