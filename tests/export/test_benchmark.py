@@ -21,7 +21,8 @@ def test_files_are_measured_in_turns_and_narrow_ones_both_ways(exported):
         settings = [(latency.threads, latency.batch) for latency in entry.latencies]
         assert settings == [(1, 1), (1, 32), (2, 1), (2, 32)]
         assert all(latency.median > 0 and latency.spread >= 0 for latency in entry.latencies)
-        assert 0 < entry.load_seconds < 10 and 0 <= entry.peak_bytes < 1e9
+        # The peak of this process, far above, does not count.
+        assert 0 < entry.load_seconds < 10 and 0 < entry.peak_bytes < 1e8
         # More images take longer.
         assert entry.latencies[1].median > entry.latencies[0].median
 
@@ -44,7 +45,7 @@ def test_files_for_tensorflow_are_measured_beside_the_others(exported, tmp_path)
         settings = [(latency.threads, latency.batch) for latency in entry.latencies]
         assert settings == [(1, 1), (1, 32), (2, 1), (2, 32)]
         assert all(latency.median > 0 for latency in entry.latencies)
-        assert entry.load_seconds > 0 and entry.peak_bytes >= 0
+        assert entry.load_seconds > 0 and entry.peak_bytes > 0
 
 
 def test_any_file_is_loaded_as_a_function(exported, tmp_path):

@@ -65,14 +65,19 @@ def _plot_sizes(axes: Axes, reports: Sequence[Report]) -> None:
     bars = axes.barh(names, [report.bytes / 1e3 for report in reports], label="file")
     labels = [f"{report.bytes:,}" for report in reports]
     if packed:
-        labels = [f"{report.bytes:,}: {report.bytes / packed:.2f} × packed" for report in reports]
+        labels = [
+            f"{report.bytes:,}: {report.bytes / packed:.2f} × packed, "
+            f"{report.bytes / entropy:.2f} × entropy"
+            for report in reports
+        ]
         axes.axvline(packed / 1e3, color="black", ls="--", label="codes alone, packed")
         axes.axvline(entropy / 1e3, color="black", ls=":", label="codes alone, entropy")
     axes.bar_label(bars, labels, padding=4, fontsize="small")
     compressed = [report.gzip_bytes / 1e3 for report in reports]
     axes.barh(names, compressed, height=0.35, label="compressed with gzip")
     axes.set(xscale="log", xlabel="kB", title="Size, bytes")
-    axes.margins(x=0.25)
+    # Room for the labels behind the longest bar.
+    axes.set_xlim(right=20 * max(report.bytes for report in reports) / 1e3)
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=4, fontsize="small")
 
 
@@ -108,3 +113,4 @@ def _plot_runs(row: Sequence[Axes], benchmarks: Sequence[Benchmark]) -> None:
         axes.bar_label(axes.barh(names, values), fmt="%.1f", padding=4, fontsize="small")
         axes.set(title=title)
         axes.margins(x=0.25)
+    loading.set(xscale="log")

@@ -5,7 +5,8 @@ own: what another file has taken must not count.
 """
 
 import json
-import resource
+import pathlib
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,8 +15,6 @@ import numpy as np
 
 from tfqkd.runtime.loading import load, runtime_of
 from tfqkd.runtime.model import LoadedModel
-
-_KIB = 1024  # Linux counts the peak in KiB.
 
 
 def footprint(
@@ -32,13 +31,23 @@ def footprint(
         `load_seconds`, from the file to a function that is ready; `peak_bytes`, by how much that and
         a batch of one image raise the process's peak memory, the runtime's own libraries apart.
     """
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     start = time.perf_counter()
     model = load(path, direct=direct)
     seconds = time.perf_counter() - start
     model(np.zeros((1, *model.input_shape), np.float32))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"load_seconds": seconds, "peak_bytes": _KIB * float(peak - before)}
+    return {"load_seconds": seconds, "peak_bytes": float(_peak() - before)}
+
+
+def _peak() -> int:
+    """Returns the process's peak memory in bytes, on Linux.
+
+    That of getrusage would not do: a child starts with its parent's, and a parent that has loaded
+    TensorFlow is far above what a file takes.
+    """
+    status = pathlib.Path("/proc/self/status").read_text("ascii")
+    (kib,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return 1024 * int(kib)
 
 
 if __name__ == "__main__":
