@@ -131,9 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         place = Place(directory, values.study_name, values.storage, values.grace_seconds)
         if not values.report_only:
-            require_place(recipe.dataset, recipe.data_dir, recipe.download)
             # A storage that cannot be reached is said before TensorFlow is loaded.
             place.open()
+            require_place(recipe.dataset, recipe.data_dir, recipe.download)
             _work(plan, place, command.command_line(arguments))
         _report(plan, place)
 

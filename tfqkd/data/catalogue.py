@@ -1,6 +1,5 @@
 """Reads image classification sets of the TensorFlow Datasets catalogue."""
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
-from tfqkd.data.places import how_to_place
+from tfqkd.data.places import how_to_place, unknown
 from tfqkd.data.sizing import check_memory, resize
 
 _READ_BATCH = 1024
@@ -84,12 +83,7 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
             _require_tfds_features(Path(directory).expanduser() / dataset.name)
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
-        close = difflib.get_close_matches(name.lower(), known) or ["digits", "cifar10", "cifar100"]
-        raise ValueError(
-            "A data set is `digits`, `folder:PATH`, or one of TensorFlow Datasets. "
-            f"Received: {name!r}. Did you mean {' or '.join(close)}?"
-        ) from error
+        raise unknown(name) from error
     except (ValueError, AssertionError, ImportError) as error:
         raise ValueError(
             "A data set is `digits`, `folder:PATH`, or `name[/config][:version]` of TensorFlow "

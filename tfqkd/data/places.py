@@ -1,5 +1,7 @@
 """Where a data set lies; needs no TensorFlow, so that a missing one is said before it is imported."""
 
+import difflib
+import re
 from pathlib import Path
 
 FOLDER = "folder:"
@@ -14,8 +16,8 @@ def require_place(name: str, data_dir: str = "", download: bool = False) -> None
       download: Whether a set that is not there is downloaded.
 
     Raises:
-      ValueError: If `folder:PATH` names no folder.
-      FileNotFoundError: If there is no `data_dir`.
+      ValueError: If `folder:PATH` names no folder, or no data set has the name.
+      FileNotFoundError: If there is no `data_dir`, or the data set is in no directory of its name.
     """
     if name.startswith(FOLDER):
         root_of(Path(name.removeprefix(FOLDER)))
@@ -26,6 +28,39 @@ def require_place(name: str, data_dir: str = "", download: bool = False) -> None
             "`data_dir` must be the directory that holds the data sets of TensorFlow Datasets. "
             f"Received: data_dir={data_dir!r}, which is none. {how_to_place(name)}"
         )
+    elif name != "digits" and not download:
+        _require_directory(name, data_dir)
+
+
+def _require_directory(name: str, data_dir: str) -> None:
+    # These parts of TFDS do without TensorFlow.
+    import tensorflow_datasets as tfds  # noqa: PLC0415
+    from tensorflow_datasets.core.utils import file_utils  # noqa: PLC0415
+
+    plain = re.fullmatch(r"(\w+)(/[^:]+)?(:[\d.*]+)?", name)
+    directories = [Path(path).expanduser() for path in file_utils.list_data_dirs(data_dir or None)]
+    if not plain or any((directory / plain[1]).is_dir() for directory in directories):
+        return  # What there is, and what a stranger name means, its builder knows.
+    if plain[1] not in tfds.list_builders(with_community_datasets=False):
+        raise unknown(name)
+    if not data_dir:
+        return  # TFDS's own default: its builder says where that is.
+    raise FileNotFoundError(
+        "A data set must be on disk, or be downloaded by asking for it. Received: "
+        f"{name!r}, which is not in {', '.join(map(str, directories))}. {how_to_place(name)}"
+    )
+
+
+def unknown(name: str) -> ValueError:
+    """Returns the error for a name that is no data set's, with those that are like it."""
+    import tensorflow_datasets as tfds  # noqa: PLC0415
+
+    known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+    close = difflib.get_close_matches(name.lower(), known) or ["digits", "cifar10", "cifar100"]
+    return ValueError(
+        "A data set is `digits`, `folder:PATH`, or one of TensorFlow Datasets. "
+        f"Received: {name!r}. Did you mean {' or '.join(close)}?"
+    )
 
 
 def root_of(path: Path) -> Path:
