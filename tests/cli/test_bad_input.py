@@ -37,7 +37,7 @@ FLAGS = {
     "an argument": (["quickstart"], 2, "no arguments beside flags"),
     "missing flag file": (["--flagfile=missing.flags"], 2, "missing.flags"),
     "flag file is a folder": (["--flagfile=."], 2, "must name a flag file"),
-    "repeats alone": (["--repeats=2"], 2, "`repeats` counts the seeds of a comparison"),
+    "repeats alone": (["--repeats=2"], 2, "`repeats` and `controls` belong to a comparison"),
     "no repeats": (["--compare", "--repeats=0"], 2, "repeats"),
     "bits": (["--bits=1"], 2, "`bits` must be 2 to 8, or 32"),
     "temperature": (["--temperature=0"], 2, "`temperature` must be above 0"),

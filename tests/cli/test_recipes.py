@@ -21,6 +21,7 @@ def read(*arguments):
 
     flags.DEFINE_string("run_dir", "", "", flag_values=command.flags)
     flags.DEFINE_bool("compare", False, "", flag_values=command.flags)
+    flags.DEFINE_bool("controls", False, "", flag_values=command.flags)
     flags.DEFINE_integer("repeats", 1, "", flag_values=command.flags)
     recipes = []
     assert (

@@ -35,7 +35,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
             ["--milestones=0.5,x"],
             "`milestones` must hold numbers, separated by commas. Received: mile",
         ),
-        (["--repeats=2"], "`repeats` counts the seeds of a comparison"),
+        (["--controls"], "`repeats` and `controls` belong to a comparison"),
+        (["--repeats=2"], "`repeats` and `controls` belong to a comparison"),
         (["--repeats=0", "--compare"], "repeats"),
         (["--schedule=exponential"], "must start and end above zero"),
     ],
@@ -145,14 +146,14 @@ def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkey
 
     seen = []
 
-    def compare(recipe, directory, seeds, command):
-        seen.append((recipe, directory, list(seeds), command))
+    def compare(recipe, directory, seeds, command, controls):
+        seen.append((recipe, directory, list(seeds), command, controls))
         return [Row("float teacher", 1234, (0.5, 0.25, 0.75))]
 
     monkeypatch.setattr(comparison, "compare", compare)
     argv = ["bin/train", "--compare", "--repeats=3", "--seed=5", f"--run_dir={tmp_path}"]
-    assert main(argv) == 0
-    assert seen == [(Recipe(seed=5), tmp_path, [5, 6, 7], argv)]
+    assert main([*argv, "--controls"]) == 0
+    assert seen == [(Recipe(seed=5), tmp_path, [5, 6, 7], [*argv, "--controls"], True)]
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if "float teacher" in line)
     assert row.split() == ["float", "teacher", "1,234", "50.00", "±", "25.00", "3"]
@@ -175,6 +176,7 @@ def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys,
     assert row.split() == ["float", "teacher", "1,234", "62.50", "±", "17.68", "2"]
     for wrong, message in (
         (["--compare"], "seeds: [0, 1] there, [0] given"),
+        (["--compare", "--repeats=2", "--controls"], "controls: False there, True given"),
         (["--compare", "--repeats=2", "--bits=4"], "bits: 2 there, 4 given"),
         ([], "which holds a comparison. Add --compare"),
     ):

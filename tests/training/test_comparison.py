@@ -41,6 +41,31 @@ def test_the_variants_differ_in_their_teacher_and_coefficient_alone(bits):
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"activation_bits": 4, "layer_bits": ("conv2=4/4",), "gradual_share": ("0.5",)},
+        {"bits": 4, "quantizer": "dorefa", "gradient_bits": 6, "gradual_bits": ("8",)},
+    ],
+)
+def test_the_controls_train_the_float_student_on_and_turn_the_teachers_term_off(settings):
+    recipe = Recipe(coefficient=0.9, seed=7, **settings)
+    found = variants(recipe, controls=True)
+    longer, alone, off, *others = found.values()
+    assert [alone, *others] == list(variants(recipe).values())
+    assert [name.partition(", ")[2] for name in found] == [
+        *("no teacher", "no teacher", "teacher's term off"),
+        *("teacher, fixed coefficient", "teacher, annealed coefficient"),
+    ]
+    assert (longer.bits, longer.activation_bits, longer.has_teacher) == (32, 32, False)
+    assert longer.quantized_epochs == recipe.quantized_epochs
+    # What is left is (1-λ)·hard, with the annealed λ of the recipe.
+    assert changes(alone, off) == {"soft_loss": "none"}
+    assert off.distils
+    assert (off.coefficient, off.schedule) == (0.9, "gradual")
+
+
+@pytest.mark.parametrize(
     ("settings", "middle"),
     [
         ({}, 0.5),

@@ -37,6 +37,13 @@ def _command() -> Command:
         "one's first and last value), and print a table of all.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "controls",
+        False,
+        "With --compare: also train the float student on for as many epochs, and the quantized one with the "
+        "teacher's term off: (1-λ)·hard alone.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "repeats",
         1,
@@ -44,7 +51,7 @@ def _command() -> Command:
         flag_values=values,
         lower_bound=1,
     )
-    for name in ("run_dir", "compare", "repeats"):
+    for name in ("run_dir", "compare", "controls", "repeats"):
         command.group("what to run", name)
     define_recipe_flags(command)
     return command
@@ -58,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run_it() -> None:
         recipe = recipe_from_flags(command)
         values = command.flags
-        if values.repeats > 1 and not values.compare:
+        if (values.repeats > 1 or values.controls) and not values.compare:
             raise UsageError(
-                "`repeats` counts the seeds of a comparison. "
-                f"Received: repeats={values.repeats} without --compare. Add --compare, or run other seeds "
-                "with --seed and another --run_dir."
+                "`repeats` and `controls` belong to a comparison. "
+                f"Received: repeats={values.repeats}, controls={values.controls} without --compare. Add "
+                "--compare, or run other seeds with --seed and another --run_dir."
             )
         directory = pathlib.Path(values.run_dir or f"runs/{recipe.dataset.replace('/', '_')}")
         for name in recipe.formats:
@@ -70,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if recipe.strategy == "multi_worker":
             _require_one_cluster(values.compare)
         if values.compare:
-            _compare(recipe, directory, values.repeats, command.command_line(arguments))
+            seeds = range(recipe.seed, recipe.seed + values.repeats)
+            words = command.command_line(arguments)
+            _compare(recipe, directory, seeds, values.controls, words)
         else:
             _run(recipe, directory, command.command_line(arguments))
 
@@ -111,12 +120,13 @@ def _run(recipe: Recipe, directory: pathlib.Path, words: list[str]) -> None:
     print_results(results, directory)
 
 
-def _compare(recipe: Recipe, directory: pathlib.Path, repeats: int, words: list[str]) -> None:
+def _compare(
+    recipe: Recipe, directory: pathlib.Path, seeds: range, controls: bool, words: list[str]
+) -> None:
     from tfqkd.reporting.results import print_comparison
     from tfqkd.training.comparison_directory import ComparisonDirectory
 
-    seeds = range(recipe.seed, recipe.seed + repeats)
-    rows = ComparisonDirectory(directory, recipe, seeds).rows()
+    rows = ComparisonDirectory(directory, recipe, seeds, controls).rows()
     if rows:
         print(f"The comparison in {directory} is done already; nothing to do.")
     else:
@@ -124,7 +134,7 @@ def _compare(recipe: Recipe, directory: pathlib.Path, repeats: int, words: list[
         load_tensorflow()
         from tfqkd.training.comparison import compare
 
-        rows = compare(recipe, directory, seeds, words)
+        rows = compare(recipe, directory, seeds, words, controls=controls)
     print_comparison(rows, directory)
 
 

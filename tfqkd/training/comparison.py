@@ -8,18 +8,23 @@ from tfqkd.reporting.figures import plot_comparison
 from tfqkd.training.comparison_directory import ComparisonDirectory, Row
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, run
-from tfqkd.training.settings import NO_TEACHER
+from tfqkd.training.settings import FLOAT_BITS, NO_TEACHER
 from tfqkd.training.stages import coefficient_schedule
 
 PLOT_FILE = "comparison.png"
 
 
-def variants(recipe: Recipe) -> dict[str, Recipe]:
+def variants(recipe: Recipe, controls: bool = False) -> dict[str, Recipe]:
     """Returns the recipes that a comparison runs, by the name of their row.
 
     The annealed one is the recipe itself, and the only one that is exported. The fixed one holds its
     coefficient at the mean of the schedule's two ends, so that both weigh the soft loss alike over the
     whole training.
+
+    Args:
+        recipe: The recipe with the annealed coefficient.
+        controls: Whether two more show what is not the teacher's doing: the float student trained on for
+            the same epochs, and the quantized one with its annealed (1-λ)·hard alone.
 
     Raises:
         ValueError: If the recipe has no teacher or no annealed coefficient to compare.
@@ -33,17 +38,37 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
     kind = "ternary" if recipe.bits == 2 else f"{recipe.bits}-bit"
     schedule = coefficient_schedule(recipe)
     middle = (schedule(0.0) + schedule(1.0)) / 2
-    control = dataclasses.replace(recipe, formats=())
-    fixed = dataclasses.replace(control, schedule="constant", coefficient=middle)
-    return {
-        f"{kind}, no teacher": dataclasses.replace(control, teacher=NO_TEACHER),
+    unexported = dataclasses.replace(recipe, formats=())
+    alone = dataclasses.replace(unexported, teacher=NO_TEACHER)
+    fixed = dataclasses.replace(unexported, schedule="constant", coefficient=middle)
+    floating = dataclasses.replace(
+        alone,
+        bits=FLOAT_BITS,
+        activation_bits=FLOAT_BITS,
+        gradient_bits=FLOAT_BITS,
+        layer_bits=(),
+        gradual_bits=(),
+        gradual_share=(),
+    )
+    found = {
+        "float, no teacher": floating,
+        f"{kind}, no teacher": alone,
+        f"{kind}, teacher's term off": dataclasses.replace(alone, soft_loss="none"),
         f"{kind}, teacher, fixed coefficient": fixed,
         f"{kind}, teacher, annealed coefficient": recipe,
     }
+    if not controls:
+        del found["float, no teacher"], found[f"{kind}, teacher's term off"]
+    return found
 
 
 def compare(
-    recipe: Recipe, directory: pathlib.Path, seeds: Iterable[int], command: list[str] | None = None
+    recipe: Recipe,
+    directory: pathlib.Path,
+    seeds: Iterable[int],
+    command: list[str] | None = None,
+    *,
+    controls: bool = False,
 ) -> list[Row]:
     """Runs every variant of a recipe for every seed, with shared teachers and float students.
 
@@ -56,6 +81,7 @@ def compare(
         seeds: Seeds of the runs; teacher and float student are trained for each, unless
             `recipe.pretrain_seed` fixes theirs.
         command: The command line, kept in every run directory.
+        controls: See `variants`.
 
     Returns:
         The rows: float teacher, float student, then the variants.
@@ -66,8 +92,8 @@ def compare(
     accuracies: dict[str, dict[int, float]] = {}
     parameters: dict[str, int] = {}
     seeds = list(seeds)
-    named = variants(recipe)
-    comparison = ComparisonDirectory(directory, recipe, seeds)
+    named = variants(recipe, controls)
+    comparison = ComparisonDirectory(directory, recipe, seeds, controls)
     done = comparison.rows()
     if done:
         return done
@@ -95,4 +121,5 @@ def compare(
 
 def run_path(directory: pathlib.Path, variant: str, seed: int) -> pathlib.Path:
     """Returns the run directory of a variant and seed."""
-    return directory / f"{variant.replace(', ', '-').replace(' ', '_')}-seed{seed}"
+    name = variant.replace(", ", "-").replace("'", "").replace(" ", "_")
+    return directory / f"{name}-seed{seed}"

@@ -57,16 +57,20 @@ class ComparisonDirectory:
         path: Made by `begin` if it is missing.
         recipe: The recipe with the annealed coefficient.
         seeds: Of the runs.
+        controls: Whether it has the rows of the controls.
 
     Raises:
         ValueError: If the directory belongs to another comparison, or to a single run; the error lists the
             differences.
     """
 
-    def __init__(self, path: pathlib.Path, recipe: Recipe, seeds: Iterable[int]) -> None:
+    def __init__(
+        self, path: pathlib.Path, recipe: Recipe, seeds: Iterable[int], controls: bool = False
+    ) -> None:
         self.path = path
         self.recipe = recipe
         self.seeds = list(seeds)
+        self.controls = controls
         if (path / RECIPE_FILE).exists():
             raise ValueError(
                 "A comparison needs a directory of its own. "
@@ -75,16 +79,20 @@ class ComparisonDirectory:
         if is_comparison(path):
             there = read_json(path / COMPARISON_RECIPE_FILE)
             differences = Recipe.from_json(json.dumps(there["recipe"])).differences(recipe)
-            if there["seeds"] != self.seeds:
-                differences["seeds"] = (there["seeds"], self.seeds)
+            for name, value in self._rows().items():
+                if there[name] != value:
+                    differences[name] = (there[name], value)
             refuse_differences(path, differences)
 
     def begin(self) -> None:
         """Makes the directory the comparison's."""
         self.path.mkdir(parents=True, exist_ok=True)
         recipe = json.loads(self.recipe.to_json())
-        text = json.dumps({"seeds": self.seeds, "recipe": recipe}, indent=2)
+        text = json.dumps({**self._rows(), "recipe": recipe}, indent=2)
         write_atomically(self.path / COMPARISON_RECIPE_FILE, text + "\n")
+
+    def _rows(self) -> dict[str, Any]:
+        return {"seeds": self.seeds, "controls": self.controls}
 
     def rows(self) -> list[Row] | None:
         """Returns the rows of a comparison that is done, or None."""
