@@ -66,6 +66,7 @@ def outcome(directory):
     return rows, [weight.tolist() for weight in load_model(product / "model.keras").get_weights()]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_once_the_cause_is_gone(tmp_path, capsys):
     write_images(tmp_path / "data")
     keras.utils.set_random_seed(0)
