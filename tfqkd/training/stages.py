@@ -38,6 +38,7 @@ from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.schemes import scheme_of
 from tfqkd.training.settings import EXPORT, FLOAT_BITS, QUANTIZED, STUDENT, TEACHER
 from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
+from tfqkd.training.tensorboard import EpochLogs
 from tfqkd.training.workers import Workers
 
 MODEL_FILE = "model.keras"
@@ -345,7 +346,7 @@ class Stages:
         )
         callbacks = [
             *callbacks,
-            keras.callbacks.TensorBoard(
+            EpochLogs(
                 partial / "tensorboard",
                 write_graph=False,
                 profile_batch=recipe.profiled_steps() or 0,
