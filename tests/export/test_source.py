@@ -54,6 +54,19 @@ def test_mixed_precision_is_rebuilt_in_float32():
     np.testing.assert_allclose(source.logits, expected, rtol=1e-5, atol=1e-3)
 
 
+def test_a_converter_runs_once_for_all_formats():
+    source, calls = Source.prepare(dense_model()), []
+
+    def convert(received):
+        calls.append(received)
+        return b"content"
+
+    assert [source.converted("a", convert) for _ in range(3)] == [b"content"] * 3
+    assert len(calls) == 1 and calls[0] is source
+    source.converted("b", convert)
+    assert len(calls) == 2
+
+
 def test_kernel_layers_are_named_in_order():
     source = Source.prepare(classifier.build()[0])
     layers = ("stem", "depthwise", "ternary", "three_bit", "four_bit", "hidden", "head")

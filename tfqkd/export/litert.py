@@ -108,7 +108,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     from tfqkd.export import tflite
     from tfqkd.export.inspection import check_rounded_kernels, found_kernels, read_back
 
-    reference = _convert(source)
+    reference = source.converted(_RUNTIME, _convert)
     layers = source.kernel_layers()
     rounds_all = form.weights != "float32"
     content = tflite.read(_convert(source, form.weights) if rounds_all else reference)

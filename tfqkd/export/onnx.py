@@ -81,7 +81,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
 
     from tfqkd.export import onnx_graph
 
-    reference = _convert(source)
+    reference = source.converted(_RUNTIME, _convert)
     model = onnx.load_from_string(reference)
     kernels = onnx_graph.store_kernels(model, form.kernel_bits, source.kernel_layers())
     if form.kernel_bits is not None:

@@ -1,7 +1,7 @@
 """A model that is ready to be written: stripped, checked, and its logits known."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -55,6 +55,7 @@ class Source:
     calibration: np.ndarray | None = None
     test: TestSet | None = None
     test_accuracy: float | None = None
+    _converted: dict[str, bytes] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def prepare(
@@ -103,6 +104,17 @@ class Source:
             test,
             None if test is None else test.accuracy(_logits(plain, test.images)),
         )
+
+    def converted(self, kind: str, convert: Callable[["Source"], bytes]) -> bytes:
+        """Returns what a converter makes of the model, converted once for all formats that need it.
+
+        Args:
+            kind: A name for the converter.
+            convert: The converter.
+        """
+        if kind not in self._converted:
+            self._converted[kind] = convert(self)
+        return self._converted[kind]
 
     def kernel_layers(self) -> tuple[str, ...]:
         """Returns the names of the layers with a kernel."""
