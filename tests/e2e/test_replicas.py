@@ -28,7 +28,7 @@ RECIPE = {
     "student_epochs": 1,
     "quantized_epochs": EPOCHS,
     "learning_rate": 0.05,
-    "quantized_learning_rate": 0.05,
+    "quantized_learning_rate": 1.0,
     "schedule": "cosine",
     "schedule_on": "step",
     "crop_padding": 1,
