@@ -9,6 +9,7 @@ from tfqkd.export.benchmark import benchmark, layer_latencies
 from . import classifier
 
 
+@pytest.mark.slow
 def test_files_are_measured_in_turns_and_narrow_ones_both_ways(exported):
     reports = [exported.reports[name] for name in ("litert-float32", "litert-int2")]
     found = benchmark(reports)

@@ -93,6 +93,7 @@ def test_layers_are_listed_with_the_bytes_of_their_type(files):
         assert (layers["ternary"].weights, layers["ternary"].bytes) == (576, 576 * size)
 
 
+@pytest.mark.slow
 def test_activations_that_saturate_are_traced_to_the_first_layer(model, tmp_path):
     # Calibrated on black images, the file saturates from the stem on.
     images, black = classifier.pixels(8), np.zeros((2, *classifier.SHAPE), np.float32)
@@ -107,7 +108,7 @@ def test_full_int8_needs_real_images(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", [HALF, FULL])
+@pytest.mark.parametrize("name", [HALF, pytest.param(FULL, marks=pytest.mark.slow)])
 def test_a_wrong_kernel_is_found_when_the_file_is_read_back(model, tmp_path, monkeypatch, name):
     def convert_wrongly(source, weights="float32"):
         content = convert(source, weights)

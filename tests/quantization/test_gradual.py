@@ -47,9 +47,9 @@ def fit(quantizer, shares=(), epochs=3, **options):
 @pytest.mark.parametrize(
     ("granularity", "jit_compile"),
     [
-        ("tensor", True),
         ("channel", False),
         pytest.param("tensor", False, marks=pytest.mark.slow),
+        pytest.param("tensor", True, marks=pytest.mark.slow),
         pytest.param("channel", True, marks=pytest.mark.slow),
     ],
 )

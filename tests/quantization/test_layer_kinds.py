@@ -69,9 +69,9 @@ def test_each_kernel_has_the_steps_of_its_channels(case):
     ("case", "quantizer"),
     [
         ("separable2d", TtqQuantizer()),
-        ("separable2d", LsqQuantizer(3, "channel")),
+        pytest.param("separable2d", LsqQuantizer(3, "channel"), marks=pytest.mark.slow),
         ("grouped", DorefaQuantizer(3)),
-        ("dilated", LsqQuantizer(2)),
+        pytest.param("dilated", LsqQuantizer(2), marks=pytest.mark.slow),
     ],
 )
 def test_it_trains_and_is_stripped_to_the_same_bits(case, quantizer):

@@ -77,7 +77,9 @@ def train(model, **options):
     return model
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [pytest.param(False, marks=pytest.mark.slow), True], ids=["graph", "XLA"]
+)
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_trained_kernels_equal_numpy_and_are_stripped_to_the_same_bits(name, jit_compile):
     quantizer = QUANTIZERS[name]

@@ -80,6 +80,7 @@ def test_what_was_measured_is_written(measured, finished, digits):
     assert png.imread(finished.directory / "confusion.png").shape == (1104, 1800, 4)
 
 
+@pytest.mark.slow
 def test_files_that_were_exported_later_are_measured_too(tmp_path, digits):
     kernel, bias = save_linear(tmp_path / "student.keras", seed=5)
     recipe = dataclasses.replace(
