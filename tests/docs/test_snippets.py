@@ -12,6 +12,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+# Their snippets train, and so take longest.
+LONG = {"study", "recipe"}
 
 
 def snippets(page: pathlib.Path) -> list[str]:
@@ -20,7 +22,13 @@ def snippets(page: pathlib.Path) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in LONG else ())
+        for page in PAGES
+    ],
+)
 def test_snippets_of_a_page_run_as_they_stand(page, tmp_path, monkeypatch):
     # The README's longest one has a test of its own.
     found = [text for text in snippets(page) if page != README or "distiller.fit" not in text]

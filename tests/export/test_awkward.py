@@ -13,6 +13,7 @@ from tfqkd.quantization.schemes import Scheme
 from . import awkward
 
 # Layouts that differ between the two formats; the others are the same convolutions.
+_NEAR_OTHERS = {"convolution with bias", "dilated", "dilated depthwise", "norm before, no padding"}
 _ALSO_IN_ONNX = {"dense only", "transposed", "depthwise, two channels each", "separable"}
 
 
@@ -28,7 +29,14 @@ def exported(model, directory, formats):
     return reports
 
 
-@pytest.mark.parametrize("name", [name for name in awkward.MODELS if name != "MobileNetV2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in _NEAR_OTHERS else ())
+        for name in awkward.MODELS
+        if name != "MobileNetV2"
+    ],
+)
 def test_a_model_is_exported_right_with_two_bits(name, tmp_path):
     formats = ["litert-int2"] + ["onnx-int2"] * (name in _ALSO_IN_ONNX)
     for report in exported(awkward.build(name), tmp_path, formats):
@@ -56,8 +64,11 @@ def test_mobilenet_v2_is_exported_right(tmp_path):
 @pytest.mark.parametrize(
     ("quantizer", "bits"),
     # TTQ: two planes of 2 bits. DoReFa's levels are −3, −1, 1 and 3 thirds.
-    [(TwnQuantizer(), 2), (TtqQuantizer(), 4), (DorefaQuantizer(2), 4)],
-    ids=["TWN", "TTQ", "DoReFa"],
+    [
+        pytest.param(TwnQuantizer(), 2, id="TWN", marks=pytest.mark.slow),
+        pytest.param(TtqQuantizer(), 4, id="TTQ"),
+        pytest.param(DorefaQuantizer(2), 4, id="DoReFa", marks=pytest.mark.slow),
+    ],
 )
 def test_other_quantizers_levels_are_exported_exactly(quantizer, bits, tmp_path):
     model = awkward.build("dilated", Scheme(quantizer))

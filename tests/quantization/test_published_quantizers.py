@@ -103,7 +103,7 @@ def test_trained_kernels_equal_numpy_and_are_stripped_to_the_same_bits(name, jit
     [
         pytest.param("twn", PactQuantizer(3), marks=pytest.mark.slow),
         ("ttq", LsqActivationQuantizer(4)),
-        ("lsq_channel", PactQuantizer(3)),
+        pytest.param("lsq_channel", PactQuantizer(3), marks=pytest.mark.slow),
         pytest.param("dorefa", LsqActivationQuantizer(2), marks=pytest.mark.slow),
     ],
 )

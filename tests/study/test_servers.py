@@ -66,6 +66,7 @@ def worker(name, url, seconds):
     )
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study_and_a_dead_ones_trial_is_taken_over(database):
     # This one would hold its trial for an hour; it is killed in the middle of it.
     dying = worker("dying", database, 3600)

@@ -338,6 +338,7 @@ class Watch(keras.callbacks.Callback):
             raise InterruptedError("given up")
 
 
+@pytest.mark.slow
 def test_callbacks_see_every_epoch_of_the_quantized_stage_alone(finished, tmp_path):
     products = tmp_path / "products"
     shutil.copytree(finished.products, products)

@@ -90,6 +90,7 @@ def interrupted(epoch, batch):
         yield
 
 
+@pytest.mark.slow
 def test_a_float_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, capsys):
     at_once = make_stages(RECIPE, tmp_path / "at_once", UNWATCHED).student()
     stages = make_stages(RECIPE, tmp_path / "interrupted", UNWATCHED)
@@ -209,7 +210,7 @@ def save_noisy(path):
 @pytest.mark.parametrize(
     ("precision", "stops"),
     [
-        ("float32", (1, 7)),
+        pytest.param("float32", (1, 7), marks=pytest.mark.slow),
         pytest.param("mixed_float16", (6, 5), marks=pytest.mark.slow),
     ],
 )
