@@ -137,7 +137,7 @@ def stages_of(model, directory, **settings):
     try:
         model.save(path)
     except (ValueError, TypeError, NotImplementedError):
-        hypothesis.reject()
+        hypothesis.reject()  # Keras cannot save such a model: nobody has its file.
     settings = {name: value or str(path) for name, value in settings.items()}
     recipe = Recipe(**{"student": "cnn2", "teacher": "none", "batch_size": 8, **settings})
     return Stages(recipe, DATA, Products(directory / "products"), tf.distribute.get_strategy())

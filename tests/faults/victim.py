@@ -126,10 +126,10 @@ def serve() -> int:
     from tfqkd.cli.command import load_tensorflow
 
     load_tensorflow()
-    import sklearn.datasets  # noqa: F401
+    import sklearn.datasets  # noqa: F401 (loaded before the fork)
 
     import tfqkd.reporting.run_page
-    import tfqkd.training.run  # noqa: F401
+    import tfqkd.training.run  # noqa: F401 (loaded before the fork)
 
     for line in sys.stdin:
         request = json.loads(line)

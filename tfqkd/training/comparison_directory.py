@@ -79,7 +79,7 @@ class ComparisonDirectory:
         if is_comparison(path):
             there = read_json(path / COMPARISON_RECIPE_FILE)
             differences = Recipe.from_json(json.dumps(there["recipe"])).differences(recipe)
-            for name, value in self._rows().items():
+            for name, value in self._scope().items():
                 if there[name] != value:
                     differences[name] = (there[name], value)
             refuse_differences(path, differences)
@@ -88,10 +88,10 @@ class ComparisonDirectory:
         """Makes the directory the comparison's."""
         self.path.mkdir(parents=True, exist_ok=True)
         recipe = json.loads(self.recipe.to_json())
-        text = json.dumps({**self._rows(), "recipe": recipe}, indent=2)
+        text = json.dumps({**self._scope(), "recipe": recipe}, indent=2)
         write_atomically(self.path / COMPARISON_RECIPE_FILE, text + "\n")
 
-    def _rows(self) -> dict[str, Any]:
+    def _scope(self) -> dict[str, Any]:
         return {"seeds": self.seeds, "controls": self.controls}
 
     def rows(self) -> list[Row] | None:
