@@ -1,4 +1,5 @@
 import json
+import socket
 import subprocess
 import sys
 
@@ -71,3 +72,31 @@ def test_two_processors_share_a_batch_that_they_can_halve():
     assert compiled.startswith("`jit_compile` on several devices needs GPUs. Received: ")
     # Processors are mirrored only where that is asked for.
     assert one == auto == ["OneDeviceStrategy", 1]
+
+
+# TensorFlow takes SIGTERM for itself when it joins a cluster.
+STOPPED_WORKER = """
+import json, os, signal, sys
+cluster = {"worker": ["127.0.0.1:" + sys.argv[1]]}
+os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+from tfqkd.training.interruption import Interrupted, orderly
+from tfqkd.training.strategy import make_strategy
+
+with orderly():
+    make_strategy("multi_worker", 64)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("goes on")
+    except Interrupted as stop:
+        print(stop)
+"""
+
+
+def test_a_worker_of_a_cluster_still_hears_that_it_should_stop():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    child = subprocess.run(
+        [sys.executable, "-c", STOPPED_WORKER, str(port)], capture_output=True, text=True, check=True
+    )
+    assert child.stdout.splitlines()[-1] == "Stopped by SIGTERM."

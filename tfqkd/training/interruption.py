@@ -68,6 +68,15 @@ def deferred() -> Iterator[None]:
         raise Interrupted(_State.requested)
 
 
+def keep_handlers() -> None:
+    """Puts Python's handlers back where native code has put its own, as TensorFlow does for a cluster."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            if handler is not None:
+                signal.signal(number, handler)
+
+
 def requested() -> int | None:
     """Returns the signal that asked the process to stop, if one did."""
     return _State.requested

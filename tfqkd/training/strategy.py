@@ -2,6 +2,7 @@
 
 from tfqkd.compat import tf
 from tfqkd.training.cluster import Cluster
+from tfqkd.training.interruption import keep_handlers
 
 
 def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.distribute.Strategy:
@@ -24,6 +25,8 @@ def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.d
         if jit_compile and not tf.config.list_physical_devices("GPU"):
             raise _not_compilable(name)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # It has taken SIGTERM for its own notice of preemption, and Python heard no more of it.
+        keep_handlers()
         _require_even(batch_size, strategy.num_replicas_in_sync)
         return strategy
     gpus = tf.config.list_logical_devices("GPU")
