@@ -12,7 +12,7 @@ from tfqkd.data import Augmentation, ImageData, load
 from tfqkd.training.history import read_history
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
-from tfqkd.training.stages import load_model
+from tfqkd.training.saved_models import load_model
 from tfqkd.training.teacher_cache import TeacherCache
 
 VIEWS = (1, 4, 16)

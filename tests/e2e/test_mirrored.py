@@ -24,7 +24,7 @@ from tfqkd.data import load
 from tfqkd.training.history import read_history
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import predict, run
-from tfqkd.training.stages import load_model
+from tfqkd.training.saved_models import load_model
 
 recipe = Recipe.from_json(sys.argv[1])
 directory = pathlib.Path(sys.argv[2])

@@ -11,7 +11,7 @@ import pytest
 from tfqkd.compat import keras, tf
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
-from tfqkd.training.stages import load_model
+from tfqkd.training.saved_models import load_model
 
 
 def write_images(folder):

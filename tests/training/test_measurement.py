@@ -12,7 +12,7 @@ from tfqkd.runtime import LitertModel
 from tfqkd.training import measurement
 from tfqkd.training.measurement import export_run, measure_run, run_directories, run_file
 from tfqkd.training.run import run
-from tfqkd.training.stages import load_model
+from tfqkd.training.saved_models import load_model
 
 from .finished import RECIPE
 from .linear import save_linear

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfqkd.compat import keras, tf
 from tfqkd.models import build
-from tfqkd.training.stages import load_model
+from tfqkd.training.saved_models import load_model
 
 from .linear import save_linear
 

@@ -12,7 +12,7 @@ from tfqkd.runtime import LitertModel
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
-from tfqkd.training.stages import load_model
+from tfqkd.training.saved_models import load_model
 
 from .finished import RECIPE
 from .linear import save_linear

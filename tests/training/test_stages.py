@@ -14,8 +14,9 @@ from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.saved_models import load_model
 from tfqkd.training.settings import EXPORT, QUANTIZED, STAGES, STUDENT, TEACHER
-from tfqkd.training.stages import Stages, load_model
+from tfqkd.training.stages import Stages
 
 from . import linear
 

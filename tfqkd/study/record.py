@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
+from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
 from tfqkd.training.run import TEACHER_ROLE
-from tfqkd.training.stages import HISTORY_FILE, LAYERS_FILE
+from tfqkd.training.stages import LAYERS_FILE
 
 _CURVES = ("epoch", "loss", "hard_loss", "soft_loss", "accuracy", "val_accuracy", "coefficient")
 _LAYER = ("layer", "bits", "zeros", "step")

@@ -20,7 +20,8 @@ from tfqkd.study.record import SeedRecord, read_record, softened_entropy
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, load_data, predict, run
-from tfqkd.training.stages import Stages, load_model, model_key
+from tfqkd.training.saved_models import load_model, model_key
+from tfqkd.training.stages import Stages
 from tfqkd.training.strategy import make_strategy
 
 _ACCURACY = "val_accuracy"

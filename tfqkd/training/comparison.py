@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from tfqkd.reporting.figures import plot_comparison
 from tfqkd.training.comparison_directory import ComparisonDirectory, Row
+from tfqkd.training.fitting import coefficient_schedule
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, run
 from tfqkd.training.settings import FLOAT_BITS, NO_TEACHER
-from tfqkd.training.stages import coefficient_schedule
 
 PLOT_FILE = "comparison.png"
 

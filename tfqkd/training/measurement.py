@@ -19,7 +19,8 @@ from tfqkd.training.directory import RESULTS_FILE, read_json, read_recipe, write
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
 from tfqkd.training.model_files import require_pure_graph
 from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
-from tfqkd.training.stages import CALIBRATION_IMAGES, VERIFIED_IMAGES, load_model
+from tfqkd.training.saved_models import load_model
+from tfqkd.training.stages import CALIBRATION_IMAGES, VERIFIED_IMAGES
 
 _BATCH = 500
 

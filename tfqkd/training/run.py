@@ -16,21 +16,14 @@ from tfqkd.data.images import ImageData, Split
 from tfqkd.reporting.figures import plot_run
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.evaluation import evaluate_logits
+from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
 from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.resources import explained
-from tfqkd.training.stages import (
-    HISTORY_FILE,
-    MODEL_FILE,
-    REPORTS_FILE,
-    SUMMARY_FILE,
-    Stages,
-    counted_replicas,
-    load_model,
-    model_key,
-)
+from tfqkd.training.saved_models import load_model, model_key
+from tfqkd.training.stages import MODEL_FILE, REPORTS_FILE, SUMMARY_FILE, Stages, counted_replicas
 from tfqkd.training.strategy import make_strategy
 from tfqkd.training.workers import Workers
 

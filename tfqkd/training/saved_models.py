@@ -1,0 +1,73 @@
+"""Saved models as teachers and students: loaded, told apart, and refused where they do not fit."""
+
+import pathlib
+
+from tfqkd.compat import keras
+from tfqkd.data.images import ImageData
+from tfqkd.training.model_files import require_data_only
+from tfqkd.training.products import file_fingerprint
+
+
+def load_model(path: pathlib.Path) -> keras.Model:
+    """Loads a saved Keras model for inference.
+
+    Raises:
+        ValueError: If the file is no Functional or Sequential Keras model, or holds code to execute.
+    """
+    try:
+        require_data_only(path)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        if not getattr(model, "inputs", None):
+            raise TypeError(f"a {type(model).__name__} without inputs")
+    except Exception as error:
+        raise ValueError(
+            "A model must be a saved Functional or Sequential tf_keras model (.keras, .h5 or SavedModel). "
+            f"Received: {path}, which does not load ({error}). Save it with model.save(...) under tf_keras."
+        ) from error
+    return model
+
+
+def model_key(path: pathlib.Path) -> str:
+    """Returns what a model is, for a fingerprint: the product it lies in, or its contents."""
+    product = path.parent / "product.json"
+    return path.parent.name if product.exists() else file_fingerprint(path)
+
+
+def require_fit(name: str, model: keras.Model, data: ImageData) -> None:
+    """Refuses a model whose images or classes are not those of a data set.
+
+    Raises:
+        ValueError: If it is such a model.
+    """
+    shapes = (model.input_shape[1:], model.output_shape[1:])
+    wanted = (tuple(data.image_shape), (data.classes,))
+    fits = all(
+        have in (None, want)
+        for has, wants in zip(shapes, wanted, strict=True)
+        for have, want in zip(has, wants, strict=len(has) == len(wants))
+    )
+    if not fits or any(len(has) != len(want) for has, want in zip(shapes, wanted, strict=True)):
+        raise ValueError(
+            f"A model must fit the data set {data.name}: images {wanted[0]}, {data.classes} classes. "
+            f"Received: {name}, from {shapes[0]} to {shapes[1]}. Choose another model or data set."
+        )
+
+
+def require_precision(name: str, model: keras.Model, policy: str) -> None:
+    """Refuses a saved student that computes in another precision than the run.
+
+    It is trained in the precision of its file, whatever the policy: they must agree.
+
+    Raises:
+        ValueError: If it does.
+    """
+    wanted = keras.mixed_precision.Policy(policy).compute_dtype
+    found = {layer.compute_dtype for layer in model.layers if layer.weights}
+    # Single layers, such as the logits, are float32 under every policy.
+    if not {wanted} <= found <= {wanted, "float32"}:
+        raise ValueError(
+            "A saved student must compute in the precision of the run. "
+            f"Received: {name}, whose layers compute in {', '.join(sorted(found))}, with "
+            f"mixed_precision={policy}. Set --mixed_precision to what it has, or build it under "
+            "keras.mixed_precision.set_global_policy(...), load its weights and save it again."
+        )
