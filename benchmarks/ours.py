@@ -20,6 +20,7 @@ from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.published_quantizers import LsqQuantizer
 from tfqkd.quantization.schemes import Scheme, UniformScheme
+from tfqkd.training.strategy import make_strategy
 
 TEACHER = "wrn20x2"
 SCHEMES = {
@@ -93,7 +94,7 @@ def _strategy(devices: int, workers: int) -> tf.distribute.Strategy:
     if workers > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if devices == 1:
-        return tf.distribute.OneDeviceStrategy("CPU:0")
+        return make_strategy("auto", 1)
     (cpu,) = tf.config.list_physical_devices("CPU")
     logical = [tf.config.LogicalDeviceConfiguration()] * devices
     tf.config.set_logical_device_configuration(cpu, logical)

@@ -293,7 +293,7 @@ class Settings:
     strategy: str = setting(
         "auto",
         "run",
-        "auto: all GPUs if there are several, else one device. mirrored: all GPUs, or all logical CPUs. "
+        "auto: all GPUs if there are several, one GPU, or the CPU. mirrored: all GPUs, or all logical CPUs. "
         "multi_worker: all devices of the processes that TF_CONFIG names. A run goes on with as many devices "
         "as it was begun with, unless --synchronized_batch_norm.",
         stages=(),
