@@ -23,11 +23,11 @@ _OURS = argparse.Namespace(
     steps_per_execution=1,
 )
 _SHOWN = 14
-_ROWS = ("float", "ternary", "ternary, cached logits")
+_ROWS = ("float", "ternary", "ternary, live teacher", "ternary, cached logits")
 
 
 def measure(options: argparse.Namespace) -> Result:
-    """Profiles some steps of three rows; cells are shares of each row's time in ops."""
+    """Profiles some steps of each row; cells are shares of each row's time in ops."""
     shares = {row: _shares(row, options.steps) for row in _ROWS}
     order = [op for op, _ in shares["ternary"].most_common(_SHOWN)]
     rows = [(op, *(f"{100 * shares[row][op]:.1f} %" for row in _ROWS)) for op in order]

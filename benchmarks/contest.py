@@ -69,7 +69,7 @@ def compete(
 ) -> tuple[dict[str, Turns], dict[str, str]]:
     """Lets contestants take turns: in each round every one runs `steps` steps while the others wait.
 
-    The order is turned round after every round, so that nobody always follows the same one.
+    The order is turned round after every round, and begins with another one after every second.
 
     Args:
         contestants: Who takes part; each is a process of its own, alive to the end.
@@ -94,7 +94,11 @@ def compete(
                 running[contestant.name] = process
         answers: dict[str, list[dict[str, float]]] = {name: [] for name in running}
         for number in range(rounds):
-            order = list(running) if number % 2 == 0 else list(running)[::-1]
+            # Everyone begins in turn, forwards and backwards: nobody always follows the same one.
+            start = number // 2 % max(len(running), 1)
+            order = [*list(running)[start:], *list(running)[:start]][
+                :: 1 if number % 2 == 0 else -1
+            ]
             for name in order:
                 answers[name].append(running[name].turn(steps))
             progress(f"round {number + 1} of {rounds}")

@@ -1,6 +1,7 @@
 """How the ternary step grows with batch, width and classes, and with devices that share a batch."""
 
 import argparse
+import dataclasses
 
 from benchmarks.contest import Contestant, compete, ratio
 from benchmarks.result import Result
@@ -40,4 +41,5 @@ def measure(options: argparse.Namespace) -> Result:
         ("setting", "time [95 % interval]", "peak MiB"),
         rows,
         (f"{options.rounds} rounds of {options.steps} steps, in turn.",),
+        {name: dataclasses.asdict(taken) for name, taken in turns.items()},
     )

@@ -187,7 +187,11 @@ def _start_workers(count: int) -> None:
         os.environ["TF_CONFIG"] = json.dumps(cluster)
         if index:
             command = [sys.executable, "-m", "benchmarks.ours", *sys.argv[1:]]
-            atexit.register(subprocess.Popen(command, stdin=subprocess.DEVNULL).kill)
+            # It must not hold the pipe of the answers, nor write between them.
+            worker = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=True
+            )
+            atexit.register(worker.kill)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The input pipeline alone: `python -m benchmarks.pipeline_row KIND` beside a training step."""
 
 import argparse
+import dataclasses
 
 from benchmarks.contest import Contestant, compete, ratio
 from benchmarks.pipeline_row import BATCHES
@@ -41,4 +42,5 @@ def measure(options: argparse.Namespace) -> Result:
             f"The pipeline alone: 50,000 images in memory, batch 128. {options.rounds} rounds of "
             f"{options.steps} steps, and {BATCHES} times as many batches.",
         ),
+        {name: dataclasses.asdict(taken) for name, taken in turns.items()},
     )

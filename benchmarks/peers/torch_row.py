@@ -18,7 +18,7 @@ BATCH, TEMPERATURE, COEFFICIENT = 128, 2.0, 0.5
 
 
 def convolution(ternary: bool, inputs: int, outputs: int, size: int, strides: int) -> nn.Module:
-    """A convolution without a bias; Brevitas' ternary one, with a learned scale, where asked."""
+    """A convolution without a bias; Brevitas' ternary one, with a constant scale, where asked."""
     arguments = {"stride": strides, "padding": size // 2, "bias": False}
     if not ternary:
         return nn.Conv2d(inputs, outputs, size, **arguments)

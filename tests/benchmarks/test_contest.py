@@ -36,6 +36,19 @@ def test_contestants_take_turns_and_their_times_are_those_of_the_steps():
     assert turns["40"].peak_mib > 1
 
 
+def test_everyone_has_every_place_in_the_order(tmp_path):
+    """What ran before a turn, and left the machine warm or its caches full, is another one each time."""
+    log = tmp_path / "log"
+    tell = SLEEPER.replace(
+        "time.sleep(steps * float(sys.argv[1]) / 1000)", "open(sys.argv[2], 'a').write(sys.argv[1])"
+    )
+    racers = [Contestant(name, ["-c", tell, name, str(log)], sys.executable) for name in "123"]
+    compete(racers, steps=1, rounds=6, progress=quiet)
+    turns = log.read_text()[3:]  # After the warm-up of each.
+    rounds = [turns[start : start + 3] for start in range(0, 18, 3)]
+    assert [sorted(places) for places in zip(*rounds, strict=True)] == [list("112233")] * 3
+
+
 def test_one_that_cannot_start_is_named_with_its_reason():
     turns, failed = compete([sleeper(1), sleeper("broken")], steps=1, rounds=1, progress=quiet)
     assert list(turns) == ["1"]

@@ -98,6 +98,9 @@ def test_a_worker_of_a_cluster_still_hears_that_it_should_stop():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     child = subprocess.run(
-        [sys.executable, "-c", STOPPED_WORKER, str(port)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", STOPPED_WORKER, str(port)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert child.stdout.splitlines()[-1] == "Stopped by SIGTERM."

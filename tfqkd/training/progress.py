@@ -14,6 +14,7 @@ from rich.table import Column
 from tfqkd.compat import keras
 
 _SECONDS_BETWEEN_LINES = 20.0
+_SECONDS_BETWEEN_DRAWINGS = 0.2
 _SHOWN = ("loss", "accuracy", "agreement", "coefficient", "val_accuracy")
 
 
@@ -60,6 +61,8 @@ class ProgressBar(keras.callbacks.Callback):
         self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
     ) -> None:
         super().__init__()
+        # Metrics stay on their device until they are drawn.
+        self._supports_tf_logs = True
         self._title, self._epochs = title, epochs
         self._batch_size, self._steps = batch_size, steps_per_epoch
         self._done = first_epoch * steps_per_epoch
@@ -88,7 +91,7 @@ class ProgressBar(keras.callbacks.Callback):
                 self._title, total=total, completed=self._done, rate="", metrics="compiling"
             )
             self._bar.start()
-        self._begin = self._last_line = time.monotonic()
+        self._begin = self._last_drawn = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar to the last finished step of the epoch."""
@@ -100,12 +103,15 @@ class ProgressBar(keras.callbacks.Callback):
             # The first call also traced the graph: count from its end, or the rate would mislead.
             self._traced, self._begin = True, now
         self._done = steps
+        wait = _SECONDS_BETWEEN_DRAWINGS if self._bar else _SECONDS_BETWEEN_LINES
+        if now - self._last_drawn <= wait:
+            return
+        self._last_drawn = now
         if self._bar:
             self._bar.update(
                 self._task, completed=steps, rate=self._rate(), metrics=_text(logs or {})
             )
-        elif now - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._last_line = now
+        else:
             self._print_line(logs or {})
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

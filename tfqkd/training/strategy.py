@@ -10,8 +10,8 @@ def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.d
 
     Args:
         name: "auto" (all GPUs if there are several, one GPU, or TensorFlow's default on the CPU),
-            "one_device", "mirrored" (all GPUs, or all logical CPUs where there is no GPU), or "multi_worker" (the devices of all processes in
-            TF_CONFIG; before anything else is computed).
+            "one_device", "mirrored" (all GPUs, or all logical CPUs where there is no GPU), or
+            "multi_worker" (the devices of all processes in TF_CONFIG; before anything else is computed).
         batch_size: The global batch, which the replicas share evenly.
         jit_compile: Whether XLA compiles the training step.
 
