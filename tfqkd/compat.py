@@ -5,11 +5,20 @@ tfmot builds on tf_keras (Keras 2). Everything in tfqkd takes `tf`, `keras` and 
 """
 
 import os
+import sys
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
+
+# tfmot looks for a module of Keras 2 in Keras 3, and does without it: finding that out would load Keras 3
+# whole, a third of the time that these imports take. None tells Python that there is no such package.
+if sys.modules.setdefault("keras", None) is None:  # type: ignore[arg-type]
+    import tensorflow_model_optimization as tfmot
+
+    del sys.modules["keras"]
+else:
+    import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from tf_keras.src.mixed_precision import autocast_variable
 

@@ -99,9 +99,6 @@ def _require_one_cluster(compare: bool) -> None:
 
 
 def _run(recipe: Recipe, directory: pathlib.Path, words: list[str]) -> None:
-    from tfqkd.reporting.page import PAGE_FILE
-    from tfqkd.reporting.results import print_results
-    from tfqkd.reporting.run_page import write_run_page
     from tfqkd.training.directory import RunDirectory
 
     results = RunDirectory(directory, recipe).results()
@@ -115,6 +112,11 @@ def _run(recipe: Recipe, directory: pathlib.Path, words: list[str]) -> None:
         results = run(recipe, directory, command=words)
     if recipe.strategy == "multi_worker" and not Cluster.read().is_chief:
         return
+    # Slow to import: training starts first.
+    from tfqkd.reporting.page import PAGE_FILE
+    from tfqkd.reporting.results import print_results
+    from tfqkd.reporting.run_page import write_run_page
+
     if not (directory / PAGE_FILE).exists():
         write_run_page(directory)
     print_results(results, directory)

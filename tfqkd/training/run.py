@@ -13,7 +13,6 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.data.datasets import load
 from tfqkd.data.images import ImageData, Split
-from tfqkd.reporting.figures import plot_run
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
@@ -117,6 +116,8 @@ def _finish(
     store: Products,
 ) -> None:
     """Exports, measures and plots what was trained."""
+    from tfqkd.reporting.figures import plot_run  # noqa: PLC0415 (slow to import: training starts first)
+
     path, recipe, data = run_directory.path, run_directory.recipe, stages.data
     reports = []
     if recipe.formats:
