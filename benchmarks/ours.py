@@ -4,9 +4,12 @@ import argparse
 import atexit
 import json
 import os
+import pathlib
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +18,7 @@ from benchmarks.worker import serve
 from tfqkd.compat import keras, tf
 from tfqkd.data import Augmentation, load, training_batches
 from tfqkd.distillation.distiller import Distiller
+from tfqkd.distillation.logits import read_logits, write_logits
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH
 from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model
@@ -75,7 +79,7 @@ def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
         )
     model.build((None, 32, 32, 3))
     batches = (
-        _real_batches(settings.data_dir, batch)
+        _real_batches(settings.data_dir, batch, kept)
         if settings.data_dir
         else _batches(batch, classes, "logits" if kept else "labels")
     )
@@ -114,9 +118,10 @@ def _batches(batch: int, classes: int, second: str) -> tf.data.Dataset:
     return batches.repeat().prefetch(2)
 
 
-def _real_batches(data_dir: str, batch: int) -> tf.data.Dataset:
+def _real_batches(data_dir: str, batch: int, kept: bool) -> tf.data.Dataset:
     """Batches of CIFAR-10 as a training draws them: shuffled and augmented while it steps."""
     data = load("cifar10", data_dir=data_dir)
+    views = {"fixed_views": 1, "teacher_logits": [kept_logits(len(data.train))]} if kept else {}
     return training_batches(
         data.train,
         batch_size=batch,
@@ -124,7 +129,16 @@ def _real_batches(data_dir: str, batch: int) -> tf.data.Dataset:
         seed=0,
         augmentation=Augmentation(),
         epochs=10_000,
+        **views,
     )
+
+
+def kept_logits(count: int) -> tf.Tensor:
+    """Logits of 10 classes as a training has them: mapped from their file."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
+    atexit.register(shutil.rmtree, directory)
+    write_logits(directory, count, 10, lambda start, stop: np.ones((stop - start, 10)))
+    return read_logits(directory, count, 10)
 
 
 def step_macs(model: keras.Model) -> int:

@@ -1,17 +1,13 @@
 """One kind of training batches: `python -m benchmarks.pipeline_row KIND`."""
 
-import atexit
-import pathlib
 import sys
-import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.ours import kept_logits
 from benchmarks.worker import serve
-from tfqkd.compat import tf
 from tfqkd.data import Augmentation, Split, training_batches
-from tfqkd.distillation.logits import read_logits, write_logits
 
 BATCHES = 50
 """In a step of this row: more than the pipeline has ready when its turn begins."""
@@ -20,13 +16,12 @@ _COUNT, _VIEWS = 50_000, 4
 
 def prepare(kind: str) -> Callable[[int], object]:
     """Builds the batches of 128 images; returns what draws them."""
-    files = tempfile.TemporaryDirectory(prefix="tfqkd-benchmark-")
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (_COUNT, 32, 32, 3), dtype=np.uint8)
     split = Split(images, generator.integers(0, 10, _COUNT))
     kept: dict[str, object] = {}
     if kind == "augmented, kept logits":
-        logits = [_kept_logits(pathlib.Path(files.name) / str(view)) for view in range(_VIEWS)]
+        logits = [kept_logits(_COUNT) for _ in range(_VIEWS)]
         kept = {"fixed_views": _VIEWS, "teacher_logits": logits}
     stream = iter(
         training_batches(
@@ -45,15 +40,7 @@ def prepare(kind: str) -> Callable[[int], object]:
             batch = next(stream)
         return batch
 
-    atexit.register(files.cleanup)
     return run
-
-
-def _kept_logits(directory: pathlib.Path) -> tf.Tensor:
-    """Logits as a training has them: mapped from their file."""
-    directory.mkdir()
-    write_logits(directory, _COUNT, 10, lambda start, stop: np.ones((stop - start, 10)))
-    return read_logits(directory, _COUNT, 10)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,15 @@ GOALS = {
 
 def measure(options: argparse.Namespace) -> Result:
     """Measures every row of ours; ratios are to the float step, or to the parts for a live teacher."""
-    contestants = [Contestant(row, ["-m", "benchmarks.ours", row]) for row in ROWS]
+    data = [f"--data_dir={options.data_dir}"] if options.data_dir else []
+    contestants = [Contestant(row, ["-m", "benchmarks.ours", row, *data]) for row in ROWS]
     turns, failed = compete(contestants, steps=options.steps, rounds=options.rounds)
+    needed = {"float", LIMIT, "teacher's forward pass"} & set(failed)
+    if needed:
+        raise RuntimeError(", ".join(f"{row}: {failed[row]}" for row in sorted(needed)))
     plain, limit = turns["float"].wall, turns[LIMIT].wall
     with_forward = [a + b for a, b in zip(plain, turns["teacher's forward pass"].wall, strict=True)]
-    rows, data = [], {}
+    rows, kept = [], {}
     for row in ROWS:
         if row in failed:
             rows.append((row, failed[row], "", "", "", ""))
@@ -44,17 +48,18 @@ def measure(options: argparse.Namespace) -> Result:
                 _verdict(found, GOALS.get(row)),
             )
         )
-        data[row] = {**dataclasses.asdict(turns[row]), "ratio": dataclasses.asdict(found)}
+        kept[row] = {**dataclasses.asdict(turns[row]), "ratio": dataclasses.asdict(found)}
     return Result(
         "steps",
-        "A training step, as a multiple of the float one (ResNet20, batch 128, float32)",
+        "A training step, as a multiple of the float one (ResNet20, batch 128, float32, "
+        f"{'CIFAR-10, augmented meanwhile' if options.data_dir else 'random images'})",
         ("row", "time [95 % interval]", "CPU time", "of sgemm's speed", "peak MiB", "goal"),
         rows,
         (
             f"{options.rounds} rounds of {options.steps} steps, in turn; medians of the rounds' ratios. "
             "The share of sgemm's speed counts the multiply-adds of ResNet20's step without teacher.",
         ),
-        data,
+        kept,
     )
 
 

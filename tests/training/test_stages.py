@@ -256,6 +256,12 @@ VARIANTS = {
     "bfloat16": {"mixed_precision": "mixed_bfloat16"},
     "two steps in a call": {"steps_per_execution": 2},
     "XLA": {"jit_compile": True},
+    "XLA, float16, two steps in a call, kept logits": {
+        "jit_compile": True,
+        "mixed_precision": "mixed_float16",
+        "steps_per_execution": 2,
+        "teacher_views": 2,
+    },
 }
 
 

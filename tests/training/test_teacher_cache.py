@@ -1,3 +1,4 @@
+import pathlib
 import shutil
 
 import numpy as np
@@ -8,6 +9,8 @@ from tfqkd.data.augmentation import Augmentation, draw_views
 from tfqkd.data.images import Split
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH
+from tfqkd.models import build
+from tfqkd.training.products import Products
 from tfqkd.training.teacher_cache import TeacherCache, model_fingerprint, require_space
 
 COUNT, CLASSES = 37, 4
@@ -130,6 +133,67 @@ def test_a_build_that_is_interrupted_goes_on_with_the_view_it_was_in(tmp_path):
     kept = rest.logits()
     assert teacher.asked.numpy() == COUNT
     np.testing.assert_allclose(kept[2], linear_logits(shown(2)), rtol=2**-10, atol=1e-4)
+
+
+def test_what_is_begun_needs_no_room_again(tmp_path, monkeypatch):
+    """The size of what is missing is told first, and compared with what is free."""
+    size = COUNT * CLASSES * 2
+    free = shutil.disk_usage(tmp_path)
+    first = cache(tmp_path, views=1)
+    (partial := first_view(first)).mkdir()
+    (partial / "logits.f16").write_bytes(bytes(size // 2))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=size // 2))
+    first.logits()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=size - 1))
+    with pytest.raises(ValueError, match="GiB more"):
+        cache(tmp_path, views=2).logits()
+
+
+def first_view(kept):
+    path = Products(pathlib.Path(kept.directory)).path("logits", kept._key(0))
+    return path.with_name(path.name + ".partial")
+
+
+def test_the_size_is_told_before_the_teacher_is_asked_for_it(tmp_path, capsys):
+    told = []
+
+    class Listening(Linear):
+        def __call__(self, images):
+            tf.py_function(lambda: told.append(capsys.readouterr().out), [], [])
+            return super().__call__(images)
+
+    kept = cache(tmp_path, Listening())
+    assert kept.classes == CLASSES
+    told.clear()
+    kept.logits()
+    assert "3 of 3 views of 37 images to build, 0.0 MiB, in " in told[0]
+
+
+def test_kept_logits_are_mapped_from_their_files_not_copied(tmp_path):
+    kept = cache(tmp_path).logits()
+    maps = pathlib.Path("/proc/self/maps").read_text()
+    for file in tmp_path.glob("logits-*/logits.f16"):
+        assert str(file) in maps
+    assert len(kept) == 3
+
+
+def test_views_of_another_seed_are_others(tmp_path, monkeypatch):
+    cache(tmp_path, views=1).logits()
+    monkeypatch.setattr("tfqkd.training.teacher_cache.FIXED_VIEWS_SEED", 1)
+    cache(tmp_path, views=1).logits()
+    assert len(list(tmp_path.glob("logits-*/logits.f16"))) == 2
+
+
+def test_a_convolutional_teacher_with_batch_norm_says_the_same_live(tmp_path):
+    keras.utils.set_random_seed(0)
+    teacher = build("cnn2", (6, 6, 1), CLASSES)
+    for layer in teacher.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(tf.random.normal(layer.moving_mean.shape))
+            layer.moving_variance.assign(tf.random.uniform(layer.moving_variance.shape, 0.5, 2))
+    for view, kept in enumerate(cache(tmp_path, teacher, identity=None).logits()):
+        live = teacher(shown(view), training=False)
+        np.testing.assert_allclose(kept.numpy(), live, rtol=2**-10, atol=1e-4)
 
 
 def test_a_damaged_view_is_named_not_used(tmp_path):

@@ -88,6 +88,11 @@ class Products:
         """Returns where the product is or will be."""
         return self.directory / f"{stage}-{fingerprint(key)}"
 
+    def begun(self, stage: str, key: dict[str, Any]) -> int:
+        """Returns how many bytes of the product an interrupted call has left, to go on with."""
+        files = _partial(self.path(stage, key)).rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     @contextmanager
     def _lock(self, path: pathlib.Path) -> Iterator[None]:
         # The kernel drops the lock of a process that dies, so a dead owner keeps nobody waiting.

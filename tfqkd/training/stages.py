@@ -131,7 +131,18 @@ class Stages:
             scheme.configs(model, require_quantizable(model, scheme, policy))
         if self.recipe.has_teacher:
             size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
-            require_space(self._cache_directory, size, 0, self.recipe.teacher_cache_limit_gb)
+            # A teacher that is still to be trained has no logits there yet.
+            untrained = any(
+                not is_model_path(name)
+                and not self.products.path(TEACHER, self._float_key(TEACHER, name)).is_dir()
+                for name in self.recipe.teachers()
+            )
+            require_space(
+                self._cache_directory,
+                size,
+                size if untrained else 0,
+                self.recipe.teacher_cache_limit_gb,
+            )
 
     @property
     def _cache_directory(self) -> pathlib.Path:
@@ -165,8 +176,6 @@ class Stages:
     def _float_model(self, stage: str, name: str) -> pathlib.Path:
         if is_model_path(name):
             return pathlib.Path(name)
-        settings = {**self.recipe.stage_settings(stage), stage: name}
-        key = {**self._key(stage), "settings": settings}
 
         def make(partial: pathlib.Path) -> None:
             self._start(stage)
@@ -177,7 +186,11 @@ class Stages:
             # A copy without the optimizer, whose state the .keras format would keep.
             strip_quantization(model).save(partial / MODEL_FILE)
 
-        return self.products.get(stage, key, make) / MODEL_FILE
+        return self.products.get(stage, self._float_key(stage, name), make) / MODEL_FILE
+
+    def _float_key(self, stage: str, name: str) -> dict[str, Any]:
+        settings = {**self.recipe.stage_settings(stage), stage: name}
+        return {**self._key(stage), "settings": settings}
 
     def _train_quantized(
         self, partial: pathlib.Path, teachers: list[pathlib.Path], student: pathlib.Path

@@ -102,13 +102,14 @@ class TeacherCache:
         """
         products = Products(pathlib.Path(self.directory))
         keys = [self._key(view) for view in range(self.views)]
-        missing = sum(not products.path(_VIEW, key).is_dir() for key in keys)
+        missing = [key for key in keys if not products.path(_VIEW, key).is_dir()]
         if missing:
-            share = self.bytes * missing // self.views
-            require_space(products.directory, self.bytes, share, self.limit_gb)
+            share = self.bytes * len(missing) // self.views
+            begun = sum(products.begun(_VIEW, key) for key in missing)
+            require_space(products.directory, self.bytes, max(share - begun, 0), self.limit_gb)
             print(
-                f"Teacher cache: {missing} of {self.views} views of {len(self.split):,} images to build, "
-                f"{share / 2**20:,.1f} MiB, in {products.directory}",
+                f"Teacher cache: {len(missing)} of {self.views} views of {len(self.split):,} images to "
+                f"build, {share / 2**20:,.1f} MiB, in {products.directory}",
                 flush=True,
             )
         return [
