@@ -156,7 +156,7 @@ def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkey
     assert seen == [(Recipe(seed=5), tmp_path, [5, 6, 7], [*argv, "--controls"], True)]
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if "float teacher" in line)
-    assert row.split() == ["float", "teacher", "1,234", "50.00", "±", "25.00", "3"]
+    assert row.split() == ["float", "teacher", "1,234", "0.0", "50.00", "±", "25.00", "3"]
     assert f"Plot            {tmp_path / 'comparison.png'}" in out
 
 
@@ -173,7 +173,7 @@ def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys,
         f"The comparison in {tmp_path / 'runs'} is done already; nothing to do.\n"
     )
     row = next(line for line in out.splitlines() if "float teacher" in line)
-    assert row.split() == ["float", "teacher", "1,234", "62.50", "±", "17.68", "2"]
+    assert row.split() == ["float", "teacher", "1,234", "0.0", "62.50", "±", "17.68", "2"]
     for wrong, message in (
         (["--compare"], "seeds: [0, 1] there, [0] given"),
         (["--compare", "--repeats=2", "--controls"], "controls: False there, True given"),

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -113,3 +114,12 @@ def test_progress_counts_examples_from_where_it_goes_on(tmp_path):
     done = []
     write_logits(tmp_path, COUNT, CLASSES, lambda start, stop: VALUES[start:stop], done.append)
     assert done == [15, 20, 23]
+
+
+def test_what_is_large_is_mapped_from_its_file_not_copied(tmp_path, monkeypatch):
+    """TensorFlow itself copies what is below 10 MiB."""
+    monkeypatch.setattr(module, "_BLOCK", 4096)
+    write_logits(tmp_path, 6000, 1000, lambda start, stop: np.ones((stop - start, 1000)))
+    kept = read_logits(tmp_path, 6000, 1000)
+    assert str(tmp_path / "logits.f16") in pathlib.Path("/proc/self/maps").read_text()
+    assert kept.shape == (6000, 1000)

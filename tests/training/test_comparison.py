@@ -106,11 +106,13 @@ def test_a_row_has_the_mean_and_the_sample_deviation_of_its_seeds():
 
 
 def test_the_table_says_what_a_row_holds():
-    rows = [Row("float teacher", 12345, (0.5, 0.75)), Row("ternary, no teacher", 678, (0.25, 0.5))]
+    rows = [Row("float teacher", 12345, (0.5, 0.75)), Row("ternary", 678, (0.25,), 0.9764, 9876)]
     heading, _, *lines = str(comparison_table(rows)).splitlines()
-    assert heading.split() == ["model", "parameters", "test", "accuracy", "%", "seeds"]
-    assert lines[0].split() == ["float", "teacher", "12,345", "62.50", "±", "17.68", "2"]
-    assert lines[1].split() == ["ternary,", "no", "teacher", "678", "37.50", "±", "17.68", "2"]
+    assert heading.split("  ")[0].strip() == "model"
+    assert "quantized %" in heading
+    assert "file bytes" in heading
+    assert lines[0].split() == ["float", "teacher", "12,345", "0.0", "62.50", "±", "17.68", "2"]
+    assert lines[1].split() == ["ternary", "678", "97.6", "9,876", "25.00", "1"]
 
 
 def fake_run(calls):
@@ -131,7 +133,9 @@ def fake_run(calls):
             for number, name in enumerate(names, start=1)
         ]
         final = 0.5 + recipe.seed / 100 + {"none": 0.0}.get(recipe.teacher, recipe.coefficient / 10)
-        return {"models": [*models, {"role": "?", "accuracy": final, "parameters": 99}]}
+        last = {"role": "?", "accuracy": final, "parameters": 99, "quantized_share": 0.75}
+        exported = [{"bytes": 1234}, {"bytes": 5}] if recipe.formats else []
+        return {"models": [*models, last], "export": exported}
 
     return run
 
@@ -159,6 +163,9 @@ def test_every_variant_is_run_for_every_seed(tmp_path, monkeypatch):
         ("float student", 20),
         *((f"ternary, {name}", 99) for name in NAMES),
     ]
+    assert [(row.quantized_share, row.file_bytes) for row in rows] == [
+        (0.0, None), (0.0, None), (0.75, None), (0.75, None), (0.75, 1234)
+    ]  # fmt: skip
     found = {row.name: row.accuracies for row in rows}
     assert found["float teacher"] == pytest.approx((0.031, 0.041))
     assert found["ternary, no teacher"] == pytest.approx((0.53, 0.54))

@@ -59,6 +59,8 @@ def test_the_results_are_those_of_the_saved_models(finished, digits):
     assert [model["role"] for model in models] == roles
     assert [model["name"] for model in models] == ["cnn4", "cnn2", "cnn2"]
     assert [model["parameters"] for model in models] == [PARAMETERS[n] for n in (4, 2, 2)]
+    # Of its four layers the two in the middle are ternary: 18n² and 36n² weights.
+    assert models[-1]["quantized_share"] == pytest.approx(54 * 2**2 / PARAMETERS[2])
     for model in models:
         accuracy, top5, loss = numpy_figures(finished.directory / model["model"], digits)
         assert model["accuracy"] == accuracy

@@ -169,14 +169,6 @@ def test_the_size_is_told_before_the_teacher_is_asked_for_it(tmp_path, capsys):
     assert "3 of 3 views of 37 images to build, 0.0 MiB, in " in told[0]
 
 
-def test_kept_logits_are_mapped_from_their_files_not_copied(tmp_path):
-    kept = cache(tmp_path).logits()
-    maps = pathlib.Path("/proc/self/maps").read_text()
-    for file in tmp_path.glob("logits-*/logits.f16"):
-        assert str(file) in maps
-    assert len(kept) == 3
-
-
 def test_views_of_another_seed_are_others(tmp_path, monkeypatch):
     cache(tmp_path, views=1).logits()
     monkeypatch.setattr("tfqkd.training.teacher_cache.FIXED_VIEWS_SEED", 1)

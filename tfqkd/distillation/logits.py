@@ -69,8 +69,8 @@ def read_logits(directory: pathlib.Path, count: int, classes: int) -> tf.Tensor:
         classes: Number of classes.
 
     Returns:
-        float16 `[count, classes]` on the CPU, mapped from the file: pages are read when they are asked
-        for, and the system may drop them again.
+        float16 `[count, classes]` on the CPU. From 10 MiB on it is mapped from the file: pages are read when
+        they are asked for, and the system may drop them again. TensorFlow copies what is smaller.
 
     Raises:
         ValueError: If the files are missing, incomplete or damaged.

@@ -42,9 +42,16 @@ def export_table(reports: Sequence[dict[str, Any]]) -> Table:
 
 def comparison_table(rows: Sequence["Row"]) -> Table:
     """Returns the rows of a comparison as a table, accuracies in per cent."""
-    table = Table("model", "parameters", "test accuracy %", "seeds")
+    table = Table("model", "parameters", "quantized %", "file bytes", "test accuracy %", "seeds")
     for row in rows:
-        table.add(row.name, f"{row.parameters:,}", row.accuracy_text(), len(row.accuracies))
+        table.add(
+            row.name,
+            f"{row.parameters:,}",
+            f"{100 * row.quantized_share:.1f}",
+            "" if row.file_bytes is None else f"{row.file_bytes:,}",
+            row.accuracy_text(),
+            len(row.accuracies),
+        )
     return table
 
 

@@ -91,6 +91,8 @@ def compare(
     """
     accuracies: dict[str, dict[int, float]] = {}
     parameters: dict[str, int] = {}
+    shares: dict[str, float] = {}
+    file_bytes: dict[str, int] = {}
     seeds = list(seeds)
     named = variants(recipe, controls)
     comparison = ComparisonDirectory(directory, recipe, seeds, controls)
@@ -108,10 +110,19 @@ def compare(
                 parameters[model["role"]] = model["parameters"]
             accuracies.setdefault(name, {})[seed] = final["accuracy"]
             parameters[name] = final["parameters"]
+            shares[name] = final["quantized_share"]
+            if results["export"]:
+                file_bytes[name] = results["export"][0]["bytes"]
     teachers = [role for role in accuracies if role.startswith(TEACHER_ROLE)]
     order = [*teachers, "float student", *named]
     rows = [
-        Row(name, parameters[name], tuple(accuracies[name][seed] for seed in seeds))
+        Row(
+            name,
+            parameters[name],
+            tuple(accuracies[name][seed] for seed in seeds),
+            shares.get(name, 0.0),
+            file_bytes.get(name),
+        )
         for name in order
     ]
     plot_comparison({row.name: row.accuracies for row in rows}, directory / PLOT_FILE)

@@ -28,11 +28,15 @@ class Row:
         name: What was trained.
         parameters: Trainable parameters.
         accuracies: Test accuracy of each seed, 0 to 1.
+        quantized_share: Share of the parameters that are quantized, 0 to 1.
+        file_bytes: Of the first exported file; None if nothing was exported.
     """
 
     name: str
     parameters: int
     accuracies: tuple[float, ...]
+    quantized_share: float = 0.0
+    file_bytes: int | None = None
 
     @property
     def mean(self) -> float:
@@ -100,7 +104,13 @@ class ComparisonDirectory:
         if not (is_comparison(self.path) and file.exists()):
             return None
         return [
-            Row(row["name"], row["parameters"], tuple(row["accuracies"]))
+            Row(
+                row["name"],
+                row["parameters"],
+                tuple(row["accuracies"]),
+                row["quantized_share"],
+                row["file_bytes"],
+            )
             for row in read_json(file)["rows"]
         ]
 

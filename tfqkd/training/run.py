@@ -1,6 +1,7 @@
 """`run(recipe, directory)`: the whole job, from data to exported file."""
 
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -22,7 +23,15 @@ from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.resources import explained
 from tfqkd.training.saved_models import load_model, model_key
-from tfqkd.training.stages import MODEL_FILE, REPORTS_FILE, SUMMARY_FILE, Stages, counted_replicas
+from tfqkd.training.settings import FLOAT_BITS
+from tfqkd.training.stages import (
+    LAYERS_FILE,
+    MODEL_FILE,
+    REPORTS_FILE,
+    SUMMARY_FILE,
+    Stages,
+    counted_replicas,
+)
 from tfqkd.training.strategy import make_strategy
 from tfqkd.training.workers import Workers
 
@@ -61,8 +70,8 @@ def run(
 
     Returns:
         What `results.json` holds: `models`, a list of the models in the order of the stages, each with name,
-        role, parameters, test accuracy, top5 and loss (fractions; nats), and its product; `export`, the
-        reports of the exported files.
+        role, parameters, test accuracy, top5 and loss (fractions; nats), and its product, the last one with
+        the share of its parameters that are quantized; `export`, the reports of the exported files.
 
     Raises:
         ValueError: If the directory belongs to another recipe, was begun on another number of devices, or a
@@ -125,8 +134,12 @@ def _finish(
         reports = json.loads((exported / REPORTS_FILE).read_text())
         shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
     shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
+    measured = [_measure(role, model, data, store, path) for role, model in models]
+    layers = json.loads((stages.quantized() / LAYERS_FILE).read_text())
+    low_bits = sum(math.prod(layer["shape"]) for layer in layers if layer["bits"] < FLOAT_BITS)
+    measured[-1]["quantized_share"] = low_bits / measured[-1]["parameters"]
     results = {
-        "models": [_measure(role, model, data, store, path) for role, model in models],
+        "models": measured,
         "export": reports,
         "class_names": list(data.class_names),
     }

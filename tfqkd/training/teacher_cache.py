@@ -95,7 +95,7 @@ class TeacherCache:
         """Returns the logits of each view, built if they were not.
 
         Returns:
-            V tensors, float16 `[len(split), classes]` in stored order, mapped from their files.
+            V tensors, float16 `[len(split), classes]` in stored order; see `read_logits`.
 
         Raises:
             ValueError: If they would take more than the limit or the disk has, or a file is damaged.
