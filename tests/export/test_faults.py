@@ -140,18 +140,28 @@ def test_a_fault_that_only_shows_at_run_time_is_traced_to_its_layer(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_swap_of_channels_before_the_file_is_written_is_found_against_keras(
-    model, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("factors", "order", "message"),
+    [
+        ([1] * 8, [1, 0, *range(2, 8)], ", whose channel 0 is another one"),
+        ([0, *[1] * 7], range(8), " with codes and scales that do not stand for the model's"),
+        ([1.0001, *[1] * 7], range(8), " with codes and scales that do not stand for the model's"),
+    ],
+    ids=["swapped channels", "a channel of zeros", "a wrong scale"],
+)
+def test_a_fault_before_the_file_is_written_is_found(
+    model, tmp_path, monkeypatch, factors, order, message
 ):
     find = tflite.find_planes
 
     def find_wrongly(kernel, axis):
         if kernel.shape == (8, 3, 3, 8):
-            kernel = kernel[[1, 0, *range(2, 8)]]
+            scaled = kernel * np.float32(factors)[:, None, None, None]
+            return find(scaled[list(order)], axis)
         return find(kernel, axis)
 
     monkeypatch.setattr(tflite, "find_planes", find_wrongly)
-    with pytest.raises(ExportError, match=f"layer '{LAYER}', whose channel 0 is another one"):
+    with pytest.raises(ExportError, match=f"layer '{LAYER}'{message}"):
         to_litert(model, tmp_path / "a.tflite")
     assert list(tmp_path.iterdir()) == []
 

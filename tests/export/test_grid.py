@@ -66,6 +66,25 @@ def test_codes_must_fit_the_bits(bits, found):
     assert (find_grid(kernel, axis=0, bits=bits) is not None) == found
 
 
+@pytest.mark.parametrize(
+    ("codes", "bits"),
+    [
+        ([-2, -1, 0, 1], 2),
+        ([2, 1, 0, -1], 4),  # A negative factor of batch norm turns a channel.
+        ([-8, 1, 7], 4),
+        ([-128, 1, 127], 8),
+    ],
+)
+def test_the_lowest_code_has_no_opposite(codes, bits):
+    grid = find_grid(np.array([codes, [0, 0, 0, 1][-len(codes) :]], FLOAT) * FLOAT(0.3), axis=0)
+    assert grid.codes[0].tolist() == codes
+    assert (grid.bits, grid.max_code) == (bits, abs(codes[0]))
+
+
+def test_the_highest_code_of_eight_bits_is_127():
+    assert find_grid(np.array([[128, 1, -127]], FLOAT), axis=0) is None
+
+
 def test_one_free_channel_leaves_the_kernel_without_a_grid():
     kernel = np.random.default_rng(0).integers(-1, 2, (4, 27)).astype(FLOAT)
     assert find_grid(kernel, axis=0) is not None

@@ -34,6 +34,24 @@ def test_each_kernel_takes_the_fewest_bits_that_hold_its_codes(exported):
         assert types.count(type_) == list(_BITS.values()).count(bits)
 
 
+def test_the_lowest_codes_take_no_more_bits_and_are_computed_exactly(tmp_path):
+    generator, layers = np.random.default_rng(0), keras.layers
+    convs = {bits: layers.Conv2D(4, 3, use_bias=False, name=f"of_{bits}") for bits in (2, 4, 8)}
+    model = keras.Sequential([keras.Input((9, 9, 3)), *convs.values(), layers.GlobalAvgPool2D()])
+    for bits, conv in convs.items():
+        codes = generator.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), conv.kernel.shape)
+        codes[0, 0, :2] = [[-(2 ** (bits - 1))], [1]]
+        conv.kernel.assign(codes / 2**bits)
+    images = generator.integers(0, 256, (3, 9, 9, 3), np.uint8)
+    expected = model(images.astype(np.float32)).numpy()
+    for report in export(model, tmp_path, "litert-int2,onnx-int2", images=images):
+        found = {kernel.layer: (kernel.bits, kernel.max_code) for kernel in report.quantized}
+        assert found == {"of_2": (2, 2), "of_4": (4, 8), "of_8": (8, 128)}
+        for direct in (True, False):
+            logits = load(report.path, direct=direct)(images)
+            np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("count", [1, 7])
 def test_logits_equal_keras_as_it_is_and_expanded(exported, direct, count):

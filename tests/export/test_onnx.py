@@ -175,6 +175,19 @@ def test_a_fault_is_found_when_the_file_is_read_back(model, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("converted_once")
+def test_a_wrong_scale_before_the_file_is_written_is_found(model, tmp_path, monkeypatch):
+    find = onnx_graph.find_planes
+
+    def find_wrongly(kernel, axis):
+        return find(kernel * np.float32(1.0001 if kernel.shape == (8, 8, 3, 3) else 1), axis)
+
+    monkeypatch.setattr(onnx_graph, "find_planes", find_wrongly)
+    with pytest.raises(ExportError, match="' with codes and scales that do not stand for"):
+        to_onnx(model, tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "fault", [lambda file: change_scale(file, 3), swap_channels], ids=["scale", "channels"]
 )

@@ -29,5 +29,14 @@ def test_asymmetric_levels_are_one_ternary_code():
     assert packing.entropy_bits == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize(
+    ("codes", "bits"),
+    [([-2, -1, 0, 1], 2), ([-3, -1, 1, 3], 2), ([-3, -2, -1, 0, 1, 2, 3], 3), ([-1, 1], 2)],
+)
+def test_codes_are_packed_in_the_bits_that_tell_them_apart(codes, bits):
+    (packing,) = packing_of(0.5 * np.resize(codes, (5, 12)).T)
+    assert (packing.bits, packing.packed_bytes) == (bits, 60 * bits / 8)
+
+
 def test_float_kernels_have_no_packing():
     assert packing_of(np.random.default_rng(0).normal(size=(12, 5))) == []

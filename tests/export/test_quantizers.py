@@ -12,14 +12,17 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.floa
 
 
 @pytest.mark.parametrize(
-    ("quantizer", "activations"),
+    ("quantizer", "activations", "bits"),
     [
-        (TtqQuantizer(), LsqActivationQuantizer(4)),
-        (LsqQuantizer(2), PactQuantizer(2)),
-        (DorefaQuantizer(2), None),
+        (TtqQuantizer(), LsqActivationQuantizer(4), 4),  # Two planes of 2 bits.
+        (LsqQuantizer(2), PactQuantizer(2), 2),  # −2 to 1.
+        (DorefaQuantizer(2), None, 4),  # −3, −1, 1 and 3.
+        pytest.param(LsqQuantizer(4), None, 4, marks=pytest.mark.slow),  # −8 to 7.
+        pytest.param(LsqQuantizer(8), None, 8, marks=pytest.mark.slow),
+        pytest.param(DorefaQuantizer(4), None, 8, marks=pytest.mark.slow),  # Odd, −15 to 15.
     ],
 )
-def test_a_file_computes_with_the_trained_scales(quantizer, activations, tmp_path):
+def test_a_file_computes_with_the_trained_scales(quantizer, activations, bits, tmp_path):
     keras.utils.set_random_seed(0)
     model = tfqkd.models.build("cnn4", (8, 8, 1), 10)
     quantized = tfqkd.quantize_model(model, tfqkd.Scheme(quantizer, activations))
@@ -28,9 +31,16 @@ def test_a_file_computes_with_the_trained_scales(quantizer, activations, tmp_pat
         for found in tfqkd.quantized_activations(quantized):
             # Not where calibration puts it: the file must hold what training left.
             found.learned.assign(1.5 * found.learned)
-    tfqkd.export.to_litert(
+    for kernel in tfqkd.quantization.model.quantized_kernels(quantized):
+        if "step" in kernel.state:  # So small that the lowest code occurs, which has no opposite.
+            peak = np.abs(kernel.latent.numpy()).max()
+            kernel.state["step"].assign(np.full(kernel.state["step"].shape, 0.9 * peak / 2**bits))
+    report = tfqkd.export.to_litert(
         quantized, tmp_path / "model.tflite", format="litert-int2", images=IMAGES
     )
+    assert {kernel.bits for kernel in report.quantized} == {bits}
+    if isinstance(quantizer, LsqQuantizer):
+        assert {kernel.max_code for kernel in report.quantized} == {2 ** (bits - 1)}
     logits = tfqkd.export.load(tmp_path / "model.tflite")(IMAGES)
     np.testing.assert_allclose(logits, quantized(IMAGES), rtol=1e-4, atol=1e-3)
 

@@ -36,12 +36,14 @@ def test_a_length_that_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("max_code", "bits"), [(0, 2), (1, 2), (2, 4), (3, 4), (7, 4), (8, 8), (127, 8)]
+    ("lowest", "highest", "bits"),
+    [(0, 0, 2), (-2, 1, 2), (-1, 2, 4), (-8, 7, 4), (-7, 8, 8), (-9, 0, 8), (-128, 127, 8)],
 )
-def test_the_fewest_bits_are_chosen(max_code, bits):
-    assert width_of(max_code) == bits
+def test_the_fewest_bits_are_chosen(lowest, highest, bits):
+    assert width_of(lowest, highest) == bits
 
 
-def test_codes_beyond_eight_bits_are_refused():
-    with pytest.raises(ValueError, match="Received: max_code=128"):
-        width_of(128)
+@pytest.mark.parametrize(("lowest", "highest"), [(-129, 0), (0, 128)])
+def test_codes_beyond_eight_bits_are_refused(lowest, highest):
+    with pytest.raises(ValueError, match=f"Received: {lowest} to {highest}"):
+        width_of(lowest, highest)

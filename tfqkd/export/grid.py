@@ -29,12 +29,12 @@ class Grid:
     @property
     def max_code(self) -> int:
         """The largest |code|: 1 for a ternary kernel."""
-        return int(np.abs(self.codes).max())
+        return int(np.abs(self.codes.astype(int)).max())
 
     @property
     def bits(self) -> int:
         """How many bits a stored code takes: 2, 4 or 8."""
-        return width_of(self.max_code)
+        return width_of(int(self.codes.min()), int(self.codes.max()))
 
     @property
     def values(self) -> np.ndarray:
@@ -47,16 +47,16 @@ class Grid:
 def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
     """Returns a kernel's codes and scales, or None if a channel is no multiple of a step.
 
-    Each channel gets the fewest levels L < 2^(bits−1) for which every w·L/max|w| is an integer, and
+    Each channel gets the fewest levels L ≤ 2^(bits−1) for which every w·L/max|w| is an integer, and
     as its scale the least-squares fit Σ code·w / Σ code², which is w itself where the codes are ±1.
-    A channel of zeros has the scale 1.
+    Codes are −2^(bits−1) to 2^(bits−1) − 1. A channel of zeros has the scale 1.
 
     Args:
         kernel: float32 weights.
         axis: The axis of its output channels, counted from 0.
         bits: 2 to 8, how many bits a code may take.
     """
-    levels = np.arange(1, 2 ** (bits - 1))
+    levels = np.arange(1, 2 ** (bits - 1) + 1)
     channels = np.moveaxis(kernel, axis, 0)
     codes = np.zeros(channels.shape, np.int8)
     scales = np.ones(len(channels), np.float32)
@@ -64,7 +64,7 @@ def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
         if not channel.any():
             continue
         found = _codes(channel, levels)
-        if found is None:
+        if found is None or found.max() == 2 ** (bits - 1):
             return None
         codes[index] = found
         scales[index] = np.vdot(found, channel) / np.vdot(found, found)

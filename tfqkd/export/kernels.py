@@ -44,7 +44,18 @@ class StoredKernel:
 
     def rows(self) -> np.ndarray:
         """Returns what the planes stand for, float64 [channels, weights of a channel]."""
-        value = np.stack([plane.values for plane in self.planes]).sum(axis=0, dtype=np.float64)
+        values = [plane.values for plane in self.planes]
+        return self._rows(np.sum(values, axis=0, dtype=np.float64))
+
+    def holds_value(self) -> bool:
+        """Whether the planes stand for `value`: to float32 rounding, or half a step if rounded."""
+        value = self._rows(self.value)
+        allowed = _ROUNDING * np.abs(value).max(axis=1)
+        if self.is_rounded:
+            allowed = 0.501 * self.planes[0].scales
+        return bool((np.abs(self.rows() - value) <= allowed[:, np.newaxis]).all())
+
+    def _rows(self, value: np.ndarray) -> np.ndarray:
         return value.transpose(self.order).reshape(value.shape[self.order[0]], -1)
 
 
@@ -170,6 +181,8 @@ def _check_kernel(found: FoundKernel, expected: StoredKernel) -> None:
         same = constant.axis == plane.axis and not constant.has_zero_points
         if not same or not np.array_equal(constant.scales, plane.scales):
             raise wrong_kernel(layer, "other scales, zero points or channel axis")
+    if not expected.holds_value():
+        raise wrong_kernel(layer, "codes and scales that do not stand for the model's weights")
 
 
 def wrong_kernel(layer: str, received: str) -> ExportError:

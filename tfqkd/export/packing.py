@@ -22,7 +22,8 @@ def _packing(layer: str, planes: tuple[Grid, ...]) -> LayerPacking:
     codes = sum((plane.codes.astype(int) for plane in planes), start=np.zeros((), int))
     _, counts = np.unique(codes, return_counts=True)
     shares = counts / codes.size
-    bits = max(plane.bits for plane in planes)
+    # The file's own width would flatter it where no type is as narrow as the codes: 3 bits take 4.
+    bits = max(2, int(np.ceil(np.log2(len(counts)))))
     return LayerPacking(
         layer=layer,
         weights=codes.size,

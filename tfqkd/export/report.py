@@ -29,7 +29,8 @@ class LayerPacking:
     Attributes:
         layer: The Keras layer.
         weights: How many weights it has.
-        bits: How many bits a packed code takes.
+        bits: How many bits a packed code takes: as many as tell its different codes apart, at
+            least 2.
         packed_bytes: What all codes take at that width, without scales.
         entropy_bits: The entropy of its codes, in bits a weight: no code of single weights takes
             less. log2 3 = 1.58 where the three values are as frequent as each other.

@@ -6,17 +6,17 @@ WIDTHS = (2, 4, 8)
 """Bits that a stored code may take."""
 
 
-def width_of(max_code: int) -> int:
-    """Returns the fewest bits, of `WIDTHS`, that hold every code in −max_code..max_code.
+def width_of(lowest: int, highest: int) -> int:
+    """Returns the fewest bits, of `WIDTHS`, that hold every code in lowest..highest.
 
     Raises:
         ValueError: If 8 bits are too few.
     """
     for bits in WIDTHS:
-        if 0 <= max_code < 2 ** (bits - 1):
+        if -(2 ** (bits - 1)) <= lowest and highest < 2 ** (bits - 1):
             return bits
     raise ValueError(
-        f"`max_code` must be 0 to 127. Received: max_code={max_code}. Store the kernel as floats."
+        f"Codes must be -128 to 127. Received: {lowest} to {highest}. Store the kernel as floats."
     )
 
 
