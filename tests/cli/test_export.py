@@ -41,6 +41,7 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
         (["--run_dir=no/such"], "`run_dir` must be a directory"),
         (["--run_dir=.", "--format=onnx"], "Unknown: onnx"),
         (["--run_dir=.", "--format="], "Name one."),
+        (["--run_dir=.", "--format=litert-int8", "--head=int8"], "`head` is an option of litert-int2"),
         (["--run_dir=.", "--formats=litert-int8"], "Unknown command line flag 'formats'"),
         (["--run_dir=.", "litert-int8"], "no arguments beside flags"),
     ],

@@ -38,6 +38,20 @@ def test_split_refuses_labels_that_are_not_int64_n(labels):
         Split(np.zeros((3, 2, 2, 1), np.uint8), labels)
 
 
+def test_a_sample_of_images_sorted_by_class_shows_all_classes():
+    # The first pixel of an image is its class.
+    labels = np.repeat(np.arange(10), 20)
+    sample = Split(labels.astype(np.uint8).reshape(-1, 1, 1, 1), labels).sample(50)
+    assert np.bincount(sample.ravel(), minlength=10).tolist() == [5] * 10
+
+
+def test_a_sample_has_each_image_at_most_once():
+    split = Split(np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1), np.zeros(7, np.int64))
+    for count in range(1, 10):
+        rows = split.sample(count).ravel().tolist()
+        assert rows == sorted(set(rows)) and len(rows) == min(count, 7)
+
+
 def test_draw_takes_its_share_of_every_class_and_leaves_the_rest_in_order():
     # The first pixel of an image is its row, so that rows can be told apart.
     labels = np.repeat([0, 1, 2], [50, 30, 20])

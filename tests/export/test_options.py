@@ -1,5 +1,6 @@
 """Options that make a 2-bit file smaller or faster, and not exact."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -89,6 +90,24 @@ def test_a_direct_kernel_that_was_not_asked_for_is_refused(model, images, tmp_pa
     monkeypatch.setattr(tflite, "store_kernels", store_directly)
     with pytest.raises(ExportError, match="layer 'a' with codes that are read directly"):
         to_litert(model, tmp_path / "a.tflite", images=images)
+
+
+def test_a_file_says_which_options_it_was_written_with(model, images, tmp_path):
+    report = to_litert(
+        model, tmp_path / "a.tflite", images=images, head="int8", dense_kernels="int2"
+    )
+    file = tflite.read(pathlib.Path(report.path).read_bytes())
+    (entry,) = [entry for entry in file.metadata if entry.name == b"tfqkd"]
+    said = json.loads(bytes(file.buffers[entry.buffer].data))
+    assert (said["head"], said["dense_kernels"]) == ("int8", "int2")
+
+
+@pytest.mark.parametrize(("option", "value"), [("head", "int8"), ("dense_kernels", "int2")])
+def test_options_of_no_chosen_format_are_refused(model, tmp_path, option, value):
+    message = f"`{option}` is an option of litert-int2. Received: {option}='{value}' for litert-int8"
+    with pytest.raises(ValueError, match=message):
+        to_litert(model, tmp_path / "a.tflite", format="litert-int8", **{option: value})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("option", "value"), [("head", "int4"), ("dense_kernels", "int8")])

@@ -119,6 +119,29 @@ def test_models_that_classify_no_images_are_refused():
         Source.prepare(lambda images: images)
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        # [n, 1] == [n] would compare each with all.
+        (np.zeros((3, 2, 2, 3), np.uint8), np.zeros((3, 1), int), r"one for each of 3 .* \[3, 1\]"),
+        (np.zeros((3, 2, 2, 3), np.uint8), np.zeros(2, int), r"Received: int64 \[2\]"),
+        (np.zeros((3, 2, 2, 3), np.uint8), np.zeros(3), r"Received: float64 \[3\]"),
+        (np.zeros((3, 2, 2, 3), np.uint8), np.array([0, 3, 4]), "Received: 0 to 4"),
+        (np.zeros((3, 2, 2, 3), np.uint8), np.array([0, -1, 2]), "Received: -1 to 2"),
+        (np.zeros((3, 3, 2, 3), np.uint8), np.zeros(3, int), r"\[N, 2, 2, 3\]"),
+        (np.zeros((0, 2, 2, 3), np.uint8), np.zeros(0, int), "N ≥ 1"),
+    ],
+)
+def test_test_images_that_do_not_fit_are_refused(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Source.prepare(dense_model(), test=(images, labels))
+
+
+def test_test_images_of_another_type_are_refused():
+    with pytest.raises(TypeError, match="float64"):
+        Source.prepare(dense_model(), test=(np.zeros((3, 2, 2, 3)), np.zeros(3, int)))
+
+
 def test_images_of_another_shape_or_type_are_refused():
     with pytest.raises(ValueError, match=r"\[N, 2, 2, 3\]"):
         Source.prepare(dense_model(), images=np.zeros((1, 3, 3, 3), np.float32))

@@ -9,7 +9,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.evaluate import require_run_directory
-from tfqkd.export.formats import FORMATS, parse_formats
+from tfqkd.export.formats import FORMATS, parse_formats, with_options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = require_run_directory(values.run_dir)
         try:
             formats = parse_formats(values.format)
+            with_options(formats, values.head, values.dense_kernels)
         except ValueError as error:
             raise UsageError(str(error)) from error
         for form in formats:

@@ -52,6 +52,11 @@ class Split:
         """Returns a copy of the examples at `rows`, an int array `[M]`, in that order."""
         return Split(self.images[rows], self.labels[rows])
 
+    def sample(self, count: int) -> np.ndarray:
+        """Returns up to `count` images at even distances: of those sorted by class some of each."""
+        rows = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
+        return self.images[rows]
+
     def draw(self, count: int, seed: int) -> tuple["Split", "Split"]:
         """Draws examples at random, from every class its share.
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from tfqkd.compat import keras
-from tfqkd.export.formats import Format, parse_formats
+from tfqkd.export.formats import Format, parse_formats, with_options
 from tfqkd.export.keras_file import write_keras
 from tfqkd.export.litert import write_litert
 from tfqkd.export.onnx import write_onnx
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import write_saved_model
-from tfqkd.export.source import Source, TestSet
+from tfqkd.export.source import Source
 
 _WRITERS: dict[str, Callable[[Source, pathlib.Path, Format], Report]] = {
     "tensorflow": write_saved_model,
@@ -67,11 +67,10 @@ def export(
             written.
     """
     chosen = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
-    chosen = tuple(form.with_options(head, dense_kernels) for form in chosen)
+    chosen = with_options(chosen, head, dense_kernels)
     for form in chosen:
         form.require_runtime()
-    tested = None if test is None else TestSet(*test)
-    source = Source.prepare(model, class_names, images, calibration, tested)
+    source = Source.prepare(model, class_names, images, calibration, test)
     return [
         _WRITERS[form.runtime](source, pathlib.Path(directory) / form.file_name, form)
         for form in chosen

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+from collections.abc import Sequence
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,38 +45,13 @@ class Format:
     rounds_head: bool = False
     multiplies_codes: bool = False
 
-    def with_options(self, head: str, dense_kernels: str) -> "Format":
-        """Returns the format with options that make a LiteRT file smaller or faster, not exact.
-
-        Args:
-            head: "float32", or "int8": see `rounds_head`.
-            dense_kernels: "exact", or "int2": see `multiplies_codes`.
-
-        Raises:
-            ValueError: If an option is unknown.
-        """
-        options = {
-            "head": (head, ("float32", "int8")),
-            "dense_kernels": (dense_kernels, ("exact", "int2")),
+    @property
+    def options(self) -> dict[str, str]:
+        """The options that make the file smaller or faster and not exact, as the user gives them."""
+        return {
+            **({"head": "int8"} if self.rounds_head else {}),
+            **({"dense_kernels": "int2"} if self.multiplies_codes else {}),
         }
-        for name, (value, known) in options.items():
-            if value not in known:
-                raise ValueError(
-                    f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}. "
-                    f"Leave it out for {known[0]}."
-                )
-        if self.name != "litert-int2":
-            return self
-        tolerance = {"float32": self.tolerance, "int8": 2e-2}[head]
-        if dense_kernels == "int2":
-            tolerance = 0.1
-        return dataclasses.replace(
-            self,
-            rounds_head=head == "int8",
-            multiplies_codes=dense_kernels == "int2",
-            tolerance=tolerance,
-            top1_points=self.top1_points if tolerance == self.tolerance else 0.5,
-        )
 
     @property
     def is_calibrated(self) -> bool:
@@ -182,6 +159,43 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+
+
+_OPTIONAL = "litert-int2"
+_OPTIONS = {"head": ("float32", "int8"), "dense_kernels": ("exact", "int2")}
+
+
+def with_options(forms: Sequence[Format], head: str, dense_kernels: str) -> tuple[Format, ...]:
+    """Returns formats of which "litert-int2" has options that make it smaller or faster, not exact.
+
+    Args:
+        forms: The formats; the others are for comparison.
+        head: "float32", or "int8": see `Format.rounds_head`.
+        dense_kernels: "exact", or "int2": see `Format.multiplies_codes`.
+
+    Raises:
+        ValueError: If an option is unknown, or no format has it.
+    """
+    chosen = {"head": head, "dense_kernels": dense_kernels}
+    for name, known in _OPTIONS.items():
+        if chosen[name] not in known:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(known)}. Received: {name}={chosen[name]!r}. "
+                f"Leave it out for {known[0]}."
+            )
+        if chosen[name] != known[0] and _OPTIONAL not in {form.name for form in forms}:
+            raise ValueError(
+                f"`{name}` is an option of {_OPTIONAL}. Received: {name}={chosen[name]!r} for "
+                f"{', '.join(form.name for form in forms)}. Leave it out, or add {_OPTIONAL}."
+            )
+    # Rounded activations cost more than a rounded head, and either may turn a few test images.
+    rounds, multiplies = head == "int8", dense_kernels == "int2"
+    changes: dict[str, Any] = {"rounds_head": rounds, "multiplies_codes": multiplies}
+    if rounds or multiplies:
+        changes |= {"tolerance": 0.1 if multiplies else 2e-2, "top1_points": 0.5}
+    return tuple(
+        dataclasses.replace(form, **changes) if form.name == _OPTIONAL else form for form in forms
+    )
 
 
 def format_of(runtime: str, name: str) -> Format:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.export.formats import Format, format_of
+from tfqkd.export.formats import Format, format_of, with_options
 from tfqkd.export.kernels import check_kernels, check_layers
 from tfqkd.export.publication import Written, metadata, publish, require_file
 from tfqkd.export.report import Report
@@ -30,6 +30,7 @@ def to_litert(
     class_names: Sequence[str] | None = None,
     images: np.ndarray | None = None,
     calibration: np.ndarray | None = None,
+    test: tuple[np.ndarray, np.ndarray] | None = None,
     head: str = "float32",
     dense_kernels: str = "exact",
 ) -> Report:
@@ -65,6 +66,8 @@ def to_litert(
             default.
         calibration: Real images, as `images`, that "litert-int8-full" needs: the range of each
             activation is the smallest and largest value on them.
+        test: Images, as `images`, and their classes, integers [n]: the file's accuracy on them must
+            be the model's; within 0.5 points for formats that round.
         head: "int8" rounds the last layer's kernel in "litert-int2", if it is float: a quarter of
             its bytes.
         dense_kernels: "int2" lets dense layers of "litert-int2" multiply 2-bit codes with LiteRT's
@@ -79,9 +82,9 @@ def to_litert(
         ValueError: If an argument does not fit the model, or the format is unknown.
         ExportError: If the file does not compute what the model computes; nothing is written then.
     """
-    form = format_of(_RUNTIME, format).with_options(head, dense_kernels)
+    (form,) = with_options([format_of(_RUNTIME, format)], head, dense_kernels)
     form.require_runtime()
-    source = Source.prepare(model, class_names, images, calibration)
+    source = Source.prepare(model, class_names, images, calibration, test)
     return write_litert(source, pathlib.Path(path), form)
 
 

@@ -58,6 +58,7 @@ def metadata(source: Source, form: Format) -> str:
             "format": form.name,
             "input_range": [0, 255],
             "class_names": source.class_names,
+            **form.options,
         }
     )
 

@@ -64,7 +64,7 @@ class Source:
         class_names: Sequence[str] | None = None,
         images: np.ndarray | None = None,
         calibration: np.ndarray | None = None,
-        test: TestSet | None = None,
+        test: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> "Source":
         """Strips and checks a model.
 
@@ -76,16 +76,18 @@ class Source:
             images: uint8 or float32 [n, H, W, C] in 0..255; by default 16 random ones, always the
                 same.
             calibration: Real images, as `images`.
-            test: What each file's accuracy is to be measured on.
+            test: Images, as `images`, and their classes, integers [n], that each file's accuracy is
+                to be measured on.
 
         Raises:
-            TypeError: If `model` is not a Keras model, or `images` has another type of number.
-            ValueError: If shapes, names or images do not fit.
+            TypeError: If `model` is not a Keras model, or images have another type of number.
+            ValueError: If shapes, names, images or classes do not fit.
             ExportError: If a logit is not finite.
         """
         shape, classes = _image_shape_and_classes(model)
         names = None if class_names is None else _checked_names(class_names, classes)
         pixels = checked_images(_random_images(shape) if images is None else images, shape)
+        tested = None if test is None else _checked_test(*test, shape, classes)
         plain = _in_float32(_stripped(model))
         logits = _logits(plain, pixels)
         if not np.isfinite(logits).all():
@@ -101,8 +103,8 @@ class Source:
             logits,
             _quantized(model, plain),
             None if calibration is None else checked_images(calibration, shape),
-            test,
-            None if test is None else test.accuracy(_logits(plain, test.images)),
+            tested,
+            None if tested is None else tested.accuracy(_logits(plain, tested.images)),
         )
 
     def converted(self, kind: str, convert: Callable[["Source"], bytes]) -> bytes:
@@ -182,6 +184,25 @@ def _checked_names(class_names: Sequence[str], classes: int) -> tuple[str, ...]:
             f"Received: {bad[:3]}. Rename these classes."
         )
     return names
+
+
+def _checked_test(
+    images: np.ndarray, labels: np.ndarray, shape: tuple[int, ...], classes: int
+) -> TestSet:
+    images, labels = np.asarray(images), np.asarray(labels)
+    checked_images(images[:1], shape)
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"The classes in `test` must be integers [n], one for each of {len(images)} images. "
+            f"Received: {labels.dtype} {list(labels.shape)}. Use labels.reshape(-1) where each is a "
+            "row of its own, and labels.argmax(axis=1) for one-hot rows."
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"The classes in `test` must be 0 to {classes - 1}, those of the logits. "
+            f"Received: {labels.min()} to {labels.max()}. Use the data the model was trained on."
+        )
+    return TestSet(images, labels)
 
 
 def _random_images(shape: tuple[int, ...]) -> np.ndarray:

@@ -99,8 +99,9 @@ class Stages:
                 partial,
                 self.recipe.formats,
                 class_names=self.data.class_names,
-                images=self.data.test.images[:VERIFIED_IMAGES],
-                calibration=self.data.train.images[:CALIBRATION_IMAGES],
+                images=self.data.test.sample(VERIFIED_IMAGES),
+                calibration=self.data.train.sample(CALIBRATION_IMAGES),
+                test=(self.data.test.images, self.data.test.labels),
             )
             listed = [
                 {**dataclasses.asdict(report), "path": pathlib.Path(report.path).name}
