@@ -11,7 +11,7 @@ import sys
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def class_names(path: str) -> list[str] | None:
@@ -26,16 +26,20 @@ def class_names(path: str) -> list[str] | None:
     return None
 
 
+def pixels(path: str, height: int, width: int, channels: int) -> np.ndarray:
+    """Returns an image as the file takes it: raw pixels, 0 to 255, which it standardises itself."""
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB" if channels == 3 else "L")
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.float32).reshape(1, height, width, channels)
+
+
 def main(model_path: str, *image_paths: str) -> None:
     """Prints the best class of each image."""
     serve = Interpreter(model_path, num_threads=2).get_signature_runner("serving_default")
-    _, height, width, channels = serve.get_input_details()["images"]["shape_signature"]
+    _, *shape = serve.get_input_details()["images"]["shape_signature"]
     names = class_names(model_path)
     for path in image_paths:
-        image = Image.open(path).convert("RGB" if channels == 3 else "L").resize((width, height))
-        # Raw pixels, 0 to 255: the file standardises them itself.
-        pixels = np.asarray(image, np.float32).reshape(1, height, width, channels)
-        (logits,) = serve(images=pixels)["logits"]
+        (logits,) = serve(images=pixels(path, *shape))["logits"]
         best = int(logits.argmax())
         print(path, names[best] if names else best)
 

@@ -57,6 +57,21 @@ def test_mistakes_are_one_message(pictures, capsys, arguments, status, message):
     assert out == "" and message in err
 
 
+def test_a_bad_image_is_named_and_the_others_are_classified(pictures, tmp_path, capsys):
+    directory, file = pictures
+    (tmp_path / "bad.png").write_bytes((directory / "0.png").read_bytes()[:40])
+    places = f"{directory / '0.png'},{tmp_path / 'bad.png'},{directory / '1.png'}"
+    assert main(["predict", f"--model={file}", f"--images={places}"]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == [
+        str(directory / "0.png"),
+        str(directory / "1.png"),
+    ]
+    first, last = err.splitlines()
+    assert first.startswith("predict: An image must be a readable PNG") and "bad.png" in first
+    assert last.startswith("predict: error: Every image must be readable. Received: 1 of 3")
+
+
 def test_no_tensorflow_is_imported(pictures):
     directory, file = pictures
     code = (

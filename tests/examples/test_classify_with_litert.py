@@ -1,12 +1,15 @@
 import pathlib
+import runpy
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tfqkd.compat import keras
 from tfqkd.export import to_litert
+from tfqkd.runtime.pictures import read_picture
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "classify_with_litert.py"
 
@@ -33,3 +36,12 @@ def test_a_two_bit_file_is_classified_by_litert_alone(tmp_path):
         check=True,
     )
     assert child.stdout.splitlines() == ["a.png green", "b.png blue"]
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7, 1), (20, 30, 3)])
+def test_an_image_becomes_the_same_pixels_as_for_the_command(tmp_path, shape):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    received = runpy.run_path(str(EXAMPLE))["pixels"](tmp_path / "a.png", *shape)
+    assert received.dtype == np.float32
+    np.testing.assert_array_equal(received, read_picture(tmp_path / "a.png", shape)[np.newaxis])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras
-from tfqkd.export import ExportError, export, keras_file, publication, saved_model
+from tfqkd.export import ExportError, export, keras_file, publication, saved_model, to_litert
 from tfqkd.export.source import Source
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 2, 2, 3), np.uint8)
@@ -106,5 +106,6 @@ def test_another_accuracy_on_the_test_images_is_refused(model, tmp_path, monkeyp
 def test_the_accuracy_on_the_test_images_is_reported(model, tmp_path):
     labels = Source.prepare(model, images=IMAGES).logits.argmax(axis=1)
     labels[:10] = (labels[:10] + 1) % 4
-    (report,) = export(model, tmp_path, "litert-float32", test=(IMAGES, labels))
+    path = tmp_path / "a.tflite"
+    report = to_litert(model, path, format="litert-float32", test=(IMAGES, labels))
     assert report.accuracy == 0.75

@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "predict",
         "Classifies PNG and JPEG files with a .tflite or .onnx file that bin/export wrote, by the file's own "
         "runtime, without TensorFlow. Prints the most likely classes of each, in per cent (softmax of the "
-        "logits), with the names that the file holds. Images of another size are resized.",
+        "logits), with the names that the file holds. Images of another size are resized. A file that is no "
+        "image is named on stderr, the others are classified, and the exit status is 1.",
         (
             "bin/predict --model=runs/quickstart/export/student-int2.tflite --images=cat.png,dog.jpg",
             "bin/predict --model=student-int2.onnx --images=photos --top=1",
@@ -49,12 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError("`images` must name image files. Received: none.")
         from tfqkd.runtime.classification import classify
         from tfqkd.runtime.loading import load
-        from tfqkd.runtime.pictures import find_pictures
+        from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures
 
         paths = [path for place in values.images for path in find_pictures(place)]
-        for path, ranking in classify(load(values.model, values.threads), paths, values.top):
+        model, unreadable = load(values.model, values.threads), 0
+        for path in paths:
+            try:
+                ranking = classify(model, path, values.top)
+            except UnreadablePictureError as error:
+                print(f"predict: {error}", file=sys.stderr)
+                unreadable += 1
+                continue
             likely = "  ".join(f"{name} {100 * share:.1f}" for name, share in ranking)
             print(f"{path}  {likely}")
+        if unreadable:
+            raise UnreadablePictureError(
+                f"Every image must be readable. Received: {unreadable} of {len(paths)} that are not. "
+                "Convert those named above, or leave them out."
+            )
 
     return command.main(argv, run_it)
 

@@ -1,7 +1,6 @@
 """Classes and their probabilities for image files."""
 
 import pathlib
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,23 +10,21 @@ from tfqkd.runtime.pictures import read_picture
 Ranking = list[tuple[str, float]]
 
 
-def classify(
-    model: LoadedModel, paths: Sequence[pathlib.Path], top: int = 5
-) -> Iterator[tuple[pathlib.Path, Ranking]]:
-    """Yields each image file with its most likely classes, the likeliest first.
+def classify(model: LoadedModel, path: pathlib.Path, top: int = 5) -> Ranking:
+    """Returns the most likely classes of an image file with their probabilities, the likeliest first.
 
     Args:
         model: What `tfqkd.runtime.load` returned.
-        paths: PNG or JPEG files.
+        path: A PNG or JPEG file.
         top: How many classes at most.
 
     Raises:
-        ValueError: If a file is no image.
+        UnreadablePictureError: If the file is no image.
+        ValueError: If the model takes images of other than 1 or 3 channels.
     """
-    for path in paths:
-        (logits,) = model(read_picture(path, model.input_shape)[np.newaxis])
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
-        names = model.class_names or tuple(map(str, range(len(logits))))
-        best = np.argsort(-shares, kind="stable")[:top]
-        yield path, [(names[index], float(shares[index])) for index in best]
+    (logits,) = model(read_picture(path, model.input_shape)[np.newaxis])
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    names = model.class_names or tuple(map(str, range(len(logits))))
+    best = np.argsort(-shares, kind="stable")[:top]
+    return [(names[index], float(shares[index])) for index in best]

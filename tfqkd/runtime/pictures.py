@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 try:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps
 except ImportError as error:
     raise ImportError(
         "Image files need the package pillow. Received: an environment without it. "
@@ -14,6 +14,10 @@ except ImportError as error:
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 _MODES = {1: "L", 3: "RGB"}
+
+
+class UnreadablePictureError(ValueError):
+    """A file is no image that can be read."""
 
 
 def find_pictures(path: str) -> list[pathlib.Path]:
@@ -44,13 +48,15 @@ def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
     Args:
         path: A PNG or JPEG file.
         shape: (H, W, C) of the model's images, C 1 or 3. Colours are converted, and an image of
-            another size is resized: bilinear, antialiased, without keeping its proportions.
+            another size is resized: bilinear, antialiased, without keeping its proportions. It is
+            turned upright first, if a camera has noted that it lies.
 
     Returns:
         uint8 [H, W, C].
 
     Raises:
-        ValueError: If it is no image, or the model takes another number of channels.
+        UnreadablePictureError: If it is no image, or far larger than any photograph.
+        ValueError: If the model takes another number of channels.
     """
     height, width, channels = shape
     if channels not in _MODES:
@@ -60,9 +66,10 @@ def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
         )
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as file:
-            image = file.convert(_MODES[channels])
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(
+            image = ImageOps.exif_transpose(file).convert(_MODES[channels])
+    # Pillow has no common base for what a damaged file or a bomb raises.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadablePictureError(
             f"An image must be a readable PNG or JPEG file. Received: {path}: {error}. "
             "Convert it, or leave it out."
         ) from error

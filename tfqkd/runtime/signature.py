@@ -6,4 +6,5 @@ INPUT = "images"
 OUTPUT = "logits"
 """float32 [N, classes]."""
 METADATA = "tfqkd"
-"""A LiteRT file's metadata entry, a JSON object: producer, format, input_range, class_names."""
+"""A LiteRT file's metadata entry, a JSON object: producer, format, input_range, class_names, and the
+options that were chosen."""
