@@ -1,3 +1,4 @@
+import os
 import pathlib
 import subprocess
 import sys
@@ -174,13 +175,60 @@ def test_a_failure_leaves_the_earlier_one_and_nothing_else(tmp_path, directory):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_missing_draft_restores_an_earlier_directory(tmp_path):
+def test_a_draft_that_cannot_be_renamed_restores_an_earlier_directory(tmp_path, monkeypatch):
     target = tmp_path / "target"
     target.mkdir()
     (target / "inner").write_text("earlier")
-    with pytest.raises(FileNotFoundError), staged(target):
-        pass
+
+    def refuse(*_):
+        raise OSError("the disk went away")
+
+    with pytest.raises(OSError, match="went away"), staged(target) as draft:
+        draft.mkdir()
+        monkeypatch.setattr(pathlib.Path, "replace", refuse)
     assert (target / "inner").read_text() == "earlier"
+
+
+def test_a_draft_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    done = []
+
+    def sync(handle):
+        name = pathlib.Path(os.readlink(f"/proc/self/fd/{handle}")).name
+        done.append((name, target.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with staged(target) as draft:
+        (draft / "variables").mkdir(parents=True)
+        (draft / "variables" / "index").write_text("x")
+    *contents, last = done
+    assert {name for name, _ in contents} == {"target", "variables", "index"}
+    assert not any(is_there for _, is_there in contents)
+    assert last == (tmp_path.name, True)
+
+
+def test_what_a_killed_export_left_is_deleted_and_what_another_writes_is_not(tmp_path):
+    code = (
+        "import os, pathlib, signal, sys, time\n"
+        "from tfqkd.export.verification import staged\n"
+        "with staged(pathlib.Path(sys.argv[1])) as draft:\n"
+        "    draft.write_text('half')\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "target")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        with staged(tmp_path / "other") as draft:
+            draft.write_text("whole")
+        (abandoned,) = tmp_path.glob(".tfqkd-*")
+        assert (abandoned / "target").read_text() == "half"
+        child.kill()
+        child.wait()
+    assert abandoned.exists()
+    with staged(tmp_path / "other") as draft:
+        draft.write_text("again")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
 
 
 def test_a_directory_that_cannot_be_written_is_an_early_error(tmp_path):

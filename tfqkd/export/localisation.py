@@ -39,6 +39,9 @@ def first_wrong_layer(
 
     Returns:
         The layer's name, or None if every layer's output is right.
+
+    Raises:
+        ExportError: If the float file does not run.
     """
     content = file.read_bytes()
 

@@ -1,5 +1,6 @@
 """Writes a file under another name, verifies it, and only then puts it in its place."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -134,15 +135,18 @@ def _run(
     except ExportError as error:
         if written.reference is None or written.cut_after is None:
             raise
-        layer = first_wrong_layer(
-            runner,
-            draft,
-            written.reference,
-            [kernel.layer for kernel in written.kernels],
-            source.images,
-            written.cut_after,
-            form.tolerance,
-        )
+        layer = None
+        # Where the float file fails too, its error must not hide this one.
+        with contextlib.suppress(ExportError):
+            layer = first_wrong_layer(
+                runner,
+                draft,
+                written.reference,
+                [kernel.layer for kernel in written.kernels],
+                source.images,
+                written.cut_after,
+                form.tolerance,
+            )
         if layer is None:
             raise
         raise ExportError(f"{error} The first layer that goes wrong is '{layer}'.") from error

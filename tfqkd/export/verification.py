@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ TIMEOUT_SECONDS = 1800.0
 """When a child process is given up: far above what 10,000 images take."""
 
 
+_SCRATCH = ".tfqkd-"
 _ADVICE = "Nothing was written. Export to another format, and report the model."
 
 
@@ -43,7 +46,8 @@ def staged(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a path to write to; what is there when the block ends replaces `path`.
 
     The draft lies in a hidden directory beside `path`, so that replacing is one rename. If the
-    block raises, the draft is deleted and `path` stays as it was.
+    block raises, the draft is deleted and `path` stays as it was. What a process left that was
+    killed is deleted too.
 
     Args:
         path: The file or directory to write. Directories above it are created.
@@ -54,16 +58,43 @@ def staged(path: pathlib.Path) -> Iterator[pathlib.Path]:
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".tfqkd-", dir=path.parent)
+        _delete_abandoned(path.parent)
+        scratch = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=path.parent)
     except OSError as error:
         raise ExportError(
             f"`path` must lie in a directory that can be written. Received: {path}: {error}. "
             "Choose another path, or change the directory's permissions."
         ) from error
-    with scratch as directory:
+    with scratch as directory, _locked(pathlib.Path(directory)):
         draft = pathlib.Path(directory) / path.name
         yield draft
+        # The name must not outlast a loss of power that the contents do not.
+        for written in (draft, *draft.rglob("*")):
+            _sync(written)
         _replace(path, draft)
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def _locked(directory: pathlib.Path) -> Iterator[None]:
+    """Shows that a process writes there; the kernel drops the lock of one that dies."""
+    with (directory / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _delete_abandoned(parent: pathlib.Path) -> None:
+    for directory in parent.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError), _locked(directory):
+            shutil.rmtree(directory)
+
+
+def _sync(path: pathlib.Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def verify(
