@@ -34,6 +34,19 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
         assert np.mean(right) == finished.results["models"][-1]["accuracy"]
 
 
+def test_files_that_cannot_be_measured_are_reported_all_the_same(
+    finished, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("tfqkd.export.benchmark._ROUNDS", 0)
+    arguments = [f"--run_dir={finished.directory}", f"--output_dir={tmp_path}"]
+    assert main(["export", *arguments, "--format=litert-int8"]) == 1
+    out, err = capsys.readouterr()
+    assert "× packed" in out and "must run to be measured" in err
+    (file,) = json.loads((tmp_path / "report.json").read_text())["files"]
+    assert (file["path"], file["runs"]) == ("student-int8.tflite", [])
+    assert (tmp_path / "report.png").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,4 +1,7 @@
+import dataclasses
 import json
+
+import pytest
 
 from tfqkd.export.benchmark import Benchmark, Latency
 from tfqkd.export.figure import plot_export
@@ -72,18 +75,31 @@ def test_times_are_multiples_of_the_float_files():
     assert relative_table(BENCHMARKS[1:]) is None
 
 
+@pytest.mark.parametrize("base", [0.0, None])
+def test_memory_that_was_not_told_is_left_out(base, tmp_path):
+    unknown = [dataclasses.replace(entry, peak_bytes=base) for entry in BENCHMARKS]
+    if base is None:
+        assert ["litert-int2", "5.0", "10.50", "±", "0.10"] in rows(speed_table(unknown))
+    assert ["litert-int2", "1.00", "1.05"] in rows(relative_table(unknown))
+    said = sentences(REPORTS, unknown)
+    assert "litert-int2, loaded by tfqkd: 1.05 to 1.05 times the latency of litert-float32." in said
+    plot_export(REPORTS, unknown, tmp_path / "report.png")
+
+
 def test_layers_are_listed_with_their_bytes_and_the_float_ones():
     found = rows(layer_table(REPORTS[1], [0.00125, 0.00275]))
     assert ["conv", "4,000", "int2", "1,000", "1,000", "750", "1.250", "1.250"] in found
     assert ["head", "30", "float32", "120", "2.750", "1.500"] in found
     assert ["head", "30", "float32", "120"] in rows(layer_table(REPORTS[1]))
+    # 1,500 bytes less 1,000 and 120.
+    assert found[-1] == ["biases,", "scales,", "structure", "380"]
 
 
 def test_sentences_say_what_two_bits_buy_from_what_was_measured():
     said = "\n".join(sentences(REPORTS, BENCHMARKS))
-    assert "litert-int2: float kernels remain in head: 120 of 1,500 bytes." in said
+    assert "litert-int2: float kernels remain in head: 120 of 1,500 bytes; 380 are biases," in said
     assert "8.0 times smaller than litert-float32 on disk, 4.0 times when both" in said
-    assert "loaded by tfqkd: 1.05 to 1.05 times the latency of litert-float32, 1.5 times" in said
+    assert "loaded by tfqkd: 1.05 to 1.05 times the latency of litert-float32, 1.50 times" in said
     assert "as it is: 4.20 to 4.20 times the latency" in said
     assert "two bits buy neither memory nor their speed" in said
     assert sentences(REPORTS[:1], BENCHMARKS[:1]) == []

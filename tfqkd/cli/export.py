@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             form.require_runtime()
         output = pathlib.Path(values.output_dir or directory / "export")
         load_tensorflow()
-        from tfqkd.export.benchmark import benchmark, layer_latencies
+        from tfqkd.export.benchmark import Benchmark, benchmark, layer_latencies
         from tfqkd.export.figure import FIGURE_FILE, plot_export
         from tfqkd.export.summary import (
             REPORT_FILE,
@@ -99,8 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             dense_kernels=values.dense_kernels,
         )
         print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
-        measured = benchmark(reports) if values.latency else []
         print(f"\n{size_table(reports)}")
+        measured: list[Benchmark] = []
+        try:
+            measured = benchmark(reports) if values.latency else []
+        finally:
+            # The files stand, also where one cannot be measured.
+            write_report(reports, measured, output)
+            plot_export(reports, measured, output / FIGURE_FILE)
         if measured:
             print(f"\n{speed_table(measured)}")
         if relative := relative_table(measured):
@@ -108,8 +114,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         for report in reports if values.per_layer else []:
             print(f"\n{report.format}\n{layer_table(report, layer_latencies(report))}")
         print("", *sentences(reports, measured), sep="\n")
-        write_report(reports, measured, output)
-        plot_export(reports, measured, output / FIGURE_FILE)
         print(f"\nReport          {output / REPORT_FILE}")
         print(f"Figure          {output / FIGURE_FILE}")
 

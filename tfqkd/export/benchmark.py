@@ -43,14 +43,15 @@ class Benchmark:
         direct: Whether the runtime got it as it is; otherwise `tfqkd.export.load` has widened its
             codes first.
         load_seconds: From the file to a function that is ready.
-        peak_bytes: By how much loading it and a batch of one image raise the peak memory.
+        peak_bytes: By how much loading it and a batch of one image raise the peak memory; None
+            where the system does not tell.
         latencies: One for each number of threads and images.
     """
 
     format: str
     direct: bool
     load_seconds: float
-    peak_bytes: float
+    peak_bytes: float | None
     latencies: tuple[Latency, ...]
 
     @property

@@ -108,7 +108,7 @@ def _plot_runs(row: Sequence[Axes], benchmarks: Sequence[Benchmark]) -> None:
     speeds.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=4, fontsize="small")
     for axes, title, values in (
         (loading, "Load time, ms", [1e3 * entry.load_seconds for entry in benchmarks]),
-        (memory, "Peak memory, MB", [entry.peak_bytes / 1e6 for entry in benchmarks]),
+        (memory, "Peak memory, MB", [(entry.peak_bytes or 0) / 1e6 for entry in benchmarks]),
     ):
         axes.bar_label(axes.barh(names, values), fmt="%.1f", padding=4, fontsize="small")
         axes.set(title=title)

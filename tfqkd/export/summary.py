@@ -11,6 +11,7 @@ from tfqkd.reporting.tables import Table
 
 REPORT_FILE = "report.json"
 _REFERENCE = "litert-float32"
+_REST = "biases, scales, structure"
 
 
 def size_table(reports: Sequence[Report]) -> Table:
@@ -22,8 +23,8 @@ def size_table(reports: Sequence[Report]) -> Table:
             report.format,
             f"{report.bytes:,}",
             f"{report.gzip_bytes:,}",
-            _times(report.bytes, packed),
-            _times(report.bytes, entropy),
+            _ratio(report.bytes, packed),
+            _ratio(report.bytes, entropy),
             f"{report.max_difference:.1e}",
             "" if report.accuracy is None else f"{100 * report.accuracy:.2f}",
         )
@@ -39,7 +40,7 @@ def speed_table(benchmarks: Sequence[Benchmark]) -> Table:
         table.add(
             measured.name,
             f"{1e3 * measured.load_seconds:.1f}",
-            f"{measured.peak_bytes / 1e6:.1f}",
+            "" if measured.peak_bytes is None else f"{measured.peak_bytes / 1e6:.1f}",
             *(
                 f"{1e3 * entry.median:.2f} ± {1e3 * entry.spread:.2f}"
                 for entry in measured.latencies
@@ -58,18 +59,20 @@ def relative_table(benchmarks: Sequence[Benchmark]) -> Table | None:
     for measured in benchmarks:
         pairs = [
             (measured.load_seconds, base.load_seconds),
-            (measured.peak_bytes, max(1.0, base.peak_bytes)),
+            (measured.peak_bytes, base.peak_bytes),
             *(
                 (ours.median, theirs.median)
                 for ours, theirs in zip(measured.latencies, base.latencies, strict=True)
             ),
         ]
-        table.add(measured.name, *(f"{ours / theirs:.2f}" for ours, theirs in pairs))
+        table.add(measured.name, *(_ratio(ours, theirs) for ours, theirs in pairs))
     return table
 
 
 def layer_table(report: Report, latencies: Sequence[float] = ()) -> Table:
     """Returns the kernels of a file: bytes as stored, packed and at their entropy, and time.
+
+    The last row is all else in it.
 
     Args:
         report: What was exported.
@@ -92,6 +95,7 @@ def layer_table(report: Report, latencies: Sequence[float] = ()) -> Table:
             before = latencies[index - 1] if index else 0.0
             cells += [f"{1e3 * time:.3f}" for time in (latencies[index], latencies[index] - before)]
         table.add(*cells)
+    table.add(_REST, "", "", f"{_rest(report):,}", *[""] * (len(headings) - 4))
     return table
 
 
@@ -109,7 +113,7 @@ def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> lis
             floats = sum(layer.bytes for layer in report.layers if layer.type == "float32")
             said.append(
                 f"{name}: float kernels remain in {', '.join(report.float_layers)}: {floats:,} of "
-                f"{report.bytes:,} bytes."
+                f"{report.bytes:,} bytes; {_rest(report):,} are {_REST}."
             )
         if report.rounded_layers:
             said.append(f"{name}: rounded to int8 on request: {', '.join(report.rounded_layers)}.")
@@ -132,10 +136,10 @@ def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> lis
                     one.median / other.median
                     for one, other in zip(entry.latencies, base.latencies, strict=True)
                 ]
+                memory = _ratio(entry.peak_bytes, base.peak_bytes)
                 said.append(
                     f"{name}, {how}: {min(ratios):.2f} to {max(ratios):.2f} times the latency of "
-                    f"{_REFERENCE}, {entry.peak_bytes / max(1.0, base.peak_bytes):.1f} times its "
-                    "memory."
+                    f"{_REFERENCE}" + (f", {memory} times its memory." if memory else ".")
                 )
     if any("int2" in report.format for report in reports):
         said.append(
@@ -169,6 +173,10 @@ def write_report(
     (directory / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
 
 
+def _rest(report: Report) -> int:
+    return report.bytes - sum(layer.bytes for layer in report.layers)
+
+
 def _packed(report: Report) -> tuple[float, float]:
     """Returns the bytes of all codes, packed and at their entropy."""
     return (
@@ -177,5 +185,5 @@ def _packed(report: Report) -> tuple[float, float]:
     )
 
 
-def _times(size: int, packed: float) -> str:
-    return f"{size / packed:.2f}" if packed else ""
+def _ratio(value: float | None, base: float | None) -> str:
+    return f"{value / base:.2f}" if value is not None and base else ""

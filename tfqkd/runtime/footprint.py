@@ -16,10 +16,12 @@ import numpy as np
 from tfqkd.runtime.loading import load, runtime_of
 from tfqkd.runtime.model import LoadedModel
 
+_STATUS = pathlib.Path("/proc/self/status")
+
 
 def footprint(
     path: str, direct: bool = False, load: Callable[..., LoadedModel] = load
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Returns how long a file takes to load, and the memory that it takes.
 
     Args:
@@ -29,24 +31,28 @@ def footprint(
 
     Returns:
         `load_seconds`, from the file to a function that is ready; `peak_bytes`, by how much that and
-        a batch of one image raise the process's peak memory, the runtime's own libraries apart.
+        a batch of one image raise the process's peak memory, the runtime's own libraries apart; None
+        where the system is not Linux, which alone tells it.
     """
     before = _peak()
     start = time.perf_counter()
     model = load(path, direct=direct)
     seconds = time.perf_counter() - start
     model(np.zeros((1, *model.input_shape), np.float32))
-    return {"load_seconds": seconds, "peak_bytes": float(_peak() - before)}
+    after = _peak()
+    raised = None if before is None or after is None else float(after - before)
+    return {"load_seconds": seconds, "peak_bytes": raised}
 
 
-def _peak() -> int:
+def _peak() -> int | None:
     """Returns the process's peak memory in bytes, on Linux.
 
     That of getrusage would not do: a child starts with its parent's, and a parent that has loaded
     TensorFlow is far above what a file takes.
     """
-    status = pathlib.Path("/proc/self/status").read_text("ascii")
-    (kib,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    if not _STATUS.exists():
+        return None
+    (kib,) = re.findall(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text("ascii"), re.MULTILINE)
     return 1024 * int(kib)
 
 
