@@ -10,7 +10,6 @@ exec((HERE / "tfqkd" / "version.py").read_text(), VERSION)
 
 EXPORT = [
     "ai-edge-litert~=2.3.0",  # Runs the exported TFLite files, as a device does.
-    "litert-quantizer~=0.11.0",  # Writes exact low-bit weights into TFLite files.
 ]
 STUDY = [
     "optuna~=5.0",  # Samplers, pruners and the storage that the workers of a study share.
@@ -66,6 +65,7 @@ setup(
             *STUDY,
             *ONNX,
             "hypothesis~=6.170",  # Property tests.
+            "litert-quantizer~=0.11.0",  # A second opinion on the codes of a TFLite file.
             "mypy~=2.4.1",  # Type checker.
             "playwright~=1.65",  # Drives Chromium in the tests of pages.
             "pytest~=9.2",

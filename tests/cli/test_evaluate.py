@@ -1,9 +1,12 @@
 import json
+import shutil
 
 import pytest
 
 from tfqkd.cli.evaluate import main
+from tfqkd.cli.export import main as export
 from tfqkd.compat import keras
+from tfqkd.export.formats import FORMATS
 
 
 def test_every_model_and_file_is_in_the_table(finished, capsys):
@@ -29,6 +32,22 @@ def test_every_model_and_file_is_in_the_table(finished, capsys):
         ]
     accuracies = [model["accuracy"] for model in finished.results["models"]]
     assert [entry["accuracy"] for entry in written] == [*accuracies, accuracies[-1]]
+
+
+@pytest.mark.slow
+def test_every_file_that_is_exported_is_as_good_as_the_student(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished.directory, run, symlinks=True)
+    asked = f"--format={','.join(FORMATS)}"
+    assert export(["export", f"--run_dir={run}", asked, "--nolatency"]) == 0
+    assert main(["evaluate", f"--run_dir={run}"]) == 0
+    capsys.readouterr()
+    written = json.loads((run / "evaluation.json").read_text())["models"]
+    accuracies = {entry["name"]: entry["accuracy"] for entry in written}
+    student = finished.results["models"][-1]["accuracy"]
+    for form in FORMATS.values():
+        allowed = 0.005 if form.name in ("litert-float16", "litert-int8-full") else 0
+        assert abs(accuracies[form.file_name] - student) <= allowed
 
 
 @pytest.mark.parametrize("arguments", [[], ["--run_dir="], ["--run_dir=no/such/directory"]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfqkd
-from tfqkd.export import ExportError, export, load
+from tfqkd.export import FORMATS, ExportError, export, load
 from tfqkd.quantization.activations import LsqActivationQuantizer
 from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.published_quantizers import DorefaQuantizer, TtqQuantizer, TwnQuantizer
@@ -12,8 +12,15 @@ from tfqkd.quantization.schemes import Scheme
 
 from . import awkward
 
+# Close to others; the slow test has them, as it has all in every format.
+_NEAR_OTHERS = {
+    "convolution with bias",
+    "dilated",
+    "dilated depthwise",
+    "norm before, no padding",
+    "MobileNetV2",
+}
 # Layouts that differ between the two formats; the others are the same convolutions.
-_NEAR_OTHERS = {"convolution with bias", "dilated", "dilated depthwise", "norm before, no padding"}
 _ALSO_IN_ONNX = {"dense only", "transposed", "depthwise, two channels each", "separable"}
 
 
@@ -22,21 +29,14 @@ def exported(model, directory, formats):
     reports = export(model, directory, formats, images=images)
     expected = model(images, training=False).numpy()
     for report in reports:
-        for direct in (True, False):
+        for direct in () if FORMATS[report.format].needs_tensorflow else (True, False):
             logits = load(report.path, direct=direct)(images)
             tolerance = 1e-4 * max(1.0, np.abs(expected).max())
             np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance)
     return reports
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in _NEAR_OTHERS else ())
-        for name in awkward.MODELS
-        if name != "MobileNetV2"
-    ],
-)
+@pytest.mark.parametrize("name", [name for name in awkward.MODELS if name not in _NEAR_OTHERS])
 def test_a_model_is_exported_right_with_two_bits(name, tmp_path):
     formats = ["litert-int2"] + ["onnx-int2"] * (name in _ALSO_IN_ONNX)
     for report in exported(awkward.build(name), tmp_path, formats):
@@ -52,13 +52,25 @@ def test_a_grouped_convolution_is_refused_by_onnx_with_the_reason(tmp_path):
 
 
 @pytest.mark.slow
-def test_mobilenet_v2_is_exported_right(tmp_path):
-    model = awkward.build("MobileNetV2")
-    (report,) = exported(model, tmp_path, ["litert-int2"])
-    # 53 kernels, all ternary but the first convolution and the classifier.
-    assert {kernel.bits for kernel in report.quantized} == {2}
-    assert len(report.quantized) == 51
-    assert report.float_layers == ("Conv1", "predictions")
+@pytest.mark.parametrize("name", awkward.MODELS)
+def test_a_model_is_exported_right_in_every_exact_format(name, tmp_path):
+    model = awkward.build(name)
+    kernels = [kernel.layer for kernel in tfqkd.quantization.model.quantized_kernels(model)]
+    # Of MobileNetV2's 53 kernels all but the first convolution and the classifier.
+    count, ends = (51, ("Conv1", "predictions")) if name == "MobileNetV2" else (1, ("stem", "head"))
+    assert len(set(kernels)) == count
+    forms = [form for form in FORMATS.values() if form.tolerance <= 1e-4]
+    if name == "grouped":
+        forms = [form for form in forms if form.runtime != "onnxruntime"]
+    assert {"saved_model", "keras", "litert-int8", "litert-int2"} <= {form.name for form in forms}
+    reports = exported(model, tmp_path, [form.name for form in forms])
+    for form, report in zip(forms, reports, strict=True):
+        if form.kernel_bits is None:
+            assert report.quantized == ()
+            continue
+        assert sorted(kernel.layer for kernel in report.quantized) == sorted(kernels)
+        assert {kernel.bits for kernel in report.quantized} == {form.kernel_bits}
+        assert report.float_layers == ends
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import litert_quantizer as quantizer
 from ai_edge_litert.tools import flatbuffer_utils
 
 import tfqkd
@@ -104,7 +105,6 @@ def test_int8_file_is_smaller_by_three_bytes_a_code(exported):
 
 
 def test_codes_equal_those_of_litert_quantizer(exported):
-    quantizer = pytest.importorskip("litert_quantizer")
     types = quantizer.quantizer.qtyping
     recovery = quantizer.Quantizer(exported.reports["litert-float32"].path)
     recovery.update_quantization_recipe(
