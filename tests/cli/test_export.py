@@ -54,7 +54,10 @@ def test_files_that_cannot_be_measured_are_reported_all_the_same(
         (["--run_dir=no/such"], "`run_dir` must be a directory"),
         (["--run_dir=.", "--format=onnx"], "Unknown: onnx"),
         (["--run_dir=.", "--format="], "Name one."),
-        (["--run_dir=.", "--format=litert-int8", "--head=int8"], "`head` is an option of litert-int2"),
+        (
+            ["--run_dir=.", "--format=litert-int8", "--head=int8"],
+            "`head` is an option of litert-int2",
+        ),
         (["--run_dir=.", "--formats=litert-int8"], "Unknown command line flag 'formats'"),
         (["--run_dir=.", "litert-int8"], "no arguments beside flags"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfqkd.export import ExportError, litert, localisation, tflite, to_litert
+from tfqkd.export import ExportError, litert, localisation, publication, tflite, to_litert
 from tfqkd.export.source import Source
 from tfqkd.export.tflite import schema
 
@@ -143,17 +143,18 @@ def test_a_fault_that_only_shows_at_run_time_is_traced_to_its_layer(
 def test_a_float_file_that_fails_too_does_not_hide_the_error(model, tmp_path, monkeypatch):
     outputs, calls = localisation._outputs, []
 
-    def fail_every_second(*arguments):  # The float file is the second.
+    def fail_after_the_first(*arguments):  # The float file is the second.
         calls.append(arguments)
-        if len(calls) % 2 == 0:
+        if len(calls) > 1:
             raise ExportError("The float file does not run.")
         return outputs(*arguments)
 
     plant(monkeypatch, spoil_bias)
-    monkeypatch.setattr(localisation, "_outputs", fail_every_second)
+    monkeypatch.setattr(localisation, "_outputs", fail_after_the_first)
+    monkeypatch.setattr(publication, "first_wrong_part", fail_after_the_first)
     with pytest.raises(ExportError, match="not finite") as caught:
         to_litert(model, tmp_path / "a.tflite")
-    assert len(calls) == 2
+    assert len(calls) == 3
     assert "The first layer" not in str(caught.value)
 
 

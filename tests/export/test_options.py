@@ -104,7 +104,9 @@ def test_a_file_says_which_options_it_was_written_with(model, images, tmp_path):
 
 @pytest.mark.parametrize(("option", "value"), [("head", "int8"), ("dense_kernels", "int2")])
 def test_options_of_no_chosen_format_are_refused(model, tmp_path, option, value):
-    message = f"`{option}` is an option of litert-int2. Received: {option}='{value}' for litert-int8"
+    message = (
+        f"`{option}` is an option of litert-int2. Received: {option}='{value}' for litert-int8"
+    )
     with pytest.raises(ValueError, match=message):
         to_litert(model, tmp_path / "a.tflite", format="litert-int8", **{option: value})
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.export import ExportError, export, keras_file, publication, saved_model, to_litert
 from tfqkd.export.source import Source
 
@@ -50,6 +50,24 @@ def test_a_saved_model_with_another_weight_names_the_layer(model, tmp_path, monk
         ),
     )
     with pytest.raises(ExportError, match="layer 'second' with another kernel"):
+        export(model, tmp_path, "saved_model")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Noise(keras.layers.Layer):
+    """No file can compute what a layer does that adds noise at inference too."""
+
+    def call(self, inputs):
+        return inputs + tf.random.normal(tf.shape(inputs))
+
+
+@pytest.mark.slow
+def test_a_layer_that_computes_otherwise_in_the_file_is_named(tmp_path):
+    layers = keras.layers
+    image = keras.Input((2, 2, 3))
+    hidden = layers.Dense(5, name="first")(layers.Flatten()(image))
+    model = keras.Model(image, layers.Dense(4, name="second")(Noise(name="noise")(hidden)))
+    with pytest.raises(ExportError, match=r"differ by up to .* goes wrong is 'noise'\.$"):
         export(model, tmp_path, "saved_model")
     assert list(tmp_path.iterdir()) == []
 

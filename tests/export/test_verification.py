@@ -194,7 +194,7 @@ def test_a_draft_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     done = []
 
     def sync(handle):
-        name = pathlib.Path(os.readlink(f"/proc/self/fd/{handle}")).name
+        name = pathlib.Path(f"/proc/self/fd/{handle}").readlink().name
         done.append((name, target.exists()))
 
     monkeypatch.setattr(os, "fsync", sync)

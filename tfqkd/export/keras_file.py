@@ -42,11 +42,11 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
             f"{type(ours[0]).__name__} of tfqkd. Nothing was written. Export to saved_model."
         )
 
-    def write(draft: pathlib.Path) -> Written:
-        source.model.save(draft)
+    def write(part: Source, draft: pathlib.Path) -> Written:
+        part.model.save(draft)
         with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(METADATA_ENTRY, metadata(source, form))
-        return variables_read_back(source, _variables(draft))
+            archive.writestr(METADATA_ENTRY, metadata(part, form))
+        return variables_read_back(part, _variables(draft))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])
 

@@ -101,7 +101,7 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
         source,
         path,
         form,
-        write=lambda draft: _write(source, draft, form),
+        write=lambda part, draft: _write(part, draft, form),
         runners=[_DIRECT_RUNNER, _RUNNER] if form.has_narrow_codes else [_RUNNER],
     )
 

@@ -70,7 +70,7 @@ def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
         source,
         path,
         form,
-        write=lambda draft: _write(source, draft, form),
+        write=lambda part, draft: _write(part, draft, form),
         runners=[(*_RUNNER, "--direct"), _RUNNER] if form.kernel_bits else [_RUNNER],
     )
 

@@ -16,7 +16,7 @@ from tfqkd.export.kernels import (
     quantized_kernels,
     wrong_kernel,
 )
-from tfqkd.export.localisation import first_wrong_layer
+from tfqkd.export.localisation import first_wrong_layer, first_wrong_part
 from tfqkd.export.packing import packings
 from tfqkd.export.report import Report, measure
 from tfqkd.export.source import Source
@@ -82,7 +82,7 @@ def publish(
     path: pathlib.Path,
     form: Format,
     *,
-    write: Callable[[pathlib.Path], Written],
+    write: Callable[[Source, pathlib.Path], Written],
     runners: Sequence[Sequence[str]],
 ) -> Report:
     """Writes, verifies and reports one file.
@@ -91,15 +91,16 @@ def publish(
         source: The model.
         path: Where the file goes.
         form: Its format.
-        write: Writes it to the path it is called with, and reads it back.
+        write: Writes the model it is called with to a path, and reads it back.
         runners: All that run it in a child process; see `verification.verify`.
 
     Raises:
         ExportError: If it cannot be written, or does not compute what the model computes.
     """
     with staged(path) as draft:
-        written = write(draft)
-        agreements, accuracy = _run(written, draft, source, form, runners)
+        written = write(source, draft)
+        agreements = [_verify(runner, written, draft, source, form, write) for runner in runners]
+        accuracy = _test(runners[-1], draft, source, form)
         size, gzip_size = measure(draft)
     return Report(
         format=form.name,
@@ -119,34 +120,34 @@ def publish(
     )
 
 
-def _run(
+def _verify(
+    runner: Sequence[str],
     written: Written,
     draft: pathlib.Path,
     source: Source,
     form: Format,
-    runners: Sequence[Sequence[str]],
-) -> tuple[list[Agreement], float | None]:
-    """Runs the file every way; the error of a file that is wrong names the layer."""
-    agreements: list[Agreement] = []
+    write: Callable[[Source, pathlib.Path], Written],
+) -> Agreement:
+    """Runs the file; the error of one that is wrong names the layer."""
     try:
-        for runner in runners:
-            agreements.append(verify(runner, draft, source.images, source.logits, form.tolerance))
-        return agreements, _test(runner, draft, source, form)
+        return verify(runner, draft, source.images, source.logits, form.tolerance)
     except ExportError as error:
-        if written.reference is None or written.cut_after is None:
-            raise
         layer = None
-        # Where the float file fails too, its error must not hide this one.
-        with contextlib.suppress(ExportError):
-            layer = first_wrong_layer(
-                runner,
-                draft,
-                written.reference,
-                [kernel.layer for kernel in written.kernels],
-                source.images,
-                written.cut_after,
-                form.tolerance,
-            )
+        # Whatever the search runs into must not hide what it explains.
+        if written.reference is not None and written.cut_after is not None:
+            with contextlib.suppress(Exception):
+                layer = first_wrong_layer(
+                    runner,
+                    draft,
+                    written.reference,
+                    [kernel.layer for kernel in written.kernels],
+                    source.images,
+                    written.cut_after,
+                    form.tolerance,
+                )
+        if layer is None:
+            with contextlib.suppress(Exception):
+                layer = first_wrong_part(source, write, runner, draft.name, form.tolerance)
         if layer is None:
             raise
         raise ExportError(f"{error} The first layer that goes wrong is '{layer}'.") from error

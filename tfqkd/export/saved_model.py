@@ -63,9 +63,9 @@ def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Repor
     """Writes and verifies a prepared model; see `to_saved_model`."""
     _require_replaceable(path)
 
-    def write(draft: pathlib.Path) -> Written:
-        save(source, draft)
-        return variables_read_back(source, _variables(draft, len(source.model.variables)))
+    def write(part: Source, draft: pathlib.Path) -> Written:
+        save(part, draft)
+        return variables_read_back(part, _variables(draft, len(part.model.variables)))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])
 

@@ -127,6 +127,19 @@ class Source:
         named = [(weight.name.split("/"), weight) for weight in self.model.weights]
         return [(name[-2], weight.numpy()) for name, weight in named if "kernel" in name[-1]]
 
+    def up_to(self, layer: str, images: int) -> "Source":
+        """Returns the part of the model that ends in a layer's output, to look for a fault in it.
+
+        Args:
+            layer: The layer's name.
+            images: On how many images the part is verified.
+        """
+        part = keras.Model(self.model.inputs, self.model.get_layer(layer).get_output_at(0))
+        pixels = self.images[:images]
+        return dataclasses.replace(
+            self, model=part, images=pixels, logits=_logits(part, pixels), quantized={}
+        )
+
     def module(self) -> tf.Module:
         """Returns the model as a module with one function, `serve`, from `images` to `logits`."""
         model = self.model
