@@ -44,8 +44,8 @@ class StoredKernel:
 
     def rows(self) -> np.ndarray:
         """Returns what the planes stand for, float64 [channels, weights of a channel]."""
-        values = [plane.values for plane in self.planes]
-        return self._rows(np.sum(values, axis=0, dtype=np.float64))
+        values = np.stack([plane.values for plane in self.planes])
+        return self._rows(values.sum(axis=0, dtype=np.float64))
 
     def holds_value(self) -> bool:
         """Whether the planes stand for `value`: to float32 rounding, or half a step if rounded."""

@@ -57,7 +57,7 @@ def relative_table(benchmarks: Sequence[Benchmark]) -> Table | None:
     settings = [f"{entry.threads} thr × {entry.batch}" for entry in base.latencies]
     table = Table(f"against {_REFERENCE}", "load", "memory", *settings)
     for measured in benchmarks:
-        pairs = [
+        pairs: list[tuple[float | None, float | None]] = [
             (measured.load_seconds, base.load_seconds),
             (measured.peak_bytes, base.peak_bytes),
             *(
