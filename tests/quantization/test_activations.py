@@ -9,6 +9,7 @@ from tfqkd.quantization.model import (
     quantized_activations,
     quantized_kernels,
     strip_quantization,
+    strip_weights,
 )
 from tfqkd.quantization.policy import Bits
 from tfqkd.quantization.published_quantizers import LsqQuantizer
@@ -23,10 +24,11 @@ IMAGES = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype(np.float32)
 
 
 def rectified(fused):
-    """Two convolutions with a ReLU between, fused into the first one or apart from it."""
+    """Two convolutions with a ReLU between, fused into the first one (by name or layer) or apart from it."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6, 6, 2))
-    x = layers.Conv2D(3, 3, name="first", activation="relu" if fused else None)(inputs)
+    activation = {True: "relu", False: None, "layer": layers.ReLU()}[fused]
+    x = layers.Conv2D(3, 3, name="first", activation=activation)(inputs)
     x = x if fused else layers.ReLU(name="relu")(x)
     x = layers.Conv2D(4, 3, name="second")(x)
     return keras.Model(inputs, layers.Dense(2, name="last")(layers.Flatten()(x)))
@@ -125,11 +127,32 @@ def test_data_of_several_batches_count_by_their_size():
         quantize_model(rectified(True), Scheme(UniformQuantizer(4), LsqActivationQuantizer(4)))
         for _ in range(2)
     )
-    calibrate_activations(one, IMAGES)
+    calibrate_activations(one, (IMAGES, np.arange(4)))
     data = tf.data.Dataset.from_tensor_slices((IMAGES, np.arange(4))).batch(3)
     calibrate_activations(many, data)
     steps = [next(quantized_activations(model)).step for model in (one, many)]
     assert steps[0] == pytest.approx(steps[1], rel=1e-5)
+
+
+def test_a_relu_that_is_called_twice_is_calibrated_on_both_calls():
+    keras.utils.set_random_seed(0)
+    relu, inputs = layers.ReLU(name="relu"), keras.Input((6,))
+    x = relu(layers.Dense(5, name="first")(inputs))
+    x = relu(layers.Dense(9, name="second", kernel_initializer="random_normal")(x))
+    model = keras.Model(inputs, layers.Dense(2, name="last")(x))
+    for activations in (LsqActivationQuantizer(4), PactQuantizer(4)):
+        scheme = Scheme(UniformQuantizer(8), activations)
+        quantized = quantize_model(model, scheme, layers="second|last")
+        data = np.random.default_rng(1).normal(size=(7, 6)).astype(np.float32)
+        calibrate_activations(quantized, data)
+        (found,) = quantized_activations(quantized)
+        plain = strip_weights(quantized)
+        one = np.maximum(plain.get_layer("first")(data), 0)
+        two = np.maximum(plain.get_layer("second")(one), 0)
+        values = np.concatenate([one.ravel(), two.ravel()])
+        lsq = isinstance(activations, LsqActivationQuantizer)
+        expected = 2 * values.mean() / 15**0.5 if lsq else values.max() / 15
+        assert found.step == pytest.approx(expected, rel=1e-5)
 
 
 def test_calibration_needs_quantized_activations_and_data():
@@ -142,9 +165,16 @@ def test_calibration_needs_quantized_activations_and_data():
         calibrate_activations(quantized, [])
 
 
-def test_a_policy_gives_bits_to_weights_and_activations():
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"second": Bits(3, 8), layers.Dense: (None, 5), "first": None},
+        lambda layer: {"second": (3, 8), "last": Bits(None, 5)}.get(layer.name),
+    ],
+    ids=["dict", "callable"],
+)
+def test_a_policy_gives_bits_to_weights_and_activations(policy):
     scheme = Scheme(UniformQuantizer(2), PactQuantizer(4))
-    policy = {"second": Bits(3, 8), layers.Dense: (None, 5), "first": None}
     quantized = quantize_model(rectified(False), scheme, policy)
     assert [(k.layer, k.quantizer.bits) for k in quantized_kernels(quantized)] == [("second", 3)]
     found = {a.layer: (a.quantizer.bits, a.code_range) for a in quantized_activations(quantized)}
@@ -161,7 +191,7 @@ def test_activation_bits_need_a_scheme_that_quantizes_activations():
 def test_quantize_apply_does_what_quantize_model_does():
     scheme = Scheme(UniformQuantizer(3), LsqActivationQuantizer(4))
     annotate = tfmot.quantization.keras.quantize_annotate_layer
-    for fused in (True, False):
+    for fused in (True, "layer", False):
         model = rectified(fused)
         annotated = keras.models.clone_model(
             model, clone_function=lambda x: annotate(x) if x.name == "second" else x
@@ -169,7 +199,8 @@ def test_quantize_apply_does_what_quantize_model_does():
         applied = tfmot.quantization.keras.quantize_apply(annotated, scheme)
         quantized = quantize_model(model, scheme, layers="second")
         np.testing.assert_array_equal(applied(IMAGES), quantized(IMAGES))
-        assert [a.layer for a in quantized_activations(applied)] == ["first" if fused else "relu"]
+        (found,) = quantized_activations(applied)
+        assert (found.layer, found.code_range) == ("first" if fused else "relu", (0, 15))
         np.testing.assert_array_equal(applied(IMAGES), strip_quantization(applied)(IMAGES))
 
 

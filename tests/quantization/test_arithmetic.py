@@ -9,18 +9,15 @@ from tfqkd.compat import tf
 from tfqkd.quantization import arithmetic
 
 from . import reference
+from .arrays import BITS, STEPS
+from .arrays import VALUES as WEIGHTS
 
 ALL_BITS = range(2, 9)
-BITS = st.integers(2, 8)
 
 
 def floats(smallest: float, largest: float) -> st.SearchStrategy[float]:
     # TensorFlow flushes subnormal numbers to zero, NumPy does not.
     return st.floats(smallest, largest, width=32, allow_subnormal=False)
-
-
-WEIGHTS = hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=6), elements=floats(-8, 8))
-STEPS = floats(2**-10, 4).map(np.float32)
 
 
 def samples(kind: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

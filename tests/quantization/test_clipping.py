@@ -33,6 +33,15 @@ def test_value_is_idempotent(values, clip, bits, signed):
     np.testing.assert_array_equal(twice, once)
 
 
+@given(VALUES, CLIPS, BITS, SIGNED, st.integers(-10, 10))
+def test_value_scales_with_values_and_clipping_value(values, clip, bits, signed, exponent):
+    values, factor = np.where(np.abs(values) < 1e-9, 0, values), np.float32(2.0**exponent)
+    np.testing.assert_array_equal(
+        clipping.pact(tf.constant(values * factor), tf.constant(clip * factor), bits, signed),
+        clipping.pact(tf.constant(values), tf.constant(clip), bits, signed) * factor,
+    )
+
+
 @given(VALUES, CLIPS, BITS)
 def test_signed_values_are_odd(values, clip, bits):
     np.testing.assert_array_equal(

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
+from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.gradual import GradualQuantization, GradualQuantizer
 from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
-from tfqkd.quantization.published_quantizers import LsqQuantizer
+from tfqkd.quantization.published_quantizers import DorefaQuantizer, LsqQuantizer
 from tfqkd.quantization.quantizers import UniformQuantizer
 from tfqkd.quantization.schemes import Scheme
 
@@ -35,9 +36,9 @@ class Recorded(keras.callbacks.Callback):
         self.before.append((kernel.latent.numpy(), kernel.value().numpy()))
 
 
-def fit(quantizer, shares=(), epochs=3, **options):
+def fit(quantizer, shares=(), epochs=3, optimizer=None, **options):
     quantized = quantize_model(network(), Scheme(quantizer), layers="inner")
-    quantized.compile(keras.optimizers.SGD(0.05), "mse", **options)
+    quantized.compile(optimizer or keras.optimizers.SGD(0.05), "mse", **options)
     recorded = Recorded()
     callbacks = [GradualQuantization(shares), recorded]
     quantized.fit(DATA, TARGETS, epochs=epochs, verbose=0, callbacks=callbacks)
@@ -76,7 +77,12 @@ def test_learned_steps_of_the_present_width_alone_are_trained():
 
 
 def test_a_share_of_the_largest_weights_is_quantized_and_rests_while_the_others_train():
-    quantized, before = fit(GradualQuantizer(UniformQuantizer(2), by_share=True), (0.25, 0.5), 3)
+    # Momentum and decoupled weight decay move weights that get no gradient.
+    quantized, before = fit(
+        GradualQuantizer(UniformQuantizer(2), by_share=True),
+        (0.25, 0.5),
+        optimizer=keras.optimizers.SGD(0.05, momentum=0.9, weight_decay=0.1),
+    )
     step = before[0][1][np.argmax(np.abs(before[0][0])) // 20, np.argmax(np.abs(before[0][0])) % 20]
     chosen = []
     for (latent, value), share in zip(before, (0.25, 0.5, 1.0), strict=True):
@@ -88,10 +94,11 @@ def test_a_share_of_the_largest_weights_is_quantized_and_rests_while_the_others_
     largest = np.sort(np.abs(before[0][0]).ravel())[-30:]
     assert np.abs(before[0][0])[chosen[0]].min() == largest[0]
     assert (chosen[1] >= chosen[0]).all()
-    # In the first epoch the chosen ones rest, and the others move.
-    moved = before[1][0] != before[0][0]
-    assert not moved[chosen[0]].any()
-    assert moved[~chosen[0]].mean() > 0.8
+    # The chosen ones rest, and the others move.
+    for epoch in (0, 1):
+        moved = before[epoch + 1][0] != before[epoch][0]
+        assert not moved[chosen[epoch]].any()
+        assert moved[~chosen[epoch]].mean() > 0.8
     # In the last epoch, all are quantized and train.
     (kernel,) = quantized_kernels(quantized)
     assert (kernel.latent.numpy() != before[2][0])[chosen[0]].mean() > 0.8
@@ -124,6 +131,47 @@ def test_bad_settings_are_refused():
     quantized.compile("sgd", "mse")
     with pytest.raises(ValueError, match="needs a model with gradual quantizers"):
         quantized.fit(DATA, TARGETS, verbose=0, callbacks=[GradualQuantization()])
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "shares", "least"),
+    [
+        (GradualQuantizer(UniformQuantizer(2), wider=(8, 4)), (), 3),
+        (GradualQuantizer(UniformQuantizer(2), by_share=True), (0.5,), 2),
+    ],
+)
+def test_as_many_epochs_as_widths_and_shares_reach_the_end_and_fewer_are_refused(
+    quantizer, shares, least
+):
+    with pytest.raises(ValueError, match=rf"`epochs` must be at least.*epochs={least - 1} for"):
+        fit(quantizer, shares, epochs=least - 1)
+    quantized, _ = fit(quantizer, shares, epochs=least)
+    (kernel,) = quantized_kernels(quantized)
+    assert len(np.unique(kernel.value())) == 3
+
+
+@pytest.mark.parametrize("steps", [7, 49])
+def test_every_width_has_its_epoch_however_many_there_are(steps):
+    # (48/49)·49 falls below 48 in floating point.
+    shares = [(number + 1) / steps for number in range(steps - 1)]
+    gradual = GradualQuantization(shares)
+    quantized = quantize_model(
+        network(), Scheme(GradualQuantizer(UniformQuantizer(2), by_share=True)), layers="inner"
+    )
+    (kernel,) = quantized_kernels(quantized)
+    gradual.set_model(quantized)
+    gradual.set_params({"epochs": steps})
+    gradual.on_train_begin()
+    for epoch, share in enumerate(gradual.shares):
+        gradual.on_epoch_begin(epoch)
+        assert kernel.state["share"].numpy() == np.float32(share)
+
+
+def test_gradients_are_rounded_on_the_way_too():
+    quantizer = GradualQuantizer(DorefaQuantizer(2, gradient_bits=6), wider=(8,))
+    quantized = quantize_model(network(), Scheme(quantizer), layers="inner")
+    rounding = quantized.get_layer("quant_inner").quantize_config.output
+    assert rounding == GradientRounding(6)
 
 
 def test_another_width_keeps_the_wider_ones_before_it():

@@ -7,7 +7,12 @@ from tfqkd.compat import keras
 from tfqkd.quantization.activations import LsqActivationQuantizer
 from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
-from tfqkd.quantization.published_quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
+from tfqkd.quantization.published_quantizers import (
+    DorefaQuantizer,
+    LsqQuantizer,
+    TtqQuantizer,
+    TwnQuantizer,
+)
 from tfqkd.quantization.quantizers import UniformQuantizer
 from tfqkd.quantization.schemes import Scheme
 from tfqkd.quantization.summary import quantization_summary
@@ -65,17 +70,26 @@ def test_each_kernel_has_the_steps_of_its_channels(case):
     np.testing.assert_allclose(quantized(data), plain(data), rtol=1e-4, atol=1e-5)
 
 
+QUANTIZERS = {
+    "uniform": UniformQuantizer(3, "channel", "every_step"),
+    "twn": TwnQuantizer(),
+    "ttq": TtqQuantizer(),
+    "lsq": LsqQuantizer(3, "channel"),
+    "dorefa": DorefaQuantizer(3),
+}
+DEFAULT = (("separable2d", "ttq"), ("grouped", "dorefa"))
+
+
 @pytest.mark.parametrize(
-    ("case", "quantizer"),
+    ("case", "name"),
     [
-        ("separable2d", TtqQuantizer()),
-        pytest.param("separable2d", LsqQuantizer(3, "channel"), marks=pytest.mark.slow),
-        ("grouped", DorefaQuantizer(3)),
-        pytest.param("dilated", LsqQuantizer(2), marks=pytest.mark.slow),
+        pytest.param(case, name, marks=() if (case, name) in DEFAULT else pytest.mark.slow)
+        for case in CASES
+        for name in QUANTIZERS
     ],
 )
-def test_it_trains_and_is_stripped_to_the_same_bits(case, quantizer):
-    scheme = Scheme(quantizer, LsqActivationQuantizer(4))
+def test_it_trains_and_is_stripped_to_the_same_bits(case, name):
+    scheme = Scheme(QUANTIZERS[name], LsqActivationQuantizer(4))
     quantized = quantize_model(model_of(case), scheme, layers="inner|head")
     data = np.random.default_rng(0).normal(size=(4, *CASES[case][1])).astype(np.float32)
     calibrate_activations(quantized, data)

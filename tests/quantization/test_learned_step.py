@@ -1,3 +1,4 @@
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,16 +87,20 @@ def test_the_gradient_of_a_2_bit_step_is_the_sawtooth_of_the_paper(ratio, expect
     assert float(to_step) == expected
 
 
-def test_channels_have_gradients_of_their_own():
-    values, factor = upstream(0, (3, 3, 2, 4)), upstream(1, (3, 3, 2, 4))
-    steps = np.float32([0.1, 0.3, 0.5, 0.7]).reshape(1, 1, 1, 4)
-    value, _, to_step = value_and_gradients(values, steps, -4, 3, factor)
-    assert to_step.shape == (1, 1, 1, 4)
-    for channel in range(4):
-        step, one, up = steps[0, 0, 0, channel], values[..., channel], factor[..., channel]
-        np.testing.assert_array_equal(value[..., channel], reference.lsq(one, step, -4, 3))
-        expected = reference.lsq_step_gradient(one, step, -4, 3, up)
-        assert float(to_step[0, 0, 0, channel]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+@given(VALUES.filter(lambda array: array.ndim > 1), BITS, SEEDS, st.data())
+def test_channels_have_values_and_gradients_of_their_own(values, bits, seed, data):
+    lower, upper = learned_step.code_range(bits)
+    factor, channels = upstream(seed, values.shape), values.shape[-1]
+    steps = data.draw(hnp.arrays(np.float32, channels, elements=STEPS))
+    shaped = steps.reshape([1] * (values.ndim - 1) + [channels])
+    value, _, to_step = value_and_gradients(values, shaped, lower, upper, factor)
+    assert to_step.shape == shaped.shape
+    for channel, step in enumerate(steps):
+        one, up = values[..., channel], factor[..., channel]
+        np.testing.assert_array_equal(value[..., channel], reference.lsq(one, step, lower, upper))
+        expected = reference.lsq_step_gradient(one, step, lower, upper, up)
+        actual = float(to_step[..., channel].numpy().item())
+        assert actual == pytest.approx(expected, rel=1e-4, abs=1e-3 * upper)
 
 
 def test_the_scale_of_the_gradient_is_that_of_the_paper():

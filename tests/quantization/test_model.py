@@ -315,6 +315,8 @@ def test_a_model_with_tensorflow_operations_strips_exactly():
         (["middle", "head"], {"middle": 2, "head": 2}),
         (lambda layer: "d" in layer.name, {"middle": 2, "depthwise": 2, "hidden": 2, "head": 2}),
         (lambda layer: {"stem": 5, "head": True}.get(layer.name), {"stem": 5, "head": 2}),
+        (lambda layer: np.bool_("h" in layer.name), {"depthwise": 2, "hidden": 2, "head": 2}),
+        (lambda layer: np.int64(3) if layer.name == "stem" else None, {"stem": 3}),
         (
             {"mid.*": 4, ("stem", "head"): 8},
             {"middle": 4, "stem": 8, "head": 8, "depthwise": 2, "hidden": 2},

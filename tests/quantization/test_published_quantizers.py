@@ -6,6 +6,7 @@ import pytest
 import tfqkd
 from tfqkd.compat import keras, tf, tfmot
 from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.quantization.gradual import GradualQuantization, GradualQuantizer
 from tfqkd.quantization.model import (
     quantize_model,
     quantized_kernels,
@@ -18,6 +19,7 @@ from tfqkd.quantization.published_quantizers import (
     TtqQuantizer,
     TwnQuantizer,
 )
+from tfqkd.quantization.quantizers import UniformQuantizer
 from tfqkd.quantization.schemes import Scheme
 
 from . import reference
@@ -30,6 +32,12 @@ QUANTIZERS = {
     "lsq": LsqQuantizer(3),
     "lsq_channel": LsqQuantizer(2, "channel"),
     "dorefa": DorefaQuantizer(3),
+}
+EVERY = {
+    **QUANTIZERS,
+    "uniform": UniformQuantizer(3, "channel", "every_step"),
+    "noisy": DorefaQuantizer(3, gradient_bits=6),
+    "gradual": GradualQuantizer(LsqQuantizer(2), wider=(4,), by_share=True),
 }
 IMAGES = np.random.default_rng(0).normal(size=(6, 6, 6, 2)).astype(np.float32)
 LABELS = np.arange(6) % 4
@@ -67,14 +75,27 @@ def expected(quantizer, kernel, state):
     return reference.dorefa(kernel, quantizer.bits)
 
 
-def train(model, **options):
+def gently(name):
+    return [GradualQuantization((0.5,))] if name == "gradual" else []
+
+
+def train(model, callbacks=(), **options):
     model.compile(
         keras.optimizers.SGD(0.05),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         **options,
     )
-    model.fit(IMAGES, LABELS, epochs=2, batch_size=3, verbose=0)
+    model.fit(IMAGES, LABELS, epochs=2, batch_size=3, verbose=0, callbacks=list(callbacks))
     return model
+
+
+def applied(model, scheme):
+    """The model through tfmot's own functions, with the layers that `quantize_model` takes by default."""
+    annotate = tfmot.quantization.keras.quantize_annotate_layer
+    annotated = keras.models.clone_model(
+        model, clone_function=lambda x: annotate(x) if x.name in ("middle", "hidden") else x
+    )
+    return tfmot.quantization.keras.quantize_apply(annotated, scheme)
 
 
 @pytest.mark.parametrize(
@@ -99,17 +120,22 @@ def test_trained_kernels_equal_numpy_and_are_stripped_to_the_same_bits(name, jit
 
 
 @pytest.mark.parametrize(
-    ("name", "activations"),
+    ("make", "name", "activations"),
     [
-        pytest.param("twn", PactQuantizer(3), marks=pytest.mark.slow),
-        ("ttq", LsqActivationQuantizer(4)),
-        pytest.param("lsq_channel", PactQuantizer(3), marks=pytest.mark.slow),
-        pytest.param("dorefa", LsqActivationQuantizer(2), marks=pytest.mark.slow),
+        pytest.param(make, name, activations, marks=() if default else pytest.mark.slow)
+        for make, cycle in (
+            (quantize_model, [PactQuantizer(3), LsqActivationQuantizer(4)]),
+            (applied, [LsqActivationQuantizer(2), PactQuantizer(4)]),
+        )
+        for name, activations in zip(EVERY, itertools.cycle(cycle), strict=False)
+        for default in [(make, name) == (quantize_model, "ttq")]
     ],
 )
-def test_a_model_survives_h5_saved_model_and_checkpoint(name, activations, tmp_path):
-    scheme = Scheme(QUANTIZERS[name], activations)
-    quantized = train(quantize_model(network(), scheme))
+def test_a_model_is_stripped_and_survives_h5_saved_model_and_checkpoint(
+    make, name, activations, tmp_path
+):
+    scheme = Scheme(EVERY[name], activations)
+    quantized = train(make(network(), scheme), gently(name))
     logits = quantized(IMAGES).numpy()
     quantized.save(tmp_path / "model.h5", include_optimizer=False)
     with tfmot.quantization.keras.quantize_scope():
@@ -126,7 +152,7 @@ def test_a_model_survives_h5_saved_model_and_checkpoint(name, activations, tmp_p
     np.testing.assert_allclose(saved(IMAGES, training=False), logits, rtol=1e-5, atol=1e-6)
 
     path = tf.train.Checkpoint(model=quantized).save(tmp_path / "checkpoint")
-    other = quantize_model(network(), scheme)
+    other = make(network(), scheme)
     tf.train.Checkpoint(model=other).restore(path).expect_partial()
     np.testing.assert_array_equal(other(IMAGES), logits)
 
@@ -144,22 +170,60 @@ def mixed_float16():
         # TTQ and LSQ learn scales of their own; of the others only the activations have some.
         pytest.param(name, activations, marks=() if name in ("ttq", "lsq") else pytest.mark.slow)
         for name, activations in zip(
-            QUANTIZERS, itertools.cycle([LsqActivationQuantizer(4), PactQuantizer(4)]), strict=False
+            EVERY, itertools.cycle([LsqActivationQuantizer(4), PactQuantizer(4)]), strict=False
         )
     ],
 )
 def test_scales_are_learned_in_float32_under_mixed_precision(name, activations, mixed_float16):
-    scheme = Scheme(QUANTIZERS[name], activations)
+    scheme = Scheme(EVERY[name], activations)
     quantized = quantize_model(network(), scheme)
     loss_scaled = keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD(0.05))
     quantized.compile(loss_scaled, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     before = [variable.numpy() for variable in quantizer_variables(quantized)]
-    quantized.fit(IMAGES, LABELS, epochs=2, verbose=0)
+    quantized.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=gently(name))
     for variable, first in zip(quantizer_variables(quantized), before, strict=True):
         assert variable.dtype == tf.float32
         assert np.isfinite(variable.numpy()).all()
         assert np.abs(variable.numpy() - first).max() > 0
     np.testing.assert_array_equal(quantized(IMAGES), strip_quantization(quantized)(IMAGES))
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_before_a_batch_norm_the_scales_of_ttq_learn_their_asymmetry_alone(normalize):
+    keras.utils.set_random_seed(0)
+    norm = [layers.BatchNormalization(epsilon=1e-5)] if normalize else []
+    dense = layers.Dense(4, use_bias=False, name="scaled")
+    model = keras.Sequential([keras.Input((8,)), dense, *norm])
+    quantized = quantize_model(model, Scheme(TtqQuantizer()), layers=".*")
+    (kernel,) = quantized_kernels(quantized)
+    scales = [kernel.state["positive"], kernel.state["negative"]]
+    generator = np.random.default_rng(0)
+    data, target = (generator.normal(size=(256, n)).astype(np.float32) for n in (8, 4))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((quantized(data, training=True) - target) ** 2)
+    by_positive, by_negative = (float(g) for g in tape.gradient(loss, scales))
+    # Both together scale the layer, which a batch norm undoes: their gradients cancel along that direction.
+    together = float(scales[0]) * by_positive + float(scales[1]) * by_negative
+    apart = float(scales[0]) * by_positive - float(scales[1]) * by_negative
+    assert abs(apart) > 1e-3
+    assert (abs(together) < 1e-3 * abs(apart)) == normalize
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_before_a_batch_norm_a_scale_per_channel_gets_next_to_no_gradient(normalize):
+    """The figures that docs/quantizers.md prints."""
+    generator = np.random.default_rng(0)
+    x, kernel, target = (
+        generator.normal(size=shape).astype(np.float32) for shape in ((256, 8), (8, 4), (256, 4))
+    )
+    scale = tf.Variable(tf.ones(4))
+    with tf.GradientTape() as tape:
+        y = tf.matmul(x, kernel) * scale
+        y = layers.BatchNormalization(epsilon=1e-5)(y, training=True) if normalize else y
+        loss = tf.reduce_mean((y - target) ** 2)
+    largest = float(tf.reduce_max(tf.abs(tape.gradient(loss, scale))))
+    expected = np.abs((2 * (x @ kernel - target) * (x @ kernel)).sum(0) / target.size).max()
+    assert largest < 1e-5 if normalize else largest == pytest.approx(expected, rel=1e-4)
 
 
 def test_learned_scales_train_under_a_distiller():

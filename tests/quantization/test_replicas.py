@@ -18,10 +18,13 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import contextlib
 import numpy as np
 from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.quantization.batch_norm import reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.gradual import GradualQuantization, GradualQuantizer
 from tfqkd.quantization.model import quantize_model, quantizer_variables
-from tfqkd.quantization.published_quantizers import LsqQuantizer, TtqQuantizer
+from tfqkd.quantization.published_quantizers import (
+    DorefaQuantizer, LsqQuantizer, TtqQuantizer, TwnQuantizer,
+)
 from tfqkd.quantization.quantizers import UniformQuantizer
 from tfqkd.quantization.schemes import Scheme
 
@@ -29,7 +32,7 @@ data = np.random.default_rng(0).normal(size=(16, 6)).astype(np.float32)
 targets = np.random.default_rng(1).normal(size=(16, 3)).astype(np.float32)
 
 
-def train(scheme, strategy, callbacks):
+def train(scheme, strategy, callbacks, optimizer):
     keras.utils.set_random_seed(0)
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = keras.Sequential([
@@ -41,31 +44,65 @@ def train(scheme, strategy, callbacks):
         quantized = quantize_model(model, scheme, layers="b|c")
         if scheme.activations:
             calibrate_activations(quantized, data)
-        quantized.compile(keras.optimizers.SGD(0.02), "mse")
+        quantized.compile(keras.optimizers.SGD(0.02, **optimizer), "mse")
     before = [v.numpy() for v in quantizer_variables(quantized)]
     quantized.fit(data, targets, batch_size=8, epochs=4, shuffle=False, verbose=0, callbacks=callbacks)
     moved = [float(np.abs(v.numpy() - b).max()) for v, b in zip(quantizer_variables(quantized), before)]
     return quantized, moved
 
 
+def apart(model):
+    found = 0.0
+    for variable in model.variables:
+        values = [np.float64(value) for value in mirrored.experimental_local_results(variable)]
+        found = max(found, float(np.abs(values[0] - values[-1]).max()))
+    return found
+
+
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-results = []
-for scheme, callbacks in (
-    (Scheme(LsqQuantizer(3), LsqActivationQuantizer(4)), []),
-    (Scheme(TtqQuantizer(), PactQuantizer(4)), []),
+results = {}
+for name, scheme, callbacks, optimizer in (
+    ("lsq", Scheme(LsqQuantizer(3), LsqActivationQuantizer(4)), [], {}),
+    ("ttq", Scheme(TtqQuantizer(), PactQuantizer(4)), [], {}),
+    ("twn", Scheme(TwnQuantizer(), LsqActivationQuantizer(2)), [], {}),
+    ("noise", Scheme(DorefaQuantizer(3, gradient_bits=6)), [], {}),
     (
+        "gradual",
         Scheme(GradualQuantizer(UniformQuantizer(2, "tensor", "every_step"), (4,), True)),
         [GradualQuantization((0.5,))],
+        {"momentum": 0.9},
     ),
+    ("average", Scheme(LsqQuantizer(3)), [], {"use_ema": True, "ema_momentum": 0.8}),
 ):
-    one, moved = train(scheme, None, callbacks)
-    two, _ = train(scheme, mirrored, callbacks)
-    apart = 0.0
-    for variable in two.variables:
-        values = [np.float64(value) for value in mirrored.experimental_local_results(variable)]
-        apart = max(apart, float(np.abs(values[0] - values[-1]).max()))
+    one, moved = train(scheme, None, callbacks, optimizer)
+    two, _ = train(scheme, mirrored, callbacks, optimizer)
     difference = float(np.abs(one(data) - two(data)).max())
-    results.append({"apart": apart, "difference": difference, "moved": moved})
+    results[name] = {"apart": apart(two), "difference": difference, "moved": moved}
+
+
+def normalized():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((6,)),
+        keras.layers.Dense(8, name="a"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.Dense(3, name="b"),
+    ])
+    return quantize_model(model, Scheme(UniformQuantizer(3)), layers="a")
+
+
+with mirrored.scope():
+    two = normalized()
+    two.compile(keras.optimizers.SGD(0.02), "mse")
+two.fit(data, targets, batch_size=8, epochs=2, verbose=0)
+one = normalized()
+one.set_weights(two.get_weights())
+reestimate_batch_norm(one, data)
+with mirrored.scope():
+    reestimate_batch_norm(two, data)
+variances = [model.get_layer("norm").moving_variance.numpy() for model in (one, two)]
+difference = float(np.abs(variances[0] - variances[1]).max())
+results["norm"] = {"apart": apart(two), "difference": difference, "moved": []}
 print(json.dumps(results))
 """
 
@@ -76,9 +113,12 @@ def test_state_is_equal_on_all_replicas_and_that_of_one_device():
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
     )
     assert child.returncode == 0, child.stderr[-3000:]
-    lsq, ttq, gradual = json.loads(child.stdout.splitlines()[-1])
-    for result in (lsq, ttq, gradual):
-        assert result["apart"] == 0
-        assert result["difference"] < 1e-4
-    assert len(lsq["moved"]) == 4 and min(lsq["moved"]) > 1e-7
-    assert len(ttq["moved"]) == 6 and min(ttq["moved"]) > 1e-7
+    results = json.loads(child.stdout.splitlines()[-1])
+    assert len(results) == 7
+    for name, result in results.items():
+        assert result["apart"] == 0, name
+        # Each replica rounds its part of a batch with noise of its own.
+        assert result["difference"] < 1e-4 or name == "noise", name
+    for name, count in (("lsq", 4), ("ttq", 6), ("twn", 2)):
+        moved = results[name]["moved"]
+        assert len(moved) == count and min(moved) > 1e-7

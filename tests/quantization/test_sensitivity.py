@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -5,10 +6,12 @@ import pytest
 
 from tfqkd.compat import keras, tf
 from tfqkd.quantization.activations import LsqActivationQuantizer
+from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.policy import Bits
 from tfqkd.quantization.quantizers import UniformQuantizer
 from tfqkd.quantization.schemes import Scheme, UniformScheme
 from tfqkd.quantization.sensitivity import LayerSensitivity, Sensitivity, sensitivity
+from tfqkd.quantization.summary import quantization_summary
 
 from . import reference
 
@@ -17,14 +20,14 @@ DATA = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 3, 40)
 
 
-def network():
+def network(names="abc"):
     keras.utils.set_random_seed(0)
     return keras.Sequential(
         [
             keras.Input((5,)),
-            layers.Dense(8, activation="relu", name="a"),
-            layers.Dense(8, activation="relu", name="b"),
-            layers.Dense(3, name="c"),
+            layers.Dense(8, activation="relu", name=names[0]),
+            layers.Dense(8, activation="relu", name=names[1]),
+            layers.Dense(3, name=names[2]),
         ]
     )
 
@@ -63,22 +66,47 @@ def test_every_row_equals_numpy(mode, capsys):
     np.testing.assert_array_equal(model.get_layer("a").kernel, kernels["a"])
 
 
-def test_activations_and_batch_norm_are_settled_on_calibration_data():
+@pytest.mark.parametrize(
+    "labels", [LABELS[:, None], tf.one_hot(LABELS, 3)], ids=["column", "one-hot"]
+)
+def test_labels_may_be_classes_in_a_column_or_one_hot(labels):
+    model = network()
+    kernels = {name: model.get_layer(name).kernel.numpy() for name in "abc"}
+    found = sensitivity(model, (DATA, labels), bits=(2,), layers="b", print_fn=None)
+    assert (found.loss, found.accuracy) == pytest.approx(figures(kernels), rel=1e-5)
+
+
+def test_a_model_that_ends_in_softmax_is_refused():
+    model = network()
+    model.add(layers.Softmax(name="end"))
+    with pytest.raises(ValueError, match=r"The model must end in logits.*'end' applies softmax"):
+        sensitivity(model, (DATA, LABELS))
+
+
+def normalized(rectified=True):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((5,)),
             layers.Dense(8, name="a"),
             layers.BatchNormalization(name="norm"),
-            layers.ReLU(name="relu"),
+            *([layers.ReLU(name="relu")] if rectified else []),
             layers.Dense(3, name="b"),
         ]
     )
+
+
+def test_activations_and_batch_norm_are_settled_on_calibration_data():
+    model = normalized()
     scheme = Scheme(UniformQuantizer(8), LsqActivationQuantizer(8))
     data = tf.data.Dataset.from_tensor_slices((DATA, tf.one_hot(LABELS, 3))).batch(16)
-    arguments = {"bits": [(8, 8), (None, 2)], "layers": "b", "print_fn": None}
-    found = sensitivity(model, data, scheme, calibration=DATA, **arguments)
-    fine, coarse = found.rows
+    arguments = {"bits": [(8, 8), (None, 2)], "print_fn": None}
+    # A generator can be read only once, and there are four measurements.
+    batches = (batch for batch in [(DATA[:20], LABELS[:20]), (DATA[20:], LABELS[20:])])
+    found = sensitivity(model, data, scheme, calibration=batches, **arguments)
+    # The first layer reads the input of the model, which stays as it comes.
+    assert [(row.layer, row.bits) for row in found.rows[:2]] == [("a", (8, 8)), ("a", (None, 2))]
+    fine, coarse = found.rows[2:]
     # The statistics of an untrained batch norm are measured: far from the float model's moving averages.
     hidden = DATA @ model.get_layer("a").kernel.numpy()
     hidden = np.maximum((hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-3), 0)
@@ -87,6 +115,22 @@ def test_activations_and_batch_norm_are_settled_on_calibration_data():
     assert fine.loss == pytest.approx(expected, rel=0.02)
     assert coarse.packed_bytes == found.float_bytes["b"] == 4 * 24
     assert abs(coarse.loss - expected) > abs(fine.loss - expected)
+    assert found.rows[1].loss == pytest.approx(expected, rel=0.02)
+
+
+def test_a_batch_norm_whose_output_is_quantized_is_settled_too():
+    scheme = Scheme(UniformQuantizer(8), LsqActivationQuantizer(8))
+    arguments = {"bits": (8,), "layers": "b", "print_fn": None}
+    model = normalized(rectified=False)
+    settled = sensitivity(model, (DATA, LABELS), scheme, calibration=(DATA, LABELS), **arguments)
+    values = DATA @ model.get_layer("a").kernel.numpy()
+    norm = model.get_layer("norm")
+    norm.moving_mean.assign(values.mean(0))
+    norm.moving_variance.assign(values.var(0))
+    norm.trainable = False
+    frozen = sensitivity(model, (DATA, LABELS), scheme, calibration=DATA, **arguments)
+    assert settled.rows[0].loss == pytest.approx(frozen.rows[0].loss, rel=1e-3)
+    assert settled.rows[0].loss != pytest.approx(settled.loss, rel=1e-3)
 
 
 def made(costs, sizes, other=10):
@@ -105,7 +149,7 @@ def test_the_proposal_is_the_best_of_all_that_fit():
         costs = generator.uniform(-0.1, 1, (4, 2))
         sizes = generator.integers([5, 20], [20, 60], (4, 2))
         found = made(costs, sizes)
-        budget = int(generator.integers(10 + sizes[:, 0].sum(), 420))
+        budget = int(generator.integers(10 + sizes[:, 0].sum(), 410))
         options = [
             [(0.0, 100), *zip(pair, bytes_, strict=True)]
             for pair, bytes_ in zip(costs, sizes, strict=True)
@@ -115,9 +159,10 @@ def test_the_proposal_is_the_best_of_all_that_fit():
             for choice in itertools.product(*options)
             if 10 + sum(size for _, size in choice) <= budget
         )
-        policy = found.propose(budget)
+        *widths, others = found.propose(budget).values()
+        assert others is None
         cost = size = 0.0
-        for number, bits in enumerate(policy.values()):
+        for number, bits in enumerate(widths):
             index = 0 if bits is None else {2: 1, 4: 2}[bits.weights]
             cost += options[number][index][0]
             size += options[number][index][1]
@@ -127,9 +172,34 @@ def test_the_proposal_is_the_best_of_all_that_fit():
 
 def test_a_budget_that_nothing_fits_is_refused_with_the_least():
     found = made([(0.1, 0.2)], [(5, 20)])
-    assert found.propose(15) == {"l0": Bits(2)}
+    assert found.propose(15) == {("l0",): Bits(2), ".*": None}
     with pytest.raises(ValueError, match="`budget_bytes` must be at least 15"):
         found.propose(14)
+
+
+def test_a_budget_that_the_float_model_fits_is_refused_unless_bits_are_better():
+    with pytest.raises(
+        ValueError, match=r"must leave something to quantize.*float model fits with 110"
+    ):
+        made([(0.1, 0.2)], [(5, 20)]).propose(110)
+    assert made([(0.1, -0.2)], [(5, 20)]).propose(110)[("l0",)] == Bits(4)
+
+
+def test_a_model_quantized_as_proposed_fits_the_budget():
+    # Read as an expression, the name of the first layer selects all; the second one is not measured.
+    model = network(("l.1", "l11", "lx1"))
+    measured = ("l.1", "lx1")
+    found = sensitivity(model, (DATA, LABELS), bits=(2, 3), layers=measured, print_fn=None)
+    least = found.other_bytes + sum(row.packed_bytes for row in found.rows if row.bits == Bits(2))
+    most = found.other_bytes + sum(found.float_bytes.values())
+    for share in (0.0, 0.5, 0.99):
+        budget = int(least + share * (most - least))
+        policy = found.propose(budget)
+        summary = quantization_summary(quantize_model(model, UniformScheme(2), policy), None)
+        assert summary.packed_bytes <= budget
+        for row in summary.layers:
+            bits = policy.get((row.layer,))
+            assert row.bits == (bits.weights if bits else 32)
 
 
 def test_only_single_layers_lead_to_a_proposal_and_modes_are_two():
@@ -147,3 +217,25 @@ def test_the_plot_is_a_picture(tmp_path):
     image = tf.io.decode_png((tmp_path / "plot.png").read_bytes())
     assert min(image.shape[:2]) > 300
     assert len(np.unique(image)) > 20
+
+
+@pytest.mark.parametrize(
+    ("mode", "title"), [("one", "this layer alone"), ("all_but_one", "all but")]
+)
+def test_the_plot_has_a_line_for_each_width_with_the_rise_of_each_layer(mode, title, monkeypatch):
+    found = made([(0.1, 0.2), (0.3, 0.0), (0.7, -0.1)], [(5, 20)] * 3)
+    found = dataclasses.replace(found, mode=mode)
+    drawn = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda figure, path: drawn.append(figure)
+    )
+    found.plot("unused.svg")
+    (axes,) = drawn[0].axes
+    *lines, zero = axes.lines
+    assert [line.get_label() for line in lines] == ["2 bits", "4 bits"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["2 bits", "4 bits"]
+    for line, rises in zip(lines, ([0.1, 0.3, 0.7], [0.2, 0.0, -0.1]), strict=True):
+        assert list(line.get_xdata(orig=True)) == ["l0", "l1", "l2"]
+        assert line.get_ydata() == pytest.approx(rises)
+    assert list(zero.get_ydata()) == [0, 0]
+    assert title in axes.get_title()

@@ -41,6 +41,12 @@ def chain(*between):
         ([layers.ReLU(), layers.AveragePooling2D(name="a")], ("a", False)),
         ([layers.AveragePooling2D(name="a")], ("a", True)),
         ([layers.ReLU(), layers.Dropout(0.5, name="a")], ("a", False)),
+        ([layers.Conv2D(4, 3, activation=layers.ReLU(), name="a")], ("a", False)),
+        ([layers.Conv2D(4, 3, activation=layers.LeakyReLU(), name="a")], ("a", True)),
+        ([layers.Activation(layers.ReLU(), name="a")], ("a", False)),
+        ([layers.ReLU(), layers.UpSampling2D(interpolation="bilinear", name="a")], ("a", False)),
+        ([layers.ReLU(), layers.UpSampling2D(interpolation="bicubic", name="a")], ("a", True)),
+        ([layers.ReLU(), layers.UpSampling2D(interpolation="lanczos5", name="a")], ("a", True)),
     ],
 )
 def test_a_site_is_where_values_are_made_and_signed_if_they_can_be_negative(between, expected):

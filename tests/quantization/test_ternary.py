@@ -36,6 +36,12 @@ class TestTwn:
             ternary.twn(tf.constant(weights * factor)), ternary.twn(tf.constant(weights)) * factor
         )
 
+    @given(VALUES)
+    def test_is_idempotent(self, weights):
+        # Those beside zero are above 0.7 of the mean, which the zeros lower, and are their own mean.
+        once = ternary.twn(tf.constant(weights)).numpy()
+        np.testing.assert_allclose(ternary.twn(tf.constant(once)), once, rtol=1e-6)
+
     @given(VALUES, SEEDS)
     def test_passes_the_gradient_through(self, weights, seed):
         latent, factor = tf.constant(weights), upstream(seed, weights.shape)
@@ -88,6 +94,34 @@ class TestTtq:
         turned = ternary.ttq(tf.constant(-weights), threshold, tf.constant(wn), tf.constant(wp))
         value = ternary.ttq(tf.constant(weights), threshold, tf.constant(wp), tf.constant(wn))
         np.testing.assert_array_equal(turned, -value)
+
+    @given(VALUES, STEPS, SCALES, SCALES)
+    def test_is_idempotent_where_both_scales_are_above_the_threshold(
+        self, weights, threshold, wp, wn
+    ):
+        scales = [tf.constant(threshold + wp), tf.constant(threshold + wn)]
+        once = ternary.ttq(tf.constant(weights), threshold, *scales)
+        np.testing.assert_array_equal(ternary.ttq(once, threshold, *scales), once)
+
+    def test_is_not_idempotent_where_training_took_a_scale_below_the_threshold(self):
+        scales = [tf.constant(0.25), tf.constant(1.0)]
+        once = ternary.ttq(tf.constant([0.75, -0.75]), 0.5, *scales)
+        np.testing.assert_array_equal(once, [0.25, -1.0])
+        np.testing.assert_array_equal(ternary.ttq(once, 0.5, *scales), [0.0, -1.0])
+
+    @given(VALUES, SCALES, SCALES, st.integers(-10, 10))
+    def test_scales_with_weights_and_scales(self, weights, wp, wn, exponent):
+        weights = np.where(np.abs(weights) < 1e-9, 0, weights)
+        factor = np.float32(2.0**exponent)
+
+        def value(factor):
+            latent = tf.constant(weights * factor)
+            threshold = ternary.ttq_threshold(latent)
+            return ternary.ttq(
+                latent, threshold, tf.constant(wp * factor), tf.constant(wn * factor)
+            )
+
+        np.testing.assert_array_equal(value(factor), value(np.float32(1)) * factor)
 
     def test_threshold_is_a_twentieth_of_the_largest_magnitude(self):
         threshold = ternary.ttq_threshold(tf.constant([[0.5, -4.0], [1.0, 2.0]]))

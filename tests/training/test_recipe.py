@@ -42,7 +42,7 @@ SETTINGS = {
     "gradual_share": (("0.5", "0.75"), "q", [("0",), ("1",), ("0.5", "0.5"), ("x",), 0.5]),
     "ema": (0.99, "q", [-0.1, 1.0, float("nan")]),
     "reestimate_batches": (8, "q", [-1, 1.5]),
-    "quantized_epochs": (0, "q", [-1, 1.5]),
+    "quantized_epochs": (3, "q", [-1, 1.5]),
     "quantized_learning_rate": (1.0, "q", [0.0, -1e-9, float("inf")]),
     "temperature": (0.5, "q", [0, -1, float("nan"), float("inf"), None]),
     "coefficient": (0.5, "q", [-0.1, 1.1, float("nan"), "1"]),
@@ -139,6 +139,14 @@ def test_rules_of_layers_may_give_bits_to_activations():
         ({"bits": 4, "gradual_bits": ("8", "3")}, "`gradual_bits` must fall"),
         ({"bits": 32, "gradual_share": ("0.5",)}, "`gradual_share` must rise"),
         ({"bits": 32, "activation_bits": 8}, "`activation_bits` must be 32 in the float control"),
+        (
+            {"gradual_bits": ("8", "4"), "quantized_epochs": 2},
+            "`quantized_epochs` must be more than",
+        ),
+        (
+            {"gradual_share": ("0.5",), "quantized_epochs": 1},
+            "`quantized_epochs` must be more than",
+        ),
     ],
 )
 def test_settings_that_contradict_the_quantizer_are_refused(settings, message):
@@ -456,6 +464,9 @@ def consistent(values):
     if values.get("bits") == 32:
         changes["activation_bits"] = 32
         changes["gradual_share"] = ()
+    shares = len({**values, **changes}.get("gradual_share", ()))
+    if shares:
+        changes["quantized_epochs"] = max(shares + 1, values.get("quantized_epochs", 100))
     return {**values, **changes}
 
 

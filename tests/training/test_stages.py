@@ -7,8 +7,10 @@ import signal
 import numpy as np
 import pytest
 
-from tfqkd.compat import keras, tf
+from tfqkd.compat import keras, tf, tfmot
 from tfqkd.data.images import ImageData, Split
+from tfqkd.quantization import arithmetic
+from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training.checkpoints import Position
 from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
@@ -460,6 +462,17 @@ def test_the_moving_average_replaces_the_weights_also_after_an_interruption(tmp_
     assert np.abs(first - second).max() > 1e-4
 
 
+@pytest.mark.slow
+def test_steps_that_follow_the_weights_follow_their_moving_average(tmp_path):
+    recipe = dataclasses.replace(GENTLE, ema=0.9, step_update="every_step", quantized_epochs=1)
+    product = make_stages(recipe, tmp_path).quantized()
+    with tfmot.quantization.keras.quantize_scope():
+        model = keras.models.load_model(product / "quantized.h5", compile=False)
+    for kernel in wrapped_kernels(model):
+        optimum = arithmetic.optimal_step(tf.constant(kernel.latent.numpy()), 2)
+        np.testing.assert_allclose(kernel.state["step"], optimum, rtol=1e-6)
+
+
 def test_the_quantized_stage_starts_from_the_float_students_ternary_weights(tmp_path, no_training):
     floats, quantized = quantized_kernels(tmp_path)
     for name in ("conv2", "conv3"):
@@ -776,6 +789,16 @@ def test_a_model_that_ends_in_softmax_is_refused_before_training(tmp_path, role)
     if role == "student":
         with pytest.raises(ValueError, match="must end in logits"):
             make_stages(dataclasses.replace(recipe, teacher="none"), tmp_path / "p").check()
+
+
+def test_batch_norm_cannot_be_measured_anew_where_there_is_none(tmp_path):
+    path = tmp_path / "model.keras"
+    save_linear(path, seed=0)
+    recipe = dataclasses.replace(
+        RECIPE, student=str(path), teacher="none", bits=32, reestimate_batches=2
+    )
+    with pytest.raises(ValueError, match="To re-estimate batch norm, a model must have some"):
+        make_stages(recipe, tmp_path / "products").check()
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):

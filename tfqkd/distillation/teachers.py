@@ -108,7 +108,7 @@ def require_logits(model: Any, role: str) -> None:
     # A wrapper, such as tfmot's, holds the layer that it calls.
     elif _applies_softmax(getattr(layer, "layer", layer)):
         raise ValueError(
-            f"The {role} must end in logits: the temperature divides them before the softmax. "
+            f"The {role} must end in logits, to which losses apply the softmax themselves. "
             f"Received: '{model.name}' whose last layer '{layer.name}' applies softmax. Set its activation "
             "to None (and from_logits=True in losses), or cut it: keras.Model(m.input, m.layers[-2].output)."
         )

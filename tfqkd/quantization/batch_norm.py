@@ -19,19 +19,13 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
 
     Args:
         model: A quantized or float Functional or Sequential model; its batch norms are changed in place.
-        data: A batch of inputs, or an iterable of batches: inputs, or tuples that start with them. Large
-            batches, drawn as for training.
+        data: Inputs, (inputs, labels), or an iterable of such batches: large ones, drawn as for training.
 
     Raises:
         ValueError: If the model has no batch norm to change, or there is no data.
     """
+    names = {layer.name for layer in require_batch_norm(model)}
     plain = strip_quantization(model)
-    names = {layer.name for layer in plain.layers if _is_estimated(layer)}
-    if not names:
-        raise ValueError(
-            "reestimate_batch_norm needs a model with trainable batch normalization. "
-            f"Received: {model.name}, which has none. Leave the call out."
-        )
 
     def observe(layer: keras.layers.Layer) -> keras.layers.Layer:
         cls = _Observed if layer.name in names else type(layer)
@@ -41,15 +35,34 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
     probe.set_weights(plain.get_weights())
     for inputs in input_batches(data):
         probe(inputs, training=False)
-    for layer in map(plain_layer, model.layers):
-        if layer.name in names:
-            mean, variance = probe.get_layer(layer.name).pooled()
-            layer.moving_mean.assign(mean)
-            layer.moving_variance.assign(variance)
+    for layer in batch_norms(model):
+        mean, variance = probe.get_layer(layer.name).pooled()
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
 
 
-def _is_estimated(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns the batch norms of a quantized or float model that are not frozen."""
+    return [
+        layer
+        for layer in map(plain_layer, model.layers)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+
+
+def require_batch_norm(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns `batch_norms(model)`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = batch_norms(model)
+    if not found:
+        raise ValueError(
+            "To re-estimate batch norm, a model must have some that is trainable. "
+            f"Received: {model.name}, which has none. Leave the re-estimation out."
+        )
+    return found
 
 
 class _Observed(keras.layers.BatchNormalization):

@@ -17,8 +17,7 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
 
     Args:
         model: What `quantize_model` or `quantize_apply` made.
-        data: A batch of inputs, or an iterable of batches: inputs, or tuples that start with them. A
-            `tf.data.Dataset` is one.
+        data: Inputs, (inputs, labels), or an iterable of such batches; a `tf.data.Dataset` is one.
 
     Raises:
         ValueError: If the model quantizes no activations, or there is no data.
@@ -30,11 +29,10 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
             f"Received: {model.name}, which has none. Quantize it with Scheme(..., activations=...)."
         )
     plain = strip_weights(model)
-    outputs = [plain.get_layer(activation.layer).output for activation in activations]
-    probe = keras.Model(plain.inputs, outputs)
-    totals, largest, count = np.zeros(len(outputs)), np.zeros(len(outputs)), 0
+    probe = keras.Model(plain.inputs, [_outputs(plain, found.layer) for found in activations])
+    totals, largest, count = np.zeros(len(activations)), np.zeros(len(activations)), 0
     for inputs in input_batches(data):
-        batch = [tf.cast(x, tf.float32) for x in tf.nest.flatten(probe(inputs, training=True))]
+        batch = [_joined(outputs) for outputs in probe(inputs, training=True)]
         size = len(inputs)
         totals += size * np.array([float(tf.reduce_mean(tf.abs(x))) for x in batch])
         largest = np.maximum(largest, [float(tf.reduce_max(tf.abs(x))) for x in batch])
@@ -48,7 +46,22 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
 
 
 def input_batches(data: Any) -> Iterator[tf.Tensor]:
-    """Yields the inputs of data: one batch, or an iterable of batches or of tuples that start with them."""
-    batches: Iterable[Any] = [data] if isinstance(data, (np.ndarray, tf.Tensor)) else data
-    for batch in batches:
+    """Yields the inputs of each batch of data."""
+    for batch in batches_of(data):
         yield tf.convert_to_tensor(batch[0] if isinstance(batch, (tuple, list)) else batch)
+
+
+def batches_of(data: Any) -> Iterable[Any]:
+    """Returns the batches of data: inputs or a tuple (inputs, labels), or an iterable of such batches."""
+    return [data] if isinstance(data, (np.ndarray, tf.Tensor, tuple)) else data
+
+
+def _outputs(model: keras.Model, name: str) -> list[tf.Tensor]:
+    """What a layer puts out, each time that the model calls it."""
+    layer = model.get_layer(name)
+    return [layer.get_output_at(call) for call in range(len(layer.inbound_nodes))]
+
+
+def _joined(outputs: Any) -> tf.Tensor:
+    flat = [tf.reshape(tf.cast(x, tf.float32), [-1]) for x in tf.nest.flatten(outputs)]
+    return tf.concat(flat, axis=0)

@@ -20,8 +20,8 @@ class GradualQuantizer(WeightQuantizer):
     each width has a state of its own (a step, say), taken anew from the latent weights when its turn comes.
 
     By share, after incremental network quantization (arXiv 1702.03044, section 3): only the weights of
-    largest magnitude are quantized, a share that grows; they get no gradient while the others, still float,
-    make up for their error. Unlike there, when all are quantized they train on, straight through.
+    largest magnitude are quantized, a share that grows; they rest while the others, still float, make up for
+    their error. Unlike there, when all are quantized they train on, straight through.
 
     Args:
         quantizer: The quantizer of the end.
@@ -39,6 +39,7 @@ class GradualQuantizer(WeightQuantizer):
         self.bits = quantizer.bits
         self.granularity = quantizer.granularity
         self.learned = quantizer.learned
+        self.gradient_bits = quantizer.gradient_bits
         self.wider = tuple(wider)
         self.by_share = by_share
         widths = [*self.wider, self.bits]
@@ -131,7 +132,8 @@ class GradualQuantization(keras.callbacks.Callback):
     """Moves the gradual quantizers of a model, or of a distiller's student, on at the start of epochs.
 
     The widths of a quantizer share the epochs evenly, and so do the shares with the 1 that ends them. What
-    has been reached lies in variables: a training that is resumed goes on with it.
+    has been reached lies in variables: a training that is resumed goes on with it. Weights that rest are put
+    back after every batch: the optimizer's momentum and weight decay move them without a gradient.
 
     Example:
         ```python
@@ -146,7 +148,7 @@ class GradualQuantization(keras.callbacks.Callback):
 
     Raises:
         ValueError: If the shares do not rise within (0, 1), or, at the start of `fit`, if no quantizer is
-            gradual.
+            gradual, or there are fewer epochs than widths or shares: the last would never be reached.
     """
 
     def __init__(self, shares: Sequence[float] = ()) -> None:
@@ -157,9 +159,10 @@ class GradualQuantization(keras.callbacks.Callback):
                 "For example (0.5, 0.75, 0.875)."
             )
         self.shares = (*shares, 1.0)
+        self._resting: list[tuple[QuantizedKernel, tf.Tensor]] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds the gradual quantizers."""
+        """Finds the gradual quantizers, and requires epochs enough for them."""
         model: Any = getattr(self.model, "student", self.model)
         self._kernels = [
             kernel
@@ -171,14 +174,31 @@ class GradualQuantization(keras.callbacks.Callback):
                 "GradualQuantization needs a model with gradual quantizers. "
                 f"Received: {model.name}. Quantize it with Scheme(GradualQuantizer(...))."
             )
+        widths = max(len(kernel.quantizer.stages) for kernel in self._kernels)
+        if self.params["epochs"] < max(widths, len(self.shares)):
+            raise ValueError(
+                "`epochs` must be at least one for each width, and for each share with the 1 that ends them. "
+                f"Received: epochs={self.params['epochs']} for {widths} widths and shares={self.shares}. "
+                "Train longer, or take fewer."
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets width and share of the epoch."""
-        progress = epoch / self.params["epochs"]
+        epochs = self.params["epochs"]
+        self._resting = []
         for kernel in self._kernels:
-            _set_width(kernel, int(progress * len(kernel.quantizer.stages)))
+            _set_width(kernel, epoch * len(kernel.quantizer.stages) // epochs)
             if kernel.quantizer.by_share:
-                _set_share(kernel, self.shares[int(progress * len(self.shares))])
+                share = self.shares[epoch * len(self.shares) // epochs]
+                _set_share(kernel, share)
+                if share < 1:
+                    self._resting.append((kernel, tf.identity(kernel.latent)))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Puts back the weights that rest."""
+        for kernel, before in self._resting:
+            rests = tf.convert_to_tensor(kernel.state[_MASK]) > 0
+            kernel.latent.assign(tf.where(rests, before, kernel.latent))
 
 
 def _set_width(kernel: QuantizedKernel, index: int) -> None:

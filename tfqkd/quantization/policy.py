@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from tfqkd.compat import keras
 from tfqkd.quantization.arithmetic import largest_code
 from tfqkd.quantization.kernels import kernels_of
@@ -108,7 +110,8 @@ def _selects(selector: Selector, layer: keras.layers.Layer) -> bool | Width:
     if isinstance(selector, type):
         return isinstance(layer, selector)
     if callable(selector):
-        return selector(layer)
+        answer = selector(layer)
+        return answer.item() if isinstance(answer, np.generic) else answer
     return layer.name in selector
 
 

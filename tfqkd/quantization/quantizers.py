@@ -26,11 +26,13 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer, abc.ABC):
         bits: Width of a code, 2 to 8.
         granularity: "tensor", or "channel" where each output channel has a scale of its own.
         learned: Whether the optimizer trains the state, by gradient.
+        gradient_bits: Width to which the gradients of the layers' outputs are rounded; None for float.
     """
 
     bits: int
     granularity: Granularity = "tensor"
     learned: bool = False
+    gradient_bits: int | None = None
 
     @abc.abstractmethod
     def initial_state(

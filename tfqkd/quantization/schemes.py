@@ -91,7 +91,7 @@ class Scheme(tfmot.quantization.keras.QuantizeScheme):
         activation = None
         if site is not None and self.activations is not None:
             activation = self.activations.with_bits(site.bits, site.signed)
-        bits = getattr(self.quantizer, "gradient_bits", None)
+        bits = self.quantizer.gradient_bits
         return GradientRounding(bits, activation) if bits and has_weights else activation
 
 

@@ -9,11 +9,18 @@ from typing import Any, Literal
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.quantization.batch_norm import reestimate_batch_norm
-from tfqkd.quantization.calibration import calibrate_activations
+from tfqkd.distillation.teachers import require_logits
+from tfqkd.quantization.batch_norm import batch_norms, reestimate_batch_norm
+from tfqkd.quantization.calibration import batches_of, calibrate_activations, input_batches
 from tfqkd.quantization.kernels import kernels_of
-from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
-from tfqkd.quantization.policy import Bits, LayerPolicy, choose_bits
+from tfqkd.quantization.model import (
+    quantize_model,
+    quantized_activations,
+    quantized_kernels,
+    require_quantizable,
+    strip_quantization,
+)
+from tfqkd.quantization.policy import Bits, LayerPolicy, Selector, Width
 from tfqkd.quantization.quantizers import require_choice
 from tfqkd.quantization.schemes import Scheme, TernaryScheme
 from tfqkd.quantization.summary import FLOAT_BYTES
@@ -99,7 +106,7 @@ class Sensitivity:
         axes.legend()
         figure.savefig(path)
 
-    def propose(self, budget_bytes: int) -> dict[str, Bits | None]:
+    def propose(self, budget_bytes: int) -> dict[Selector, Width]:
         """Returns the policy of least loss that fits a budget, if the rises of the layers' losses add up.
 
         An integer program (`scipy.optimize.milp`) chooses bits, or float, for every layer: least sum of the
@@ -109,10 +116,12 @@ class Sensitivity:
             budget_bytes: For the whole model: packed kernels, scales, and `other_bytes`.
 
         Returns:
-            For `quantize_model(model, scheme, policy)`: bits by layer, None for float.
+            For `quantize_model(model, scheme, policy)`: bits of each measured layer, None for float, which
+            all others are.
 
         Raises:
-            ValueError: If the mode is not "one", or no choice fits the budget.
+            ValueError: If the mode is not "one", no choice fits the budget, or the float model is the best
+                that does.
         """
         if self.mode != "one":
             raise ValueError(
@@ -132,8 +141,16 @@ class Sensitivity:
                 f"Received: budget_bytes={budget_bytes:,}. Allow more, or measure fewer bits."
             )
         chosen = _cheapest(choices, list(self.float_bytes), budget_bytes - self.other_bytes)
-        policy = {name: bits for name, bits, _, _ in chosen}
-        return {name: policy[name] for name in self.float_bytes}
+        if all(bits is None for _, bits, _, _ in chosen):
+            raise ValueError(
+                f"`budget_bytes` must leave something to quantize. Received: budget_bytes={budget_bytes:,}, "
+                f"which the float model fits with {self.other_bytes + sum(self.float_bytes.values()):,} at "
+                "the least loss. Allow less, or keep the float model."
+            )
+        widths = {name: bits for name, bits, _, _ in chosen}
+        # A name alone would be an expression, and layers that none selects have the scheme's bits.
+        policy: dict[Selector, Width] = {(name,): widths[name] for name in self.float_bytes}
+        return {**policy, ".*": None}
 
 
 def sensitivity(
@@ -161,25 +178,27 @@ def sensitivity(
 
     Args:
         model: A trained float Functional or Sequential model that returns logits [N, classes].
-        data: (inputs, labels), or an iterable of such batches; labels are classes [N] or one-hot.
+        data: (inputs, labels), or an iterable of such batches; labels are classes, [N] or [N, 1], or one-hot.
         scheme: The quantizers; `TernaryScheme()` by default.
         bits: Widths to try: of the weights (activations: the scheme's), or (weights, activations).
         layers: The layers to try, as for `quantize_model`.
         mode: "one" (default): a single layer is quantized. "all_but_one": a single one of `layers` is not.
-        calibration: Inputs, as for `calibrate_activations`; on them the first steps of activations and the
-            statistics of batch norm are taken before each measurement. None measures without.
+        calibration: As for `calibrate_activations`: on it the first steps of activations and the statistics
+            of batch norm are taken before each measurement. None measures without.
         print_fn: Called with the table; None prints nothing.
 
     Returns:
         The measurements; it prints as a table, plots, and proposes a policy.
 
     Raises:
-        ValueError: If an argument breaks its rule, or the model cannot be quantized.
+        ValueError: If an argument breaks its rule, or the model cannot be quantized or ends in softmax.
     """
     require_choice("mode", mode, MODES)
     scheme = scheme or TernaryScheme()
-    batches = [data] if isinstance(data, tuple) else list(data)
-    names = list(choose_bits(model, layers, scheme.bits))
+    names = list(require_quantizable(model, scheme, layers))
+    require_logits(model, "model")
+    batches = list(batches_of(data))
+    settled = None if calibration is None else list(input_batches(calibration))
     loss, accuracy = _measure(model, batches)
     widths = [_full(width, scheme) for width in bits]
     packed = {width: _packed(_quantized(model, scheme, names, width)) for width in widths}
@@ -188,8 +207,8 @@ def sensitivity(
         for width in widths:
             chosen = [name] if mode == "one" else [other for other in names if other != name]
             quantized = _quantized(model, scheme, chosen, width)
-            if calibration is not None:
-                _settle(quantized, scheme, calibration)
+            if settled is not None:
+                _settle(quantized, settled)
             figures = _measure(strip_quantization(quantized), batches)
             size = packed[width].get(name, FLOAT_BYTES * _count(model.get_layer(name)))
             rows.append(LayerSensitivity(name, width, *figures, size))
@@ -205,10 +224,11 @@ def _full(width: int | tuple[int | None, int | None], scheme: Scheme) -> Bits:
     return Bits(*width) if isinstance(width, tuple) else Bits(width, scheme.bits.activations)
 
 
-def _settle(model: keras.Model, scheme: Scheme, calibration: Any) -> None:
-    if scheme.activations is not None:
+def _settle(model: keras.Model, calibration: list[tf.Tensor]) -> None:
+    # Not every layer reads activations that can be quantized: the first one reads the model's input.
+    if any(True for _ in quantized_activations(model)):
         calibrate_activations(model, calibration)
-    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+    if batch_norms(model):
         reestimate_batch_norm(model, calibration)
 
 
@@ -217,7 +237,7 @@ def _measure(model: keras.Model, batches: list[tuple]) -> tuple[float, float]:
     for inputs, labels in batches:
         logits = tf.cast(model.predict(inputs, verbose=0), tf.float64)
         classes = np.asarray(labels)
-        classes = classes if classes.ndim == 1 else classes.argmax(axis=1)
+        classes = classes.argmax(axis=1) if classes.size > len(classes) else classes.reshape(-1)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
         total += float(tf.reduce_sum(losses))
         right += int(np.sum(np.argmax(logits, axis=1) == classes))

@@ -51,6 +51,9 @@ _KEEPS_SIGN: tuple[type, ...] = (
     _layers.Concatenate,
 )
 
+_OVERSHOOTS = {"bicubic", "lanczos3", "lanczos5", "mitchellcubic"}
+"""Interpolations with negative weights: between values that are not negative they can be."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Site:
@@ -106,6 +109,8 @@ def _sources(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
 
 
 def _is_rectified(layer: keras.layers.Layer) -> bool:
+    if getattr(layer, "interpolation", None) in _OVERSHOOTS:
+        return False
     if isinstance(layer, _KEEPS_SIGN):
         return all(_is_rectified(before) for before in _before(layer))
     if isinstance(layer, _layers.ReLU):
@@ -113,6 +118,8 @@ def _is_rectified(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, _layers.Softmax):
         return True
     activation = getattr(layer, "activation", None)
+    if isinstance(activation, _layers.Layer):
+        return _is_rectified(activation)
     return getattr(activation, "__name__", None) in _RECTIFIED
 
 

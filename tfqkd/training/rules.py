@@ -113,6 +113,15 @@ def check_quantizer(settings: Settings) -> None:
             f"Received: gradient_bits={settings.gradient_bits}, quantizer={settings.quantizer}. "
             "Leave it at 32, or choose dorefa."
         )
+    before_the_last = max(len(settings.gradual_bits), len(settings.gradual_share))
+    if before_the_last and settings.quantized_epochs <= before_the_last:
+        raise ValueError(
+            "`quantized_epochs` must be more than the widths in `gradual_bits` and the shares in "
+            "`gradual_share`, so that the last epoch has all weights at --bits. "
+            f"Received: quantized_epochs={settings.quantized_epochs}, "
+            f"gradual_bits={','.join(settings.gradual_bits)}, "
+            f"gradual_share={','.join(settings.gradual_share)}. Train longer, or take fewer."
+        )
     if settings.bits == FLOAT_BITS and settings.activation_bits != FLOAT_BITS:
         raise ValueError(
             "`activation_bits` must be 32 in the float control, bits=32. "

@@ -15,10 +15,15 @@ from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, require_logits
 from tfqkd.export.exporter import export
 from tfqkd.models import build
-from tfqkd.quantization.batch_norm import reestimate_batch_norm
+from tfqkd.quantization.batch_norm import reestimate_batch_norm, require_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.gradual import GradualQuantization
-from tfqkd.quantization.model import quantize_model, require_quantizable, strip_quantization
+from tfqkd.quantization.model import (
+    quantize_model,
+    quantized_kernels,
+    require_quantizable,
+    strip_quantization,
+)
 from tfqkd.quantization.summary import quantization_summary
 from tfqkd.training.fitting import augmentation_of, first_batches, fit
 from tfqkd.training.products import Products
@@ -115,8 +120,8 @@ class Stages:
         """Builds every model of the recipe once, untrained, so that a misfit shows before training.
 
         Raises:
-            ValueError: If a model does not fit the data set, ends in softmax, or computes in another
-                precision.
+            ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
+                or has no batch norm where its statistics are to be measured anew.
         """
         steps_per_epoch(self.data.train, self.recipe.batch_size)
         teachers = [(TEACHER, name) for name in self.recipe.teachers()]
@@ -130,6 +135,8 @@ class Stages:
             scheme = scheme_of(self.recipe)
             policy = self.recipe.bits_by_layer() or None
             scheme.configs(model, require_quantizable(model, scheme, policy))
+        if self.recipe.reestimate_batches:
+            require_batch_norm(model)
         if self.recipe.has_teacher:
             size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
             # A teacher that is still to be trained has no logits there yet.
@@ -225,6 +232,10 @@ class Stages:
                 callbacks=[*self._gradual_callbacks(), *self.callbacks],
                 teacher_logits=kept,
             )
+            if recipe.ema:
+                # Steps that follow the weights have followed those of training, not their average.
+                for kernel in quantized_kernels(model):
+                    kernel.quantizer(kernel.latent, training=True, weights=kernel.state)
             if recipe.reestimate_batches:
                 reestimate_batch_norm(
                     model, first_batches(recipe, self.data, recipe.reestimate_batches)
