@@ -24,7 +24,14 @@ from tfqkd.training.settings import FLOAT_BITS, TERNARY_QUANTIZERS, WEIGHT_QUANT
 
 WEIGHT_BITS = (2, 3, 4)
 BOTH_BITS = (2, 4, 8)
-PAIRS = (("uniform", "lsq"), ("lsq", "lsq"), ("dorefa", "pact"))
+PAIRS = (
+    ("uniform", "lsq"),
+    ("twn", "lsq"),
+    ("ttq", "lsq"),
+    ("lsq", "lsq"),
+    ("lsq", "pact"),
+    ("dorefa", "pact"),
+)
 
 Cells = dict[tuple[str, str], Recipe]
 
@@ -33,13 +40,12 @@ def family(recipe: Recipe) -> Cells:
     """Returns a recipe for each quantizer and width, by row and column; all else is the same."""
     cells = {("float", "W32"): dataclasses.replace(recipe, bits=FLOAT_BITS)}
     for quantizer in WEIGHT_QUANTIZERS:
-        for bits in WEIGHT_BITS:
-            if bits == 2 or quantizer not in TERNARY_QUANTIZERS:
-                cells[quantizer, f"W{bits}"] = dataclasses.replace(
-                    recipe, quantizer=quantizer, bits=bits
-                )
+        for bits in _known(quantizer, WEIGHT_BITS):
+            cells[quantizer, f"W{bits}"] = dataclasses.replace(
+                recipe, quantizer=quantizer, bits=bits
+            )
     for weights, activations in PAIRS:
-        for bits in BOTH_BITS:
+        for bits in _known(weights, BOTH_BITS):
             cells[f"{weights} + {activations}", f"W{bits}/A{bits}"] = dataclasses.replace(
                 recipe,
                 quantizer=weights,
@@ -48,6 +54,10 @@ def family(recipe: Recipe) -> Cells:
                 activation_bits=bits,
             )
     return cells
+
+
+def _known(quantizer: str, widths: Sequence[int]) -> Sequence[int]:
+    return (2,) if quantizer in TERNARY_QUANTIZERS else widths
 
 
 def gentle(recipe: Recipe) -> Cells:

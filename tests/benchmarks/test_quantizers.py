@@ -17,10 +17,15 @@ def test_the_family_has_every_quantizer_at_every_width_it_knows():
         ("twn", "W2"),
         ("ttq", "W2"),
     }
-    assert {column for _, column in both} == {"W2/A2", "W4/A4", "W8/A8"}
-    assert len(both) == 9
+    every = {("uniform", "lsq"), ("lsq", "lsq"), ("lsq", "pact"), ("dorefa", "pact")}
+    assert both == {
+        *((" + ".join(pair), f"W{bits}/A{bits}") for pair in every for bits in (2, 4, 8)),
+        ("twn + lsq", "W2/A2"),
+        ("ttq + lsq", "W2/A2"),
+    }
     for (row, column), recipe in cells.items():
         assert row.split(" + ")[0] in (recipe.quantizer, "float")
+        assert row.split(" + ")[1:] in ([], [recipe.activation_quantizer])
         assert column.removeprefix("W").split("/A") == (
             [str(recipe.bits)] + [str(recipe.activation_bits)] * (recipe.activation_bits != 32)
         )

@@ -69,3 +69,22 @@ def test_every_exact_file_computes_with_the_trained_steps_of_activations(tmp_pat
     for report in reports[1:]:
         logits = tfqkd.export.load(report.path)(IMAGES)
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_file_rounded_to_int8_besides_stays_near_the_trained_steps(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = tfqkd.models.build("cnn4", (8, 8, 1), 10)
+    scheme = tfqkd.Scheme(LsqQuantizer(4), LsqActivationQuantizer(4))
+    quantized = tfqkd.quantize_model(model, scheme)
+    tfqkd.calibrate_activations(quantized, IMAGES)
+    calibrated = quantized(IMAGES).numpy()
+    for found in tfqkd.quantized_activations(quantized):
+        found.learned.assign(1.5 * found.learned)
+    expected = quantized(IMAGES).numpy()
+    path = tmp_path / "model.tflite"
+    tfqkd.export.to_litert(
+        quantized, path, format="litert-int8-full", images=IMAGES, calibration=IMAGES
+    )
+    logits = tfqkd.export.load(path)(IMAGES)
+    assert np.abs(logits - expected).mean() < 0.2 * np.abs(calibrated - expected).mean()
