@@ -9,6 +9,7 @@ RANGES = ("coefficient=0.1:0.9", "temperature=1:8")
 
 
 def drawn(study, varied, count, value=lambda settings: 0.0):
+    """Runs trials whose values are those of their settings, and returns the settings."""
     seen = {}
 
     def objective(trial):
@@ -51,6 +52,30 @@ def test_tpe_comes_nearer_to_the_best_than_it_began(tmp_path):
     seen = drawn(study, varied, 31, value)
     distances = [abs(settings["coefficient"] - 0.7) for n, settings in seen.items() if n]
     assert sum(distances[-10:]) < sum(distances[:10]) / 2
+
+
+def test_tpe_draws_all_fields_together(tmp_path):
+    varied = plan(*RANGES, sampler="tpe", trials=3)
+    study = begin(tmp_path, varied)
+    drawn(study, varied, 2)
+    # A trial that Optuna made because the queue was empty has no settings either.
+    study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.PRUNED))
+    (_, last, *_) = study.trials
+    study.sampler.before_trial(study, last)
+    space = study.sampler.infer_relative_search_space(study, last)
+    assert set(space) == {"coefficient", "temperature"}
+
+
+def test_tpe_learns_nothing_from_controls(tmp_path):
+    varied = plan(*RANGES, "bits=2,3,4", sampler="tpe", trials=12)
+
+    def settings(name, of_control):
+        def value(settings):
+            return of_control if set(settings) == {"bits"} else settings["coefficient"] / 2
+
+        return drawn(begin(tmp_path, varied, name), varied, 3 + 12, value)
+
+    assert settings("better", 1.0) == settings("worse", 0.0)
 
 
 def test_pruning_is_off_unless_asked_for():
