@@ -27,6 +27,7 @@ GOOD = ("--dataset=digits", "--validation_split=0.1", "--vary=temperature=1,2")
         ([*GOOD, "--temperature=0"], "`temperature` must be above 0."),
         ([*GOOD, "--grace_seconds=1"], "grace_seconds"),
         ([*GOOD, "--pruner=hyperband", "--quantized_epochs=1"], "gives trials up between epochs"),
+        ([*GOOD, "--strategy=multi_worker"], "The workers of a study train trials of their own"),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_made(
@@ -86,7 +87,7 @@ def test_a_report_on_an_unknown_name_is_refused_and_begins_no_study(
 def test_a_study_that_is_stopped_before_it_is_begun_leaves_none(tmp_path, monkeypatch):
     import optuna
 
-    def stop(plan, place):
+    def stop(plan, place, command):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
@@ -115,15 +116,33 @@ def test_a_data_set_that_is_not_there_begins_no_study(capsys, tmp_path):
     assert optuna.get_all_study_names(f"sqlite:///{directory / 'study.db'}") == []
 
 
-def test_a_password_is_not_kept_with_the_command(tmp_path):
-    from tfqkd.cli.study import _record_command
+def test_a_password_is_not_kept_with_the_command():
+    from tfqkd.cli.study import _without_password
 
     url = "postgresql://me:secret@host/db"
-    _record_command(tmp_path, ["bin/study", f"--storage={url}", "--repeats=2"], url)
-    assert (tmp_path / "command.txt").read_text() == (
-        "bin/study '--storage=postgresql://me:***@host/db' --repeats=2"
-        f"  # in {pathlib.Path.cwd()}\n"
-    )
+    words = ["bin/study", f"--storage={url}", "--repeats=2"]
+    shown = "--storage=postgresql://me:***@host/db"
+    assert _without_password(words, url) == ["bin/study", shown, "--repeats=2"]
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (ValueError, 1)])
+def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, monkeypatch, capsys):
+    from tfqkd.study.line import WorkerLine
+    from tfqkd.study.worker import work
+
+    def fail(trial):
+        raise error("no memory for this model")
+
+    def end_early(plan, place, command):
+        work(place.join(plan), fail, WorkerLine())
+
+    monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.study.study.run_study", end_early)
+    assert main(["study", *GOOD, f"--run_dir={tmp_path / 'run'}"]) == status
+    assert " trials done, " in (tmp_path / "run" / "report.html").read_text()
+    out, err = capsys.readouterr()
+    assert "report.html" in out
+    assert ("Trials must not all fail. Received: 3 failures in a row" in err) == (status == 1)
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("study_*.flags")), ids=lambda file: file.stem)

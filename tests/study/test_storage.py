@@ -2,6 +2,7 @@ import time
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from tfqkd.study.samplers import make_pruner, make_sampler
@@ -11,6 +12,8 @@ from tfqkd.study.storage import (
     give_back,
     join,
     open_storage,
+    required,
+    retry,
     sqlite_url,
     without_password,
 )
@@ -116,13 +119,14 @@ def test_a_study_whose_beginner_died_is_said(tmp_path, monkeypatch):
         join(storage, "half", plan(), make_sampler(plan()), make_pruner(plan()))
 
 
-def test_a_trial_that_is_given_back_is_queued_with_the_same_settings(tmp_path):
+@pytest.mark.parametrize("put_back", [give_back, retry])
+def test_a_trial_that_is_put_back_is_queued_with_the_same_settings(tmp_path, put_back):
     study = begin(tmp_path, plan("temperature=1,2,8"))
     control, trial = study.ask(), study.ask()
     settings = trial.suggest_categorical("temperature", [1.0, 2.0, 8.0])
     for taken in (control, trial):
         study.tell(taken, state=TrialState.FAIL)
-        give_back(study, study.trials[taken.number])
+        put_back(study, study.trials[taken.number])
     *_, again_control, again = study.trials
     assert again.state == again_control.state == TrialState.WAITING
     assert again.params == {"temperature": settings}
@@ -144,3 +148,17 @@ def test_a_worker_without_a_sign_of_life_loses_its_trial(tmp_path):
     assert study.trials[dead.number].state == TrialState.FAIL
     assert study.trials[-1].state == TrialState.WAITING
     assert study.trials[-1].user_attrs == {"queued": True, "control": {}}
+
+
+def test_a_storage_that_is_lost_is_one_message_without_its_password(tmp_path):
+    study, url = begin(tmp_path, plan()), sqlite_url(tmp_path / "study.db")
+    with sqlalchemy.create_engine(url).begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE trials"))
+    with (
+        pytest.raises(RuntimeError, match="storage must answer as long as a worker runs") as error,
+        required("postgresql://me:secret@host/db"),
+    ):
+        study.ask()
+    assert "no such table: trials" in str(error.value)
+    assert "me:***@host" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,10 +1,11 @@
 import types
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from tfqkd.study.results import StudyResults
-from tfqkd.study.storage import give_back
+from tfqkd.study.storage import give_back, retry
 from tfqkd.study.worker import work
 
 from .tried import accuracy, begin, objective, plan
@@ -84,9 +85,65 @@ def test_a_worker_that_is_stopped_gives_its_trial_back_and_goes_on_later(tmp_pat
     assert sorted(results.taught["temperature"]) == [1.0, 1.0, 2.0, 2.0, 8.0, 8.0]
 
 
-def test_a_pruned_trial_is_said_to_be_given_up(tmp_path):
-    import optuna
+def test_a_setting_that_breaks_its_workers_is_dropped_and_one_that_is_interrupted_is_not(tmp_path):
+    small = plan(*SMALL)
+    study = begin(tmp_path, small)
 
+    def formula(settings, control, seed):
+        if settings.get("temperature") == 8.0:
+            raise MemoryError
+        if settings.get("temperature") == 1.0 and interruptions:
+            raise interruptions.pop()
+        return accuracy(settings, control, seed)
+
+    # As many as a worker that is stopped every few minutes sees.
+    interruptions, breaks = [KeyboardInterrupt] * 5, 0
+    for _ in range(20):
+        try:
+            work(study, objective(small, formula), Line())
+        except KeyboardInterrupt:
+            continue
+        except MemoryError:
+            breaks += 1
+        else:
+            break
+    # Once, and three times again.
+    assert breaks == 4
+    assert interruptions == []
+    assert set(StudyResults.read(study, small).taught["temperature"]) == {1.0, 2.0}
+
+
+@pytest.mark.parametrize("ends", ["well", "by an interruption", "by a mistake"])
+def test_a_trial_that_was_taken_over_is_not_queued_again(tmp_path, ends):
+    small = plan(*SMALL)
+    study, other, line = begin(tmp_path, small), begin(tmp_path, small), Line()
+
+    def run(trial):
+        if trial.number == 1:
+            # As when this worker was suspended: another one took it for dead.
+            other.tell(trial.number, state=TrialState.FAIL)
+            retry(other, other.trials[trial.number])
+            if ends == "by an interruption":
+                raise KeyboardInterrupt
+            if ends == "by a mistake":
+                # Here the database says that the trial is no longer this worker's.
+                return objective(small, accuracy)(trial)
+            return 0.5
+        return objective(small, accuracy)(trial)
+
+    if ends == "by an interruption":
+        with pytest.raises(KeyboardInterrupt):
+            work(study, run, line)
+    else:
+        work(study, run, line)
+        assert line.said[1].endswith(": taken over by another worker")
+    work(study, run, line)
+    results = StudyResults.read(study, small)
+    assert results.counts["fail"] == 1
+    assert sorted(results.taught["temperature"]) == [1.0, 1.0, 2.0, 2.0, 8.0, 8.0]
+
+
+def test_a_pruned_trial_is_said_to_be_given_up(tmp_path):
     small = plan(*SMALL)
     study, line = begin(tmp_path, small), Line()
 
@@ -128,8 +185,9 @@ def test_a_trial_that_optuna_makes_for_an_empty_queue_counts_for_nothing(tmp_pat
     look, looks = study.get_trials, []
 
     def get_trials(**arguments):
-        looks.append(arguments)
-        return waiting if len(looks) == 1 else look(**arguments)
+        # The watch over the workers that died asks for those that run.
+        looks.extend([] if "states" in arguments else [arguments])
+        return waiting if looks == [arguments] else look(**arguments)
 
     monkeypatch.setattr(study, "get_trials", get_trials)
     assert work(study, objective(small, accuracy), Line()) == 0

@@ -134,23 +134,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A storage that cannot be reached is said before TensorFlow is loaded.
             place.open()
             require_place(recipe.dataset, recipe.data_dir, recipe.download)
-            _work(plan, place, command.command_line(arguments))
+            _work(plan, place, _without_password(command.command_line(arguments), place.storage))
         _report(plan, place)
 
     return command.main(arguments, run_it)
 
 
-def _work(plan: Plan, place: "Place", arguments: list[str]) -> None:
+def _work(plan: Plan, place: "Place", words: list[str]) -> None:
     load_tensorflow()
-    from tfqkd.study.storage import StudyNotFoundError
     from tfqkd.study.study import run_study
 
-    _record_command(place.directory, arguments, place.storage)
     try:
-        run_study(plan, place)
-    except KeyboardInterrupt:
-        # What is done so far is worth a look, if the study was begun.
-        with contextlib.suppress(StudyNotFoundError):
+        run_study(plan, place, words)
+    except (KeyboardInterrupt, ValueError):
+        # What is done so far is worth a look, if there is such a study.
+        with contextlib.suppress(ValueError):
             _report(plan, place)
         raise
 
@@ -164,16 +162,11 @@ def _report(plan: Plan, place: "Place") -> None:
     print_study(results, place.directory)
 
 
-def _record_command(directory: pathlib.Path, arguments: list[str], storage: str) -> None:
-    """Keeps the command line, without the password that a storage's URL may hold."""
+def _without_password(words: list[str], storage: str) -> list[str]:
+    """Returns a command line as it may be kept: a storage's URL may hold a password."""
     from tfqkd.study.storage import without_password
-    from tfqkd.training.directory import record_command
 
-    words = [
-        word.replace(storage, without_password(storage)) if storage else word for word in arguments
-    ]
-    directory.mkdir(parents=True, exist_ok=True)
-    record_command(directory, words)
+    return [word.replace(storage, without_password(storage)) if storage else word for word in words]
 
 
 def _require_packages() -> None:

@@ -38,7 +38,7 @@ class Place:
         """
         if not self.storage:
             self.directory.mkdir(parents=True, exist_ok=True)
-        return open_storage(self._url, self.grace_seconds)
+        return open_storage(self.url, self.grace_seconds)
 
     def join(self, plan: Plan) -> Study:
         """Begins the study, or joins it.
@@ -55,10 +55,11 @@ class Place:
             StudyNotFoundError: If it was not begun.
             ValueError: If the storage cannot be reached, or the study there is of another plan.
         """
-        return find(self._url, self._name, plan, self.grace_seconds)
+        return find(self.url, self._name, plan, self.grace_seconds)
 
     @property
-    def _url(self) -> str:
+    def url(self) -> str:
+        """Of the database."""
         return self.storage or sqlite_url(self.directory / DATABASE_FILE)
 
     @property

@@ -51,6 +51,7 @@ class Plan:
     def __post_init__(self) -> None:
         # Trials are measured, not exported; the best recipe gets its formats back.
         self._check_sampler()
+        self._check_strategy()
         self._check_measurable()
         self._check_pruner()
         self._check_teacher()
@@ -133,6 +134,14 @@ class Plan:
             raise ValueError(
                 f"The sampler {self.sampler} must know how many settings to draw. "
                 f"Received: trials={self.trials}. Set --trials."
+            )
+
+    def _check_strategy(self) -> None:
+        if self.recipe.strategy == "multi_worker":
+            raise ValueError(
+                "The workers of a study train trials of their own; those of a cluster train one run "
+                "together. Received: a study with --strategy=multi_worker. Leave --strategy out, and start "
+                "the same command on every machine."
             )
 
     def _check_measurable(self) -> None:

@@ -1,14 +1,17 @@
 """Where a study is kept: a SQLite file on one machine, PostgreSQL or MySQL across machines."""
 
+import contextlib
 import os
 import pathlib
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tfqkd.study.plan import Plan
@@ -17,6 +20,8 @@ from tfqkd.study.queue import fill
 _PLAN, _READY = "plan", "ready"
 # A trial that kills its workers, by its use of memory for instance, must not kill them for ever.
 _MOST_DEATHS = 3
+BEATS_OF_GRACE = 6
+"""Signs of life that a worker must miss to have died."""
 _SECONDS_TO_CONNECT = 10
 _SECONDS_TO_BEGIN = 60.0
 _CONNECT = {
@@ -31,9 +36,41 @@ class StudyNotFoundError(ValueError):
     """A study that must be there was never begun."""
 
 
-def give_back(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """Puts a trial that its worker was kept from finishing back into the queue."""
-    _retry(most=None)(study, trial)
+def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Puts a trial whose worker was asked to stop back into the queue, however often."""
+    study.add_trial(
+        optuna.create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+            system_attrs=trial.system_attrs,
+        )
+    )
+
+
+def retry(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Puts a trial that its worker died or broke of back into the queue, three times at most."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        RetryHeartbeatStaleTrialCallback(max_retry=_MOST_DEATHS)(study, trial)
+
+
+@contextlib.contextmanager
+def required(url: str) -> Iterator[None]:
+    """Turns the loss of a storage in the middle of a study into one message.
+
+    Raises:
+        RuntimeError: If the storage fails.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise RuntimeError(
+            f"A study's storage must answer as long as a worker runs. Received: {without_password(url)} "
+            f"({_first_line(error.__cause__ or error)}). See to it; then the same command goes on, and what "
+            "was finished is kept."
+        ) from error
 
 
 def open_storage(url: str, grace_seconds: int) -> RDBStorage:
@@ -163,9 +200,9 @@ def _storage(url: str, engine: dict[str, Any], grace_seconds: int) -> RDBStorage
                 return RDBStorage(
                     url,
                     engine_kwargs=engine,
-                    heartbeat_interval=max(1, grace_seconds // 6),
+                    heartbeat_interval=max(1, grace_seconds // BEATS_OF_GRACE),
                     grace_period=grace_seconds,
-                    heartbeat_stale_trial_callback=_retry(_MOST_DEATHS),
+                    heartbeat_stale_trial_callback=retry,
                 )
         except SQLAlchemyError:
             # Two workers that start together may make the same tables: the second finds them made.
@@ -173,12 +210,6 @@ def _storage(url: str, engine: dict[str, Any], grace_seconds: int) -> RDBStorage
                 raise
             time.sleep(0.5 * (attempt + 1))
     raise AssertionError("The loop returns or raises.")
-
-
-def _retry(most: int | None) -> RetryHeartbeatStaleTrialCallback:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RetryHeartbeatStaleTrialCallback(max_retry=most)
 
 
 def _wait_until_ready(study: optuna.Study) -> None:

@@ -4,16 +4,19 @@ from tfqkd.study.line import WorkerLine
 from tfqkd.study.place import Place
 from tfqkd.study.plan import Plan
 from tfqkd.study.results import StudyResults
+from tfqkd.study.storage import required
 from tfqkd.study.trial import TrialRunner
 from tfqkd.study.worker import work
+from tfqkd.training.directory import record_command
 
 
-def run_study(plan: Plan, place: Place) -> StudyResults:
+def run_study(plan: Plan, place: Place, command: list[str] | None = None) -> StudyResults:
     """Runs trials until all of the study are done, by this process or others that do the same.
 
     Args:
         plan: What the study is.
         place: Where it is kept.
+        command: The command line that asked for it, kept in the directory once the study is joined.
 
     Returns:
         What was found.
@@ -21,15 +24,20 @@ def run_study(plan: Plan, place: Place) -> StudyResults:
     Raises:
         ValueError: If the storage cannot be reached, a model does not fit the data, or the study of this name
             has another plan; before any trial.
+        RuntimeError: If the storage is lost on the way.
     """
     line = WorkerLine()
     runner = TrialRunner(plan, place.directory, line)
     # Before the study is begun, so that a mistake takes no name in the storage.
     place.open()
     runner.check()
-    study = place.join(plan)
-    try:
-        work(study, runner, line)
-    finally:
-        line.close()
-    return StudyResults.read(study, plan)
+    with required(place.url):
+        study = place.join(plan)
+        if command:
+            place.directory.mkdir(parents=True, exist_ok=True)
+            record_command(place.directory, command)
+        try:
+            work(study, runner, line)
+        finally:
+            line.close()
+        return StudyResults.read(study, plan)

@@ -1,7 +1,6 @@
 """A worker: takes trials from the queue of a study until none is left."""
 
 import time
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.study import attributes
 from tfqkd.study.queue import describe
-from tfqkd.study.storage import give_back
+from tfqkd.study.storage import give_back, retry
+from tfqkd.study.watch import Watch
 
 if TYPE_CHECKING:
     from tfqkd.study.line import WorkerLine
@@ -26,7 +26,8 @@ def work(
 
     A trial that another worker holds is waited for, and taken over if that worker dies. A trial that breaks
     off for a reason of its own, such as a loss that is not finite, is marked as failed and the study goes
-    on; a worker that is interrupted gives its trial back.
+    on; a worker that is interrupted, or that breaks, gives its trial back. One that was suspended for longer
+    than its grace finds its trial taken over, and goes on with the next.
 
     Args:
         study: To work on.
@@ -40,8 +41,9 @@ def work(
         ValueError: If three trials in a row failed.
     """
     ended, errors, waits = 0, 0, False
+    watch = Watch(study)
     while True:
-        _take_from_the_dead(study)
+        watch.look()
         trials = study.get_trials(deepcopy=False)
         if any(trial.state == TrialState.WAITING for trial in trials):
             trial = _run_one(study, objective)
@@ -49,7 +51,7 @@ def work(
                 continue
             line.end(_ending(trial))
             ended, waits = ended + 1, False
-            errors = errors + 1 if trial.state == TrialState.FAIL else 0
+            errors = errors + 1 if attributes.ERROR in trial.user_attrs else 0
             if errors == _MOST_ERRORS_IN_A_ROW:
                 raise ValueError(
                     f"Trials must not all fail. Received: {errors} failures in a row, the last one: "
@@ -66,6 +68,7 @@ def work(
 
 def _run_one(study: optuna.Study, objective: Callable[[optuna.Trial], float]) -> FrozenTrial:
     taken: list[int] = []
+    raised: list[BaseException] = []
 
     def guarded(trial: optuna.Trial) -> float:
         taken.append(trial.number)
@@ -74,30 +77,37 @@ def _run_one(study: optuna.Study, objective: Callable[[optuna.Trial], float]) ->
             raise optuna.TrialPruned
         try:
             return objective(trial)
-        except ValueError as error:
-            trial.set_user_attr(attributes.ERROR, str(error))
+        except BaseException as error:
+            raised.append(error)
+            if isinstance(error, ValueError):
+                trial.set_user_attr(attributes.ERROR, str(error))
             raise
 
     try:
         study.optimize(guarded, n_trials=1, catch=(ValueError,))
-    except BaseException:
-        if taken:
-            give_back(study, study.get_trials()[taken[0]])
-        raise
+    except BaseException as error:
+        if not taken:
+            raise
+        trial = study.get_trials()[taken[0]]
+        if trial.state != TrialState.FAIL:
+            raise
+        if error in raised:
+            # Optuna has marked the trial as failed, in this worker's name.
+            (give_back if isinstance(error, KeyboardInterrupt) else retry)(study, trial)
+            raise
+        # The trial was taken over: whoever did it has marked it as failed and put it back.
+        if raised and not isinstance(raised[0], optuna.exceptions.OptunaError):
+            raise raised[0] from None
     return study.get_trials(deepcopy=False)[taken[0]]
-
-
-def _take_from_the_dead(study: optuna.Study) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
 
 
 def _ending(trial: FrozenTrial) -> str:
     settings = trial.user_attrs.get(attributes.SETTINGS, {})
     name = describe(trial.number, settings, attributes.CONTROL in trial.user_attrs)
-    outcome = {
-        TrialState.COMPLETE: f"{100 * (trial.value or 0.0):.2f} %",
-        TrialState.PRUNED: "given up",
-    }.get(trial.state, f"failed: {trial.user_attrs.get(attributes.ERROR)}")
+    if trial.state == TrialState.FAIL:
+        error = trial.user_attrs.get(attributes.ERROR)
+        return f"{name}: {f'failed: {error}' if error else 'taken over by another worker'}"
+    outcome = (
+        "given up" if trial.state == TrialState.PRUNED else f"{100 * (trial.value or 0.0):.2f} %"
+    )
     return f"{name}: {outcome}"
