@@ -1,5 +1,6 @@
 """The line of a worker: which trial, which epoch, the best so far and the time left."""
 
+import contextlib
 import datetime
 import sys
 import time
@@ -10,12 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.status import Status
 from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
 from tfqkd.compat import keras
 from tfqkd.study import attributes
 from tfqkd.study.queue import describe
 
 _SECONDS_BETWEEN_LINES = 20.0
+_SECONDS_BETWEEN_LOOKS = 5.0
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -25,18 +28,17 @@ class WorkerLine:
 
     def __init__(self) -> None:
         self._status = Status("", console=Console(file=sys.stdout)) if sys.stdout.isatty() else None
-        self._head = self._stage = ""
-        self._last_line = time.monotonic()
+        self._name = self._state = self._stage = ""
+        self._study: optuna.Study | None = None
+        self._begun = self._looked = self._last_line = time.monotonic()
 
     def begin(
         self, study: optuna.Study, number: int, settings: dict[str, Any], control: bool
     ) -> None:
         """Notes the trial, and asks the storage for the best one and the time that trials took."""
-        trials = study.get_trials(deepcopy=False)
-        done = sum(trial.state in _DONE for trial in trials)
-        count = f"{done}/{done + sum(trial.state in _OPEN for trial in trials)} done"
-        name = describe(number, settings, control)
-        self._head = f"{name} ({count}){_best(trials)}{_time_left(trials)}"
+        self._study, self._name = study, describe(number, settings, control)
+        self._begun = time.monotonic()
+        self._look()
         self._show()
 
     def stage(
@@ -46,8 +48,12 @@ class WorkerLine:
         return StageLine(self, title, epochs)
 
     def epoch(self, text: str) -> None:
-        """Shows how far a stage is."""
+        """Shows how far a stage is, and now and then what the other workers have done."""
         self._stage = text
+        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
+            # A trial does not end because its line could not be brought up to date.
+            with contextlib.suppress(SQLAlchemyError, optuna.exceptions.StorageInternalError):
+                self._look()
         self._show()
 
     def end(self, text: str) -> None:
@@ -60,8 +66,17 @@ class WorkerLine:
         if self._status:
             self._status.stop()
 
+    def _look(self) -> None:
+        if self._study is None:
+            return
+        self._looked = time.monotonic()
+        trials = self._study.get_trials(deepcopy=False)
+        done = sum(trial.state in _DONE for trial in trials)
+        count = f"{done}/{done + sum(trial.state in _OPEN for trial in trials)} done"
+        self._state = f" ({count}){_best(trials)}{_time_left(trials, self._looked - self._begun)}"
+
     def _show(self) -> None:
-        text = f"{self._head} | {self._stage}" if self._stage else self._head
+        text = f"{self._name}{self._state}" + (f" | {self._stage}" if self._stage else "")
         if self._status:
             # Values may hold brackets, which are no markup.
             self._status.update(Text(text))
@@ -105,7 +120,8 @@ def _best(trials: list[FrozenTrial]) -> str:
     return f" | best {100 * (best.value or 0.0):.2f} % (trial {best.number})"
 
 
-def _time_left(trials: list[FrozenTrial]) -> str:
+def _time_left(trials: list[FrozenTrial], spent: float) -> str:
+    """Says how long all open trials take; each worker has spent as much on its own as this one."""
     times = [
         trial.duration.total_seconds()
         for trial in trials
@@ -115,5 +131,5 @@ def _time_left(trials: list[FrozenTrial]) -> str:
         return ""
     waiting = sum(trial.state in _OPEN for trial in trials)
     workers = max(1, sum(trial.state == TrialState.RUNNING for trial in trials))
-    seconds = waiting * sum(times) / len(times) / workers
-    return f" | about {datetime.timedelta(seconds=round(seconds))} left"
+    seconds = waiting * sum(times) / len(times) / workers - spent
+    return f" | about {datetime.timedelta(seconds=max(0, round(seconds)))} left"
