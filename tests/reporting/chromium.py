@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# Only what shows data is clipped to its axes: no frame, tick or text is; lines of the grid are not inked.
 _FIGURES = """
+const inked = element => !(element.getAttribute('style') || '').includes('--grid');
+const marks = element => {
+    if (element.tagName === 'g') return element.querySelectorAll('use, path').length;
+    const line = getComputedStyle(element).fill === 'none';
+    return line ? element.getAttribute('d').match(/[ML]/g).length : 1;
+};
 [...document.querySelectorAll('figure svg')].map(svg => {
     const box = svg.getBoundingClientRect();
     const text = svg.querySelector('text');
@@ -16,7 +23,9 @@ _FIGURES = """
         width: box.width,
         height: box.height,
         right: box.right,
-        marks: svg.querySelectorAll('path, use, rect').length,
+        name: svg.closest('figure').previousElementSibling.id,
+        marks: [...svg.querySelectorAll('[clip-path]')].filter(inked).map(marks)
+            .reduce((sum, count) => sum + count, 0),
         ink: text ? getComputedStyle(text).fill : null,
     };
 })
@@ -31,7 +40,8 @@ class Shown:
         title: Of the document.
         problems: Console messages, script errors and requests that failed.
         requests: Every address that was asked for.
-        figures: Of each figure its size, its marks and the colour of its text.
+        figures: Of each figure its name, its size, the number of marks that show data (a point, a bar, the
+            corner of a line) and the colour of its text.
         colours: Of the body: text and background.
         width: Of the whole document, in pixels.
         text: All that can be read.

@@ -1,8 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from study.tried import plan, results
 
+from tfqkd.reporting.analysis import interactions
 from tfqkd.reporting.drawings import Drawing, Missing
 from tfqkd.reporting.study_figures import (
     best_and_worst,
@@ -12,8 +16,10 @@ from tfqkd.reporting.study_figures import (
     over_seeds,
     robustness,
     spread,
+    spread_chance,
     teacher_size,
 )
+from tfqkd.reporting.study_page import findings
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +29,8 @@ def tried(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn_from_ranges(tmp_path_factory):
-    varied = plan("temperature=1:8", "coefficient=0.1:0.9", sampler="random", trials=12)
+    # Up to 20: as texts, 13 would come before 5.
+    varied = plan("temperature=1:20", "coefficient=0.1:0.9", sampler="random", trials=12)
     return results(tmp_path_factory.mktemp("ranges"), varied)
 
 
@@ -87,6 +94,49 @@ def test_best_and_worst_temperatures_are_those_of_the_formula(tried):
     assert len(drawing.figure.axes[0].containers) == 4
 
 
+def test_a_study_with_no_teacher_among_its_teachers_ranks_those_that_have_a_size(tmp_path):
+    drawing = teacher_size(results(tmp_path, plan("temperature=1,2", "teacher=none,cnn4,cnn16")))
+    assert isinstance(drawing, Drawing)
+    assert set(drawing.table["teacher"]) == {"cnn4", "cnn16"}
+    ticks = [text.get_text() for text in drawing.figure.axes[0].get_xticklabels()]
+    assert ticks == ["cnn4\n4,000", "cnn16\n16,000"]
+
+
+def test_one_teacher_beside_none_has_no_size_to_be_compared(tmp_path):
+    tried = results(tmp_path, plan("temperature=1,2", "teacher=none,cnn4"))
+    assert "Only one teacher has a size." in teacher_size(tried).reason
+    assert not any("Teacher size" in said for said in findings(tried))
+
+
+def test_shared_teachers_are_said_where_teachers_are_compared(tmp_path, tried):
+    shared = dataclasses.replace(
+        tried,
+        plan=dataclasses.replace(
+            tried.plan, recipe=dataclasses.replace(tried.plan.recipe, pretrain_seed=0)
+        ),
+    )
+    for figure in (teacher_size, interactions):
+        assert "one trained network of each teacher" in figure(shared).caption
+        assert "one trained network" not in figure(tried).caption
+
+
+def test_the_spreads_are_tested_against_chance(tried):
+    # By hand: an analysis of variance of the distances from each schedule's median (Brown and Forsythe).
+    settings = (
+        tried.taught.groupby(["trial", "schedule"])["validation_accuracy"].mean().reset_index()
+    )
+    groups = [group["validation_accuracy"] for _, group in settings.groupby("schedule")]
+    distances = [(group - group.median()).abs() for group in groups]
+    chance = scipy.stats.f_oneway(*distances).pvalue
+    assert f"p = {chance:.2g}." in robustness(tried).caption
+
+
+def test_two_settings_are_too_few_to_compare_spreads(tried):
+    one = tried.taught
+    few = one[(one["temperature"] == 1) & (one["teacher"] == "cnn4")]
+    assert spread_chance(few).startswith("Fewer than 3 settings a schedule")
+
+
 def test_the_spread_is_the_deviation_over_the_settings(tried):
     table = spread(tried.taught).set_index("schedule")
     for schedule, slope in (("constant", 2.0), ("gradual", 1.0)):
@@ -109,8 +159,24 @@ def test_the_entropy_figure_has_a_point_for_each_trial(tried):
 
 def test_ranges_are_drawn_too(drawn_from_ranges):
     drawing = heat_map(drawn_from_ranges)
-    # Quarters of each range.
+    # Quarters of each range, the lowest first.
     assert drawing.table["temperature"].nunique() == 4
+    axes, runs = drawing.figure.axes[0], drawn_from_ranges.taught
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    lows = [float(tick.strip("([]").split(",")[0]) for tick in ticks]
+    assert lows == sorted(lows)
+    assert lows[0] < 9
+    assert lows[-1] > 10
+    quarters = [
+        np.searchsorted(np.quantile(runs[field], [0.25, 0.5, 0.75]), runs[field])
+        for field in ("coefficient", "temperature")
+    ]
+    expected = np.full((4, 4), np.nan)
+    for cell in {*zip(*quarters, strict=True)}:
+        inside = (quarters[0] == cell[0]) & (quarters[1] == cell[1])
+        expected[cell] = 100 * runs["validation_accuracy"][inside].mean()
+    shown = np.ma.filled(axes.collections[0].get_array(), np.nan)
+    np.testing.assert_allclose(shown.reshape(4, 4), expected)
     points = by_temperature(drawn_from_ranges)
     assert points.table["temperature"].nunique() == 12
 

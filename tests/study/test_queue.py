@@ -61,11 +61,11 @@ def test_ranges_are_drawn_within_their_ends(tmp_path):
         "batch_size=32:40",
         "temperature=1:100:log",
         sampler="random",
-        trials=40,
+        trials=12,
     )
     study = begin(tmp_path, drawn)
     seen = []
-    study.optimize(lambda trial: seen.append(settings_of(trial, drawn)) or 0.0, n_trials=41)
+    study.optimize(lambda trial: seen.append(settings_of(trial, drawn)) or 0.0, n_trials=13)
     seen = seen[1:]
     assert all(0.4 <= settings["coefficient"] <= 0.6 for settings in seen)
     assert {settings["batch_size"] for settings in seen} <= set(range(32, 41))

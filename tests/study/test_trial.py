@@ -119,6 +119,20 @@ def test_the_same_command_again_has_nothing_to_do_and_writes_the_page_again(stud
     assert (directory / "best.flags").read_text().count("--temperature=") == 1
 
 
+def test_train_takes_the_best_recipe_as_it_is_and_comes_to_the_same_result(studied):
+    from tfqkd.cli.train import main as train
+
+    directory, _, study = studied
+    again = directory.parent / "best"
+    assert train(["train", f"--flagfile={directory / 'best.flags'}", f"--run_dir={again}"]) == 0
+    best = max(study.trials[1:], key=lambda trial: trial.value)
+    final = json.loads((again / "results.json").read_text())["models"][-1]
+    # Its own teacher and float student, from the same seeds.
+    assert final["accuracy"] == best.user_attrs["seed 0"]["test_accuracy"]
+    rows = read_history((again / final["model"]).parent / "history.csv")
+    assert rows[-1]["val_accuracy"] == best.value
+
+
 def test_another_recipe_under_the_same_name_is_one_message(studied, capsys):
     _, arguments, study = studied
     before = len(study.trials)

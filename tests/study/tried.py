@@ -84,7 +84,11 @@ def objective(
             accuracies.append(formula(settings, control, seed))
             trial.set_user_attr(
                 attributes.of_seed(seed),
-                record(accuracies[-1], None if control else recipe.teacher, recipe.temperature),
+                record(
+                    accuracies[-1],
+                    recipe.teacher if recipe.has_teacher else None,
+                    recipe.temperature,
+                ),
             )
         return sum(accuracies) / len(accuracies)
 

@@ -9,6 +9,7 @@ import statsmodels.formula.api as formulas
 from statsmodels.stats.anova import anova_lm
 
 from tfqkd.reporting.drawings import Drawing, Missing, new_figure
+from tfqkd.reporting.study_figures import one_network_each
 from tfqkd.reporting.style import COLOURS, label
 from tfqkd.study import attributes
 from tfqkd.study.results import StudyResults
@@ -125,7 +126,7 @@ def interactions(results: StudyResults) -> Drawing | Missing:
         title,
         "Type II sums of squares over all runs; the seeds are the repeats, the rest is chance and what more "
         "than two fields do together. A small p says that the effect is more than that. An interaction (×) "
-        "says that the best value of one field depends on the other.",
+        f"says that the best value of one field depends on the other.{one_network_each(results)}",
         figure,
         table,
     )

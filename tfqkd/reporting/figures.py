@@ -1,6 +1,7 @@
 """Figures of runs, as PNG files."""
 
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from tfqkd.reporting.style import COLOURS, INK, label
 
 mpl.use("Agg")
+
+# Fixed: to compute them takes longer than to draw the figure, and a study draws one for every run.
+_RUN_MARGINS = {"left": 0.045, "right": 0.985, "bottom": 0.12, "top": 0.92, "wspace": 0.5}
 
 
 def plot_run(
@@ -28,7 +32,7 @@ def plot_run(
         path: The PNG file.
     """
     figure, (losses, accuracies, tests) = plt.subplots(
-        1, 3, figsize=(15, 4.5), layout="constrained"
+        1, 3, figsize=(15, 4.5), gridspec_kw=_RUN_MARGINS
     )
     for colour, (role, rows) in zip(COLOURS, histories.items(), strict=False):
         if not rows:
@@ -55,7 +59,8 @@ def plot_run(
         losses.legend(frameon=False, fontsize=8)
     for axes in (losses, accuracies):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _bars(tests, {model["role"]: (model["accuracy"],) for model in models})
+    # Longer names would not fit into the margin.
+    _bars(tests, {textwrap.fill(m["role"], 24): (m["accuracy"],) for m in models})
     _save(figure, path)
 
 

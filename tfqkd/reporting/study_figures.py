@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from scipy.stats import spearmanr
+from scipy.stats import levene, spearmanr
 
 from tfqkd.reporting.drawings import Drawing, Missing, new_figure
 from tfqkd.reporting.style import COLOURS, INK, MARKERS, label
@@ -11,6 +11,7 @@ from tfqkd.study.results import StudyResults
 from tfqkd.study.space import Range
 
 _ACCURACY = "validation accuracy (%)"
+_FEWEST_SETTINGS = 3
 
 
 def over_seeds(runs: pd.DataFrame, fields: list[str]) -> pd.DataFrame:
@@ -79,18 +80,26 @@ def heat_map(results: StudyResults) -> Drawing | Missing:
         if not _varies(results, field):
             return Missing(title, f"The {field} does not vary. Add --vary={field}=...")
     runs = results.taught.copy()
+    orders = {}
     for field in ("temperature", "coefficient"):
         if _ranged(results, field):
             # A range has a value of its own in every trial: quarters of them make cells.
-            runs[field] = pd.qcut(runs[field], 4, precision=2, duplicates="drop").astype(str)
+            quarters = pd.qcut(runs[field], 4, precision=2, duplicates="drop")
+            runs[field] = quarters.astype(str)
+            # As text they would be sorted by their first digit.
+            orders[field] = [str(quarter) for quarter in quarters.cat.categories]
+        else:
+            orders[field] = sorted(runs[field].unique())
     table = over_seeds(runs, ["schedule", "temperature", "coefficient"])
     schedules = list(dict.fromkeys(table["schedule"]))
     figure = new_figure(4.6 * len(schedules) + 1, 3.8)
     panels = figure.subplots(1, len(schedules), squeeze=False)[0]
     low, high = table["mean"].min(), table["mean"].max()
     for axes, schedule in zip(panels, schedules, strict=True):
-        cells = table[table["schedule"] == schedule].pivot(
-            index="coefficient", columns="temperature", values="mean"
+        cells = (
+            table[table["schedule"] == schedule]
+            .pivot(index="coefficient", columns="temperature", values="mean")
+            .reindex(index=orders["coefficient"], columns=orders["temperature"])
         )
         mesh = axes.pcolormesh(cells.to_numpy(), vmin=low, vmax=high, cmap="viridis")
         for (row, column), value in np.ndenumerate(cells.to_numpy()):
@@ -119,6 +128,8 @@ def teacher_size(results: StudyResults) -> Drawing | Missing:
     for field in ("teacher", "temperature"):
         if not _varies(results, field):
             return Missing(title, f"The {field} does not vary. Add --vary={field}=...")
+    if with_teacher(results.taught)["teacher"].nunique() < 2:
+        return Missing(title, "Only one teacher has a size. Add another one to --vary=teacher=...")
     table = best_and_worst(results.taught)
     figure = new_figure(10, 4.2)
     axes = figure.subplots()
@@ -150,7 +161,7 @@ def teacher_size(results: StudyResults) -> Drawing | Missing:
         "Mean over coefficients and seeds at the temperature with the highest and with the lowest mean; bars "
         "are the standard deviation over the seeds. The paper finds that a small teacher with a well-chosen "
         "temperature equals a large one. Best and worst were chosen on the same images: their distance is "
-        "too large by what chance adds.",
+        f"too large by what chance adds.{one_network_each(results)}",
         figure,
         table,
     )
@@ -158,6 +169,7 @@ def teacher_size(results: StudyResults) -> Drawing | Missing:
 
 def best_and_worst(taught: pd.DataFrame) -> pd.DataFrame:
     """Returns each teacher's row at its best and worst temperature, for each schedule."""
+    taught = with_teacher(taught)
     means = over_seeds(taught, ["schedule", "teacher", "temperature"])
     sizes = taught.groupby("teacher")["teacher_parameters"].mean()
     rows = []
@@ -167,6 +179,21 @@ def best_and_worst(taught: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table["parameters"] = table["teacher"].map(sizes)
     return table
+
+
+def with_teacher(taught: pd.DataFrame) -> pd.DataFrame:
+    """Returns the runs that had a teacher: `none` may be one of the values of a study."""
+    return taught.dropna(subset=["teacher_parameters"])
+
+
+def one_network_each(results: StudyResults) -> str:
+    """Returns what a reader must know of a study whose seeds share their teachers; empty if they do not."""
+    if results.plan.recipe.pretrain_seed < 0:
+        return ""
+    return (
+        " All seeds share one trained network of each teacher (--pretrain_seed): bars and p-values hold for "
+        "these networks, not for all that could be trained of their size."
+    )
 
 
 def robustness(results: StudyResults) -> Drawing | Missing:
@@ -198,7 +225,7 @@ def robustness(results: StudyResults) -> Drawing | Missing:
         title,
         "A point is a setting of all other fields, averaged over the seeds; the spread is the standard "
         "deviation over these settings, in points. The paper finds annealed coefficients more robust: a "
-        "smaller spread.",
+        f"smaller spread. {spread_chance(results.taught)}",
         figure,
         table,
     )
@@ -212,6 +239,17 @@ def spread(taught: pd.DataFrame) -> pd.DataFrame:
     )
     table[["mean", "deviation", "lowest", "highest"]] *= 100
     return table
+
+
+def spread_chance(taught: pd.DataFrame) -> str:
+    """Says whether the spreads differ by more than chance (Brown and Forsythe, JASA 1974)."""
+    groups = [group["accuracy"] for _, group in _settings(taught).groupby("schedule", sort=False)]
+    if min(map(len, groups)) < _FEWEST_SETTINGS:
+        return (
+            f"Fewer than {_FEWEST_SETTINGS} settings a schedule are too few to tell it from chance."
+        )
+    chance = levene(*groups, center="median").pvalue
+    return f"Brown and Forsythe's test of equal spreads: p = {chance:.2g}."
 
 
 def entropy(results: StudyResults) -> Drawing | Missing:

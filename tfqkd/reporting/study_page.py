@@ -16,7 +16,9 @@ from tfqkd.reporting.study_figures import (
     over_seeds,
     robustness,
     spread,
+    spread_chance,
     teacher_size,
+    with_teacher,
 )
 from tfqkd.reporting.tables import Table
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
@@ -116,7 +118,7 @@ def findings(results: StudyResults) -> list[str]:
     if not len(taught):
         return []
     said = []
-    if taught["teacher"].nunique() > 1 and taught["temperature"].nunique() > 1:
+    if with_teacher(taught)["teacher"].nunique() > 1 and taught["temperature"].nunique() > 1:
         table = best_and_worst(taught)
         for schedule, rows in table.groupby("schedule", sort=False):
             best = rows[rows["kind"] == "best"].sort_values("parameters")
@@ -133,7 +135,10 @@ def findings(results: StudyResults) -> list[str]:
             f"{row.schedule} {row.deviation:.2f} (from {row.lowest:.2f} to {row.highest:.2f} %)"
             for row in spread(taught).itertuples()
         )
-        said.append(f"Robustness: standard deviation over the settings, in points: {spreads}.")
+        said.append(
+            f"Robustness: standard deviation over the settings, in points: {spreads}. "
+            f"{spread_chance(taught)}"
+        )
     gains = taught.groupby("trial")["gain"].mean().dropna()
     if len(gains):
         said.append(
