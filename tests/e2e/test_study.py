@@ -1,0 +1,98 @@
+"""Processes of bin/study on one SQLite file, one of which is stopped or killed within a training."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+BIN = pathlib.Path(__file__).resolve().parents[2] / "bin"
+EPOCHS = 60
+FLAGS = (
+    "--dataset=digits",
+    "--validation_split=0.3",
+    "--crop_padding=1",
+    "--noflip",
+    "--student=cnn2",
+    "--teacher=cnn4",
+    "--teacher_epochs=2",
+    "--student_epochs=2",
+    f"--quantized_epochs={EPOCHS}",
+    "--teacher_views=2",
+    "--batch_size=64",
+    "--pretrain_seed=0",
+    "--vary=temperature=1,4",
+    "--vary=coefficient=0.3,0.6",
+    "--run_dir=study",
+    "--grace_seconds=6",
+)
+
+
+def begin(directory, name):
+    """Begins a worker whose output goes to a file of this name."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TF_")},
+        "VIRTUAL_ENV": sys.prefix,
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    with (directory / name).open("w") as output:
+        return subprocess.Popen(
+            [BIN / "study", *FLAGS],
+            cwd=directory,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_for_a_checkpoint(directory, process, seconds=300):
+    """Waits until the process has kept an epoch of a quantized student that it trains."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        found = directory.glob("study/products/quantized-*.partial/checkpoints/*/checkpoint.json")
+        if any(file.parent.suffix != ".partial" for file in found):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no checkpoint; exit status {process.poll()}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_worker_leaves_is_gone_on_with_and_nothing_is_made_twice(tmp_path, number):
+    first = begin(tmp_path, "first")
+    wait_for_a_checkpoint(tmp_path, first)
+    first.send_signal(number)
+    assert first.wait(60) == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    # The same command twice: one is the first one's return, the other has joined.
+    workers = [begin(tmp_path, name) for name in ("again", "other")]
+    assert [worker.wait(600) for worker in workers] == [0, 0]
+
+    study = optuna.load_study(
+        study_name="study", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}"
+    )
+    done = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    (lost,) = [trial for trial in study.trials if trial.state != TrialState.COMPLETE]
+    assert lost.state == TrialState.FAIL
+    settings = [tuple(trial.params.values()) for trial in done if trial.params]
+    assert sorted(settings) == [(1.0, 0.3), (1.0, 0.6), (4.0, 0.3), (4.0, 0.6)]
+    controls = [trial.user_attrs["control"] for trial in done if not trial.params]
+    assert sorted(control["coefficient"] for control in controls) == [0.3, 0.6]
+
+    products = tmp_path / "study" / "products"
+    made = [path.name.split("-")[0] for path in products.glob("*/")]
+    counts = {stage: made.count(stage) for stage in set(made)}
+    # Teacher, float student and the teacher's logits for each of the two views once; no training left open.
+    assert counts == {"teacher": 1, "student": 1, "logits": 2, "quantized": 6, "measured": 8}
+    for product in products.glob("quantized-*"):
+        if product.is_dir():
+            assert list(pd.read_csv(product / "history.csv")["epoch"]) == [*range(1, EPOCHS + 1)]
+    said = "".join((tmp_path / name).read_text() for name in ("again", "other"))
+    assert said.count(": goes on after ") == 1
+    assert "6 of 6 trials done" in (tmp_path / "study" / "report.html").read_text()
