@@ -22,9 +22,9 @@ benchmark: $(READY)
 quantizers: $(READY)
 	$(BIN)/python -m benchmarks.quantizers --flagfile=benchmarks/quantizers.flags
 
-# 100 random kills of a small run, and planted faults.
+# 100 random kills of small runs, and planted faults; FAULTS="--kills=8 --noplanted" for fewer.
 faults: $(READY)
-	$(BIN)/python tests/faults/harness.py
+	$(BIN)/python tests/faults/harness.py $(FAULTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tfqkd.cli import evaluate, export, train
+from tfqkd.training.flag_file import flag_file
 from tfqkd.training.recipe import Recipe
 
 SMALL = ["--dataset=digits", "--student=cnn2", "--teacher=none", "--formats="]
@@ -64,6 +65,11 @@ FLAGS = {
     "missing student": (["--student=none.keras"], 2, "`student` must be a known name or the path"),
     "missing teacher": (["--teacher=runs/none"], 2, "`teacher` must be a known name or the path"),
     "unknown format": (["--formats=caffe"], 2, "Unknown: caffe"),
+    "format without tfqkd": (
+        ["--formats=keras", "--activation_bits=4"],
+        2,
+        "`formats` may hold keras only where activations are float",
+    ),
     "subset": (["--train_examples=-1"], 2, "`train_examples` must be 0 or more"),
     "image size": (["--image_size=-8"], 2, "`image_size` must be 0 or more"),
     "crop": (["--crop_padding=-1"], 2, "`crop_padding` must be 0 or more"),
@@ -302,6 +308,15 @@ MODELS = {
 }
 
 
+def test_a_student_that_no_format_can_hold(capsys):
+    from tfqkd.compat import keras
+
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
+    keras.Sequential([keras.Input((None, None, 1)), *layers]).save("m.keras")
+    arguments = [*SMALL, "--student=m.keras", "--formats=saved_model"]
+    refused(capsys, train.main, arguments, 1, "one batch of images [None, H, W, C] of a fixed size")
+
+
 @pytest.mark.parametrize("role", ["student", "teacher"])
 @pytest.mark.parametrize(("make", "message"), MODELS.values(), ids=MODELS)
 def test_models(capsys, make, message, role):
@@ -320,19 +335,72 @@ RUNS = {
     "recipe of no JSON": ("recipe.json", "{", "A recipe must be JSON"),
     "recipe of bytes": ("recipe.json", b"\xff\xfe", "A recipe must be JSON"),
     "recipe as a list": ("recipe.json", "[1]", "must be a JSON object"),
+    "recipe as an empty list": ("recipe.json", "[]", "must be a JSON object"),
+    "recipe as nothing": ("recipe.json", "null", "must be a JSON object"),
+    "recipe too deep": ("recipe.json", "[" * 10**5, "A recipe must be JSON"),
+    "recipe with a number too long": ("recipe.json", "9" * 5000, "A recipe must be JSON"),
+    "recipe with a number too large": (
+        "recipe.json",
+        f'{{"temperature": {10**400}}}',
+        "`temperature` must be finite",
+    ),
     "recipe of another version": ("recipe.json", '{"depth": 3}', "known settings"),
     "recipe with a bad value": ("recipe.json", '{"bits": 1}', "`bits` must be"),
     "results cut off": ("results.json", '{"models": [', "as it was written"),
     "results of bytes": ("results.json", b"\xff", "as it was written"),
+    "results too deep": ("results.json", "[" * 10**5, "as it was written"),
+    "results without models": (
+        "results.json",
+        '{"models": [], "export": []}',
+        "should hold is not",
+    ),
+    "results of empty models": ("results.json", '{"models": [{}], "export": []}', "should hold is"),
+    "results as a list": ("results.json", "[1]", "should hold is not in it"),
 }
 
 
-@pytest.mark.parametrize("main", [evaluate.main, export.main], ids=["evaluate", "export"])
+@pytest.mark.parametrize(
+    "main", [train.main, evaluate.main, export.main], ids=["train", "evaluate", "export"]
+)
 @pytest.mark.parametrize(("name", "content", "message"), RUNS.values(), ids=RUNS)
 def test_run_directories(capsys, finished, main, name, content, message):
     path = copied(finished) / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    refused(capsys, main, ["--run_dir=run"], 1, message)
+    refused(capsys, main, [*flags_of(finished, main), "--run_dir=run"], 1, message)
+
+
+def flags_of(finished, main):
+    return flag_file(finished.recipe).splitlines() if main is train.main else []
+
+
+# What a run reads that lost its results; of the products the first of the name.
+PRODUCTS = {
+    "replicas as text": ("replicas.txt", b"x", "Received: x there, 1 now"),
+    "figures cut off": ("products/measured-*/figures.json", b"{", "as it was written"),
+    "figures as a list": ("products/measured-*/figures.json", b"[]", "should hold is not in it"),
+    "reports of bytes": ("products/export-*/reports.json", b"\xff", "as it was written"),
+    "reports of nothing": ("products/export-*/reports.json", b"[{}]", "should hold is not in it"),
+    "layers cut off": ("products/quantized-*/quantization.json", b"[{", "as it was written"),
+    "layers of nothing": ("products/quantized-*/quantization.json", b"[{}]", "should hold is not"),
+    "history of bytes": ("products/student-*/history.csv", b"\xff", "A history must"),
+    "history as text": (
+        "products/student-*/history.csv",
+        b"epoch,loss\na,b\nc\n",
+        "A history must",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), PRODUCTS.values(), ids=PRODUCTS)
+def test_a_run_that_goes_on_reads_what_was_written_or_says_so(
+    capsys, finished, name, content, message
+):
+    run = copied(finished)
+    (run / "results.json").unlink()
+    (run / "report.html").unlink(missing_ok=True)
+    sorted(run.glob(name))[0].write_bytes(content)
+    arguments = [*flags_of(finished, train.main), "--run_dir=run"]
+    refused(capsys, train.main, arguments, 1, message)
 
 
 def test_a_run_directory_that_another_process_works_on(capsys):

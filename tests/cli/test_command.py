@@ -1,3 +1,5 @@
+import errno
+import math
 import os
 import pathlib
 import signal
@@ -9,6 +11,7 @@ import pytest
 from absl import flags
 
 from tfqkd.cli.command import Command, UsageError
+from tfqkd.models.dimensions import scale_filters
 from tfqkd.training.recipe import Recipe
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "tfqkd"
@@ -154,9 +157,32 @@ def test_an_error_of_other_code_keeps_its_traceback(command, kind):
 
 
 def test_an_error_that_other_code_raises_inside_tfqkd_keeps_its_traceback(command):
-    # Recipe looks at its values with `math`, which refuses what is far too large to be a float.
-    with pytest.raises(OverflowError, match="too large"):
-        command.main(["brew"], lambda: Recipe(temperature=10**400))
+    # Python's own words, met in a line of tfqkd, name no rule.
+    with pytest.raises(ValueError, match="cannot convert float NaN to integer"):
+        command.main(["brew"], lambda: scale_filters(16, math.nan))
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EACCES, "Make it accessible, or give another --run_dir"),
+        (errno.ENOLCK, "Put it on storage that has locks"),
+        (errno.ENAMETOOLONG, "Mend the cause"),
+    ],
+)
+def test_what_the_system_refuses_is_one_message_in_every_command(command, capsys, number, advice):
+    def work():
+        raise OSError(number, os.strerror(number), "cups/tea.json")
+
+    assert command.main(["brew"], work) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "brew: error: Files must be readable and writable throughout. Received: "
+        f"[Errno {number}] {os.strerror(number)}: 'cups/tea.json'. {advice}; what was finished is kept, and "
+        "the same command goes on with it.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,8 +194,10 @@ def test_an_error_that_other_code_raises_inside_tfqkd_keeps_its_traceback(comman
     [("/usr/local/bin/tfqkd-brew", "/usr/local/bin/tfqkd-brew"), ("/src/brew.py", "tfqkd-brew")],
 )
 def test_a_signal_ends_a_command_and_the_last_line_says_how_to_go_on(
-    command, capsys, number, name, status, program, shown
+    command, capsys, monkeypatch, number, name, status, program, shown
 ):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+
     def work():
         os.kill(os.getpid(), number)
         time.sleep(60)
@@ -178,6 +206,18 @@ def test_a_signal_ends_a_command_and_the_last_line_says_how_to_go_on(
     out, err = capsys.readouterr()
     assert out == f"\nStopped by {name}.\nTo go on: {shown} '--sort=black tea' --cups=2\n"
     assert err == ""
+
+
+def test_a_worker_goes_on_as_the_one_that_it_was(command, capsys, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"task": {"index": 1}}')
+
+    def work():
+        raise KeyboardInterrupt
+
+    assert command.main(["/bin/brew", "--cups=2"], work) == 130
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        """To go on: TF_CONFIG='{"task": {"index": 1}}' /bin/brew --cups=2"""
+    )
 
 
 def test_a_module_is_called_by_its_program(tmp_path, monkeypatch):

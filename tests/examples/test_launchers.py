@@ -4,7 +4,9 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 import yaml
@@ -39,7 +41,7 @@ def program(path, text):
 
 def started(out):
     """The clusters and the arguments that each process was started with."""
-    found = [json.loads(line) for line in out.splitlines()]
+    found = [json.loads(line) for line in out.splitlines() if line.startswith("[")]
     return [Cluster.read(config) for config, _ in found], [arguments for _, arguments in found]
 
 
@@ -71,6 +73,48 @@ def test_two_local_processes_name_each_other_and_their_status_is_that_of_the_job
     assert sorted(cluster.index for cluster in clusters) == [0, 1]
     for cluster in clusters:
         assert cluster.addresses == {"worker": ["127.0.0.1:23456", "127.0.0.1:23457"]}
+
+
+WAITING = """#!/bin/sh
+trap 'echo "$$ INT" >> signals; status=130' INT
+trap 'echo "$$ TERM" >> signals; status=143' TERM
+echo "$$" >> started
+while [ -z "$status" ]; do sleep 0.05; done
+sleep 0.3  # Time for a second signal.
+exit "$status"
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "status"),
+    [(signal.SIGINT, "INT", 130), (signal.SIGTERM, "TERM", 143)],
+)
+def test_each_local_worker_gets_the_signal_of_the_whole_group_once(tmp_path, number, name, status):
+    """As Ctrl-C sends it: a worker that got it twice would end without its checkpoint."""
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    program(tmp_path / "bin" / "train", WAITING)
+    child = subprocess.Popen(
+        ["examples/two_local_workers.sh", "--run_dir=a b"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 60
+    while not (started := read_lines(tmp_path / "started"))[1:]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.killpg(child.pid, number)
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode == status
+    assert sorted(read_lines(tmp_path / "signals")) == sorted(f"{each} {name}" for each in started)
+    assert out.splitlines()[-1].split() == [
+        "To", "go", "on:", "examples/two_local_workers.sh", "--run_dir=a\\", "b"
+    ]  # fmt: skip
+
+
+def read_lines(path):
+    return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.mark.parametrize("status", [0, 143])
@@ -105,7 +149,11 @@ def test_the_kubernetes_manifest_names_every_pod(tmp_path, monkeypatch):
     assert job["spec"]["parallelism"] == count
     assert job["spec"]["completionMode"] == "Indexed"
     # An indexed pod is known as JOB-INDEX.SUBDOMAIN through a headless service of that name.
-    assert service["spec"] == {"clusterIP": "None", "selector": {"job-name": name}}
+    assert service["spec"] == {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {"job-name": name},
+    }
     assert spec["subdomain"] == service["metadata"]["name"]
     port = container["ports"][0]["containerPort"]
     expected = [f"{name}-{index}.{spec['subdomain']}:{port}" for index in range(count)]

@@ -103,7 +103,9 @@ def test_a_run_goes_on_once_the_cause_is_gone(tmp_path, capsys):
     assert outcome(tmp_path / "run") == outcome(tmp_path / "at_once")
 
 
-def test_the_last_good_checkpoint_outlives_a_loss_that_is_not_finite(tmp_path, capsys):
+def test_the_last_good_checkpoint_outlives_a_full_disk_and_a_loss_that_is_not_finite(
+    tmp_path, capsys
+):
     write_images(tmp_path / "data")
     keras.utils.set_random_seed(0)
     layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2, name="logits")]
@@ -129,8 +131,12 @@ def test_the_last_good_checkpoint_outlives_a_loss_that_is_not_finite(tmp_path, c
         def on_epoch_begin(self, epoch, logs=None):
             self._epoch = epoch
 
+    full, message = FAULTS[0]
+    with pytest.raises(RuntimeError, match=f"{message}.*the same command goes on"):
+        run(recipe, tmp_path / "run", callbacks=[Strike(1, full)])
     with pytest.raises(ValueError) as error:
         run(recipe, tmp_path / "run", callbacks=[Spoil(1, None)])
+    assert "goes on after epoch 1." in capsys.readouterr().out
     said = str(error.value)
     assert "Received: loss nan in step 2 of epoch 2 of the float student" in said
     assert "gradients of logits/kernel, logits/bias; weights of logits/bias." in said

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 
@@ -101,6 +102,17 @@ def flip(path):
     path.write_bytes(data)
 
 
+def replace_by_link(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def name_a_device(path):
+    """Its digest would be computed for ever."""
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({"sha256": {"/dev/zero": "0", **manifest["sha256"]}}))
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
@@ -108,11 +120,15 @@ def flip(path):
         ("state.data-00000-of-00001", truncate, "is not what was written"),
         ("state.index", flip, "state.index is not what was written"),
         ("metrics.index", truncate, "metrics.index is not what was written"),
-        ("metrics.data-00000-of-00001", lambda path: path.unlink(), "FileNotFoundError"),
-        ("checkpoint.json", truncate, "JSONDecodeError"),
-        ("checkpoint.json", lambda path: path.write_text("{}"), "KeyError"),
-        ("checkpoint.json", lambda path: path.write_text('{"sha256": {}}'), "holds no weights"),
-        ("checkpoint.json", lambda path: path.write_bytes(b"\xff"), "UnicodeDecodeError"),
+        ("metrics.data-00000-of-00001", lambda path: path.unlink(), "is not what was written"),
+        ("metrics.index", replace_by_link, "metrics.index is not what was written"),
+        ("checkpoint.json", lambda path: path.unlink(), "No such file"),
+        ("checkpoint.json", truncate, "checkpoint.json: Expecting"),
+        ("checkpoint.json", lambda path: path.write_text("{}"), "should hold is not in it"),
+        ("checkpoint.json", lambda path: path.write_text('{"sha256": {}}'), "is not in it"),
+        ("checkpoint.json", lambda path: path.write_text("[" * 10**5), "recursion"),
+        ("checkpoint.json", lambda path: path.write_bytes(b"\xff"), "codec can't decode"),
+        ("checkpoint.json", name_a_device, "/dev/zero is not what was written"),
     ],
 )
 def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, name, damage, said):
@@ -135,6 +151,40 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, nam
     assert said in out
     # It must not stand in the way of those to come.
     assert [entry.name for entry in tmp_path.iterdir()] == ["epoch000001-step000000000"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_what_the_system_refuses_to_read_is_not_damaged(tmp_path, monkeypatch, number):
+    model = make(seed=0)
+    writer = checkpoints(tmp_path, model)
+    writer.save(Position(1, 0))
+    writer.save(Position(2, 0))
+    weights = model.get_weights()
+
+    def refuse(*_):
+        raise OSError(number, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", refuse)
+        with pytest.raises(OSError, match="refused"):
+            checkpoints(tmp_path, make(seed=1)).restore()
+    other = make(seed=9)
+    assert checkpoints(tmp_path, other).restore() == Position(2, 0)
+    assert_same(other.get_weights(), weights)
+
+
+@pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError, tf.errors.UnavailableError])
+def test_what_memory_or_a_worker_refuses_is_no_fault_of_the_checkpoint(
+    tmp_path, monkeypatch, error
+):
+    checkpoints(tmp_path, make(seed=0)).save(Position(1, 0))
+
+    def refuse(*_):
+        raise error(None, None, "refused")
+
+    monkeypatch.setattr(tf.train.Checkpoint, "read", refuse)
+    with pytest.raises(error, match="refused"):
+        checkpoints(tmp_path, make(seed=1)).restore()
 
 
 @pytest.mark.parametrize("kind", ["other layers", "other shapes", "no checkpoint"])

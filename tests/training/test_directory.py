@@ -86,9 +86,20 @@ def test_another_recipe_is_refused_with_every_difference(tmp_path):
     ]
 
 
+def test_a_run_that_is_not_done_goes_on_to_other_formats(tmp_path):
+    RunDirectory(tmp_path, RECIPE).begin()
+    other = dataclasses.replace(RECIPE, formats=("saved_model",))
+    RunDirectory(tmp_path, other).begin()
+    assert read_recipe(tmp_path) == other
+    (tmp_path / "results.json").touch()
+    with pytest.raises(ValueError, match=r"formats: \('saved_model',\) there"):
+        RunDirectory(tmp_path, RECIPE)
+
+
 def test_results_are_read_back(tmp_path):
     directory = RunDirectory(tmp_path, RECIPE)
-    results = {"models": [{"role": "λ", "accuracy": 1 / 3}], "export": []}
+    model = {"role": "λ", "model": "m.keras", "name": "m", "parameters": 1, "accuracy": 1 / 3}
+    results = {"models": [{**model, "top5": 1.0, "loss": 0}], "export": []}
     directory.write_results(results)
     assert directory.results() == results
     assert json.loads((tmp_path / "results.json").read_text()) == results

@@ -82,16 +82,34 @@ def test_steps_are_counted_in_their_epoch():
         model.fit(data, epochs=3, steps_per_epoch=2, verbose=0, callbacks=[guard])
 
 
+# With both kernels 1 the loss of an input is itself, and so is each gradient, which is scaled.
+LARGE = 1e36
+
+
 def test_an_overflow_that_loss_scaling_skips_does_not_count():
-    model = make(scale=2.0**15)
-    fit(model, [1, np.inf, 1, 1])
-    assert float(model.optimizer.loss_scale) == 2.0**14
+    model = make(scale=2.0**10)
+    fit(model, [1, LARGE, 1, 1])
+    assert float(model.optimizer.loss_scale) == 2.0**9
     assert int(model.optimizer.iterations) == 4
 
 
-def test_an_overflow_counts_once_there_is_nothing_left_to_scale_down():
-    with pytest.raises(ValueError, match="in step 3 of epoch 1"):
-        fit(make(scale=4.0), [np.inf] * 6)
+@pytest.mark.parametrize("steps_per_execution", [1, 6])
+def test_an_overflow_counts_once_there_is_nothing_left_to_scale_down(steps_per_execution):
+    model = make(scale=4.0, steps_per_execution=steps_per_execution)
+    # The loss is 1e20, and second·x = 1e50 the gradient of the first kernel.
+    model.get_layer("first").kernel.assign([[1e-30]])
+    model.get_layer("second").kernel.assign([[1e30]])
+    with pytest.raises(ValueError, match=r"gradients that are not finite in step 3 of epoch 1"):
+        fit(model, [1e20] * 6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_counts_at_once_whatever_the_scale(bad):
+    """Loss scaling scales gradients: where the loss itself is ruined, it mends nothing."""
+    with pytest.raises(ValueError) as error:
+        fit(make(scale=2.0**15), [1, LARGE, bad, 1])
+    assert f"Received: loss {bad} in step 3 of epoch 1" in str(error.value)
+    assert "gradients of first/kernel, second/kernel; weights of none." in str(error.value)
 
 
 def test_a_training_that_stays_finite_goes_to_its_end():

@@ -57,5 +57,39 @@ def test_an_epoch_that_was_interrupted_has_no_row(tmp_path):
 
 def test_a_history_that_is_missing_or_empty_has_no_rows(tmp_path):
     assert read_history(tmp_path / "none.csv") == []
-    History(tmp_path / "history.csv")
+    History(tmp_path / "history.csv").on_train_begin()
+    assert (tmp_path / "history.csv").exists()
     assert read_history(tmp_path / "history.csv") == []
+
+
+def test_what_another_start_left_is_gone_before_the_first_epoch_ends(tmp_path):
+    path = tmp_path / "history.csv"
+    finish_epochs(path, range(3))
+    History(path, 1).on_train_begin()
+    assert [row["epoch"] for row in read_history(path)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda lines: None, "0 rows after 3 epochs"),
+        (lambda lines: lines[:3], "2 rows after 3 epochs"),
+        (lambda lines: [lines[0], *lines[2:]], r"the epochs \[2.0, 3.0\]"),
+        (lambda lines: [*lines[:2], *lines[1:]], r"the epochs \[1.0, 1.0, 2.0, 3.0\]"),
+        (lambda lines: [*lines[:3], lines[3][:-8]], "float"),
+        (lambda lines: [*lines[:3], f"{lines[3]},0.5"], "float"),
+        (lambda lines: [*lines[:3], "\0"], "float|NUL"),
+    ],
+    ids=["lost", "short", "without the first", "doubled", "half a row", "too long", "no text"],
+)
+def test_no_training_goes_on_without_the_rows_of_its_epochs(tmp_path, damage, said):
+    path = tmp_path / "history.csv"
+    finish_epochs(path, range(3))
+    lines = damage(path.read_text().splitlines())
+    path.unlink()
+    if lines is not None:
+        path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=rf"A history must.*{said}.*Restore it, or remove"):
+        History(path, 3)
+    # A stage that begins anew needs none of them.
+    History(path, 0)

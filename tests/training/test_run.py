@@ -248,8 +248,10 @@ def test_a_run_that_was_begun_on_two_devices_does_not_go_on_with_one(tmp_path, n
     with pytest.raises(ValueError, match="2 there, 1 now"):
         run(recipe, tmp_path / "run")
     # What is done is shown wherever it is asked for.
-    directory.write_results({"models": [], "export": []})
-    assert run(recipe, tmp_path / "run") == {"models": [], "export": []}
+    model = {"role": "float student", "model": "m.keras", "name": "m", "parameters": 1}
+    results = {"models": [{**model, "accuracy": 0.5, "top5": 1, "loss": 1.5}], "export": []}
+    directory.write_results(results)
+    assert run(recipe, tmp_path / "run") == results
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ import pytest
 
 from tfqkd.compat import keras, tf, tfmot
 from tfqkd.data.images import ImageData, Split
+from tfqkd.export.verification import ExportError
 from tfqkd.quantization import arithmetic
+from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training.checkpoints import Position
 from tfqkd.training.interruption import Interrupted, orderly
@@ -777,6 +779,30 @@ def test_a_model_of_images_of_any_size_fits(tmp_path):
     pool = keras.layers.GlobalAveragePooling2D()
     keras.Sequential([keras.Input((None, None, 1)), pool, keras.layers.Dense(CLASSES)]).save(path)
     make_stages(dataclasses.replace(RECIPE, teacher=str(path)), tmp_path / "p").check()
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "names", "message"),
+    [
+        ((None, None, 1), keras.layers.ReLU(), "abcd", "of a fixed size"),
+        ((8, 8, 1), ActivationQuantization(0.1, -8, 7), "abcd", "must load without tfqkd"),
+        ((8, 8, 1), keras.layers.ReLU(), ["a", "b", "c", "d\ne"], "strings of one line"),
+    ],
+    ids=["images of any size", "a layer of tfqkd", "names of two lines"],
+)
+def test_a_student_that_cannot_be_exported_is_refused_before_training(
+    tmp_path, shape, layer, names, message
+):
+    path = tmp_path / "student.keras"
+    pool = keras.layers.GlobalAveragePooling2D()
+    keras.Sequential([keras.Input(shape), layer, pool, keras.layers.Dense(CLASSES)]).save(path)
+    data = dataclasses.replace(DATA, class_names=tuple(names))
+    recipe = dataclasses.replace(RECIPE, bits=32, student=str(path), formats=("keras",))
+    with pytest.raises((ValueError, ExportError), match=message):
+        make_stages(recipe, tmp_path / "products", data).check()
+    # Without an export it is as good as any other.
+    recipe = dataclasses.replace(recipe, formats=())
+    make_stages(recipe, tmp_path / "products", data).check()
 
 
 @pytest.mark.parametrize("role", ["student", "teacher"])

@@ -13,6 +13,7 @@ from absl import flags
 
 from tfqkd.cli.flagfiles import expand
 from tfqkd.training.interruption import Interrupted, orderly
+from tfqkd.training.resources import explained
 
 USAGE_ERROR = 2
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
@@ -64,7 +65,7 @@ class Command:
         except (flags.Error, ValueError) as error:  # absl has a ValueError for --noflag=value.
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
         try:
-            with orderly():
+            with orderly(), explained():
                 run()
         except UsageError as error:
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
@@ -74,7 +75,11 @@ class Command:
             return self._fail(error, "", 1)
         except KeyboardInterrupt as error:
             number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-            print(f"\n{error}\nTo go on: {shlex.join(self.command_line(argv))}", flush=True)
+            words = shlex.join(self.command_line(argv))
+            # A worker goes on only as the one that it was.
+            place = os.environ.get("TF_CONFIG")
+            words = f"TF_CONFIG={shlex.quote(place)} {words}" if place else words
+            print(f"\n{error}\nTo go on: {words}", flush=True)
             return 128 + number
         return 0
 
@@ -151,8 +156,10 @@ def load_tensorflow() -> None:
 
 
 def _is_ours(error: BaseException) -> bool:
+    # Python's own, met in a line of tfqkd, names no rule and does not say what was received.
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and pathlib.Path(frames[-1].filename).is_relative_to(_PACKAGE)
+    here = bool(frames) and pathlib.Path(frames[-1].filename).is_relative_to(_PACKAGE)
+    return here and "Received: " in str(error)
 
 
 def _text(default: object) -> str:

@@ -120,8 +120,12 @@ def _valid_blocks(path: pathlib.Path, digests: list[str], count: int, row: int) 
 
 
 def _listed(directory: pathlib.Path) -> list[str]:
-    path = directory / _BLOCKS_FILE
-    return json.loads(path.read_text()) if path.exists() else []
+    """The digests of the blocks; none if the list is damaged: no block counts as written then."""
+    try:
+        listed = json.loads((directory / _BLOCKS_FILE).read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return []
+    return listed if isinstance(listed, list) else []
 
 
 def _list(directory: pathlib.Path, digests: list[str]) -> None:

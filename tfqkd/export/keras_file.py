@@ -35,12 +35,7 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
             compute what the model computes; nothing is written then.
     """
     require_file(path, form)
-    ours = [layer for layer in source.model.layers if type(layer).__module__.startswith("tfqkd.")]
-    if ours:
-        raise ExportError(
-            f"The format {form.name} must load without tfqkd. Received: layer '{ours[0].name}', a "
-            f"{type(ours[0]).__name__} of tfqkd. Nothing was written. Export to saved_model."
-        )
+    require_own_layers(source.model)
 
     def write(part: Source, draft: pathlib.Path) -> Written:
         part.model.save(draft)
@@ -49,6 +44,20 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
         return variables_read_back(part, _variables(draft))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])
+
+
+def require_own_layers(model: keras.Model) -> None:
+    """Refuses a model that the format "keras" cannot hold.
+
+    Raises:
+        ExportError: If a layer is one of tfqkd's.
+    """
+    ours = [layer for layer in model.layers if type(layer).__module__.startswith("tfqkd.")]
+    if ours:
+        raise ExportError(
+            f"The format keras must load without tfqkd. Received: layer '{ours[0].name}', a "
+            f"{type(ours[0]).__name__} of tfqkd. Nothing was written. Export to saved_model."
+        )
 
 
 def _variables(file: pathlib.Path) -> list[np.ndarray]:

@@ -84,8 +84,7 @@ class Source:
             ValueError: If shapes, names, images or classes do not fit.
             ExportError: If a logit is not finite.
         """
-        shape, classes = _image_shape_and_classes(model)
-        names = None if class_names is None else _checked_names(class_names, classes)
+        shape, classes, names = require_exportable(model, class_names)
         pixels = checked_images(_random_images(shape) if images is None else images, shape)
         tested = None if test is None else _checked_test(*test, shape, classes)
         plain = _in_float32(_stripped(model))
@@ -154,6 +153,27 @@ class Source:
         module.model_variables = model.variables
         module.serve = serve
         return module
+
+
+def require_exportable(
+    model: keras.Model, class_names: Sequence[str] | None = None
+) -> tuple[tuple[int, ...], int, tuple[str, ...] | None]:
+    """Refuses a model that no format can hold, whatever its weights.
+
+    Args:
+        model: See `Source.prepare`.
+        class_names: See `Source.prepare`.
+
+    Returns:
+        The shape of an image, the number of classes, and their names.
+
+    Raises:
+        TypeError: If `model` is not a Keras model.
+        ValueError: If shapes or names do not fit.
+    """
+    shape, classes = _image_shape_and_classes(model)
+    names = None if class_names is None else _checked_names(class_names, classes)
+    return shape, classes, names
 
 
 def _image_shape_and_classes(model: keras.Model) -> tuple[tuple[int, ...], int]:

@@ -14,7 +14,7 @@ KNOWN = (
     "wrn<6n+2>x<width> (wrn20x1.7, wrn20x5, ...), "
     "vgg7 or vgg7x<width> (vgg7x0.5, ...), cnn<filters> (cnn4, cnn32, ...)"
 )
-_NUMBER = r"[1-9][0-9]*"
+_NUMBER = r"[1-9][0-9]{0,5}"
 _WIDTH = rf"(?:0|{_NUMBER})(?:\.[0-9]+)?"
 
 

@@ -1,6 +1,5 @@
 """The page of a single run."""
 
-import json
 import os
 import pathlib
 from typing import Any
@@ -11,12 +10,13 @@ from tfqkd.reporting.drawings import Drawing, Missing, new_figure
 from tfqkd.reporting.page import PageTable, PageText, write_page
 from tfqkd.reporting.style import COLOURS, label
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
-from tfqkd.training.directory import RunDirectory, read_recipe
+from tfqkd.training.directory import RunDirectory, read_json, read_recipe
 from tfqkd.training.flag_file import flag_file
 
 # As the stages write them; what reads them here needs no TensorFlow.
 _HISTORY_FILE, _LAYERS_FILE = "history.csv", "quantization.json"
 _PRODUCT_FILE = "product.json"
+_LAYER = {"layer": str, "bits": int, "zeros": (int, float), "step": (int, float, type(None))}
 
 
 def write_run_page(directory: str | os.PathLike[str]) -> pathlib.Path:
@@ -121,7 +121,7 @@ def _curves(path: pathlib.Path, models: list[dict[str, Any]]) -> Drawing | Missi
 
 def _layers(path: pathlib.Path, model: dict[str, Any]) -> Drawing | Missing:
     file = (path / model["model"]).parent / _LAYERS_FILE
-    layers = pd.DataFrame(json.loads(file.read_text()))
+    layers = pd.DataFrame(read_json(file, [_LAYER], file.parent))
     if layers["step"].isna().all():
         return Missing("Layers: zeros and steps", "No layer is quantized.")
     return draw_layers({model["role"]: layers}, "The quantized layers in the model's order.")

@@ -10,11 +10,21 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfqkd.compat import keras, tf
-from tfqkd.training.directory import sync, write_atomically
+from tfqkd.training.directory import look_at_json, sync, write_atomically
 
 _MANIFEST = "checkpoint.json"
 _STATE, _METRICS = "state", "metrics"
+_SHAPE = {"sha256": {f"{_STATE}.index": str}}
 _PARTIAL = ".partial"
+_NO_FAULT_OF_ITS_OWN = (
+    tf.errors.ResourceExhaustedError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnknownError,
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+)
+"""What TensorFlow raises where memory, the disk or another worker is to blame."""
 
 
 class Position(NamedTuple):
@@ -132,6 +142,8 @@ class Checkpoints:
 def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
     try:
         checkpoint.read(str(prefix)).assert_existing_objects_matched()
+    except _NO_FAULT_OF_ITS_OWN:
+        raise
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         lines = str(error).strip().splitlines()
         raise ValueError(
@@ -143,14 +155,15 @@ def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
 
 def _damage(path: pathlib.Path) -> str:
     """Says what is wrong with a checkpoint; nothing if it is whole."""
-    try:
-        files = dict(json.loads((path / _MANIFEST).read_text())["sha256"])
-        for name, digest in files.items():
-            if _digest(path / name) != digest:
-                return f"{name} is not what was written"
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        return f"{type(error).__name__}: {error}"
-    return "" if f"{_STATE}.index" in files else "it holds no weights"
+    manifest, damage = look_at_json(path / _MANIFEST, _SHAPE)
+    if damage:
+        return f"{_MANIFEST}: {damage}"
+    # A manifest names no other file, and what the system refuses to read is not damaged.
+    there = {file.name for file in path.iterdir() if file.is_file() and not file.is_symlink()}
+    for name, digest in manifest["sha256"].items():
+        if name not in there or _digest(path / name) != digest:
+            return f"{name} is not what was written"
+    return ""
 
 
 def _digest(file: pathlib.Path) -> str:

@@ -18,6 +18,9 @@ from tfqkd.training.directory import (
 from tfqkd.training.recipe import Recipe
 
 COMPARISON_FILE = "comparison.json"
+_SCOPE = {"recipe": dict, "seeds": [int], "controls": bool}
+_COUNTED = {"quantized_share": (int, float), "file_bytes": (int, type(None))}
+_ROWS = {"rows": [{"name": str, "parameters": int, "accuracies": [(int, float)], **_COUNTED}]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,7 @@ class ComparisonDirectory:
                 f"Received: {path}, which holds a single run. Give another --run_dir, or leave out --compare."
             )
         if is_comparison(path):
-            there = read_json(path / COMPARISON_RECIPE_FILE)
+            there = read_json(path / COMPARISON_RECIPE_FILE, _SCOPE)
             differences = Recipe.from_json(json.dumps(there["recipe"])).differences(recipe)
             for name, value in self._scope().items():
                 if there[name] != value:
@@ -111,7 +114,7 @@ class ComparisonDirectory:
                 row["quantized_share"],
                 row["file_bytes"],
             )
-            for row in read_json(file)["rows"]
+            for row in read_json(file, _ROWS)["rows"]
         ]
 
     def write_rows(self, rows: list[Row]) -> None:

@@ -19,6 +19,20 @@ COMPARISON_RECIPE_FILE = "comparison_recipe.json"
 RESULTS_FILE = "results.json"
 LOCK_FILE = ".lock"
 
+_NUMBER = (int, float)
+MEASURED = {"name": str, "parameters": int, "accuracy": _NUMBER, "top5": _NUMBER, "loss": _NUMBER}
+"""What is kept of a measured model, as a shape for `read_json`."""
+EXPORTED = {
+    "path": str,
+    "format": str,
+    "bytes": int,
+    "gzip_bytes": int,
+    "max_difference": _NUMBER,
+    "agreement": _NUMBER,
+}
+"""What is told of an exported file, as a shape for `read_json`."""
+_RESULTS = {"models": [{"role": str, "model": str, **MEASURED}], "export": [EXPORTED, ...]}
+
 
 class RunDirectory:
     """A directory that belongs to one recipe.
@@ -40,8 +54,7 @@ class RunDirectory:
                 "A run needs a directory of its own. "
                 f"Received: {path}, which holds a comparison. Add --compare, or give another --run_dir."
             )
-        if (path / RECIPE_FILE).exists():
-            _require_same(path, read_recipe(path), recipe)
+        self._require_same()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -80,8 +93,8 @@ class RunDirectory:
         if not (self.path / RECIPE_FILE).exists():
             return
         file = self.path / REPLICAS_FILE
-        there = int(file.read_text()) if file.exists() else 1
-        if there != count:
+        there = file.read_text(errors="replace").strip() if file.exists() else "1"
+        if there != str(count):
             raise ValueError(
                 "A run goes on with as many devices as it was begun with: each takes the statistics of batch "
                 f"norm over its own part of a batch. Received: {there} there, {count} now, for {self.path}. "
@@ -98,19 +111,30 @@ class RunDirectory:
             replicas: As for `require_replicas`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if (self.path / RECIPE_FILE).exists():
-            # Another run may have begun here since this one looked.
-            _require_same(self.path, read_recipe(self.path), self.recipe)
-        else:
+        # Another run may have begun here since this one looked.
+        there = self._require_same()
+        if there is None:
             write_atomically(self.path / REPLICAS_FILE, f"{replicas}\n")
+        if there is None or there.formats != self.recipe.formats:
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
             record_command(self.path, command)
 
+    def _require_same(self) -> Recipe | None:
+        """Returns the recipe that is there, if any, and refuses another one."""
+        if not (self.path / RECIPE_FILE).exists():
+            return None
+        there = read_recipe(self.path)
+        differences = there.differences(self.recipe)
+        if not (self.path / RESULTS_FILE).exists():
+            # An export that fails after days of training is mended by another format.
+            differences.pop("formats", None)
+        refuse_differences(self.path, differences)
+        return there
+
     def results(self) -> dict[str, Any] | None:
         """Returns the results of a run that is done, or None."""
-        file = self.path / RESULTS_FILE
-        return read_json(file) if file.exists() else None
+        return read_results(self.path) if (self.path / RESULTS_FILE).exists() else None
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Writes the results, which says that the run is done."""
@@ -144,19 +168,58 @@ def read_recipe(path: pathlib.Path) -> Recipe:
     return Recipe.from_json(file.read_text(encoding="utf-8", errors="replace"))
 
 
-def read_json(file: pathlib.Path) -> Any:
-    """Reads a JSON file of a run.
+def read_results(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what `results.json` of a run directory holds.
 
     Raises:
         ValueError: If it is damaged.
     """
-    try:
-        return json.loads(file.read_bytes())
-    except ValueError as error:
+    return read_json(path / RESULTS_FILE, _RESULTS)
+
+
+def read_json(file: pathlib.Path, shape: Any, whole: pathlib.Path | None = None) -> Any:
+    """Reads a JSON file of a run.
+
+    Args:
+        file: The file.
+        shape: As for `look_at_json`.
+        whole: The product that it is a part of; the file itself if None.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    value, damage = look_at_json(file, shape)
+    if damage:
         raise ValueError(
-            f"A file of a run must be as it was written. Received: {file} ({error}). "
-            "Remove it: the same bin/train command makes it anew from the products."
-        ) from error
+            f"A file of a run must be as it was written. Received: {file} ({damage}). "
+            f"Remove {whole or file}: the same bin/train command makes it anew."
+        )
+    return value
+
+
+def look_at_json(file: pathlib.Path, shape: Any) -> tuple[Any, str]:
+    """Returns what a JSON file holds, and how it is damaged; "" if it is not.
+
+    Args:
+        file: The file.
+        shape: What it must hold: a type or several, `{name: shape}` for an object that has these names,
+            `[shape]` for a list of one or more, `[shape, ...]` for one of any number.
+    """
+    try:
+        value = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError) as error:
+        return None, str(error)
+    return value, "" if _fits(value, shape) else "what it should hold is not in it"
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    if isinstance(shape, dict):
+        named = isinstance(value, dict) and set(shape) <= set(value)
+        return named and all(_fits(value[name], each) for name, each in shape.items())
+    if isinstance(shape, list):
+        enough = isinstance(value, list) and (bool(value) or ... in shape)
+        return enough and all(_fits(each, shape[0]) for each in value)
+    return isinstance(value, shape)
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
@@ -177,10 +240,6 @@ def sync(path: pathlib.Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _require_same(path: pathlib.Path, there: Recipe, given: Recipe) -> None:
-    refuse_differences(path, there.differences(given))
 
 
 def refuse_differences(path: pathlib.Path, differences: dict[str, tuple[Any, Any]]) -> None:

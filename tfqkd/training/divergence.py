@@ -13,8 +13,8 @@ class RequireFinite(keras.callbacks.Callback):
 
     Keras' own `TerminateOnNaN` ends it as if all were well: the next stage would learn from the ruin. The
     gradients are looked at inside the graph, so that the step, the gradients and the weights are known also
-    where one call makes many steps. A step that loss scaling skips does not count, until the scale has fallen
-    to 1 and there is nothing left to scale down.
+    where one call makes many steps. Gradients that loss scaling skips do not count, until the scale has
+    fallen to 1 and there is nothing left to scale down; a loss counts at once: it is not scaled.
 
     Args:
         title: What is trained, for the message.
@@ -45,6 +45,7 @@ class RequireFinite(keras.callbacks.Callback):
             "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
         }
         self._bad_step = tf.Variable(-1, dtype=tf.int64, name="bad_step", **local)
+        self._skipped = tf.Variable(False, name="skipped", **local)
         self._bad = tf.Variable(tf.zeros([2, len(variables)], tf.bool), name="bad", **local)
         self._watch()
 
@@ -57,7 +58,10 @@ class RequireFinite(keras.callbacks.Callback):
         values = {name: float(value) for name, value in (logs or {}).items() if "loss" in name}
         losses = {name: value for name, value in values.items() if not np.isfinite(value)}
         step = int(self._bad_step.numpy())
-        if step < 0 and (self._scaled or not losses):
+        if not losses and step < 0:
+            return
+        if not losses and self._skipped.numpy():
+            self._bad_step.assign(-1)
             return
         epoch, batch = divmod(step, self._steps) if step >= 0 else (self._epoch, batch)
         gradients, weights = (self._named(row) for row in self._bad.numpy())
@@ -93,11 +97,12 @@ class RequireFinite(keras.callbacks.Callback):
         by_variable = {variable.ref(): gradient for gradient, variable in pairs}
         gradients = [by_variable.get(variable.ref()) for variable in self._variables]
         bad = tf.stack([tf.constant(False) if g is None else _not_finite(g) for g in gradients])
-        counts = tf.reduce_any(bad) & (self._bad_step < 0)
-        if self._scaled:
-            counts &= self._optimizer.loss_scale <= 1
+        skipped = self._optimizer.loss_scale > 1 if self._scaled else tf.constant(False)
+        # What is skipped is told only if the loss is bad too.
+        counts = tf.reduce_any(bad) & ((self._bad_step < 0) | self._skipped & ~skipped)
 
         def note() -> tf.Tensor:
+            self._skipped.assign(skipped)
             weights = tf.stack([_not_finite(variable) for variable in self._variables])
             self._bad.assign(tf.stack([bad, weights]))
             self._bad_step.assign(tf.cast(self._optimizer.iterations, tf.int64))

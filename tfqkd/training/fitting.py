@@ -57,7 +57,8 @@ def fit(
         teacher_logits: For each fixed view the teacher's logits, of shape (examples, classes).
 
     Raises:
-        ValueError: If the workers do not hold the same checkpoints.
+        ValueError: If the history lacks an epoch of the checkpoint.
+        RuntimeError: If the workers do not hold the same checkpoints.
     """
     quantized = stage == QUANTIZED
     epochs = {
@@ -86,6 +87,8 @@ def fit(
     )
     start = checkpoints.restore()
     workers.require_same("checkpoints", *start)
+    # The other workers' histories are their own, and dropped.
+    history = History(directory / HISTORY_FILE, start.epoch if workers.is_chief else 0)
     if start.epoch >= epochs:
         if ema:
             # Keras does it after the last epoch, and so after the last checkpoint.
@@ -131,7 +134,7 @@ def fit(
                         write_graph=False,
                         profile_batch=recipe.profiled_steps() or 0,
                     ),
-                    History(directory / HISTORY_FILE, start.epoch),
+                    history,
                     RequireFinite(title, network.optimizer, trained.trainable_variables, steps),
                     bar,
                     SaveCheckpoints(

@@ -18,12 +18,20 @@ class History(keras.callbacks.Callback):
     Args:
         path: The CSV file. Rows of `first_epoch` and later, which an interrupted run left, are dropped.
         first_epoch: The epoch that training starts or goes on with.
+
+    Raises:
+        ValueError: If the row of an epoch before it is missing or damaged.
     """
 
     def __init__(self, path: pathlib.Path, first_epoch: int = 0) -> None:
         super().__init__()
         self._path = path
-        self._rows: list[dict[str, Any]] = list(_read(path)[:first_epoch])
+        self._rows: list[dict[str, Any]] = list(_read(path)[:first_epoch] if first_epoch else [])
+        if len(self._rows) < first_epoch:
+            raise _damaged(path, f"{len(self._rows)} rows after {first_epoch} epochs")
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Drops the rows of epochs that run again."""
         self._write()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -51,12 +59,32 @@ class History(keras.callbacks.Callback):
 
 
 def read_history(path: pathlib.Path) -> list[dict[str, float]]:
-    """Returns the rows of a history, oldest first; none if the file is missing."""
+    """Returns the rows of a history, oldest first; none if the file is missing.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
     return [{name: float(value) for name, value in row.items()} for row in _read(path)]
 
 
 def _read(path: pathlib.Path) -> list[dict[str, str]]:
+    """Reads the rows as they stand, all of which are numbers, of the epochs from 1 on."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        numbers = [[float(value) for value in row.values()] for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise _damaged(path, str(error)) from error
+    epochs = [number[0] for number in numbers]
+    if epochs != list(range(1, len(rows) + 1)):
+        raise _damaged(path, f"the epochs {epochs}")
+    return rows
+
+
+def _damaged(path: pathlib.Path, what: str) -> ValueError:
+    return ValueError(
+        f"A history must hold a row for each epoch, as it was written. Received: {path} ({what}). "
+        f"Restore it, or remove {path.parent}; the stage then begins anew."
+    )

@@ -15,7 +15,7 @@ from tfqkd.export.report import Report
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
 from tfqkd.training.comparison_directory import COMPARISON_FILE
-from tfqkd.training.directory import RESULTS_FILE, read_json, read_recipe, write_atomically
+from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
 from tfqkd.training.model_files import require_pure_graph
 from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
@@ -72,7 +72,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     """
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
-    results = read_json(directory / RESULTS_FILE)
+    results = read_results(directory)
     logits = {
         f"{model['role']} ({model['name']})": predict(
             load_model(directory / model["model"]), data.test
@@ -140,14 +140,13 @@ def export_run(
     """
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
-    file = directory / RESULTS_FILE
-    if not file.exists():
+    if not (directory / RESULTS_FILE).exists():
         raise ValueError(
             "Only a finished run can be exported. "
             f"Received: {directory}, without {RESULTS_FILE}. Finish it with the same bin/train command, or "
             "name one of the runs in a comparison."
         )
-    results = read_json(file)
+    results = read_results(directory)
     return export(
         load_model(directory / results["models"][-1]["model"]),
         output,

@@ -8,6 +8,7 @@ from typing import Any
 from tfqkd.export.formats import parse_formats
 from tfqkd.training.rules import (
     bit_width,
+    check_formats,
     check_model,
     check_quantizer,
     check_ranges,
@@ -58,6 +59,7 @@ class Recipe(Settings):
         self.gradual_shares()
         if self.formats:
             parse_formats(",".join(self.formats))
+        check_formats(self)
 
     @property
     def has_teacher(self) -> bool:
@@ -190,13 +192,14 @@ class Recipe(Settings):
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"A recipe must be JSON. Received: {text[:40]!r} ({error}). "
                 "Restore the file, or give another --run_dir."
             ) from error
-        unknown = sorted(set(values) - set(cls.settings())) if isinstance(values, dict) else values
-        if unknown:
+        is_object = isinstance(values, dict)
+        unknown = sorted(set(values) - set(cls.settings())) if is_object else values
+        if unknown or not is_object:
             raise ValueError(
                 f"A recipe must be a JSON object of known settings. Received: {unknown}. "
                 "It may come from another version of tfqkd."

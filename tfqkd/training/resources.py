@@ -2,10 +2,10 @@
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from tfqkd.compat import tf
+from typing import Any
 
 _DISK = {
     errno.ENOSPC: "Free some space",
@@ -15,11 +15,12 @@ _DISK = {
     errno.EACCES: "Make it accessible, or give another --run_dir",
     errno.EPERM: "Make it accessible, or give another --run_dir",
     errno.EIO: "Mend the disk",
+    errno.ESTALE: "Mount it again",
+    errno.ENOLCK: "Put it on storage that has locks",
     errno.EEXIST: "Give another --run_dir",
     errno.ENOTDIR: "Give another --run_dir",
     errno.ENOENT: "Put back what is missing",
 }
-_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 _GO_ON = "what was finished is kept, and the same command goes on with it."
 
 
@@ -35,28 +36,42 @@ def explained() -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
-        raise _out_of_memory(error) from error
-    except (OSError, tf.errors.OpError) as error:
-        found = _disk_error(error)
-        if found:
-            raise RuntimeError(
-                f"Files must be readable and writable throughout a run. Received: {_first_line(error)}. "
-                f"{_DISK[found]}; {_GO_ON}"
-            ) from error
-        if isinstance(error, tf.errors.DataLossError):
-            raise RuntimeError(
-                f"A file must hold what was written to it. Received: {_first_line(error)}. "
-                f"Restore or remove it; {_GO_ON}"
-            ) from error
-        if isinstance(error, _LOST):
-            raise RuntimeError(
-                f"All workers must live and reach each other. Received: {_first_line(error)}. See what the "
-                f"others printed, and start all of them again; {_GO_ON}"
-            ) from error
-        if isinstance(error, tf.errors.ResourceExhaustedError):
-            raise _out_of_memory(error) from error
-        raise
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _told(error: Exception) -> RuntimeError | None:
+    if isinstance(error, MemoryError):
+        return _out_of_memory(error)
+    # A command that has not loaded TensorFlow has none of its errors.
+    errors = getattr(sys.modules.get("tensorflow"), "errors", None)
+    from_tensorflow = errors is not None and isinstance(error, errors.OpError)
+    advice = _disk_advice(error) if from_tensorflow or isinstance(error, OSError) else None
+    if advice:
+        return RuntimeError(
+            f"Files must be readable and writable throughout. Received: {_first_line(error)}. "
+            f"{advice}; {_GO_ON}"
+        )
+    return _told_by_tensorflow(error, errors) if from_tensorflow else None
+
+
+def _told_by_tensorflow(error: Exception, errors: Any) -> RuntimeError | None:
+    if isinstance(error, errors.DataLossError):
+        return RuntimeError(
+            f"A file must hold what was written to it. Received: {_first_line(error)}. "
+            f"Restore or remove it; {_GO_ON}"
+        )
+    if isinstance(
+        error, (errors.UnavailableError, errors.AbortedError, errors.DeadlineExceededError)
+    ):
+        return RuntimeError(
+            f"All workers must live and reach each other. Received: {_first_line(error)}. See what the "
+            f"others printed, and start all of them again; {_GO_ON}"
+        )
+    return _out_of_memory(error) if isinstance(error, errors.ResourceExhaustedError) else None
 
 
 def _out_of_memory(error: Exception) -> RuntimeError:
@@ -66,12 +81,14 @@ def _out_of_memory(error: Exception) -> RuntimeError:
     )
 
 
-def _disk_error(error: Exception) -> int | None:
+def _disk_advice(error: Exception) -> str | None:
     number = getattr(error, "errno", None)
     if number in _DISK:
-        return number
+        return _DISK[number]
+    if getattr(error, "filename", None) is not None:
+        return "Mend the cause"
     text = str(error)
-    return next((number for number in _DISK if os.strerror(number) in text), None)
+    return next((_DISK[number] for number in _DISK if os.strerror(number) in text), None)
 
 
 def _first_line(error: Exception) -> str:

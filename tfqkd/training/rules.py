@@ -129,6 +129,16 @@ def check_quantizer(settings: Settings) -> None:
         )
 
 
+def check_formats(settings: Settings) -> None:
+    """Raises ValueError if the student cannot be exported as other settings make it."""
+    if "keras" in settings.formats and settings.activation_bits != FLOAT_BITS:
+        raise ValueError(
+            "`formats` may hold keras only where activations are float: the file must load without tfqkd. "
+            f"Received: formats={','.join(settings.formats)}, activation_bits={settings.activation_bits}. "
+            "Export to saved_model."
+        )
+
+
 def check_model(field: str, name: str) -> None:
     """Raises ValueError if a student or teacher is neither a known name nor a path that exists.
 
@@ -178,6 +188,6 @@ def is_regex(pattern: str) -> bool:
     """Whether `pattern` is a regular expression."""
     try:
         re.compile(pattern)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return False
     return True

@@ -14,7 +14,7 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.data.datasets import load
 from tfqkd.data.images import ImageData, Split
-from tfqkd.training.directory import RunDirectory
+from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
@@ -40,6 +40,7 @@ TEACHER_ROLE = "float teacher"
 EXPORT_DIRECTORY = "export"
 PLOT_FILE = "run.png"
 _MEASURED, _FIGURES_FILE = "measured", "figures.json"
+_LAYER = {"shape": [int], "bits": int}
 
 
 def run(
@@ -131,11 +132,11 @@ def _finish(
     reports = []
     if recipe.formats:
         exported = stages.exported(store)
-        reports = json.loads((exported / REPORTS_FILE).read_text())
+        reports = read_json(exported / REPORTS_FILE, [EXPORTED], exported)
         shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
     shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
     measured = [_measure(role, model, data, store, path) for role, model in models]
-    layers = json.loads((stages.quantized() / LAYERS_FILE).read_text())
+    layers = read_json(stages.quantized() / LAYERS_FILE, [_LAYER], stages.quantized())
     low_bits = sum(math.prod(layer["shape"]) for layer in layers if layer["bits"] < FLOAT_BITS)
     measured[-1]["quantized_share"] = low_bits / measured[-1]["parameters"]
     results = {
@@ -197,6 +198,6 @@ def _measure(
     measured = store.get(_MEASURED, {"model": model_key(path), "data": data.fingerprint}, make)
     return {
         "role": role,
-        **json.loads((measured / _FIGURES_FILE).read_text()),
+        **read_json(measured / _FIGURES_FILE, MEASURED, measured),
         "model": os.path.relpath(path, run_path),
     }

@@ -361,7 +361,10 @@ def _typed(name: str, value: Any, default: Any) -> Any:
         return tuple(_typed(name, item, convert()) for item in value)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(default, float) and number:
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:  # An integer of hundreds of digits.
+            value = math.inf
         if not math.isfinite(value):
             raise ValueError(f"`{name}` must be finite. Received: {name}={value}.")
     if type(value) is not type(default):

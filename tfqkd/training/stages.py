@@ -14,6 +14,8 @@ from tfqkd.data.images import ImageData
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, require_logits
 from tfqkd.export.exporter import export
+from tfqkd.export.keras_file import require_own_layers
+from tfqkd.export.source import require_exportable
 from tfqkd.models import build
 from tfqkd.quantization.batch_norm import reestimate_batch_norm, require_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
@@ -121,7 +123,9 @@ class Stages:
 
         Raises:
             ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
-                or has no batch norm where its statistics are to be measured anew.
+                has no batch norm where its statistics are to be measured anew, or no fixed images to be
+                exported for.
+            ExportError: If the student has a layer that a format cannot hold.
         """
         steps_per_epoch(self.data.train, self.recipe.batch_size)
         teachers = [(TEACHER, name) for name in self.recipe.teachers()]
@@ -131,6 +135,10 @@ class Stages:
             require_logits(model, role)
         if is_model_path(self.recipe.student):
             require_precision(self.recipe.student, model, self.recipe.mixed_precision)
+        if self.recipe.formats:
+            require_exportable(model, self.data.class_names)
+        if "keras" in self.recipe.formats:
+            require_own_layers(model)
         if self.recipe.bits != FLOAT_BITS:
             scheme = scheme_of(self.recipe)
             policy = self.recipe.bits_by_layer() or None
