@@ -37,7 +37,12 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
 def test_files_that_cannot_be_measured_are_reported_all_the_same(
     finished, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("tfqkd.export.benchmark._ROUNDS", 0)
+    from tfqkd.export.report import LayerPacking, Report
+
+    path = str(tmp_path / "student-int8.tflite")
+    packing = (LayerPacking("conv", 8, 2, 2.0, 1.5),)
+    report = Report("litert-int8", path, 9, 9, 1, 0.0, 1.0, None, (), (), packing)
+    monkeypatch.setattr("tfqkd.training.measurement.export_run", lambda *_, **__: [report])
     arguments = [f"--run_dir={finished.directory}", f"--output_dir={tmp_path}"]
     assert main(["export", *arguments, "--format=litert-int8"]) == 1
     out, err = capsys.readouterr()

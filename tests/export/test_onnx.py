@@ -189,7 +189,11 @@ def test_a_wrong_scale_before_the_file_is_written_is_found(model, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "fault", [lambda file: change_scale(file, 3), swap_channels], ids=["scale", "channels"]
+    "fault",
+    [
+        pytest.param(lambda file: change_scale(file, 3), id="scale"),
+        pytest.param(swap_channels, id="channels", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.usefixtures("converted_once")
 def test_a_fault_that_only_shows_at_run_time_is_traced_to_its_layer(

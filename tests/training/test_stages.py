@@ -329,9 +329,7 @@ def test_an_export_that_was_killed_leaves_no_drafts(tmp_path, monkeypatch, no_tr
     assert {path.name for path in exported.rglob("*")} == {"reports.json", "product.json"}
 
 
-def test_files_are_calibrated_on_all_classes_and_measured_on_all_test_images(
-    tmp_path, monkeypatch, no_training
-):
+def test_files_are_calibrated_on_all_classes_and_measured_on_all_test_images(tmp_path, monkeypatch):
     labels = np.repeat(np.arange(CLASSES), 20)
     pixels = np.broadcast_to(labels.astype(np.uint8)[:, None, None, None], (80, 8, 8, 1)).copy()
     split = Split(pixels, labels)  # Sorted by class, as a folder of images is.
@@ -340,8 +338,9 @@ def test_files_are_calibrated_on_all_classes_and_measured_on_all_test_images(
     monkeypatch.setattr("tfqkd.training.stages.export", lambda *_, **all_: given.update(all_) or [])
     monkeypatch.setattr("tfqkd.training.stages.CALIBRATION_IMAGES", 12)
     monkeypatch.setattr("tfqkd.training.stages.VERIFIED_IMAGES", 8)
-    recipe = dataclasses.replace(RECIPE, teacher="none", student_epochs=0, quantized_epochs=0)
-    make_stages(recipe, tmp_path, data).exported()
+    monkeypatch.setattr("tfqkd.training.stages.load_model", lambda _: None)
+    monkeypatch.setattr(Stages, "quantized", lambda _: tmp_path / "quantized-0")
+    make_stages(RECIPE, tmp_path, data).exported()
     for name, count in (("calibration", 3), ("images", 2)):
         assert np.bincount(given[name][:, 0, 0, 0]).tolist() == [count] * CLASSES
     np.testing.assert_array_equal(given["test"][0], split.images)
