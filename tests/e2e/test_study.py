@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "bin"
-EPOCHS = 60
+EPOCHS = 25
 FLAGS = (
     "--dataset=digits",
     "--validation_split=0.3",
@@ -28,7 +28,6 @@ FLAGS = (
     "--batch_size=64",
     "--pretrain_seed=0",
     "--vary=temperature=1,4",
-    "--vary=coefficient=0.3,0.6",
     "--run_dir=study",
     "--grace_seconds=6",
 )
@@ -64,7 +63,7 @@ def wait_for_a_checkpoint(directory, process, seconds=300):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
 def test_what_a_worker_leaves_is_gone_on_with_and_nothing_is_made_twice(tmp_path, number):
     first = begin(tmp_path, "first")
     wait_for_a_checkpoint(tmp_path, first)
@@ -80,19 +79,17 @@ def test_what_a_worker_leaves_is_gone_on_with_and_nothing_is_made_twice(tmp_path
     done = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     (lost,) = [trial for trial in study.trials if trial.state != TrialState.COMPLETE]
     assert lost.state == TrialState.FAIL
-    settings = [tuple(trial.params.values()) for trial in done if trial.params]
-    assert sorted(settings) == [(1.0, 0.3), (1.0, 0.6), (4.0, 0.3), (4.0, 0.6)]
-    controls = [trial.user_attrs["control"] for trial in done if not trial.params]
-    assert sorted(control["coefficient"] for control in controls) == [0.3, 0.6]
+    assert sorted(trial.params.get("temperature", 0) for trial in done) == [0, 1.0, 4.0]
+    assert sum("control" in trial.user_attrs for trial in done) == 1
 
     products = tmp_path / "study" / "products"
     made = [path.name.split("-")[0] for path in products.glob("*/")]
     counts = {stage: made.count(stage) for stage in set(made)}
     # Teacher, float student and the teacher's logits for each of the two views once; no training left open.
-    assert counts == {"teacher": 1, "student": 1, "logits": 2, "quantized": 6, "measured": 8}
+    assert counts == {"teacher": 1, "student": 1, "logits": 2, "quantized": 3, "measured": 5}
     for product in products.glob("quantized-*"):
         if product.is_dir():
             assert list(pd.read_csv(product / "history.csv")["epoch"]) == [*range(1, EPOCHS + 1)]
     said = "".join((tmp_path / name).read_text() for name in ("again", "other"))
     assert said.count(": goes on after ") == 1
-    assert "6 of 6 trials done" in (tmp_path / "study" / "report.html").read_text()
+    assert "3 of 3 trials done" in (tmp_path / "study" / "report.html").read_text()
