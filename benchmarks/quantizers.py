@@ -33,7 +33,10 @@ PAIRS = (
     ("dorefa", "pact"),
 )
 
+PLAIN = "plain"
+
 Cells = dict[tuple[str, str], Recipe]
+Accuracies = dict[tuple[str, str], list[float]]
 
 
 def family(recipe: Recipe) -> Cells:
@@ -63,7 +66,7 @@ def _known(quantizer: str, widths: Sequence[int]) -> Sequence[int]:
 def gentle(recipe: Recipe) -> Cells:
     """Returns the recipe as it is, and with each way to get there gently."""
     options = {
-        "plain": {},
+        PLAIN: {},
         "batch norm re-estimated": {"reestimate_batches": 16},
         "gradual bits 8, 4, then the last": {"gradual_bits": ("8", "4")},
         "gradual share 50, 75, 100 %": {"gradual_share": ("0.5", "0.75")},
@@ -79,14 +82,12 @@ def gentle(recipe: Recipe) -> Cells:
 TABLES = {"family": family, "gentle": gentle}
 
 
-def measure(
-    cells: Cells, directory: pathlib.Path, seeds: Sequence[int]
-) -> dict[tuple[str, str], list[float]]:
+def measure(cells: Cells, directory: pathlib.Path, seeds: Sequence[int]) -> Accuracies:
     """Returns the test accuracies of every cell, 0 to 1, a number for each seed."""
     from tfqkd.training.run import load_data, run  # noqa: PLC0415 (after the flags)
 
     data = load_data(next(iter(cells.values())))
-    accuracies: dict[tuple[str, str], list[float]] = {}
+    accuracies: Accuracies = {}
     for seed in seeds:
         for (row, column), recipe in cells.items():
             name = f"{row}-{column}-seed{seed}".replace(" ", "").replace("/", "").replace(",", "_")
@@ -100,7 +101,17 @@ def measure(
     return accuracies
 
 
-def table(accuracies: dict[tuple[str, str], list[float]]) -> Table:
+def minus_plain(accuracies: Accuracies) -> Accuracies:
+    """Returns what each way gains on the plain one, seed by seed: what a seed does to both cancels."""
+    plain = accuracies.get((PLAIN, "accuracy"), [])
+    return {
+        (row, "minus plain"): [one - other for one, other in zip(found, plain, strict=True)]
+        for (row, _), found in accuracies.items()
+        if plain and row != PLAIN
+    }
+
+
+def table(accuracies: Accuracies) -> Table:
     """Returns the table: mean ± sample standard deviation of the accuracy in per cent."""
     rows = list(dict.fromkeys(row for row, _ in accuracies))
     columns = list(dict.fromkeys(column for _, column in accuracies))
@@ -145,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         accuracies = measure(cells, directory, range(recipe.seed, recipe.seed + values.repeats))
         listed = [{"row": r, "column": c, "accuracy": a} for (r, c), a in accuracies.items()]
         write_atomically(directory / f"{values.table}.json", json.dumps(listed, indent=2) + "\n")
-        print(table(accuracies).markdown())
+        print(table({**accuracies, **minus_plain(accuracies)}).markdown())
 
     return command.main(argv, run_it)
 

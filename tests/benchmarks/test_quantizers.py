@@ -45,6 +45,16 @@ def test_a_cell_is_mean_and_deviation_over_the_seeds_in_per_cent():
     assert cells[2:] == [["lsq", "60.0 ± 10.0", "90.0", ""], ["float", "", "", "100.0 ± 0.0"]]
 
 
+def test_what_a_way_gains_is_taken_seed_by_seed():
+    found = {("plain", "accuracy"): [0.5, 0.7, 0.6], ("slow", "accuracy"): [0.51, 0.72, 0.6]}
+    gained = quantizers.minus_plain(found)
+    assert {key: pytest.approx(values) for key, values in gained.items()} == {
+        ("slow", "minus plain"): [0.01, 0.02, 0.0]
+    }
+    assert "1.0 ± 1.0" in quantizers.table({**found, **gained}).markdown()
+    assert quantizers.minus_plain({("lsq", "W2"): [0.5]}) == {}
+
+
 def test_every_seed_of_every_cell_is_a_run_with_shared_products(tmp_path, monkeypatch, capsys):
     calls = []
 
