@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tfqkd
+from tfqkd.compat import keras
 from tfqkd.export import FORMATS, ExportError, export, load
 from tfqkd.quantization.activations import LsqActivationQuantizer
 from tfqkd.quantization.calibration import calibrate_activations
@@ -111,3 +112,12 @@ def test_quantized_activations_are_exported_right_but_not_as_keras_file(tmp_path
     with pytest.raises(ExportError, match=r"must load without tfqkd. Received: layer '.*_quantiz"):
         export(model, tmp_path, "keras")
     assert [file.name for file in tmp_path.iterdir()] == ["student-int2.tflite"]
+
+
+@pytest.mark.slow
+def test_a_model_that_litert_has_no_operations_for_is_refused(tmp_path):
+    layers = [keras.layers.Reshape((8, 8)), keras.layers.LSTM(3), keras.layers.Dense(10)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    with pytest.raises(ExportError, match=r"LiteRT's own operations\. Received: .*tf\.TensorList"):
+        export(model, tmp_path, "litert-int8")
+    assert list(tmp_path.iterdir()) == []

@@ -2,11 +2,13 @@
 
 import os
 import pathlib
+import re
 import tempfile
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import Format, format_of, with_options
@@ -15,6 +17,7 @@ from tfqkd.export.publication import Written, metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
+from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
 
 _RUNTIME = "ai_edge_litert"
@@ -152,4 +155,12 @@ def _convert(source: Source, weights: str = "float32") -> bytes:
             images = np.asarray(source.calibration)[:, np.newaxis]
             converter.representative_dataset = lambda: ({INPUT: image} for image in images)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        return converter.convert()
+        try:
+            return converter.convert()
+        except ConverterError as error:
+            named = sorted(set(re.findall(r"tf\.[A-Z]\w+", str(error))))
+            raise ExportError(
+                "A LiteRT file must be made of LiteRT's own operations. Received: the model "
+                f"'{source.model.name}' with {', '.join(named) or 'one that has none'}. Nothing was "
+                "written. Export to saved_model."
+            ) from error
