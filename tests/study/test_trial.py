@@ -24,6 +24,7 @@ ARGUMENTS = [
     "--batch_size=64",
     "--pretrain_seed=0",
     "--teacher_views=2",
+    "--formats=saved_model",
 ]
 
 
