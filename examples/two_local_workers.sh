@@ -8,19 +8,26 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 port=${PORT:-$((20000 + $$ % 20000))}
 cluster="{\"worker\": [\"127.0.0.1:$port\", \"127.0.0.1:$((port + 1))\"]}"
 
-# Each worker in a process group of its own: Ctrl-C, or a signal to the group of this script, is passed on once.
-# Twice would end a worker in the middle of its step.
+# A stop asked of this script is asked of the workers: they finish the step and keep it. Each has a process group
+# of its own, since Ctrl-C goes to this one's whole group: twice would end a worker in the middle of its step.
 set -m
+workers=()
+stopped=
+pass() {
+    stopped=$1
+    [ -z "${workers[*]}" ] || kill -"$1" "${workers[@]}" 2>/dev/null
+}
+trap 'pass INT' INT
+trap 'pass TERM' TERM HUP
 for index in 1 0; do
     TF_CONFIG="{\"cluster\": $cluster, \"task\": {\"type\": \"worker\", \"index\": $index}}" \
         "$root/bin/train" --strategy=multi_worker "$@" &
-    if [ "$index" = 1 ]; then second=$!; else first=$!; fi
+    workers=("$!" "${workers[@]}")
 done
-# A stop asked of this script is asked of the workers: they finish the step and keep it.
-trap 'kill -INT "$first" "$second" 2>/dev/null' INT
-trap 'kill -TERM "$first" "$second" 2>/dev/null' TERM HUP
+# The last one may have been started, but not been named yet, when the stop came.
+[ -z "$stopped" ] || pass "$stopped"
 status=0
-for worker in "$first" "$second"; do
+for worker in "${workers[@]}"; do
     wait "$worker"
     code=$?
     # A trapped signal ends the wait early; the worker itself ends a step later.

@@ -113,6 +113,26 @@ def test_each_local_worker_gets_the_signal_of_the_whole_group_once(tmp_path, num
     ]  # fmt: skip
 
 
+def test_a_stop_that_comes_before_all_workers_are_started_reaches_them_all(tmp_path):
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    # The first one to start has the launcher stopped at once.
+    at_once = 'mkdir first 2>/dev/null && kill -INT "$PPID"\nwhile'
+    program(tmp_path / "bin" / "train", WAITING.replace("while", at_once))
+    # Before each command of the launcher there is time for it.
+    (tmp_path / "slowly").write_text("trap 'sleep 0.05' DEBUG")
+    child = subprocess.run(
+        ["examples/two_local_workers.sh"],
+        cwd=tmp_path,
+        env={**os.environ, "BASH_ENV": str(tmp_path / "slowly")},
+        timeout=60,
+        start_new_session=True,
+        check=False,
+    )
+    assert child.returncode == 130
+    signals = {line.split()[0] for line in read_lines(tmp_path / "signals")}
+    assert signals == set(read_lines(tmp_path / "started"))
+
+
 def read_lines(path):
     return path.read_text().splitlines() if path.exists() else []
 
