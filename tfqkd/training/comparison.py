@@ -112,7 +112,7 @@ def compare(
             parameters[name] = final["parameters"]
             shares[name] = final["quantized_share"]
             if results["export"]:
-                file_bytes[name] = results["export"][0]["bytes"]
+                file_bytes[name] = min(report["bytes"] for report in results["export"])
     teachers = [role for role in accuracies if role.startswith(TEACHER_ROLE)]
     order = [*teachers, "float student", *named]
     rows = [

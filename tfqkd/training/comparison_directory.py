@@ -32,7 +32,7 @@ class Row:
         parameters: Trainable parameters.
         accuracies: Test accuracy of each seed, 0 to 1.
         quantized_share: Share of the parameters that are quantized, 0 to 1.
-        file_bytes: Of the first exported file; None if nothing was exported.
+        file_bytes: Of the smallest exported file; None if nothing was exported.
     """
 
     name: str
