@@ -213,10 +213,11 @@ class Stages:
     ) -> None:
         recipe = self.recipe
         self._start(QUANTIZED)
+        kept = self._kept_logits(teachers) if recipe.teacher_views and teachers else []
         with self.strategy.scope():
-            loaded = [load_model(path) for path in teachers]
-            teacher = Ensemble(loaded) if len(loaded) > 1 else (loaded or [None])[0]
-            kept = self._kept_logits(loaded, teacher) if recipe.teacher_views else []
+            teacher = (
+                LOGITS_IN_BATCH if kept else _together([load_model(each) for each in teachers])
+            )
             model = load_model(student)
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
@@ -226,7 +227,7 @@ class Stages:
             if recipe.distils:
                 network = Distiller(
                     model,
-                    LOGITS_IN_BATCH if kept else teacher,
+                    teacher,
                     temperature=recipe.temperature,
                     coefficient=recipe.coefficient,
                     soft_loss=recipe.soft_loss,
@@ -259,16 +260,16 @@ class Stages:
         layers = [dataclasses.asdict(layer) for layer in summary.layers]
         (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
 
-    def _kept_logits(self, loaded: list[keras.Model], teacher: object) -> list[tf.Tensor]:
-        """Returns the teacher's logits for each fixed view; none without a teacher."""
-        if not loaded:
-            return []
+    def _kept_logits(self, teachers: list[pathlib.Path]) -> list[tf.Tensor]:
+        """Returns the teachers' logits for each fixed view."""
+        # Outside the strategy's scope: there workers read variables together, but one asks alone.
+        loaded = [load_model(path) for path in teachers]
         workers = Workers(self.strategy)
         if not workers.is_chief:
             workers.wait()
         logits = TeacherCache(
             self._cache_directory,
-            teacher,
+            _together(loaded),
             self.data.train,
             augmentation_of(self.recipe),
             self.recipe.teacher_views,
@@ -316,3 +317,8 @@ def counted_replicas(recipe: Recipe, strategy: tf.distribute.Strategy) -> int:
     synchronized.
     """
     return 1 if recipe.synchronized_batch_norm else strategy.num_replicas_in_sync
+
+
+def _together(teachers: list[keras.Model]) -> object:
+    """Returns what a `Distiller` takes for these teachers; None for none."""
+    return Ensemble(teachers) if len(teachers) > 1 else (teachers or [None])[0]
