@@ -737,6 +737,18 @@ def test_a_last_step_that_ruins_the_weights_is_refused_and_not_kept(tmp_path):
     assert [entry for entry in (tmp_path / "products").iterdir() if entry.suffix == ""] == []
 
 
+def test_a_model_that_keras_builds_but_cannot_run_is_refused_before_training(tmp_path, no_training):
+    inputs = keras.Input((8, 8, 1))
+    shared = keras.layers.Conv2D(2, 2, name="twice")  # Built for one channel, called on two.
+    outputs = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(shared(shared(inputs))))
+    keras.Model(inputs, outputs).save(tmp_path / "broken.keras")
+    recipe = dataclasses.replace(RECIPE, student=str(tmp_path / "broken.keras"))
+    with pytest.raises(
+        ValueError, match=r"must run on images.*broken\.keras, with which Keras fails"
+    ):
+        make_stages(recipe, tmp_path / "products").check()
+
+
 def test_models_that_fit_pass_the_check(tmp_path, no_training):
     save_linear(tmp_path / "student.keras", seed=0)
     make_stages(RECIPE, tmp_path / "products").check()

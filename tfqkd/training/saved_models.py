@@ -2,7 +2,7 @@
 
 import pathlib
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData
 from tfqkd.training.model_files import require_data_only
 from tfqkd.training.products import file_fingerprint
@@ -51,6 +51,22 @@ def require_fit(name: str, model: keras.Model, data: ImageData) -> None:
             f"A model must fit the data set {data.name}: images {wanted[0]}, {data.classes} classes. "
             f"Received: {name}, from {shapes[0]} to {shapes[1]}. Choose another model or data set."
         )
+
+
+def require_runs(name: str, model: keras.Model, data: ImageData) -> None:
+    """Refuses a saved model that cannot compute: Keras builds and saves some that it refuses to call.
+
+    Raises:
+        ValueError: If it is such a model.
+    """
+    try:
+        model(data.train.images[:1], training=False)
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        said = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(
+            f"A saved model must run on images of the data set {data.name}. "
+            f"Received: {name}, with which Keras fails ({said}). Train or build it anew."
+        ) from error
 
 
 def require_precision(name: str, model: keras.Model, policy: str) -> None:

@@ -32,7 +32,13 @@ from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.rules import is_model_path
-from tfqkd.training.saved_models import load_model, model_key, require_fit, require_precision
+from tfqkd.training.saved_models import (
+    load_model,
+    model_key,
+    require_fit,
+    require_precision,
+    require_runs,
+)
 from tfqkd.training.schemes import scheme_of
 from tfqkd.training.settings import EXPORT, FLOAT_BITS, QUANTIZED, STUDENT, TEACHER
 from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
@@ -132,6 +138,8 @@ class Stages:
         for role, name in (*teachers, (STUDENT, self.recipe.student)):
             model = self._build(name)
             require_fit(name, model, self.data)
+            if is_model_path(name):
+                require_runs(name, model, self.data)
             require_logits(model, role)
         if is_model_path(self.recipe.student):
             require_precision(self.recipe.student, model, self.recipe.mixed_precision)
