@@ -1,5 +1,6 @@
 """Contestants that take turns, and the ratios of their times."""
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -95,10 +96,10 @@ def compete(
         answers: dict[str, list[dict[str, float]]] = {name: [] for name in running}
         for number in range(rounds):
             # Everyone begins in turn, forwards and backwards: nobody always follows the same one.
-            start = number // 2 % max(len(running), 1)
-            order = [*list(running)[start:], *list(running)[:start]][
-                :: 1 if number % 2 == 0 else -1
-            ]
+            order = collections.deque(running)
+            order.rotate(-(number // 2))
+            if number % 2:
+                order.reverse()
             for name in order:
                 answers[name].append(running[name].turn(steps))
             progress(f"round {number + 1} of {rounds}")

@@ -134,7 +134,7 @@ def _real_batches(data_dir: str, batch: int, kept: bool) -> tf.data.Dataset:
 
 
 def kept_logits(count: int) -> tf.Tensor:
-    """Logits of 10 classes as a training has them: mapped from their file."""
+    """Logits of 10 classes as a training has them: read from their file."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
     write_logits(directory, count, 10, lambda start, stop: np.ones((stop - start, 10)))
@@ -202,9 +202,7 @@ def _start_workers(count: int) -> None:
         if index:
             command = [sys.executable, "-m", "benchmarks.ours", *sys.argv[1:]]
             # It must not hold the pipe of the answers, nor write between them.
-            worker = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=True
-            )
+            worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             atexit.register(worker.kill)
 
 

@@ -13,12 +13,13 @@ import tensorflow as tf
 
 # tfmot looks for a module of Keras 2 in Keras 3, and does without it: finding that out would load Keras 3
 # whole, a third of the time that these imports take. None tells Python that there is no such package.
-if sys.modules.setdefault("keras", None) is None:  # type: ignore[arg-type]
-    import tensorflow_model_optimization as tfmot
+_no_keras3 = "keras" not in sys.modules
+if _no_keras3:
+    sys.modules["keras"] = None  # type: ignore[assignment]
+import tensorflow_model_optimization as tfmot
 
+if _no_keras3:
     del sys.modules["keras"]
-else:
-    import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 from tf_keras.src.mixed_precision import autocast_variable
 

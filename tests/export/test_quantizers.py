@@ -45,8 +45,8 @@ def test_a_file_computes_with_the_trained_scales(quantizer, activations, bits, t
     np.testing.assert_allclose(logits, quantized(IMAGES), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.slow
-def test_every_exact_file_computes_with_the_trained_steps_of_activations(tmp_path):
+def with_trained_steps():
+    """A model whose activation steps are no longer the calibrated ones; its logits before and after."""
     keras.utils.set_random_seed(0)
     model = tfqkd.models.build("cnn4", (8, 8, 1), 10)
     scheme = tfqkd.Scheme(LsqQuantizer(4), LsqActivationQuantizer(4))
@@ -56,6 +56,12 @@ def test_every_exact_file_computes_with_the_trained_steps_of_activations(tmp_pat
     for found in tfqkd.quantized_activations(quantized):
         found.learned.assign(1.5 * found.learned)
     expected = quantized(IMAGES).numpy()
+    return quantized, calibrated, expected
+
+
+@pytest.mark.slow
+def test_every_exact_file_computes_with_the_trained_steps_of_activations(tmp_path):
+    quantized, calibrated, expected = with_trained_steps()
     assert np.abs(expected - calibrated).max() > 0.01
     formats = ["litert-float32", "litert-int8", "litert-int2", "onnx-float32", "onnx-int2"]
     reports = tfqkd.export.export(
@@ -73,15 +79,7 @@ def test_every_exact_file_computes_with_the_trained_steps_of_activations(tmp_pat
 
 @pytest.mark.slow
 def test_a_file_rounded_to_int8_besides_stays_near_the_trained_steps(tmp_path):
-    keras.utils.set_random_seed(0)
-    model = tfqkd.models.build("cnn4", (8, 8, 1), 10)
-    scheme = tfqkd.Scheme(LsqQuantizer(4), LsqActivationQuantizer(4))
-    quantized = tfqkd.quantize_model(model, scheme)
-    tfqkd.calibrate_activations(quantized, IMAGES)
-    calibrated = quantized(IMAGES).numpy()
-    for found in tfqkd.quantized_activations(quantized):
-        found.learned.assign(1.5 * found.learned)
-    expected = quantized(IMAGES).numpy()
+    quantized, calibrated, expected = with_trained_steps()
     path = tmp_path / "model.tflite"
     tfqkd.export.to_litert(
         quantized, path, format="litert-int8-full", images=IMAGES, calibration=IMAGES

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tfqkd.durability import sync
 from tfqkd.runtime.signature import INPUT, OUTPUT
 
 TIMEOUT_SECONDS = 1800.0
@@ -70,9 +71,9 @@ def staged(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield draft
         # The name must not outlast a loss of power that the contents do not.
         for written in (draft, *draft.rglob("*")):
-            _sync(written)
+            sync(written)
         _replace(path, draft)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -87,14 +88,6 @@ def _delete_abandoned(parent: pathlib.Path) -> None:
     for directory in parent.glob(f"{_SCRATCH}*"):
         with contextlib.suppress(OSError), _locked(directory):
             shutil.rmtree(directory)
-
-
-def _sync(path: pathlib.Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def verify(

@@ -153,6 +153,8 @@ class GradualQuantization(keras.callbacks.Callback):
 
     def __init__(self, shares: Sequence[float] = ()) -> None:
         super().__init__()
+        # Metrics may stay on their device: no step needs them.
+        self._supports_tf_logs = True
         if list(shares) != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
             raise ValueError(
                 f"`shares` must rise within (0, 1). Received: shares={tuple(shares)}. "

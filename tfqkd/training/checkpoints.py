@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfqkd.compat import keras, tf
-from tfqkd.training.directory import look_at_json, sync, write_atomically
+from tfqkd.durability import sync
+from tfqkd.training.directory import look_at_json, write_atomically
 
 _MANIFEST = "checkpoint.json"
 _STATE, _METRICS = "state", "metrics"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tfqkd.durability import sync
 from tfqkd.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.json"
@@ -231,15 +232,6 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
         os.fsync(file.fileno())
     partial.replace(path)
     sync(path.parent)
-
-
-def sync(path: pathlib.Path) -> None:
-    """Makes a file, or the names in a directory, outlast a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def refuse_differences(path: pathlib.Path, differences: dict[str, tuple[Any, Any]]) -> None:

@@ -97,13 +97,11 @@ def fit(
     if start > (0, 0):
         print(f"{title}: goes on after {start}.", flush=True)
     network._training_state = _Start(start)
-    batches = training_batches(
-        data.train,
-        batch_size=recipe.batch_size,
-        classes=data.classes,
-        seed=recipe.seed_of(stage),
-        augmentation=augmentation_of(recipe),
-        epochs=epochs,
+    batches = _batches(
+        recipe,
+        stage,
+        data,
+        epochs,
         first_epoch=start.epoch,
         first_step=start.step,
         fixed_views=recipe.teacher_views if quantized else 0,
@@ -154,15 +152,21 @@ def fit(
 
 def first_batches(recipe: Recipe, data: ImageData, count: int) -> tf.data.Dataset:
     """Returns the batches of the quantized stage's first training steps."""
-    batches = training_batches(
+    return _batches(recipe, QUANTIZED, data, epochs=count).take(count)
+
+
+def _batches(
+    recipe: Recipe, stage: str, data: ImageData, epochs: int, **options: Any
+) -> tf.data.Dataset:
+    return training_batches(
         data.train,
         batch_size=recipe.batch_size,
         classes=data.classes,
-        seed=recipe.seed_of(QUANTIZED),
+        seed=recipe.seed_of(stage),
         augmentation=augmentation_of(recipe),
-        epochs=count,
+        epochs=epochs,
+        **options,
     )
-    return batches.take(count)
 
 
 def augmentation_of(recipe: Recipe) -> Augmentation:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from tfqkd.training.directory import sync
+from tfqkd.durability import sync
 from tfqkd.training.workers import Workers
 from tfqkd.version import __version__
 
