@@ -229,12 +229,12 @@ def write(name, content):
 
 
 IMAGES = {
-    "empty file": (lambda: write("train/cat/a.png", b""), "must decode as PNG or JPEG"),
+    "empty file": (lambda: write("train/cat/a.png", b""), "must be a readable PNG or JPEG"),
     "cut off": (
         lambda: write("test/dog/a.png", b"\x89PNG\r\n\x1a\n"),
-        "must decode as PNG or JPEG",
+        "must be a readable PNG or JPEG",
     ),
-    "another kind": (lambda: write("train/cat/a.png", b"GIF89a"), "must decode as PNG or JPEG"),
+    "another kind": (lambda: write("train/cat/a.png", b"GIF89a"), "must be a readable PNG or JPEG"),
     "class in one split only": (lambda: shutil.rmtree("images/test/dog"), "the same classes"),
     "class without images": (
         lambda: pathlib.Path("images/test/dog/a.png").unlink(),

@@ -33,6 +33,12 @@ def test_what_a_camera_noted_turns_the_image_upright(tmp_path, orientation, turn
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png", expected.shape), expected)
 
 
+def test_of_16_bits_the_upper_half_is_kept(tmp_path):
+    values = np.array([[0, 255, 256, 0x7FFF, 0xFFFF]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png", (1, 5, 1)).ravel().tolist() == [0, 0, 1, 127, 255]
+
+
 def test_a_jpeg_is_close(tmp_path):
     Image.new("RGB", (8, 8), (10, 200, 30)).save(tmp_path / "a.jpg", quality=95)
     pixels = read_picture(tmp_path / "a.jpg", (8, 8, 3)).astype(int)

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.places import root_of
-from tfqkd.data.sizing import check_memory, resize
+from tfqkd.data.sizing import check_memory
+from tfqkd.runtime.pictures import open_picture, to_pixels
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _TEST_SHARE = 5  # One image in five is a test image where the folder does not say which.
@@ -29,7 +30,8 @@ def read(path: Path, image_size: int) -> ImageData:
     Where there is neither `train` nor `test`, a fixed stratified draw of one image in five is the
     test split. Files end in .png, .jpg or .jpeg; hidden ones are passed over. Classes, and files
     in a class, are in the order of their names. The first image says whether the data is grey or
-    RGB; grey files among RGB ones become RGB.
+    RGB; grey files among RGB ones become RGB. Files are decoded, turned upright and resized as
+    `bin/predict` does it, so that a model meets what it was trained on.
 
     Args:
       path: The folder.
@@ -106,40 +108,36 @@ def _list_files(folder: Path, root: Path) -> _Listing:
     return _Listing(tuple(entry.name for entry in classes), paths, np.array(labels, np.int64))
 
 
-def _decode(path: Path) -> tf.Tensor:
-    """Decodes one file to uint8 `[H, W, C]` with one or three channels."""
-    try:
-        image = tf.io.decode_image(path.read_bytes(), expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
+def _decode(path: Path) -> Image.Image:
+    """Decodes one file, whose mode is then L (grey) or RGB."""
+    image = open_picture(path)
+    if image.has_transparency_data:
         raise ValueError(
-            f"An image file must decode as PNG or JPEG. Received: {path}. Replace or remove it."
-        ) from error
-    if image.shape[-1] not in (1, 3):
-        raise ValueError(
-            "Images must be grey or RGB, without transparency. Received: "
-            f"{path} with {image.shape[-1]} channels. Convert it."
+            "Images must be grey or RGB, without transparency. "
+            f"Received: {path} of mode {image.mode}. Convert it."
         )
-    return image
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
 def _decode_all(name: str, listings: list[_Listing], image_size: int) -> list[Split]:
-    first = resize(_decode(listings[0].paths[0]), image_size)
-    shape = tuple(first.shape)
+    first = _decode(listings[0].paths[0])
+    width, height = (image_size, image_size) if image_size else first.size
+    shape = (height, width, len(first.getbands()))
     check_memory(name, sum(len(listing.paths) for listing in listings), shape)
 
     def decode_to_shape(path: Path) -> np.ndarray:
-        image = resize(_decode(path), image_size)
-        if image.shape[:2] != shape[:2]:
+        image = _decode(path)
+        if not image_size and image.size != first.size:
             raise ValueError(
-                f"Images must all be of one size, {shape[1]}x{shape[0]} as the first. Received: "
-                f"{path} of {image.shape[1]}x{image.shape[0]}. Set `image_size` to resize them."
+                f"Images must all be of one size, {width}x{height} as the first. Received: "
+                f"{path} of {image.width}x{image.height}. Set `image_size` to resize them."
             )
-        if image.shape[2] > shape[2]:
+        if len(image.getbands()) > shape[2]:
             raise ValueError(
                 "Images must all be grey where the first one is. Received: "
                 f"{path}, which is RGB. Convert the grey ones to RGB or this one to grey."
             )
-        return np.broadcast_to(image.numpy(), shape)
+        return to_pixels(image, shape)
 
     splits = []
     with ThreadPoolExecutor() as executor:

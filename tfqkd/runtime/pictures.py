@@ -42,14 +42,57 @@ def find_pictures(path: str) -> list[pathlib.Path]:
     return found
 
 
-def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads an image as a model takes it.
+def open_picture(path: pathlib.Path) -> Image.Image:
+    """Decodes an image file, and turns the image upright if a camera has noted that it lies.
 
     Args:
         path: A PNG or JPEG file.
+
+    Returns:
+        The image, 8 bits a channel: of 16 bits, as PNG may have, the upper half is kept.
+
+    Raises:
+        UnreadablePictureError: If it is no image, or far larger than any photograph.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as file:
+            image = ImageOps.exif_transpose(file)
+    # Pillow has no common base for what a damaged file or a bomb raises.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadablePictureError(
+            f"An image must be a readable PNG or JPEG file. Received: {path}: {error}. "
+            "Convert it, or leave it out."
+        ) from error
+    if image.mode.startswith("I"):
+        # Pillow would cut values off at 255.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image
+
+
+def to_pixels(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns an image as a model takes it.
+
+    Args:
+        image: The image.
         shape: (H, W, C) of the model's images, C 1 or 3. Colours are converted, and an image of
-            another size is resized: bilinear, antialiased, without keeping its proportions. It is
-            turned upright first, if a camera has noted that it lies.
+            another size is resized: bilinear, antialiased, without keeping its proportions.
+
+    Returns:
+        uint8 [H, W, C].
+    """
+    height, width, channels = shape
+    image = image.convert(_MODES[channels])
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8).reshape(height, width, channels)
+
+
+def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Reads an image file as a model takes it.
+
+    Args:
+        path: A PNG or JPEG file; `open_picture` says how it is decoded.
+        shape: (H, W, C) of the model's images; `to_pixels` says how it gets there.
 
     Returns:
         uint8 [H, W, C].
@@ -58,21 +101,9 @@ def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
         UnreadablePictureError: If it is no image, or far larger than any photograph.
         ValueError: If the model takes another number of channels.
     """
-    height, width, channels = shape
-    if channels not in _MODES:
+    if shape[-1] not in _MODES:
         raise ValueError(
             "Image files have 1 or 3 channels. "
-            f"Received: a model that takes {channels}. Call it from Python with your own arrays."
+            f"Received: a model that takes {shape[-1]}. Call it from Python with your own arrays."
         )
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as file:
-            image = ImageOps.exif_transpose(file).convert(_MODES[channels])
-    # Pillow has no common base for what a damaged file or a bomb raises.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadablePictureError(
-            f"An image must be a readable PNG or JPEG file. Received: {path}: {error}. "
-            "Convert it, or leave it out."
-        ) from error
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).reshape(height, width, channels)
+    return to_pixels(open_picture(path), shape)
