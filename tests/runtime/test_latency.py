@@ -42,7 +42,7 @@ def measured(monkeypatch):
         return File(path, {"a": 1.0, "b": 2.0, "c": 5.0}[path], clock, calls)
 
     files = [("a", False), ("b", True), ("c", False)]
-    found = latency.latencies(files, threads=2, batches=(1, 4), rounds=6, load=load)
+    found = latency.latencies(files, threads=2, rounds=[(1, 6), (4, 6)], load=load)
     assert opened == [("a", 2, False), ("b", 2, True), ("c", 2, False)]
     return found, calls
 

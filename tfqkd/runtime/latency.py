@@ -18,8 +18,7 @@ from tfqkd.runtime.model import LoadedModel
 def latencies(
     files: Sequence[tuple[str, bool]],
     threads: int,
-    batches: Sequence[int],
-    rounds: int,
+    rounds: Sequence[tuple[int, int]],
     load: Callable[..., LoadedModel] = load,
 ) -> list[list[dict[str, float]]]:
     """Measures files in turns, so that what else the machine does falls on all of them alike.
@@ -30,8 +29,8 @@ def latencies(
         files: Paths of exported files, each with whether it is given to the runtime as it is; see
             `tfqkd.runtime.load`.
         threads: How many threads a runtime uses.
-        batches: Numbers of images.
-        rounds: How often each is run; one more run comes first and does not count.
+        rounds: Pairs of a number of images and how often a batch of so many is run; one more run comes
+            first and does not count.
         load: What loads a file.
 
     Returns:
@@ -41,10 +40,10 @@ def latencies(
     models = [load(path, threads, direct=direct) for path, direct in files]
     results: list[list[dict[str, float]]] = [[] for _ in files]
     generator = np.random.default_rng(0)
-    for batch in batches:
+    for batch, count in rounds:
         images = generator.integers(0, 256, (batch, *models[0].input_shape), np.uint8)
         times: list[list[float]] = [[] for _ in files]
-        for number in range(rounds + 1):
+        for number in range(count + 1):
             for index in generator.permutation(len(files)):
                 start = time.perf_counter()
                 models[index](images)
