@@ -23,13 +23,20 @@ _OURS = argparse.Namespace(
     steps_per_execution=1,
 )
 _SHOWN = 14
-_ROWS = ("float", "ternary", "ternary, live teacher", "ternary, cached logits")
+_ROWS = (
+    "float",
+    "ternary",
+    "ternary, step anew",
+    "ternary, live teacher",
+    "ternary, cached logits",
+)
 
 
 def measure(options: argparse.Namespace) -> Result:
     """Profiles some steps of each row; cells are shares of each row's time in ops."""
     shares = {row: _shares(row, options.steps) for row in _ROWS}
-    order = [op for op, _ in shares["ternary"].most_common(_SHOWN)]
+    together = sum(shares.values(), collections.Counter())
+    order = [op for op, _ in together.most_common(_SHOWN)]
     rows = [(op, *(f"{100 * shares[row][op]:.1f} %" for row in _ROWS)) for op in order]
     rest = [1 - sum(shares[row][op] for op in order) for row in _ROWS]
     rows.append(("all others", *(f"{100 * share:.1f} %" for share in rest)))
