@@ -205,6 +205,8 @@ def test_the_death_of_a_worker_is_said_within_a_minute_and_the_job_goes_on(tmp_p
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell without a terminal starts what it runs in the background with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for_another_checkpoint(directory, launcher)
     # As Ctrl-C does: to the script and all that it has started in its group.
