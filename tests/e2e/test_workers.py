@@ -199,14 +199,13 @@ def test_the_death_of_a_worker_is_said_within_a_minute_and_the_job_goes_on(tmp_p
         "PORT": str(free_ports(1)[0]),
     }
     launcher = subprocess.Popen(
-        [ROOT / "examples" / "two_local_workers.sh", *flags],
+        # A shell without a terminal starts what it runs in the background with SIGINT ignored.
+        ["env", "--default-signal=INT", ROOT / "examples" / "two_local_workers.sh", *flags],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        # A shell without a terminal starts what it runs in the background with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for_another_checkpoint(directory, launcher)
     # As Ctrl-C does: to the script and all that it has started in its group.
