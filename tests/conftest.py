@@ -1,12 +1,17 @@
-"""What must stand before TensorFlow is imported, and the profile of the property tests."""
+"""What must stand before TensorFlow is imported or a process started; how property tests are run."""
 
 import os
+import signal
 
 from hypothesis import settings
 
 # Read when TensorFlow is imported: its convolution gradients take half the time with oneDNN.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# What a script starts in the background ignores SIGINT, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first example traces a graph, and the machine may be busy: time says nothing about a property.
 settings.register_profile("tfqkd", deadline=None)

@@ -199,8 +199,7 @@ def test_the_death_of_a_worker_is_said_within_a_minute_and_the_job_goes_on(tmp_p
         "PORT": str(free_ports(1)[0]),
     }
     launcher = subprocess.Popen(
-        # A shell without a terminal starts what it runs in the background with SIGINT ignored.
-        ["env", "--default-signal=INT", ROOT / "examples" / "two_local_workers.sh", *flags],
+        [ROOT / "examples" / "two_local_workers.sh", *flags],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
