@@ -58,7 +58,9 @@ class Shown:
 
 def show(page: pathlib.Path, scheme: str, width: int = 1000) -> Shown:
     """Opens a page; skips the test where there is no Chromium."""
-    sync = pytest.importorskip("playwright.sync_api")
+    sync = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright: pip install '.[dev]'"
+    )
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         pytest.skip(f"needs Chromium: none of {', '.join(_NAMES)} is installed")
