@@ -136,9 +136,12 @@ def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, n
     for dataset in ("digits", "imagenet_resized/8x8"):
         argv = ["bin/train", f"--dataset={dataset}", "--teacher=none"]
         assert main(argv) == 0
-        recipe, directory, command = seen.pop()
+        recipe, directory, products, command = seen.pop()
         assert (recipe, command) == (Recipe(dataset=dataset, teacher="none"), argv)
         assert str(directory) == f"runs/{dataset.replace('/', '_')}"
+        assert products == directory / "products"
+        assert main([*argv, "--products=shared"]) == 0
+        assert seen.pop()[1:3] == (directory, pathlib.Path("shared"))
 
 
 def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkeypatch):
@@ -146,14 +149,16 @@ def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkey
 
     seen = []
 
-    def compare(recipe, directory, seeds, command, controls):
-        seen.append((recipe, directory, list(seeds), command, controls))
+    def compare(recipe, directory, seeds, command, controls, products):
+        seen.append((recipe, directory, list(seeds), command, controls, products))
         return [Row("float teacher", 1234, (0.5, 0.25, 0.75))]
 
     monkeypatch.setattr(comparison, "compare", compare)
     argv = ["bin/train", "--compare", "--repeats=3", "--seed=5", f"--run_dir={tmp_path}"]
-    assert main([*argv, "--controls"]) == 0
-    assert seen == [(Recipe(seed=5), tmp_path, [5, 6, 7], [*argv, "--controls"], True)]
+    argv += ["--controls", "--products=shared"]
+    assert main(argv) == 0
+    shared = pathlib.Path("shared")
+    assert seen == [(Recipe(seed=5), tmp_path, [5, 6, 7], argv, True, shared)]
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if "float teacher" in line)
     assert row.split() == ["float", "teacher", "1,234", "0.0", "50.00", "±", "25.00", "3"]
@@ -187,7 +192,7 @@ def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys,
 def test_the_command_is_kept_as_it_is_typed(tmp_path, monkeypatch, no_tensorflow):
     seen = []
     monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
-    monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values[2]))
+    monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values[3]))
     monkeypatch.chdir(ROOT)
     source = str(ROOT / "tfqkd" / "cli" / "train.py")
     assert main([source, "--flagfile=configs/quickstart.flags", "--nocompare", "--repeats=1"]) == 0

@@ -153,6 +153,9 @@ def test_every_variant_is_run_for_every_seed(tmp_path, monkeypatch):
     assert [call[:2] for call in calls] == expected
     assert {call[2] for call in calls} == {tmp_path / "products"}
     assert all(call[3] == ["bin/train", "--compare"] for call in calls)
+    shared = tmp_path / "shared"
+    compare(recipe, tmp_path / "other", [3], products=shared)
+    assert {call[2] for call in calls[6:]} == {shared}
     assert [path.name for _, path in expected][:3] == [
         "ternary-no_teacher-seed3",
         "ternary-teacher-fixed_coefficient-seed3",

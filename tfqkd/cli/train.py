@@ -30,6 +30,13 @@ def _command() -> Command:
     flags.DEFINE_string(
         "run_dir", "", "Where the run is kept; runs/DATASET if empty.", flag_values=values
     )
+    flags.DEFINE_string(
+        "products",
+        "",
+        "Where teachers, students and exports are kept; runs that name the same place train nothing twice. "
+        "The run directory's own products if empty.",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "compare",
         False,
@@ -51,7 +58,7 @@ def _command() -> Command:
         flag_values=values,
         lower_bound=1,
     )
-    for name in ("run_dir", "compare", "controls", "repeats"):
+    for name in ("run_dir", "products", "compare", "controls", "repeats"):
         command.group("what to run", name)
     define_recipe_flags(command)
     return command
@@ -76,12 +83,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             FORMATS[name].require_runtime()
         if recipe.strategy == "multi_worker":
             _require_one_cluster(values.compare)
+        products = pathlib.Path(values.products) if values.products else directory / "products"
+        words = command.command_line(arguments)
         if values.compare:
             seeds = range(recipe.seed, recipe.seed + values.repeats)
-            words = command.command_line(arguments)
-            _compare(recipe, directory, seeds, values.controls, words)
+            _compare(recipe, directory, seeds, values.controls, products, words)
         else:
-            _run(recipe, directory, command.command_line(arguments))
+            _run(recipe, directory, products, words)
 
     return command.main(arguments, run_it)
 
@@ -98,7 +106,7 @@ def _require_one_cluster(compare: bool) -> None:
         )
 
 
-def _run(recipe: Recipe, directory: pathlib.Path, words: list[str]) -> None:
+def _run(recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, words: list[str]) -> None:
     from tfqkd.training.directory import RunDirectory
 
     results = RunDirectory(directory, recipe).results()
@@ -109,7 +117,7 @@ def _run(recipe: Recipe, directory: pathlib.Path, words: list[str]) -> None:
         load_tensorflow()
         from tfqkd.training.run import run
 
-        results = run(recipe, directory, command=words)
+        results = run(recipe, directory, products, words)
     if recipe.strategy == "multi_worker" and not Cluster.read().is_chief:
         return
     # Slow to import: training starts first.
@@ -123,7 +131,12 @@ def _run(recipe: Recipe, directory: pathlib.Path, words: list[str]) -> None:
 
 
 def _compare(
-    recipe: Recipe, directory: pathlib.Path, seeds: range, controls: bool, words: list[str]
+    recipe: Recipe,
+    directory: pathlib.Path,
+    seeds: range,
+    controls: bool,
+    products: pathlib.Path,
+    words: list[str],
 ) -> None:
     from tfqkd.reporting.results import print_comparison
     from tfqkd.training.comparison_directory import ComparisonDirectory
@@ -136,7 +149,7 @@ def _compare(
         load_tensorflow()
         from tfqkd.training.comparison import compare
 
-        rows = compare(recipe, directory, seeds, words, controls=controls)
+        rows = compare(recipe, directory, seeds, words, controls=controls, products=products)
     print_comparison(rows, directory)
 
 

@@ -69,6 +69,7 @@ def compare(
     command: list[str] | None = None,
     *,
     controls: bool = False,
+    products: pathlib.Path | None = None,
 ) -> list[Row]:
     """Runs every variant of a recipe for every seed, with shared teachers and float students.
 
@@ -76,12 +77,13 @@ def compare(
 
     Args:
         recipe: The recipe with the annealed coefficient.
-        directory: Gets a run directory for each variant and seed, `products`, `comparison_recipe.json`,
+        directory: Gets a run directory for each variant and seed, `comparison_recipe.json`,
             `comparison.json` and a plot.
         seeds: Seeds of the runs; teacher and float student are trained for each, unless
             `recipe.pretrain_seed` fixes theirs.
         command: The command line, kept in every run directory.
         controls: See `variants`.
+        products: Where the stages' products are kept; `directory/products` if None.
 
     Returns:
         The rows: float teacher, float student, then the variants.
@@ -94,6 +96,7 @@ def compare(
     shares: dict[str, float] = {}
     file_bytes: dict[str, int] = {}
     seeds = list(seeds)
+    products = products or directory / "products"
     named = variants(recipe, controls)
     comparison = ComparisonDirectory(directory, recipe, seeds, controls)
     done = comparison.rows()
@@ -103,7 +106,7 @@ def compare(
     for seed in seeds:
         for name, variant in named.items():
             seeded = dataclasses.replace(variant, seed=seed)
-            results = run(seeded, run_path(directory, name, seed), directory / "products", command)
+            results = run(seeded, run_path(directory, name, seed), products, command)
             *pretrained, final = results["models"]
             for model in pretrained:
                 accuracies.setdefault(model["role"], {})[seed] = model["accuracy"]
