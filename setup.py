@@ -33,7 +33,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["tfqkd", "tfqkd.*"]),
-    package_data={"tfqkd.reporting": ["templates/*"]},
+    package_data={"tfqkd.reporting": ["templates/*"], "tfqkd.models": ["weights/*"]},
     install_requires=[
         "absl-py~=1.4.0",  # Flags and flag files of the commands.
         "h5py~=3.14",  # Looks into model files before Keras loads them.

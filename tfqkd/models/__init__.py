@@ -1,4 +1,4 @@
-"""Float networks for image classification, each made by a plain function.
+"""Float networks for image classification, each made by a plain function, and trained ones that come along.
 
 The package is lazy: TensorFlow is imported when a name is first used. `tfqkd.models.names` needs
 none.
@@ -10,6 +10,9 @@ from typing import Any
 _NAMES = {
     "build": "zoo",
     "cnn": "cnns",
+    "load_pretrained": "pretrained",
+    "pretrained_file": "pretrained",
+    "pretrained_names": "pretrained",
     "resnet": "resnets",
     "vgg": "vggs",
 }

@@ -1,0 +1,109 @@
+import csv
+import json
+import shutil
+import statistics
+import zipfile
+
+import numpy as np
+import pytest
+
+from benchmarks import reproduction, trained
+from tfqkd.compat import keras
+from tfqkd.export.exporter import export
+from tfqkd.runtime import load
+from tfqkd.training.comparison import run_path
+from tfqkd.training.comparison_directory import ComparisonDirectory
+from tfqkd.training.recipe import Recipe
+
+ANNEALED = "ternary, teacher, annealed coefficient"
+SEEDED = {0: 0.75, 2: 0.8125}
+
+
+@pytest.fixture
+def comparison(finished, tmp_path, monkeypatch):
+    """A comparison of which two seeds of one row are done, in the accuracies of `SEEDED`."""
+    monkeypatch.chdir(tmp_path)
+    directory = tmp_path / "runs"
+    recipe = Recipe.from_json(finished.recipe.to_json())
+    ComparisonDirectory(directory, recipe, [0, 1, 2]).begin()
+    for seed, accuracy in SEEDED.items():
+        run = run_path(directory, ANNEALED, seed)
+        shutil.copytree(finished.directory, run)
+        results = json.loads((run / "results.json").read_text())
+        results["models"][-1]["accuracy"] = accuracy
+        (run / "results.json").write_text(json.dumps(results))
+    model = keras.models.load_model(finished.model_path("ternary"), compile=False)
+    export(model, run_path(directory, ANNEALED, 0) / "export", "litert-int2")
+    return directory
+
+
+def test_rows_that_are_done_are_found_in_the_order_of_the_table(comparison):
+    rows = trained.done_rows(comparison)
+    assert [(row, [one.seed for one in done]) for row, done in rows.items()] == [
+        ("float teacher", [0]), ("float student", [0]), (ANNEALED, [0, 2])
+    ]  # fmt: skip
+
+
+def test_the_table_has_what_the_runs_measured(comparison, finished, capsys):
+    assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    teacher, student, annealed = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]
+    )
+    models = finished.results["models"]
+    assert teacher[0] == "float teacher"
+    assert float(teacher[4]) == pytest.approx(100 * models[0]["accuracy"], abs=0.005)
+    assert student[1] == annealed[1] == f"{models[1]['parameters']:,}"
+    # The 2-bit file is the smaller one, and only the student trained with ternary weights has it.
+    assert int(annealed[3].replace(",", "")) < int(student[3].replace(",", ""))
+    assert (student[2], annealed[2]) == ("0.0", f"{100 * models[-1]['quantized_share']:.1f}")
+    assert annealed[4] == f"78.12 ± {statistics.stdev([75, 81.25]):.2f}"
+    assert annealed[5] == "2"
+    assert (comparison.parent / "results" / "digits" / "table.md").read_text().splitlines() == lines
+
+
+def test_every_row_and_seed_keeps_recipe_results_history_and_plot(comparison, finished):
+    assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
+    place = comparison.parent / "results" / "digits"
+    assert sorted(path.name for path in place.iterdir()) == [
+        "float_student-seed0",
+        "float_teacher-seed0",
+        "table.md",
+        "ternary-teacher-annealed_coefficient-seed0",
+        "ternary-teacher-annealed_coefficient-seed2",
+    ]
+    for seed, accuracy in SEEDED.items():
+        one = run_path(place, ANNEALED, seed)
+        assert Recipe.from_json((one / "recipe.json").read_text()) == finished.recipe
+        assert json.loads((one / "results.json").read_text())["accuracy"] == accuracy
+        rows = list(csv.DictReader((one / "history.csv").open()))
+        assert [row["coefficient"] for row in rows] == ["1.0", "0.0"]
+        assert (one / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_shipped_computes_what_was_trained(comparison, finished, monkeypatch):
+    weights = comparison.parent / "weights"
+    monkeypatch.setattr(reproduction, "DIRECTORY", weights)
+    assert reproduction.main(["reproduction", f"--run_dir={comparison}", "--ship"]) == 0
+    teacher, student = weights / "cnn4_digits.keras", weights / "cnn2_ternary_digits.tflite"
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype("uint8")
+    for file, role in ((teacher, "float teacher"), (student, "ternary")):
+        trained_model = keras.models.load_model(finished.model_path(role), compile=False)
+        shipped = load(file) if file is student else keras.models.load_model(file, compile=False)
+        expected = np.asarray(trained_model(images.astype("float32")))
+        np.testing.assert_allclose(shipped(images), expected, rtol=1e-4, atol=1e-4)
+    with zipfile.ZipFile(teacher) as archive:
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_DEFLATED}
+    card = student.with_suffix(".md").read_text()
+    assert "**75.00 %** on the test images of digits" in card
+    assert f"`cnn2_ternary_digits.tflite`, {student.stat().st_size:,} bytes" in card
+    assert "`[B, 8, 8, 1]`; logits `[B, 10]`" in card
+
+
+def test_a_directory_without_a_comparison_is_one_message(tmp_path, capsys):
+    assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 2
+    assert "`run_dir` must be a comparison" in capsys.readouterr().err
+    recipe = Recipe(dataset="digits", student="cnn2", teacher="cnn4")
+    ComparisonDirectory(tmp_path, recipe, [0]).begin()
+    assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 2
+    assert "where none is yet" in capsys.readouterr().err

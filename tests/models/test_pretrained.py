@@ -1,0 +1,112 @@
+"""The networks that come with tfqkd are what their model cards and the results say."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfqkd import runtime
+from tfqkd.data import load
+from tfqkd.export.inspection import found_kernels, read_back
+from tfqkd.models import load_pretrained, pretrained_file, pretrained_names
+from tfqkd.training.evaluation import evaluate_logits
+from tfqkd.training.measurement import run_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROWS = {".tflite": "ternary-teacher-annealed_coefficient-seed0", ".keras": "float_teacher-seed0"}
+STUDENTS = [name for name in pretrained_names() if pretrained_file(name).suffix == ".tflite"]
+CLASSES = {"cifar10": 10, "cifar100": 100}
+LARGEST = 5_000_000
+
+
+def dataset(name: str) -> str:
+    return name.rsplit("_", 1)[1]
+
+
+def results(name: str) -> dict:
+    row = ROWS[pretrained_file(name).suffix]
+    return json.loads((ROOT / "results" / dataset(name) / row / "results.json").read_text())
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("uint8")
+
+
+def test_every_student_comes_with_its_teacher():
+    assert {f"resnet20_ternary_{data}" for data in map(dataset, STUDENTS)} == set(STUDENTS)
+    teachers = sorted(set(pretrained_names()) - set(STUDENTS))
+    assert [dataset(name) for name in teachers] == [dataset(name) for name in STUDENTS]
+    assert "resnet20_ternary_cifar10" in STUDENTS
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_the_model_card_tells_the_files_size_and_the_measured_accuracy(name):
+    file, measured = pretrained_file(name), results(name)
+    card = file.with_suffix(".md").read_text(encoding="utf-8")
+    assert card.startswith(f"# {name}\n")
+    assert f"`{file.name}`, {file.stat().st_size:,} bytes" in card
+    assert file.stat().st_size < LARGEST
+    assert f"reaches **{100 * measured['accuracy']:.2f} %** on the test images" in card
+    assert f"| parameters | {measured['parameters']:,}" in card
+    for link in re.findall(r"\]\(([^)]+)\)", card):
+        assert (file.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_has_the_measured_share_of_ternary_weights(name):
+    kernels = found_kernels(read_back(pretrained_file(name)))
+    codes = [kernel.constants[0] for kernel in kernels if kernel.constants[0].bits == 2]
+    share = sum(np.prod(code.shape) for code in codes) / results(name)["parameters"]
+    assert share == pytest.approx(results(name)["quantized_share"])
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_loads_without_tensorflow(name):
+    program = (
+        "import sys, tfqkd; "
+        f"model = tfqkd.models.load_pretrained('{name}'); "
+        "print(len(model.class_names), 'tensorflow' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.split() == [str(CLASSES[dataset(name)]), "False"]
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_a_network_takes_bytes_and_floats_to_the_same_logits(name, images):
+    model = load_pretrained(name)
+    logits = np.asarray(model(images))
+    assert logits.shape == (8, CLASSES[dataset(name)])
+    np.testing.assert_allclose(logits, model(images.astype("float32")), rtol=1e-5, atol=1e-4)
+
+
+def test_an_unknown_name_is_one_message():
+    with pytest.raises(
+        ValueError, match=r"`name` must be one of .*resnet20_ternary_cifar10.* Received: name='x'"
+    ):
+        load_pretrained("x")
+
+
+def test_a_file_can_be_loaded_on_a_device(images):
+    file = pretrained_file("resnet20_ternary_cifar10")
+    np.testing.assert_array_equal(runtime.load(file)(images), load_pretrained(file.stem)(images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", pretrained_names())
+def test_a_file_has_the_measured_accuracy_on_all_test_images(name):
+    try:
+        data = load(dataset(name))
+    except FileNotFoundError:
+        pytest.skip(
+            f"{dataset(name)} is not in the default TFDS folder, or where TFDS_DATA_DIR says"
+        )
+    figures = evaluate_logits(run_file(pretrained_file(name), data.test.images), data.test.labels)
+    assert len(data.test) == 10_000
+    assert figures.accuracy == pytest.approx(results(name)["accuracy"], abs=1e-4)

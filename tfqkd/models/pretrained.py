@@ -1,0 +1,67 @@
+"""Trained networks that come with tfqkd: ternary students and the teachers that taught them."""
+
+import pathlib
+from typing import TYPE_CHECKING
+
+from tfqkd import runtime
+
+if TYPE_CHECKING:
+    from tfqkd.compat import keras
+    from tfqkd.runtime.model import LoadedModel
+
+DIRECTORY = pathlib.Path(__file__).with_name("weights")
+_SUFFIXES = (".tflite", ".keras")
+
+
+def pretrained_names() -> tuple[str, ...]:
+    """Returns the names that `load_pretrained` takes: NETWORK_DATASET, or NETWORK_ternary_DATASET."""
+    return tuple(sorted(file.stem for file in DIRECTORY.glob("*") if file.suffix in _SUFFIXES))
+
+
+def pretrained_file(name: str) -> pathlib.Path:
+    """Returns the file of a trained network, to copy to a device or to give to a command.
+
+    Beside it lies its model card, `NAME.md`: recipe, data, budget, accuracy, size and limits.
+
+    Args:
+      name: One of `pretrained_names()`.
+
+    Returns:
+      The 2-bit LiteRT file of a ternary student, the Keras file of a teacher.
+
+    Raises:
+      ValueError: If there is none of that name.
+    """
+    if name not in pretrained_names():
+        raise ValueError(
+            f"`name` must be one of {', '.join(pretrained_names())}. Received: name={name!r}. "
+            "Train others with bin/train."
+        )
+    return next(file for end in _SUFFIXES if (file := DIRECTORY / f"{name}{end}").exists())
+
+
+def load_pretrained(name: str) -> "LoadedModel | keras.Model":
+    """Loads a trained network: a function from pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
+
+    Args:
+      name: One of `pretrained_names()`.
+
+    Returns:
+      A ternary student as `tfqkd.runtime.load` gives it, which needs no TensorFlow and knows its
+      `class_names`; a teacher as a Keras model.
+
+    Raises:
+      ImportError: If LiteRT is not installed and a ternary student is asked for.
+      ValueError: If there is none of that name.
+
+    Example:
+      >>> student = load_pretrained("resnet20_ternary_cifar10")
+      >>> student.class_names[0]
+      'airplane'
+    """
+    file = pretrained_file(name)
+    if file.suffix == ".tflite":
+        return runtime.load(file)
+    from tfqkd.compat import keras  # noqa: PLC0415 (a student runs without TensorFlow)
+
+    return keras.models.load_model(file, compile=False)
