@@ -192,5 +192,5 @@ def test_the_kubernetes_manifest_names_every_pod(tmp_path, monkeypatch):
         "cluster": {"worker": expected}, "task": {"type": "worker", "index": 0}
     }))  # fmt: skip
     assert train.main(["train", *arguments]) == 0
-    ((_, directory, _),) = seen
+    ((_, directory, *_),) = seen
     assert any(directory.is_relative_to(mount) for mount in mounted)

@@ -67,6 +67,10 @@ def test_the_gradient_equals_the_derivative_written_out(weights, bits, seed):
     top = np.abs(squashed) == largest
     by_largest = -(factor * squashed).sum() / largest**2 * np.sign(squashed) * top / top.sum()
     expected = (1 - squashed**2) * (factor / largest + by_largest)
+    # Equal weights may get a tanh that differs in its last bit: which of them is the largest is open.
+    actual, expected = (
+        np.where(top, gradient[top].mean(), gradient) for gradient in (actual.numpy(), expected)
+    )
     np.testing.assert_allclose(
         actual, expected, rtol=1e-6, atol=1e-9 * np.abs(factor).max() / largest
     )
