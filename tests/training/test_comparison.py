@@ -183,6 +183,16 @@ def test_every_variant_is_run_for_every_seed(tmp_path, monkeypatch):
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_network_that_all_seeds_share_counts_once(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(comparison, "run", fake_run(calls))
+    recipe = Recipe(student="cnn2", teacher="cnn4", pretrain_seed=0)
+    rows = compare(recipe, tmp_path, [3, 4, 5])
+    assert [len(row.accuracies) for row in rows] == [1, 1, 3, 3, 3]
+    assert rows[0].deviation is None
+    assert rows[2].accuracies == pytest.approx((0.53, 0.54, 0.55))
+
+
 @pytest.fixture
 def compared(tmp_path, monkeypatch):
     """A comparison that is done, and the calls of `run` since."""

@@ -9,7 +9,7 @@ from tfqkd.training.comparison_directory import ComparisonDirectory, Row
 from tfqkd.training.fitting import coefficient_schedule
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, run
-from tfqkd.training.settings import FLOAT_BITS, NO_TEACHER
+from tfqkd.training.settings import FLOAT_BITS, NO_TEACHER, STUDENT
 
 PLOT_FILE = "comparison.png"
 
@@ -109,7 +109,9 @@ def compare(
             results = run(seeded, run_path(directory, name, seed), products, command)
             *pretrained, final = results["models"]
             for model in pretrained:
-                accuracies.setdefault(model["role"], {})[seed] = model["accuracy"]
+                # A network that all seeds share counts once.
+                shared = accuracies.setdefault(model["role"], {})
+                shared[seeded.seed_of(STUDENT)] = model["accuracy"]
                 parameters[model["role"]] = model["parameters"]
             accuracies.setdefault(name, {})[seed] = final["accuracy"]
             parameters[name] = final["parameters"]
@@ -122,7 +124,7 @@ def compare(
         Row(
             name,
             parameters[name],
-            tuple(accuracies[name][seed] for seed in seeds),
+            tuple(accuracies[name].values()),
             shares.get(name, 0.0),
             file_bytes.get(name),
         )
