@@ -22,14 +22,12 @@ from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.reporting.figures import plot_run
 from tfqkd.reporting.tables import Table
 from tfqkd.training.comparison import run_path
-from tfqkd.training.directory import (
-    COMPARISON_RECIPE_FILE,
-    RECIPE_FILE,
-    RESULTS_FILE,
-    write_atomically,
-)
+from tfqkd.training.comparison_directory import Row
+from tfqkd.training.directory import RECIPE_FILE, RESULTS_FILE, write_atomically
 from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.run import TEACHER_ROLE
+
+SHIPPED = "ternary, teacher, annealed coefficient"
 
 
 def table(rows: dict[str, list[Done]]) -> Table:
@@ -37,15 +35,15 @@ def table(rows: dict[str, list[Done]]) -> Table:
     result = Table(
         "model", "parameters", "ternary %", "file bytes", "test accuracy %", "seeds", "min"
     )
-    for row, done in rows.items():
-        accuracies = [100 * one.figures["accuracy"] for one in done]
-        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(done) > 1 else ""
+    for name, done in rows.items():
+        figures = done[0].figures
+        accuracies = tuple(one.figures["accuracy"] for one in done)
         result.add(
-            row,
-            f"{done[0].figures['parameters']:,}",
-            f"{100 * done[0].figures.get('quantized_share', 0):.1f}",
+            name,
+            f"{figures['parameters']:,}",
+            f"{100 * figures.get('quantized_share', 0):.1f}",
             f"{done[0].file_bytes():,}",
-            f"{statistics.fmean(accuracies):.2f}{spread}",
+            Row(name, figures["parameters"], accuracies).accuracy_text(),
             len(done),
             f"{statistics.fmean(one.minutes() for one in done):.0f}",
         )
@@ -54,7 +52,6 @@ def table(rows: dict[str, list[Done]]) -> Table:
 
 def keep(rows: dict[str, list[Done]], directory: pathlib.Path) -> None:
     """Writes recipe, results, history and plot of each row and seed into a directory of its own."""
-
     for row, done in rows.items():
         for one in done:
             place = run_path(directory, row, one.seed)
@@ -84,22 +81,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run_it() -> None:
         directory = pathlib.Path(values.run_dir)
-        if not (directory / COMPARISON_RECIPE_FILE).exists():
-            raise UsageError(
-                "`run_dir` must be a comparison that bin/train --compare began. "
-                f"Received: run_dir={values.run_dir!r}."
-            )
         rows = done_rows(directory)
         if not rows:
             raise UsageError(f"A row must be done. Received: {directory}, where none is yet.")
+        if values.ship and SHIPPED not in rows:
+            raise UsageError(
+                f"--ship writes the network of the row {SHIPPED!r}. "
+                f"Received: {directory}, where that row is not done yet."
+            )
         place = pathlib.Path("results") / next(iter(rows.values()))[0].recipe.dataset
         keep(rows, place)
         text = table(rows).markdown()
         write_atomically(place / "table.md", text + "\n")
         print(text)
         if values.ship:
-            *_, annealed = rows.values()
-            ship(annealed[0], rows[TEACHER_ROLE][0], DIRECTORY)
+            ship(rows[SHIPPED][0], rows[TEACHER_ROLE][0], DIRECTORY)
 
     return command.main(argv, run_it)
 

@@ -1,7 +1,6 @@
 """What a comparison has trained so far: each row with each seed."""
 
 import dataclasses
-import json
 import pathlib
 import tempfile
 from typing import Any
@@ -9,19 +8,13 @@ from typing import Any
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
 from tfqkd.training.comparison import run_path, variants
-from tfqkd.training.directory import (
-    COMPARISON_RECIPE_FILE,
-    RESULTS_FILE,
-    read_json,
-    read_recipe,
-    read_results,
-)
+from tfqkd.training.comparison_directory import ComparisonDirectory
+from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results
 from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE
-
-_SCOPE = {"recipe": dict, "seeds": [int], "controls": bool}
+from tfqkd.training.settings import STUDENT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,21 +63,23 @@ def done_rows(directory: pathlib.Path) -> dict[str, list[Done]]:
 
     Args:
         directory: Of a comparison, finished or not.
+
+    Raises:
+        ValueError: If there is no comparison.
     """
-    scope = read_json(directory / COMPARISON_RECIPE_FILE, _SCOPE)
-    recipe = Recipe.from_json(json.dumps(scope["recipe"]))
-    named = variants(recipe, scope["controls"])
+    comparison = ComparisonDirectory.read(directory)
+    named = variants(comparison.recipe, comparison.controls)
     rows: dict[str, dict[int, Done]] = {
         name: {} for name in (TEACHER_ROLE, "float student", *named)
     }
     for name in named:
-        for seed in scope["seeds"]:
+        for seed in comparison.seeds:
             run = run_path(directory, name, seed)
             if not (run / RESULTS_FILE).exists():
                 continue
             results, own = read_results(run), read_recipe(run)
             *before, last = results["models"]
             for row, figures in ((name, last), *((model["role"], model) for model in before)):
-                at = seed if row == name else own.seed_of("student")
+                at = seed if row == name else own.seed_of(STUDENT)
                 rows[row][at] = Done(row, at, own, run, figures, tuple(results["class_names"]))
     return {row: [at[seed] for seed in sorted(at)] for row, at in rows.items() if at}

@@ -100,9 +100,18 @@ def test_what_is_shipped_computes_what_was_trained(comparison, finished, monkeyp
     assert "`[B, 8, 8, 1]`; logits `[B, 10]`" in card
 
 
+def test_the_network_of_a_row_that_is_not_done_is_not_shipped(comparison, capsys):
+    for seed in SEEDED:
+        done = run_path(comparison, ANNEALED, seed)
+        done.rename(run_path(comparison, "ternary, no teacher", seed))
+    assert reproduction.main(["reproduction", f"--run_dir={comparison}", "--ship"]) == 2
+    assert f"the network of the row '{ANNEALED}'" in capsys.readouterr().err
+    assert not (comparison.parent / "results").exists()
+
+
 def test_a_directory_without_a_comparison_is_one_message(tmp_path, capsys):
-    assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 2
-    assert "`run_dir` must be a comparison" in capsys.readouterr().err
+    assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 1
+    assert "A comparison must have begun in the directory" in capsys.readouterr().err
     recipe = Recipe(dataset="digits", student="cnn2", teacher="cnn4")
     ComparisonDirectory(tmp_path, recipe, [0]).begin()
     assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 2

@@ -84,12 +84,26 @@ class ComparisonDirectory:
                 f"Received: {path}, which holds a single run. Give another --run_dir, or leave out --compare."
             )
         if is_comparison(path):
-            there = read_json(path / COMPARISON_RECIPE_FILE, _SCOPE)
-            differences = Recipe.from_json(json.dumps(there["recipe"])).differences(recipe)
+            there = _read_scope(path)
+            differences = there["recipe"].differences(recipe)
             for name, value in self._scope().items():
                 if there[name] != value:
                     differences[name] = (there[name], value)
             refuse_differences(path, differences)
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> "ComparisonDirectory":
+        """Returns the directory of a comparison that was begun.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if not (path / COMPARISON_RECIPE_FILE).exists():
+            raise ValueError(
+                "A comparison must have begun in the directory, by bin/train --compare. "
+                f"Received: {path}, which has no {COMPARISON_RECIPE_FILE}."
+            )
+        return cls(path, **_read_scope(path))
 
     def begin(self) -> None:
         """Makes the directory the comparison's."""
@@ -125,3 +139,8 @@ class ComparisonDirectory:
         ]
         text = json.dumps({"seeds": self.seeds, "rows": listed}, indent=2)
         write_atomically(self.path / COMPARISON_FILE, text + "\n")
+
+
+def _read_scope(path: pathlib.Path) -> dict[str, Any]:
+    scope = read_json(path / COMPARISON_RECIPE_FILE, _SCOPE)
+    return {**scope, "recipe": Recipe.from_json(json.dumps(scope["recipe"]))}
