@@ -1,3 +1,4 @@
+import fcntl
 import os
 import pathlib
 import subprocess
@@ -229,6 +230,22 @@ def test_what_a_killed_export_left_is_deleted_and_what_another_writes_is_not(tmp
     with staged(tmp_path / "other") as draft:
         draft.write_text("again")
     assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
+
+
+def test_an_export_that_begins_takes_no_other_that_begins_for_abandoned(tmp_path, monkeypatch):
+    lock = fcntl.flock
+
+    def lock_late(*arguments):
+        monkeypatch.setattr(fcntl, "flock", lock)
+        with staged(tmp_path / "other") as draft:
+            draft.write_text("other")
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with staged(tmp_path / "target") as draft:
+        draft.write_text("whole")
+    contents = {entry.name: entry.read_text() for entry in tmp_path.iterdir()}
+    assert contents == {"target": "whole", "other": "other"}
 
 
 def test_a_directory_that_cannot_be_written_is_an_early_error(tmp_path):

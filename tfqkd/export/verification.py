@@ -22,6 +22,7 @@ TIMEOUT_SECONDS = 1800.0
 
 
 _SCRATCH = ".tfqkd-"
+_LOCK_FILE = ".lock"
 _ADVICE = "Nothing was written. Export to another format, and report the model."
 
 
@@ -79,15 +80,19 @@ def staged(path: pathlib.Path) -> Iterator[pathlib.Path]:
 @contextlib.contextmanager
 def _locked(directory: pathlib.Path) -> Iterator[None]:
     """Shows that a process writes there; the kernel drops the lock of one that dies."""
-    with (directory / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    unlocked = directory / ".unlocked"
+    with unlocked.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # It is found by this name, and never without its lock.
+        unlocked.rename(directory / _LOCK_FILE)
         yield
 
 
 def _delete_abandoned(parent: pathlib.Path) -> None:
-    for directory in parent.glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(OSError), _locked(directory):
-            shutil.rmtree(directory)
+    for lock in parent.glob(f"{_SCRATCH}*/{_LOCK_FILE}"):
+        with contextlib.suppress(OSError), lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent)
 
 
 def verify(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
     """Measures models and exported files on the test images of a data set.
 
     Args:
-        paths: What `run_file` takes.
+        paths: Keras models and exported files.
         data: The data set.
 
     Returns:
@@ -108,15 +109,19 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
     Raises:
         ValueError: If one does not have the data set's number of classes; before any is measured.
     """
-    for path in paths:
-        classes = run_file(path, data.test.images[:1]).shape[1]
+    models = {path: _open(path) for path in paths}
+    for path, model in models.items():
+        classes = model(data.test.images[:1]).shape[1]
         if classes != data.classes:
             raise ValueError(
                 "A model must have a logit for each class of the data set. "
                 f"Received: {path} with {classes}, {data.name!r} with {data.classes} classes. "
                 "Choose the data set that it was trained on."
             )
-    return [_measure(str(path), run_file(path, data.test.images), data, None) for path in paths]
+    return [
+        _measure(str(path), _in_batches(model, data.test.images), data, None)
+        for path, model in models.items()
+    ]
 
 
 def export_run(
@@ -161,27 +166,34 @@ def export_run(
 
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
-    """Returns the logits `[N, classes]` of an exported file for raw images `[N, H, W, C]`."""
+    """Returns the logits `[N, classes]` of a Keras model or exported file for raw images `[N, H, W, C]`."""
+    return _in_batches(_open(path), images)
+
+
+def _open(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
     if path.suffix == ".keras":
         keras_model = load_model(path)
+        return lambda batch: keras_model(tf.cast(batch, tf.float32), training=False).numpy()
+    if not path.is_dir():
+        return load(path)
+    try:
+        require_pure_graph(path)
+    except ValueError as error:
+        raise ValueError(
+            f"An exported file must compute logits and do nothing else. Received: {path}: {error}. "
+            "Remove it, and export the run again with bin/export."
+        ) from error
+    loaded = tf.saved_model.load(str(path))
 
-        def model(batch: np.ndarray) -> np.ndarray:
-            return keras_model(tf.cast(batch, tf.float32), training=False).numpy()
-    elif path.is_dir():
-        try:
-            require_pure_graph(path)
-        except ValueError as error:
-            raise ValueError(
-                f"An exported file must compute logits and do nothing else. Received: {path}: {error}. "
-                "Remove it, and export the run again with bin/export."
-            ) from error
-        loaded = tf.saved_model.load(str(path))
-        serve = loaded.signatures["serving_default"]
+    def serve(batch: np.ndarray) -> np.ndarray:
+        # Reached through `loaded`, which must live as long as its function.
+        answer = loaded.signatures["serving_default"](images=tf.constant(batch, tf.float32))
+        return answer["logits"].numpy()
 
-        def model(batch: np.ndarray) -> np.ndarray:
-            return serve(images=tf.constant(batch, tf.float32))["logits"].numpy()
-    else:
-        model = load(path)
+    return serve
+
+
+def _in_batches(model: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
     starts = range(0, len(images), _BATCH)
     return np.concatenate([model(images[start : start + _BATCH]) for start in starts])
 
