@@ -49,6 +49,39 @@ def test_images_and_labels_are_read_in_stored_order(tmp_path):
     assert_holds(data.test, rows["test"])
 
 
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        (tfds.features.ClassLabel(num_classes=10), ["airplane", "automobile", "bird"]),
+        (tfds.features.ClassLabel(names=list("abcdefghij")), list("abc")),
+    ],
+)
+def test_cifar_that_was_stored_without_label_names_has_them(tmp_path, label, names):
+    rows = {"train": examples(3, (32, 32, 3)), "test": examples(2, (32, 32, 3))}
+    official = tfds.builder("cifar10", data_dir=tmp_path)
+    for role, split in rows.items():
+        for number, row in enumerate(split):
+            row["id"] = f"{role}_{number}"
+    features = {"id": tfds.features.Text(), "image": official.info.features["image"]}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="cifar10",
+        version=str(official.version),
+        features=tfds.features.FeaturesDict({**features, "label": label}),
+        split_datasets={role: list(enumerate(split)) for role, split in rows.items()},
+        data_dir=tmp_path,
+        disable_shuffling=True,
+    )
+    data = catalogue.read("cifar10", tmp_path, download=False, image_size=0)
+    assert (list(data.class_names[:3]), data.classes) == (names, 10)
+
+
+def test_the_classes_of_other_sets_without_label_names_are_numbers(tmp_path):
+    rows = {"train": examples(3), "test": examples(2)}
+    store(tmp_path, "tiny_set", rows, label=tfds.features.ClassLabel(num_classes=2))
+    data = catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+    assert data.class_names == ("0", "1")
+
+
 def test_batches_are_put_together_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "_READ_BATCH", 3)
     rows = {"train": examples(10), "test": examples(3)}

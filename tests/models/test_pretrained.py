@@ -11,15 +11,19 @@ import pytest
 
 from tfqkd import runtime
 from tfqkd.data import load
+from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.export.inspection import found_kernels, read_back
 from tfqkd.models import load_pretrained, pretrained_file, pretrained_names
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.measurement import run_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROWS = {".tflite": "ternary-teacher-annealed_coefficient-seed0", ".keras": "float_teacher-seed0"}
+ROWS = {
+    "resnet20_ternary": "ternary-teacher-annealed_coefficient-seed0",
+    "resnet20": "float_student-seed0",
+    "wrn20x1.5": "float_teacher-seed0",
+}
 STUDENTS = [name for name in pretrained_names() if pretrained_file(name).suffix == ".tflite"]
-CLASSES = {"cifar10": 10, "cifar100": 100}
 LARGEST = 5_000_000
 
 
@@ -28,8 +32,8 @@ def dataset(name: str) -> str:
 
 
 def results(name: str) -> dict:
-    row = ROWS[pretrained_file(name).suffix]
-    return json.loads((ROOT / "results" / dataset(name) / row / "results.json").read_text())
+    network, data = name.rsplit("_", 1)
+    return json.loads((ROOT / "results" / data / ROWS[network] / "results.json").read_text())
 
 
 @pytest.fixture
@@ -37,11 +41,11 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("uint8")
 
 
-def test_every_student_comes_with_its_teacher():
-    assert {f"resnet20_ternary_{data}" for data in map(dataset, STUDENTS)} == set(STUDENTS)
-    teachers = sorted(set(pretrained_names()) - set(STUDENTS))
-    assert [dataset(name) for name in teachers] == [dataset(name) for name in STUDENTS]
+def test_every_ternary_student_comes_with_its_teacher():
+    names = set(pretrained_names())
+    assert names <= {f"{network}_{data}" for data in CLASS_NAMES for network in ROWS}
     assert "resnet20_ternary_cifar10" in STUDENTS
+    assert {f"wrn20x1.5_{dataset(name)}" for name in STUDENTS} <= names
 
 
 @pytest.mark.parametrize("name", pretrained_names())
@@ -66,6 +70,11 @@ def test_a_student_has_the_measured_share_of_ternary_weights(name):
 
 
 @pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_knows_the_names_of_its_classes(name):
+    assert load_pretrained(name).class_names == CLASS_NAMES[dataset(name)]
+
+
+@pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_loads_without_tensorflow(name):
     program = (
         "import sys, tfqkd; "
@@ -75,14 +84,14 @@ def test_a_student_loads_without_tensorflow(name):
     out = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert out.stdout.split() == [str(CLASSES[dataset(name)]), "False"]
+    assert out.stdout.split() == [str(len(CLASS_NAMES[dataset(name)])), "False"]
 
 
 @pytest.mark.parametrize("name", pretrained_names())
 def test_a_network_takes_bytes_and_floats_to_the_same_logits(name, images):
     model = load_pretrained(name)
     logits = np.asarray(model(images))
-    assert logits.shape == (8, CLASSES[dataset(name)])
+    assert logits.shape == (8, len(CLASS_NAMES[dataset(name)]))
     np.testing.assert_allclose(logits, model(images.astype("float32")), rtol=1e-5, atol=1e-4)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import tf
+from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.places import how_to_place, unknown
 from tfqkd.data.sizing import check_memory, resize
@@ -65,7 +66,13 @@ def read(
     train, test = (
         _read_split(builder, role, image_shape, image_size) for role in ("train", test_role)
     )
-    return ImageData(name, tuple(builder.info.features["label"].names), train, None, test)
+    return ImageData(name, _class_names(builder), train, None, test)
+
+
+def _class_names(builder: Any) -> tuple[str, ...]:
+    names = tuple(builder.info.features["label"].names)
+    unnamed = names == tuple(map(str, range(len(names))))  # What TFDS makes up where it knows none.
+    return CLASS_NAMES.get(builder.name, names) if unnamed else names
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
