@@ -2,7 +2,8 @@
 
     python -m benchmarks.reproduction --run_dir=runs/cifar10_cpu
 
-Rows that are not done yet are left out: run it again when they are.
+Rows that are not done yet are left out: run it again when they are. The table is that of all rows in
+`results/`, also of those that other run directories have trained with the same recipe.
 """
 
 import dataclasses
@@ -12,41 +13,65 @@ import shutil
 import statistics
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from benchmarks.shipping import ship
-from benchmarks.trained import Done, done_rows
+from benchmarks.trained import PRETRAINED, Done, done_rows
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.reporting.figures import plot_run
 from tfqkd.reporting.tables import Table
-from tfqkd.training.comparison import run_path
-from tfqkd.training.comparison_directory import Row
-from tfqkd.training.directory import RECIPE_FILE, RESULTS_FILE, write_atomically
+from tfqkd.training.comparison import run_path, variants
+from tfqkd.training.comparison_directory import ComparisonDirectory, Row
+from tfqkd.training.directory import RECIPE_FILE, RESULTS_FILE, read_recipe, write_atomically
 from tfqkd.training.fitting import HISTORY_FILE
-from tfqkd.training.run import TEACHER_ROLE
 
 SHIPPED = "ternary, teacher, annealed coefficient"
 
 
-def table(rows: dict[str, list[Done]]) -> Table:
-    """Returns the table: mean ± sample standard deviation of the test accuracy, in per cent."""
+def table(directory: pathlib.Path, comparison: ComparisonDirectory) -> Table:
+    """Returns the table of all rows that are kept: mean ± sample standard deviation of the test accuracy.
+
+    Args:
+        directory: Where `keep` wrote them.
+        comparison: Whose rows they are.
+
+    Raises:
+        UsageError: If a row that is kept was trained with another recipe.
+    """
+    named = variants(comparison.recipe, controls=True)
+    kept: dict[str, list[dict[str, Any]]] = {name: [] for name in (*PRETRAINED, *named)}
+    for file in sorted(directory.glob(f"*/{RESULTS_FILE}")):
+        results = json.loads(file.read_text(encoding="utf-8"))
+        row, seed = results["row"], results["seed"]
+        if row in named:
+            wanted = dataclasses.replace(named[row], seed=seed)
+            differences = read_recipe(file.parent).differences(wanted)
+            if differences:
+                raise UsageError(
+                    f"The rows of a table must have one recipe. Received: {file.parent}, which differs "
+                    f"from that of {comparison.path} (there, here): {differences}. "
+                    "Remove it, or gather another --run_dir."
+                )
+        kept[row].append(results)
     result = Table(
         "model", "parameters", "ternary %", "file bytes", "test accuracy %", "seeds", "min"
     )
-    for name, done in rows.items():
-        figures = done[0].figures
-        accuracies = tuple(one.figures["accuracy"] for one in done)
-        result.add(
-            name,
-            f"{figures['parameters']:,}",
-            f"{100 * figures.get('quantized_share', 0):.1f}",
-            f"{done[0].file_bytes():,}",
-            Row(name, figures["parameters"], accuracies).accuracy_text(),
-            len(done),
-            f"{statistics.fmean(one.minutes() for one in done):.0f}",
-        )
+    for name, done in kept.items():
+        if done:
+            first = done[0]
+            accuracies = tuple(one["accuracy"] for one in done)
+            result.add(
+                name,
+                f"{first['parameters']:,}",
+                f"{100 * first.get('quantized_share', 0):.1f}",
+                f"{first['file_bytes']:,}",
+                Row(name, first["parameters"], accuracies).accuracy_text(),
+                len(done),
+                f"{statistics.fmean(one['minutes'] for one in done):.0f}",
+            )
     return result
 
 
@@ -59,7 +84,14 @@ def keep(rows: dict[str, list[Done]], directory: pathlib.Path) -> None:
             # Where the data lay on one machine says nothing on another.
             recipe = dataclasses.replace(one.recipe, data_dir="")
             write_atomically(place / RECIPE_FILE, recipe.to_json())
-            results = {name: value for name, value in one.figures.items() if name != "model"}
+            measured = {name: value for name, value in one.figures.items() if name != "model"}
+            results = {
+                "row": row,
+                "seed": one.seed,
+                **measured,
+                "file_bytes": one.file_bytes(),
+                "minutes": round(one.minutes(), 1),
+            }
             write_atomically(place / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
             shutil.copy(one.model.with_name(HISTORY_FILE), place)
             plot_run({row: one.history()}, [{**one.figures, "role": row}], place / "run.png")
@@ -69,8 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command = Command(
         "reproduction",
-        "Writes what a comparison has trained so far to results/DATASET, and prints its table. With --ship, "
-        "also its first seed's ternary student and its teacher to tfqkd/models/weights, with model cards.",
+        "Writes what a comparison has trained so far to results/DATASET, and prints the table of all rows "
+        "there. With --ship, also its first seed's ternary student, the float one that it began from and its "
+        "teacher to tfqkd/models/weights, with model cards.",
         ("python -m benchmarks.reproduction --run_dir=runs/cifar10_cpu --ship",),
     )
     values = command.flags
@@ -81,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run_it() -> None:
         directory = pathlib.Path(values.run_dir)
-        rows = done_rows(directory)
+        comparison = ComparisonDirectory.read(directory)
+        rows = done_rows(comparison)
         if not rows:
             raise UsageError(f"A row must be done. Received: {directory}, where none is yet.")
         if values.ship and SHIPPED not in rows:
@@ -89,13 +123,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"--ship writes the network of the row {SHIPPED!r}. "
                 f"Received: {directory}, where that row is not done yet."
             )
-        place = pathlib.Path("results") / next(iter(rows.values()))[0].recipe.dataset
+        place = pathlib.Path("results") / comparison.recipe.dataset
         keep(rows, place)
-        text = table(rows).markdown()
+        text = table(place, comparison).markdown()
         write_atomically(place / "table.md", text + "\n")
         print(text)
         if values.ship:
-            ship(rows[SHIPPED][0], rows[TEACHER_ROLE][0], DIRECTORY)
+            teacher, student = (rows[role][0] for role in PRETRAINED)
+            ship(rows[SHIPPED][0], student, teacher, DIRECTORY)
 
     return command.main(argv, run_it)
 

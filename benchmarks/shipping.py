@@ -1,4 +1,4 @@
-"""The networks that come with tfqkd: a ternary student, its teacher, and a model card for each."""
+"""The networks that come with tfqkd: a ternary student, what it began from, its teacher; a card for each."""
 
 import pathlib
 import shutil
@@ -12,38 +12,49 @@ from tfqkd.training.run import EXPORT_DIRECTORY
 _CARD = pathlib.Path(__file__).with_name("model_card.md")
 
 
-def ship(student: Done, teacher: Done, directory: pathlib.Path) -> None:
-    """Writes the 2-bit file of a student, the compressed file of its teacher, and their model cards.
+def ship(ternary: Done, student: Done, teacher: Done, directory: pathlib.Path) -> None:
+    """Writes a ternary student's 2-bit file, the compressed ones of its float networks, and model cards.
 
     Args:
-        student: Exported as "litert-int2".
+        ternary: Exported as "litert-int2".
+        student: The float one that it began from.
         teacher: Of the same run.
         directory: Where the files go.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    recipe = student.recipe
+    recipe = ternary.recipe
     file = directory / f"{recipe.student}_ternary_{recipe.dataset}.tflite"
-    teachers_file = directory / f"{recipe.teacher}_{recipe.dataset}.keras"
-    shutil.copyfile(student.run / EXPORT_DIRECTORY / FORMATS["litert-int2"].file_name, file)
-    _compress(teacher.model, teachers_file)
-    float_epochs = f"{recipe.student_epochs} epochs of the float student"
+    begun = directory / f"{recipe.student}_{recipe.dataset}.keras"
+    taught = directory / f"{recipe.teacher}_{recipe.dataset}.keras"
+    shutil.copyfile(ternary.run / EXPORT_DIRECTORY / FORMATS["litert-int2"].file_name, file)
+    _compress(student.model, begun)
+    _compress(teacher.model, taught)
     _write_card(
-        student,
+        ternary,
         file,
-        what=f"A {recipe.student} with ternary weights (-Δ, 0, Δ; first and last layer float), taught by "
-        f"[{teachers_file.stem}]({teachers_file.stem}.md).",
+        what=f"A {recipe.student} with ternary weights (-Δ, 0, Δ; first and last layer float), "
+        f"taught by {_link(taught)}.",
         kind="LiteRT, codes of 2 bits",
-        ternary=f", {100 * student.figures['quantized_share']:.1f} % of them ternary",
-        budget=f"{float_epochs}, then {recipe.quantized_epochs} with ternary weights",
+        ternary=f", {100 * ternary.figures['quantized_share']:.1f} % of them ternary",
+        budget=f"{recipe.student_epochs} epochs of {_link(begun)}, "
+        f"then {recipe.quantized_epochs} with ternary weights",
     )
-    _write_card(
-        teacher,
-        teachers_file,
-        what=f"The float teacher of [{file.stem}]({file.stem}.md).",
-        kind="Keras (tf_keras), compressed",
-        ternary="",
-        budget=f"{recipe.teacher_epochs} epochs",
-    )
+    for one, path, what, epochs in (
+        (student, begun, "student that {} began from", recipe.student_epochs),
+        (teacher, taught, "teacher of {}", recipe.teacher_epochs),
+    ):
+        _write_card(
+            one,
+            path,
+            what=f"The float {what.format(_link(file))}.",
+            kind="Keras (tf_keras), compressed",
+            ternary="",
+            budget=f"{epochs} epochs",
+        )
+
+
+def _link(file: pathlib.Path) -> str:
+    return f"[{file.stem}]({file.stem}.md)"
 
 
 def _compress(source: pathlib.Path, path: pathlib.Path) -> None:

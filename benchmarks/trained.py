@@ -16,6 +16,9 @@ from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE
 from tfqkd.training.settings import STUDENT
 
+PRETRAINED = (TEACHER_ROLE, "float student")
+"""The rows that the others share, in the order of the table."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Done:
@@ -58,23 +61,13 @@ class Done:
             return export(model, directory, form, class_names=self.class_names)[0].bytes
 
 
-def done_rows(directory: pathlib.Path) -> dict[str, list[Done]]:
-    """Returns what is done of each row, by seed, in the order of the table.
-
-    Args:
-        directory: Of a comparison, finished or not.
-
-    Raises:
-        ValueError: If there is no comparison.
-    """
-    comparison = ComparisonDirectory.read(directory)
+def done_rows(comparison: ComparisonDirectory) -> dict[str, list[Done]]:
+    """Returns what is done of each row of a comparison, finished or not, by seed."""
     named = variants(comparison.recipe, comparison.controls)
-    rows: dict[str, dict[int, Done]] = {
-        name: {} for name in (TEACHER_ROLE, "float student", *named)
-    }
+    rows: dict[str, dict[int, Done]] = {name: {} for name in (*PRETRAINED, *named)}
     for name in named:
         for seed in comparison.seeds:
-            run = run_path(directory, name, seed)
+            run = run_path(comparison.path, name, seed)
             if not (run / RESULTS_FILE).exists():
                 continue
             results, own = read_results(run), read_recipe(run)

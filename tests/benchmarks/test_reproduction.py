@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import shutil
 import statistics
@@ -24,11 +25,12 @@ def comparison(finished, tmp_path, monkeypatch):
     """A comparison of which two seeds of one row are done, in the accuracies of `SEEDED`."""
     monkeypatch.chdir(tmp_path)
     directory = tmp_path / "runs"
-    recipe = Recipe.from_json(finished.recipe.to_json())
+    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0)
     ComparisonDirectory(directory, recipe, [0, 1, 2]).begin()
     for seed, accuracy in SEEDED.items():
         run = run_path(directory, ANNEALED, seed)
         shutil.copytree(finished.directory, run)
+        (run / "recipe.json").write_text(dataclasses.replace(recipe, seed=seed).to_json())
         results = json.loads((run / "results.json").read_text())
         results["models"][-1]["accuracy"] = accuracy
         (run / "results.json").write_text(json.dumps(results))
@@ -38,7 +40,7 @@ def comparison(finished, tmp_path, monkeypatch):
 
 
 def test_rows_that_are_done_are_found_in_the_order_of_the_table(comparison):
-    rows = trained.done_rows(comparison)
+    rows = trained.done_rows(ComparisonDirectory.read(comparison))
     assert [(row, [one.seed for one in done]) for row, done in rows.items()] == [
         ("float teacher", [0]), ("float student", [0]), (ANNEALED, [0, 2])
     ]  # fmt: skip
@@ -62,6 +64,29 @@ def test_the_table_has_what_the_runs_measured(comparison, finished, capsys):
     assert (comparison.parent / "results" / "digits" / "table.md").read_text().splitlines() == lines
 
 
+def test_the_table_has_the_rows_of_other_run_directories_too(comparison, finished, capsys):
+    elsewhere = comparison.with_name("elsewhere")
+    shutil.copytree(comparison, elsewhere)
+    shutil.rmtree(run_path(comparison, ANNEALED, 2))
+    shutil.rmtree(run_path(elsewhere, ANNEALED, 0))
+    assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
+    assert "75.00 |     1" in capsys.readouterr().out.splitlines()[-1]
+    assert reproduction.main(["reproduction", f"--run_dir={elsewhere}"]) == 0
+    assert f"78.12 ± {statistics.stdev([75, 81.25]):.2f} |     2" in capsys.readouterr().out
+
+
+def test_rows_of_two_recipes_are_no_table(comparison, finished, capsys):
+    assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
+    other = comparison.with_name("other")
+    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0, coefficient=0.25)
+    ComparisonDirectory(other, recipe, [1]).begin()
+    run = run_path(other, ANNEALED, 1)
+    shutil.copytree(finished.directory, run)
+    (run / "recipe.json").write_text(dataclasses.replace(recipe, seed=1).to_json())
+    assert reproduction.main(["reproduction", f"--run_dir={other}"]) == 2
+    assert "'coefficient': (1.0, 0.25)" in capsys.readouterr().err
+
+
 def test_every_row_and_seed_keeps_recipe_results_history_and_plot(comparison, finished):
     assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
     place = comparison.parent / "results" / "digits"
@@ -74,7 +99,8 @@ def test_every_row_and_seed_keeps_recipe_results_history_and_plot(comparison, fi
     ]
     for seed, accuracy in SEEDED.items():
         one = run_path(place, ANNEALED, seed)
-        assert Recipe.from_json((one / "recipe.json").read_text()) == finished.recipe
+        recipe = dataclasses.replace(finished.recipe, pretrain_seed=0, seed=seed)
+        assert Recipe.from_json((one / "recipe.json").read_text()) == recipe
         assert json.loads((one / "results.json").read_text())["accuracy"] == accuracy
         rows = list(csv.DictReader((one / "history.csv").open()))
         assert [row["coefficient"] for row in rows] == ["1.0", "0.0"]
@@ -85,15 +111,18 @@ def test_what_is_shipped_computes_what_was_trained(comparison, finished, monkeyp
     weights = comparison.parent / "weights"
     monkeypatch.setattr(reproduction, "DIRECTORY", weights)
     assert reproduction.main(["reproduction", f"--run_dir={comparison}", "--ship"]) == 0
-    teacher, student = weights / "cnn4_digits.keras", weights / "cnn2_ternary_digits.tflite"
+    teacher, begun = weights / "cnn4_digits.keras", weights / "cnn2_digits.keras"
+    student = weights / "cnn2_ternary_digits.tflite"
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype("uint8")
-    for file, role in ((teacher, "float teacher"), (student, "ternary")):
+    for file, role in ((teacher, "float teacher"), (begun, "float student"), (student, "ternary")):
         trained_model = keras.models.load_model(finished.model_path(role), compile=False)
         shipped = load(file) if file is student else keras.models.load_model(file, compile=False)
         expected = np.asarray(trained_model(images.astype("float32")))
         np.testing.assert_allclose(shipped(images), expected, rtol=1e-4, atol=1e-4)
     with zipfile.ZipFile(teacher) as archive:
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_DEFLATED}
+    measured = 100 * finished.results["models"][1]["accuracy"]
+    assert f"reaches **{measured:.2f} %**" in begun.with_suffix(".md").read_text()
     card = student.with_suffix(".md").read_text()
     assert "**75.00 %** on the test images of digits" in card
     assert f"`cnn2_ternary_digits.tflite`, {student.stat().st_size:,} bytes" in card
