@@ -31,31 +31,41 @@ from tfqkd.training.fitting import HISTORY_FILE
 SHIPPED = "ternary, teacher, annealed coefficient"
 
 
+def require_one_recipe(directory: pathlib.Path, comparison: ComparisonDirectory) -> None:
+    """Raises UsageError if a row that is kept was trained with another recipe than a comparison's."""
+    named = variants(comparison.recipe, controls=True)
+    for results in _kept(directory):
+        row, seed = results["row"], results["seed"]
+        if row in named:
+            place = run_path(directory, row, seed)
+            wanted = dataclasses.replace(named[row], seed=seed)
+            differences = read_recipe(place).differences(wanted)
+            if differences:
+                raise UsageError(
+                    f"The rows of a table must have one recipe. Received: {place}, which differs "
+                    f"from that of {comparison.path} (there, here): {differences}. "
+                    "Remove it, or gather another --run_dir."
+                )
+
+
+def _kept(directory: pathlib.Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(directory.glob(f"*/{RESULTS_FILE}"))
+    ]
+
+
 def table(directory: pathlib.Path, comparison: ComparisonDirectory) -> Table:
     """Returns the table of all rows that are kept: mean ± sample standard deviation of the test accuracy.
 
     Args:
         directory: Where `keep` wrote them.
         comparison: Whose rows they are.
-
-    Raises:
-        UsageError: If a row that is kept was trained with another recipe.
     """
-    named = variants(comparison.recipe, controls=True)
-    kept: dict[str, list[dict[str, Any]]] = {name: [] for name in (*PRETRAINED, *named)}
-    for file in sorted(directory.glob(f"*/{RESULTS_FILE}")):
-        results = json.loads(file.read_text(encoding="utf-8"))
-        row, seed = results["row"], results["seed"]
-        if row in named:
-            wanted = dataclasses.replace(named[row], seed=seed)
-            differences = read_recipe(file.parent).differences(wanted)
-            if differences:
-                raise UsageError(
-                    f"The rows of a table must have one recipe. Received: {file.parent}, which differs "
-                    f"from that of {comparison.path} (there, here): {differences}. "
-                    "Remove it, or gather another --run_dir."
-                )
-        kept[row].append(results)
+    names = (*PRETRAINED, *variants(comparison.recipe, controls=True))
+    kept: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for results in _kept(directory):
+        kept[results["row"]].append(results)
     result = Table(
         "model", "parameters", "ternary %", "file bytes", "test accuracy %", "seeds", "min"
     )
@@ -124,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"Received: {directory}, where that row is not done yet."
             )
         place = pathlib.Path("results") / comparison.recipe.dataset
+        require_one_recipe(place, comparison)
         keep(rows, place)
         text = table(place, comparison).markdown()
         write_atomically(place / "table.md", text + "\n")

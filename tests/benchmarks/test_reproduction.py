@@ -85,6 +85,7 @@ def test_rows_of_two_recipes_are_no_table(comparison, finished, capsys):
     (run / "recipe.json").write_text(dataclasses.replace(recipe, seed=1).to_json())
     assert reproduction.main(["reproduction", f"--run_dir={other}"]) == 2
     assert "'coefficient': (1.0, 0.25)" in capsys.readouterr().err
+    assert not run_path(comparison.parent / "results" / "digits", ANNEALED, 1).exists()
 
 
 def test_every_row_and_seed_keeps_recipe_results_history_and_plot(comparison, finished):

@@ -42,10 +42,9 @@ def images() -> np.ndarray:
 
 
 def test_every_ternary_student_comes_with_its_teacher():
-    names = set(pretrained_names())
-    assert names <= {f"{network}_{data}" for data in CLASS_NAMES for network in ROWS}
-    assert "resnet20_ternary_cifar10" in STUDENTS
-    assert {f"wrn20x1.5_{dataset(name)}" for name in STUDENTS} <= names
+    every = {f"{network}_{data}" for data in CLASS_NAMES for network in ROWS}
+    # The float student of CIFAR-10's present rows was not kept.
+    assert set(pretrained_names()) == every - {"resnet20_cifar10"}
 
 
 @pytest.mark.parametrize("name", pretrained_names())
