@@ -8,6 +8,7 @@ Rows that are not done yet are left out: run it again when they are. The table i
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 import statistics
@@ -29,15 +30,28 @@ from tfqkd.training.directory import RECIPE_FILE, RESULTS_FILE, read_recipe, wri
 from tfqkd.training.fitting import HISTORY_FILE
 
 SHIPPED = "ternary, teacher, annealed coefficient"
+_SAME_LOSS = 1e-4
 
 
-def require_one_recipe(directory: pathlib.Path, comparison: ComparisonDirectory) -> None:
-    """Raises UsageError if a row that is kept was trained with another recipe than a comparison's."""
+def require_one_table(
+    directory: pathlib.Path, comparison: ComparisonDirectory, rows: dict[str, list[Done]]
+) -> None:
+    """Refuses rows that make no table with those that are kept.
+
+    Args:
+        directory: Where `keep` wrote the others.
+        comparison: Whose rows they are.
+        rows: What is to be kept.
+
+    Raises:
+        UsageError: If a kept row was trained with another recipe, or the float networks that the rows share
+            are others.
+    """
     named = variants(comparison.recipe, controls=True)
     for results in _kept(directory):
         row, seed = results["row"], results["seed"]
+        place = run_path(directory, row, seed)
         if row in named:
-            place = run_path(directory, row, seed)
             wanted = dataclasses.replace(named[row], seed=seed)
             differences = read_recipe(place).differences(wanted)
             if differences:
@@ -45,6 +59,15 @@ def require_one_recipe(directory: pathlib.Path, comparison: ComparisonDirectory)
                     f"The rows of a table must have one recipe. Received: {place}, which differs "
                     f"from that of {comparison.path} (there, here): {differences}. "
                     "Remove it, or gather another --run_dir."
+                )
+        for one in rows.get(row, ()) if row in PRETRAINED else ():
+            there, here = results["loss"], one.figures["loss"]
+            # The loss tells two networks apart that one recipe made; another processor rounds it otherwise.
+            if one.seed == seed and not math.isclose(there, here, rel_tol=_SAME_LOSS):
+                raise UsageError(
+                    f"The rows of a table must share their {row}. Received: that of "
+                    f"{comparison.path}, with a test loss of {here:.6f}, and {place}, with "
+                    f"{there:.6f}. Remove {directory}, or gather another --run_dir."
                 )
 
 
@@ -134,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"Received: {directory}, where that row is not done yet."
             )
         place = pathlib.Path("results") / comparison.recipe.dataset
-        require_one_recipe(place, comparison)
+        require_one_table(place, comparison, rows)
         keep(rows, place)
         text = table(place, comparison).markdown()
         write_atomically(place / "table.md", text + "\n")

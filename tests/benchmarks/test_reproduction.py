@@ -88,6 +88,30 @@ def test_rows_of_two_recipes_are_no_table(comparison, finished, capsys):
     assert not run_path(comparison.parent / "results" / "digits", ANNEALED, 1).exists()
 
 
+@pytest.mark.parametrize(("at", "role"), [(0, "float teacher"), (1, "float student")])
+def test_rows_that_began_from_two_networks_are_no_table(comparison, capsys, at, role):
+    assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
+    kept = comparison.parent / "results" / "digits"
+    before = (kept / "table.md").read_text()
+    other = comparison.with_name("other")
+    shutil.copytree(comparison, other)
+
+    def lose(loss):
+        for seed in SEEDED:
+            file = run_path(other, ANNEALED, seed) / "results.json"
+            results = json.loads(file.read_text())
+            results["models"][at].update(loss=loss, accuracy=0.0)
+            file.write_text(json.dumps(results))
+
+    loss = json.loads((run_path(kept, role, 0) / "results.json").read_text())["loss"]
+    lose(loss * 1.001)
+    assert reproduction.main(["reproduction", f"--run_dir={other}"]) == 2
+    assert f"must share their {role}" in capsys.readouterr().err
+    assert (kept / "table.md").read_text() == before
+    lose(loss * 1.00001)
+    assert reproduction.main(["reproduction", f"--run_dir={other}"]) == 0
+
+
 def test_every_row_and_seed_keeps_recipe_results_history_and_plot(comparison, finished):
     assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
     place = comparison.parent / "results" / "digits"
