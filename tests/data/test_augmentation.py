@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from tfqkd.compat import tf
+from tfqkd.core.views import NUMPY, draw_numbers
 from tfqkd.data.augmentation import Augmentation, augment, draw_views
 
 
@@ -96,11 +97,11 @@ def test_tables_are_repeated_and_independent():
         assert abs(agreeing - 1 / 162) < 4 * (1 / 162 / 5000) ** 0.5
 
 
-def test_the_table_is_the_same_in_every_process():
-    # A pin, not a proof: it fails if a new process, TensorFlow or version of ours draws otherwise,
-    # and so would train on other images when it resumes.
-    table = draw_views(4, 2**31 - 1, 1, Augmentation()).numpy()
-    assert table.tolist() == [[4, 4, 0], [6, 2, 0], [0, 3, 1], [5, 6, 1]]
+def test_a_row_is_the_crop_and_the_flip_of_the_number_drawn():
+    numbers = draw_numbers(2**32 - 1, 3, np.arange(300), 162, NUMPY).astype(int)
+    table = draw_views(300, 2**32 - 1, 3, Augmentation()).numpy()
+    expected = [[number % 81 // 9, number % 9, number // 81] for number in numbers]
+    assert table.tolist() == expected
 
 
 def test_negative_padding_is_refused():

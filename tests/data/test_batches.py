@@ -158,7 +158,7 @@ def test_evaluation_batch_size_below_one_is_refused(split):
     ("name", "value"),
     [
         ("seed", -1),
-        ("seed", 2**31),
+        ("seed", 2**32),
         ("epochs", 0),
         ("first_epoch", 3),
         ("first_epoch", -1),

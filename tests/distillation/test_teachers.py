@@ -82,6 +82,12 @@ def test_an_ensemble_weighs_its_teachers_alike():
     np.testing.assert_allclose(as_teacher(ensemble)(BATCH), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_an_ensemble_with_one_teacher_twice_is_refused():
+    model = linear(seed=0)
+    with pytest.raises(ValueError, match=r"must have different teachers.*Received: \[.*Name each"):
+        Ensemble([model, linear(seed=1), model])
+
+
 def test_a_signature_of_whole_numbers_gets_no_rounded_ones(tmp_path):
     class Table(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.uint8)])

@@ -2,6 +2,7 @@ import contextlib
 import csv
 import dataclasses
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -13,6 +14,7 @@ from tfqkd.export.verification import ExportError
 from tfqkd.quantization import arithmetic
 from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
+from tfqkd.training import fitting
 from tfqkd.training.checkpoints import Position
 from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
@@ -359,6 +361,37 @@ def test_the_seed_and_nothing_else_decides_the_first_weights(tmp_path, no_traini
         for path in (first, student("other", seed=5))
     ]
     assert not np.array_equal(*kernels)
+
+
+def test_a_teacher_of_the_students_architecture_is_another_network(tmp_path, no_training):
+    recipe = dataclasses.replace(RECIPE, teacher="cnn2", teacher_epochs=0, student_epochs=0)
+    stages = make_stages(recipe, tmp_path)
+    (teacher,), student = stages.teachers(), stages.student()
+    kernels = [load_model(path).get_layer("conv1").kernel.numpy() for path in (teacher, student)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.1
+
+
+def test_no_two_trainings_of_a_run_show_the_same_order_or_views(tmp_path, monkeypatch):
+    seen = []
+
+    def noted(network, directory, *, recipe, stage, data, **_):
+        stream = fitting.training_stream(recipe, stage, data, epochs=1)
+        seen.append([images.numpy() for images, _ in stream])
+
+    monkeypatch.setattr("tfqkd.training.stages.fit", noted)
+    recipe = dataclasses.replace(RECIPE, teacher="cnn2", teacher_epochs=1)
+    make_stages(recipe, tmp_path).quantized()
+    assert len(seen) == 3
+    assert len({images[0].tobytes() for images in seen}) == 3
+
+
+def test_a_copy_of_a_teacher_is_no_second_teacher(tmp_path):
+    first, copy = tmp_path / "first.keras", tmp_path / "copy.keras"
+    save_linear(first, seed=1)
+    shutil.copy(first, copy)
+    recipe = dataclasses.replace(RECIPE, teacher=f"{first},{copy}")
+    with pytest.raises(ValueError, match=r"must be different models.*copy.keras, which holds"):
+        make_stages(recipe, tmp_path / "products").check()
 
 
 def quantized_kernels(directory, **changes):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tfqkd.compat import tf
+from tfqkd.core.views import draw_numbers
+from tfqkd.data.words import TENSORFLOW
 
 
 @dataclass(frozen=True)
@@ -48,26 +50,20 @@ def draw_views(
 ) -> tf.Tensor:
     """Draws one view for each of `count` examples, all views being equally likely.
 
-    The table is a pure function of the arguments, on every device: row `i` is how example `i` of
-    the training split looks the `view`-th time.
+    The table is a pure function of the arguments, on every device and in every array library
+    (`tfqkd.core.views`): row `i` is how example `i` of the training split looks the `view`-th time.
 
     Args:
       count: Number of examples.
-      seed: 0..2**31-1.
+      seed: 0..2**32-1.
       view: Number of the table, such as the epoch; an int or an int scalar tensor.
       augmentation: What may be drawn.
 
     Returns:
       int32 `[count, 3]`, rows (dy, dx, flip) with offsets in 0..2·padding and flip in {0, 1}.
     """
-    number = tf.random.stateless_uniform(
-        [count],
-        seed=tf.stack([tf.cast(seed, tf.int64), tf.cast(view, tf.int64)]),
-        minval=0,
-        maxval=augmentation.views,
-        dtype=tf.int32,
-        alg="philox",
-    )
+    drawn = draw_numbers(seed, view, tf.range(count), augmentation.views, TENSORFLOW)
+    number = tf.cast(drawn, tf.int32)
     offsets = 2 * augmentation.padding + 1
     cell = number % offsets**2
     return tf.stack([cell // offsets, cell % offsets, number // offsets**2], axis=1)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.compat import tf
+from tfqkd.core.views import draw_order
 from tfqkd.data.augmentation import Augmentation, augment, draw_views
 from tfqkd.data.images import Split
+from tfqkd.data.words import TENSORFLOW
 
 FIXED_VIEWS_SEED = 0
 """Of the views that `training_batches` repeats: the same ones for every seed of a training."""
-
-_ORDER = 1  # Folded into the seed of an epoch, so that its order is not tied to its views.
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -55,7 +55,7 @@ def training_batches(
       split: Images to train on; they are held in memory once.
       batch_size: Images in a batch, over all replicas.
       classes: Number of classes.
-      seed: 0..2**31-1.
+      seed: 0..2**32-1.
       augmentation: How images are varied; epoch `e` shows `draw_views(len(split), seed, e, ...)`, or
         `draw_views(len(split), FIXED_VIEWS_SEED, e % V, ...)` with V fixed views.
       epochs: Number of epochs of the whole training.
@@ -81,10 +81,7 @@ def training_batches(
     # Nothing here branches on a tensor, and AutoGraph would take a second to find that out.
     @tf.autograph.experimental.do_not_convert
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
-        epoch_seed = tf.random.fold_in(tf.stack([seed, epoch]), _ORDER, alg="philox")
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count), seed=epoch_seed, alg="philox"
-        )
+        order = draw_order(seed, epoch, tf.range(count), TENSORFLOW)
         order = tf.reshape(order[: steps * batch_size], [steps, batch_size])
         number = epoch % fixed_views if fixed_views else epoch
         views = draw_views(count, FIXED_VIEWS_SEED if fixed_views else seed, number, augmentation)
@@ -158,7 +155,7 @@ def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 def _check_stream(seed: int, epochs: int, first_epoch: int, steps: int, first_step: int) -> None:
     for name, value, low, high in (
-        ("seed", seed, 0, 2**31 - 1),
+        ("seed", seed, 0, 2**32 - 1),
         ("epochs", epochs, 1, 2**31 - 1),
         ("first_epoch", first_epoch, 0, epochs - 1),
         ("first_step", first_step, 0, steps - 1),

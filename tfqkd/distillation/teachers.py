@@ -69,12 +69,17 @@ class Ensemble:
         teachers: What `as_teacher` takes; each may bring its own preprocessing.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or one of them twice.
     """
 
     def __init__(self, teachers: Sequence[object]) -> None:
         if not teachers:
             raise ValueError("An ensemble needs at least one teacher. Received: none.")
+        if len({id(teacher) for teacher in teachers}) < len(teachers):
+            raise ValueError(
+                "An ensemble must have different teachers: one twice is one that weighs more. "
+                f"Received: {list(teachers)}. Name each once."
+            )
         self._teachers = [as_teacher(teacher) for teacher in teachers]
 
     def __call__(self, batch: tf.Tensor) -> tf.Tensor:

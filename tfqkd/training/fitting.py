@@ -22,6 +22,7 @@ from tfqkd.training.products import CHECKPOINTS
 from tfqkd.training.progress import MakeProgress
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.saving import Interval, SaveCheckpoints
+from tfqkd.training.seeds import training_seed
 from tfqkd.training.settings import QUANTIZED, STUDENT, TEACHER
 from tfqkd.training.tensorboard import EpochLogs
 from tfqkd.training.workers import Workers
@@ -97,7 +98,7 @@ def fit(
     if start > (0, 0):
         print(f"{title}: goes on after {start}.", flush=True)
     network._training_state = _Start(start)
-    batches = _batches(
+    batches = training_stream(
         recipe,
         stage,
         data,
@@ -152,17 +153,18 @@ def fit(
 
 def first_batches(recipe: Recipe, data: ImageData, count: int) -> tf.data.Dataset:
     """Returns the batches of the quantized stage's first training steps."""
-    return _batches(recipe, QUANTIZED, data, epochs=count).take(count)
+    return training_stream(recipe, QUANTIZED, data, epochs=count).take(count)
 
 
-def _batches(
+def training_stream(
     recipe: Recipe, stage: str, data: ImageData, epochs: int, **options: Any
 ) -> tf.data.Dataset:
+    """Returns the batches of a stage; `options` are those of `training_batches`."""
     return training_batches(
         data.train,
         batch_size=recipe.batch_size,
         classes=data.classes,
-        seed=recipe.seed_of(stage),
+        seed=training_seed(recipe, stage),
         augmentation=augmentation_of(recipe),
         epochs=epochs,
         **options,

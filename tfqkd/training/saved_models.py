@@ -1,6 +1,7 @@
 """Saved models as teachers and students: loaded, told apart, and refused where they do not fit."""
 
 import pathlib
+from collections.abc import Sequence
 
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData
@@ -31,6 +32,22 @@ def model_key(path: pathlib.Path) -> str:
     """Returns what a model is, for a fingerprint: the product it lies in, or its contents."""
     product = path.parent / "product.json"
     return path.parent.name if product.exists() else file_fingerprint(path)
+
+
+def require_different(paths: Sequence[pathlib.Path]) -> None:
+    """Refuses saved teachers of which two are the same file under two names.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    named: dict[str, pathlib.Path] = {}
+    for path in paths:
+        same = named.setdefault(model_key(path), path)
+        if same is not path:
+            raise ValueError(
+                "Several teachers must be different models: the same one twice is one teacher. "
+                f"Received: {path}, which holds what {same} does. Name it once."
+            )
 
 
 def require_fit(name: str, model: keras.Model, data: ImageData) -> None:

@@ -35,11 +35,13 @@ from tfqkd.training.rules import is_model_path
 from tfqkd.training.saved_models import (
     load_model,
     model_key,
+    require_different,
     require_fit,
     require_precision,
     require_runs,
 )
 from tfqkd.training.schemes import scheme_of
+from tfqkd.training.seeds import training_seed
 from tfqkd.training.settings import EXPORT, FLOAT_BITS, QUANTIZED, STUDENT, TEACHER
 from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
 from tfqkd.training.workers import Workers
@@ -135,6 +137,7 @@ class Stages:
         """
         steps_per_epoch(self.data.train, self.recipe.batch_size)
         teachers = [(TEACHER, name) for name in self.recipe.teachers()]
+        require_different([pathlib.Path(name) for _, name in teachers if is_model_path(name)])
         for role, name in (*teachers, (STUDENT, self.recipe.student)):
             model = self._build(name)
             require_fit(name, model, self.data)
@@ -312,7 +315,7 @@ class Stages:
 
     def _start(self, stage: str) -> None:
         keras.backend.clear_session()
-        keras.utils.set_random_seed(self.recipe.seed_of(stage))
+        keras.utils.set_random_seed(training_seed(self.recipe, stage))
         # The state of random layers then lies in variables, which a checkpoint keeps.
         keras.backend.experimental.enable_tf_random_generator()
         keras.mixed_precision.set_global_policy(self.recipe.mixed_precision)

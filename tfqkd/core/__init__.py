@@ -1,0 +1,1 @@
+"""The mathematics: no framework is imported here."""
