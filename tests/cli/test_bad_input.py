@@ -119,10 +119,10 @@ FLAGS = {
     "widths that rise": (["--gradual_bits=4,8"], 2, "`gradual_bits` must fall"),
     "shares that fall": (["--gradual_share=0.5,0.2"], 2, "`gradual_share` must rise"),
     "moving average": (["--ema=1"], 2, "`ema` must be in [0, 1)"),
-    "batches measured anew": (
-        ["--reestimate_batches=-1"],
+    "statistics of batch norm": (
+        ["--batch_norm=running"],
         2,
-        "`reestimate_batches` must be 0 or more",
+        "`batch_norm` must be one of plain, augmented, moving",
     ),
     "views": (["--teacher_views=-1"], 2, "`teacher_views` must be 0 or more"),
     "limit of the cache": (

@@ -41,7 +41,6 @@ SETTINGS = {
     "gradual_bits": (("8", "4"), "q", [("2",), ("4", "8"), ("9",), ("8", "8"), ("x",), 8]),
     "gradual_share": (("0.5", "0.75"), "q", [("0",), ("1",), ("0.5", "0.5"), ("x",), 0.5]),
     "ema": (0.99, "q", [-0.1, 1.0, float("nan")]),
-    "reestimate_batches": (8, "q", [-1, 1.5]),
     "quantized_epochs": (3, "q", [-1, 1.5]),
     "quantized_learning_rate": (1.0, "q", [0.0, -1e-9, float("inf")]),
     "temperature": (0.5, "q", [0, -1, float("nan"), float("inf"), None]),
@@ -61,6 +60,7 @@ SETTINGS = {
     "milestones": ((0.1, 0.2, 0.9), "tsq", [(0.0,), (1.0,), (0.5, 0.5), (0.5, 0.25), 0.5, ("a",)]),
     "learning_rate_factor": (2.0, "tsq", [0.0, -0.1, float("nan")]),
     "warmup_epochs": (1.5, "tsq", [-0.5, float("nan")]),
+    "batch_norm": ("moving", "tsq", ["train", "", None]),
     "label_smoothing": (0.1, "tsq", [-0.1, 1.0, float("nan")]),
     "seed": (2**31 - 1, "q", [-1, 2**31, 1.0, True]),
     "formats": ((), "e", [("onnx",), ("litert-int8", "tflite"), "litert-int8", (1,), ("",)]),
@@ -412,7 +412,6 @@ VALUES = {
         lambda shares: tuple(map(str, sorted(shares)))
     ),
     "ema": BELOW_ONE,
-    "reestimate_batches": COUNT,
     "quantized_epochs": COUNT,
     "quantized_learning_rate": positive(1e12),
     "temperature": positive(1e12),

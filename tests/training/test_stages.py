@@ -11,7 +11,9 @@ import pytest
 from tfqkd.compat import keras, tf, tfmot
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError
+from tfqkd.models import build
 from tfqkd.quantization import arithmetic
+from tfqkd.quantization.batch_norm import batch_norms
 from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training import fitting
@@ -258,7 +260,7 @@ VARIANTS = {
     "learned scales": {"quantizer": "ttq", "activation_bits": 4, "activation_quantizer": "pact"},
     "learned steps": {"quantizer": "lsq", "activation_bits": 4},
     "gradual": {"gradual_bits": ("8", "4"), "gradual_share": ("0.5",)},
-    "moving average": {"ema": 0.9, "reestimate_batches": 2},
+    "moving average": {"ema": 0.9},
     "bfloat16": {"mixed_precision": "mixed_bfloat16"},
     "two steps in a call": {"steps_per_execution": 2},
     "XLA": {"jit_compile": True},
@@ -462,14 +464,44 @@ def test_activations_start_from_the_first_batch_and_are_kept_in_the_stripped_mod
 GENTLE = dataclasses.replace(RECIPE, teacher="none", student_epochs=0)
 
 
+@pytest.mark.parametrize("batch_norm", ["plain", "augmented", "moving"])
+def test_every_stage_keeps_the_statistics_of_batch_norm_that_the_recipe_names(
+    tmp_path, monkeypatch, batch_norm
+):
+    moving = np.float32(0.25)
+
+    def trained(network, directory, **_):
+        model = getattr(network, "student", network)
+        for layer in batch_norms(model):
+            layer.moving_mean.assign(tf.fill(layer.moving_mean.shape, moving))
+
+    monkeypatch.setattr("tfqkd.training.stages.fit", trained)
+    recipe = dataclasses.replace(RECIPE, batch_size=70, batch_norm=batch_norm, bits=32)
+    stages = make_stages(recipe, tmp_path)
+    (teacher,), student = stages.teachers(), stages.student()
+    kept = {"teacher": teacher, "student": student, "quantized": stages.quantized() / "model.keras"}
+    for stage, path in kept.items():
+        model = load_model(path)
+        layer = batch_norms(model)[0]
+        ahead = keras.Model(model.inputs, layer.input)
+        shown = DATA.train.images
+        if batch_norm == "augmented":
+            ((images, _),) = fitting.training_stream(recipe, stage, DATA, epochs=1)
+            shown = images.numpy()
+        expected = np.mean(ahead.predict(shown, verbose=0), axis=(0, 1, 2))
+        wanted = np.full_like(expected, moving) if batch_norm == "moving" else expected
+        np.testing.assert_allclose(layer.moving_mean, wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_statistics_measured_anew_change_batch_norm_and_nothing_else(tmp_path):
-    recipe = dataclasses.replace(GENTLE, quantized_epochs=1)
-    plain, anew = (
+    recipe = dataclasses.replace(GENTLE, quantized_epochs=1, student=str(tmp_path / "cnn.keras"))
+    build("cnn2", DATA.image_shape, CLASSES).save(tmp_path / "cnn.keras")
+    plain, moving = (
         load_model(make_stages(changed, tmp_path).quantized() / "model.keras")
-        for changed in (recipe, dataclasses.replace(recipe, reestimate_batches=2))
+        for changed in (recipe, dataclasses.replace(recipe, batch_norm="moving"))
     )
-    for one, other in zip(plain.weights, anew.weights, strict=True):
+    for one, other in zip(plain.weights, moving.weights, strict=True):
         assert np.array_equal(one, other) != ("moving_" in one.name), one.name
 
 
@@ -859,16 +891,6 @@ def test_a_model_that_ends_in_softmax_is_refused_before_training(tmp_path, role)
     if role == "student":
         with pytest.raises(ValueError, match="must end in logits"):
             make_stages(dataclasses.replace(recipe, teacher="none"), tmp_path / "p").check()
-
-
-def test_batch_norm_cannot_be_measured_anew_where_there_is_none(tmp_path):
-    path = tmp_path / "model.keras"
-    save_linear(path, seed=0)
-    recipe = dataclasses.replace(
-        RECIPE, student=str(path), teacher="none", bits=32, reestimate_batches=2
-    )
-    with pytest.raises(ValueError, match="To re-estimate batch norm, a model must have some"):
-        make_stages(recipe, tmp_path / "products").check()
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):

@@ -28,6 +28,8 @@ from tfqkd.training.tensorboard import EpochLogs
 from tfqkd.training.workers import Workers
 
 HISTORY_FILE = "history.csv"
+ESTIMATED_IMAGES = 10_000
+"""On how many training images the statistics of batch norm are measured anew."""
 
 
 def fit(
@@ -154,6 +156,16 @@ def fit(
 def first_batches(recipe: Recipe, data: ImageData, count: int) -> tf.data.Dataset:
     """Returns the batches of the quantized stage's first training steps."""
     return training_stream(recipe, QUANTIZED, data, epochs=count).take(count)
+
+
+def estimation_batches(recipe: Recipe, stage: str, data: ImageData) -> tf.data.Dataset:
+    """Returns batches of up to `ESTIMATED_IMAGES` training images, as `recipe.batch_norm` shows them."""
+    plain = recipe.batch_norm == "plain"
+    shown = dataclasses.replace(recipe, crop_padding=0, flip=False) if plain else recipe
+    count = min(
+        ESTIMATED_IMAGES // recipe.batch_size, steps_per_epoch(data.train, recipe.batch_size)
+    )
+    return training_stream(shown, stage, data, epochs=1).take(max(count, 1))
 
 
 def training_stream(

@@ -22,7 +22,6 @@ def check_ranges(settings: Settings) -> None:
                 "teacher_epochs",
                 "student_epochs",
                 "quantized_epochs",
-                "reestimate_batches",
                 "weight_decay",
                 "warmup_epochs",
                 "teacher_views",

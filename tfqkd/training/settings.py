@@ -177,14 +177,7 @@ class Settings:
         0.0,
         "quantized stage",
         "Momentum of an exponential moving average over all trained weights, in [0, 1), which replaces them "
-        "at the end; 0 for none. Best with --reestimate_batches.",
-        stages=(QUANTIZED,),
-    )
-    reestimate_batches: int = setting(
-        0,
-        "quantized stage",
-        "Batches of training images on which the statistics of batch norm are measured anew after the "
-        "training; 0 keeps the moving averages.",
+        "at the end; 0 for none. Best without --batch_norm=moving.",
         stages=(QUANTIZED,),
     )
     quantized_epochs: int = setting(
@@ -274,6 +267,13 @@ class Settings:
     learning_rate_factor: float = setting(0.1, "optimizer", "What each milestone multiplies it by.")
     warmup_epochs: float = setting(
         0.0, "optimizer", "Epochs over which the learning rate first rises from 0."
+    )
+    batch_norm: Literal["plain", "augmented", "moving"] = setting(
+        "plain",
+        "optimizer",
+        "Statistics of batch norm in the model that a stage keeps: measured anew on training images as they "
+        "are, or on augmented ones; or the moving averages of the training.",
+        choices=("plain", "augmented", "moving"),
     )
     label_smoothing: float = setting(0.0, "optimizer", "Of the hard loss, 0 to below 1.")
 

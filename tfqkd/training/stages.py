@@ -17,7 +17,7 @@ from tfqkd.export.exporter import export
 from tfqkd.export.keras_file import require_own_layers
 from tfqkd.export.source import require_exportable
 from tfqkd.models import build
-from tfqkd.quantization.batch_norm import reestimate_batch_norm, require_batch_norm
+from tfqkd.quantization.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.gradual import GradualQuantization
 from tfqkd.quantization.model import (
@@ -27,7 +27,7 @@ from tfqkd.quantization.model import (
     strip_quantization,
 )
 from tfqkd.quantization.summary import quantization_summary
-from tfqkd.training.fitting import augmentation_of, first_batches, fit
+from tfqkd.training.fitting import augmentation_of, estimation_batches, first_batches, fit
 from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
@@ -131,8 +131,7 @@ class Stages:
 
         Raises:
             ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
-                has no batch norm where its statistics are to be measured anew, or no fixed images to be
-                exported for.
+                or has no fixed images to be exported for.
             ExportError: If the student has a layer that a format cannot hold.
         """
         steps_per_epoch(self.data.train, self.recipe.batch_size)
@@ -154,8 +153,6 @@ class Stages:
             scheme = scheme_of(self.recipe)
             policy = self.recipe.bits_by_layer() or None
             scheme.configs(model, require_quantizable(model, scheme, policy))
-        if self.recipe.reestimate_batches:
-            require_batch_norm(model)
         if self.recipe.has_teacher:
             size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
             # A teacher that is still to be trained has no logits there yet.
@@ -210,6 +207,7 @@ class Stages:
                 model = self._build(name)
                 title = f"float {stage} ({name}), seed {self.recipe.seed_of(stage)}"
                 self._fit(stage, title, partial, model)
+                self._settle_batch_norm(stage, model)
             # A copy without the optimizer, whose state the .keras format would keep.
             strip_quantization(model).save(partial / MODEL_FILE)
 
@@ -256,10 +254,7 @@ class Stages:
                 # Steps that follow the weights have followed those of training, not their average.
                 for kernel in quantized_kernels(model):
                     kernel.quantizer(kernel.latent, training=True, weights=kernel.state)
-            if recipe.reestimate_batches:
-                reestimate_batch_norm(
-                    model, first_batches(recipe, self.data, recipe.reestimate_batches)
-                )
+            self._settle_batch_norm(QUANTIZED, model)
             stripped = strip_quantization(model)
         with warnings.catch_warnings():
             # Keras calls h5 legacy, but a wrapped model does not load from its new format.
@@ -312,6 +307,11 @@ class Stages:
             callbacks=callbacks,
             teacher_logits=teacher_logits,
         )
+
+    def _settle_batch_norm(self, stage: str, model: keras.Model) -> None:
+        """Gives the model that is kept the statistics that the recipe asks for."""
+        if self.recipe.batch_norm != "moving" and batch_norms(model):
+            reestimate_batch_norm(model, estimation_batches(self.recipe, stage, self.data))
 
     def _start(self, stage: str) -> None:
         keras.backend.clear_session()
