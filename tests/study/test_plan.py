@@ -20,6 +20,11 @@ def make(
     )
 
 
+def test_a_study_must_name_its_precision():
+    with pytest.raises(ValueError, match="must compute in one precision.*Received: --mixed_prec"):
+        make(mixed_precision="auto")
+
+
 def test_seeds_go_up_from_that_of_the_recipe():
     assert list(make(repeats=3, seed=5).seeds) == [5, 6, 7]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfqkd.study.space import Listed, Space, apply
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.settings import NO_TEACHER, TEACHER
+from tfqkd.training.settings import AUTO_PRECISION, NO_TEACHER, TEACHER
 
 SAMPLERS = ("grid", "random", "tpe")
 PRUNERS = ("none", "hyperband")
@@ -52,6 +52,7 @@ class Plan:
         # Trials are measured, not exported; the best recipe gets its formats back.
         self._check_sampler()
         self._check_strategy()
+        self._check_precision()
         self._check_measurable()
         self._check_pruner()
         self._check_teacher()
@@ -142,6 +143,13 @@ class Plan:
                 "The workers of a study train trials of their own; those of a cluster train one run "
                 "together. Received: a study with --strategy=multi_worker. Leave --strategy out, and start "
                 "the same command on every machine."
+            )
+
+    def _check_precision(self) -> None:
+        if self.recipe.mixed_precision == AUTO_PRECISION:
+            raise ValueError(
+                "All trials of a study must compute in one precision, whatever machine they run on. "
+                "Received: --mixed_precision=auto. Name one, such as --mixed_precision=mixed_bfloat16."
             )
 
     def _check_measurable(self) -> None:

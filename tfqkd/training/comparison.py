@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from tfqkd.reporting.figures import plot_comparison
 from tfqkd.training.comparison_directory import ComparisonDirectory, Row
 from tfqkd.training.fitting import coefficient_schedule
+from tfqkd.training.precision import with_precision
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, run
 from tfqkd.training.settings import FLOAT_BITS, NO_TEACHER, STUDENT
@@ -97,11 +98,12 @@ def compare(
     file_bytes: dict[str, int] = {}
     seeds = list(seeds)
     products = products or directory / "products"
-    named = variants(recipe, controls)
     comparison = ComparisonDirectory(directory, recipe, seeds, controls)
     done = comparison.rows()
     if done:
         return done
+    comparison.recipe = with_precision(comparison.recipe)
+    named = variants(comparison.recipe, controls)
     comparison.begin()
     for seed in seeds:
         for name, variant in named.items():

@@ -85,7 +85,8 @@ class ComparisonDirectory:
             )
         if is_comparison(path):
             there = _read_scope(path)
-            differences = there["recipe"].differences(recipe)
+            self.recipe = recipe.resumed_as(there["recipe"])
+            differences = there["recipe"].differences(self.recipe)
             for name, value in self._scope().items():
                 if there[name] != value:
                     differences[name] = (there[name], value)

@@ -55,6 +55,8 @@ class RunDirectory:
                 "A run needs a directory of its own. "
                 f"Received: {path}, which holds a comparison. Add --compare, or give another --run_dir."
             )
+        if (path / RECIPE_FILE).exists():
+            self.recipe = recipe.resumed_as(read_recipe(path))
         self._require_same()
 
     @contextmanager

@@ -16,6 +16,7 @@ from tfqkd.training.rules import (
     is_regex,
 )
 from tfqkd.training.settings import (
+    AUTO_PRECISION,
     FLOAT_BITS,
     NO_TEACHER,
     QUANTIZED,
@@ -156,6 +157,12 @@ class Recipe(Settings):
                 "For example --gradual_share=0.5,0.75."
             )
         return tuple(shares)
+
+    def resumed_as(self, there: "Recipe") -> "Recipe":
+        """Returns this recipe with what it leaves to the machine as the run `there` was begun."""
+        if self.mixed_precision != AUTO_PRECISION:
+            return self
+        return dataclasses.replace(self, mixed_precision=there.mixed_precision)
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Returns the settings that give another result: name to (this, other)."""

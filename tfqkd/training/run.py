@@ -18,6 +18,7 @@ from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
+from tfqkd.training.precision import with_precision
 from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
@@ -92,6 +93,7 @@ def run(
         replicas = counted_replicas(recipe, strategy)
         run_directory.require_replicas(replicas)
         workers = Workers(strategy)
+        recipe = run_directory.recipe = with_precision(run_directory.recipe, workers)
         with run_directory.locked() if workers.is_chief else nullcontext():
             data = data or load_data(recipe)
             directory = pathlib.Path(products) if products else path / "products"

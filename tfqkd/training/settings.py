@@ -11,6 +11,7 @@ _TRAINED = (TEACHER, STUDENT, QUANTIZED)
 
 NO_TEACHER = "none"
 FLOAT_BITS = 32
+AUTO_PRECISION = "auto"
 MODEL_SUFFIXES = (".keras", ".h5")
 
 WEIGHT_QUANTIZERS = ("uniform", "twn", "ttq", "lsq", "dorefa")
@@ -287,8 +288,9 @@ class Settings:
     mixed_precision: str = setting(
         "float32",
         "run",
-        "Compute in float32, or in half precision with float32 variables.",
-        choices=("float32", "mixed_float16", "mixed_bfloat16"),
+        "Compute in float32, or in half precision with float32 variables. auto: mixed_bfloat16 where all GPUs, "
+        "or the processor (AMX, AVX512-BF16), compute in it, else float32; a run goes on as it was begun.",
+        choices=(AUTO_PRECISION, "float32", "mixed_float16", "mixed_bfloat16"),
     )
     strategy: str = setting(
         "auto",
