@@ -21,7 +21,7 @@ def make(
 
 
 def test_a_study_must_name_its_precision():
-    with pytest.raises(ValueError, match="must compute in one precision.*Received: --mixed_prec"):
+    with pytest.raises(ValueError, match=r"must compute in one precision.*Received: --mixed_prec"):
         make(mixed_precision="auto")
 
 

@@ -288,8 +288,8 @@ class Settings:
     mixed_precision: str = setting(
         "float32",
         "run",
-        "Compute in float32, or in half precision with float32 variables. auto: mixed_bfloat16 where all GPUs, "
-        "or the processor (AMX, AVX512-BF16), compute in it, else float32; a run goes on as it was begun.",
+        "Compute in float32, or in half precision with float32 variables. auto: mixed_bfloat16 where GPUs, "
+        "or else the processor (AMX, AVX512-BF16), compute in it, or float32; a run goes on as it began.",
         choices=(AUTO_PRECISION, "float32", "mixed_float16", "mixed_bfloat16"),
     )
     strategy: str = setting(
