@@ -93,17 +93,20 @@ def test_every_flag_file_is_a_recipe_from_any_directory(file, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_the_cifar_recipes_are_the_papers(name):
+def test_the_cifar_recipes_are_the_papers_at_full_length(name):
     """arXiv 1909.01688: a ternary ResNet20, its first and last layer float, a WRN20 teacher, GSLR."""
     recipe = read(f"--flagfile={CONFIGS / name}.flags")
     assert recipe.dataset == name
     assert (recipe.student, recipe.bits, recipe.layer_bits) == ("resnet20", 2, ())
     assert recipe.teacher.startswith("wrn20x")
     assert (recipe.granularity, recipe.step_update) == ("tensor", "once")
-    assert (recipe.schedule, recipe.coefficient, recipe.coefficient_end) == ("gradual", 1.0, 0.0)
+    assert (recipe.schedule, recipe.coefficient, recipe.coefficient_end) == ("gradual", 0.9, 0.0)
+    assert (recipe.temperature, recipe.weight_decay, recipe.distil_float) == (4.0, 0.005, True)
+    assert (recipe.batch_norm, recipe.mixed_precision, recipe.teacher_views) == ("plain", "auto", 0)
     assert (recipe.schedule_on, recipe.soft_loss) == ("epoch", "cross_entropy")
     assert (recipe.crop_padding, recipe.flip, recipe.momentum) == (4, True, 0.9)
-    assert recipe.learning_rate_schedule == "step"
+    assert recipe.learning_rate_schedule == "cosine"
+    assert recipe.learning_rate == recipe.quantized_learning_rate == 0.1
     assert min(recipe.teacher_epochs, recipe.student_epochs, recipe.quantized_epochs) >= 100
     assert recipe.train_examples == recipe.image_size == recipe.validation_split == 0
 
@@ -115,7 +118,6 @@ def test_a_first_look_differs_from_its_recipe_in_length_alone(name):
         "teacher_epochs",
         "student_epochs",
         "quantized_epochs",
-        "learning_rate_schedule",
     }
     assert short.teacher_epochs == short.student_epochs == short.quantized_epochs == 2
 

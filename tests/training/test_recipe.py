@@ -50,6 +50,7 @@ SETTINGS = {
     "schedule_on": ("step", "q", ["batch", ""]),
     "soft_loss": ("none", "q", ["mse", "", None]),
     "scale_by_temperature_squared": (False, "q", [1, "no"]),
+    "distil_float": (True, "s", [1, "yes"]),
     "teacher_views": (4, "q", [-1, 1.0, True]),
     "teacher_cache": ("cache", "", [1]),
     "teacher_cache_limit_gb": (0.5, "", [0.0, -1.0, float("inf")]),

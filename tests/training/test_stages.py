@@ -373,6 +373,44 @@ def test_a_teacher_of_the_students_architecture_is_another_network(tmp_path, no_
     assert np.abs(kernels[0] - kernels[1]).max() > 0.1
 
 
+@pytest.mark.parametrize("teacher_views", [0, 2])
+def test_the_float_student_is_taught_where_the_recipe_says_so(tmp_path, teacher_views):
+    save_linear(tmp_path / "teacher.keras", seed=1)
+    recipe = dataclasses.replace(
+        RECIPE,
+        teacher=str(tmp_path / "teacher.keras"),
+        student_epochs=2,
+        temperature=3.0,
+        coefficient=0.6,
+        distil_float=True,
+        teacher_views=teacher_views,
+    )
+    taught = make_stages(recipe, tmp_path).student()
+    rows = read_rows(taught.with_name("history.csv"))
+    assert [float(row["coefficient"]) for row in rows] == pytest.approx([0.6, 0.0])
+    assert {float(row["temperature"]) for row in rows} == {3.0}
+    assert all(float(row["soft_loss"]) > 0 for row in rows)
+    assert load_model(taught).output_shape == (None, CLASSES)
+
+
+def test_a_taught_float_student_depends_on_its_teacher_and_an_untaught_one_does_not(
+    tmp_path, no_training
+):
+    def student(seed, **changes):
+        path = tmp_path / f"teacher{seed}.keras"
+        save_linear(path, seed)
+        changes = {"teacher": str(path), **changes}
+        recipe = dataclasses.replace(RECIPE, student_epochs=0, **changes)
+        return make_stages(recipe, tmp_path / "products").student()
+
+    alone = student(1)
+    assert student(2) == student(1, temperature=9.0) == alone
+    assert student(1, teacher="none", distil_float=True) == alone
+    taught = [student(1, distil_float=True), student(2, distil_float=True)]
+    hotter = student(1, distil_float=True, temperature=9.0)
+    assert len({alone, *taught, hotter}) == 4
+
+
 def test_no_two_trainings_of_a_run_show_the_same_order_or_views(tmp_path, monkeypatch):
     seen = []
 

@@ -107,7 +107,7 @@ def fit(
         epochs,
         first_epoch=start.epoch,
         first_step=start.step,
-        fixed_views=recipe.teacher_views if quantized else 0,
+        fixed_views=recipe.teacher_views if quantized or teacher_logits else 0,
         teacher_logits=teacher_logits,
     )
     validation = data.validation and evaluation_batches(

@@ -8,6 +8,7 @@ from typing import Any
 from tfqkd.export.formats import parse_formats
 from tfqkd.training.rules import (
     bit_width,
+    check_float_student,
     check_formats,
     check_model,
     check_quantizer,
@@ -26,7 +27,7 @@ from tfqkd.training.settings import (
     Settings,
 )
 
-_SOFT = ("temperature", "scale_by_temperature_squared")
+_SOFT = ("temperature", "scale_by_temperature_squared", "distil_float")
 """What matters only with a teacher."""
 _ANNEALED = ("coefficient", "schedule", "coefficient_end", "schedule_on", "soft_loss")
 """What matters only where losses are weighed."""
@@ -52,6 +53,7 @@ class Recipe(Settings):
         if self.distils:
             check_schedule(self)
         check_quantizer(self)
+        check_float_student(self)
         for name in ("student", "teacher"):
             check_model(name, getattr(self, name))
         self.bits_by_layer()
@@ -185,6 +187,14 @@ class Recipe(Settings):
         idle = (*(() if self.has_teacher else _SOFT), *(() if self.distils else _ANNEALED))
         defaults = {name: self.settings()[name].default for name in idle if name in chosen}
         return {**chosen, **defaults}
+
+    def distillation_settings(self) -> dict[str, Any]:
+        """Returns what a training with a teacher depends on besides the teacher."""
+        return {
+            name: getattr(self, name)
+            for name, setting in self.settings().items()
+            if setting.metadata["group"] == "distillation" or name == "teacher_views"
+        }
 
     def to_json(self) -> str:
         """Returns the recipe as JSON."""

@@ -138,6 +138,16 @@ def check_formats(settings: Settings) -> None:
         )
 
 
+def check_float_student(settings: Settings) -> None:
+    """Raises ValueError if a student that is not trained here is to be taught."""
+    if settings.distil_float and is_model_path(settings.student):
+        raise ValueError(
+            "`distil_float` teaches a float student that the run trains. "
+            f"Received: distil_float with the saved student={settings.student!r}, which stays as it is. "
+            "Leave --distil_float out, or name an architecture."
+        )
+
+
 def check_model(field: str, name: str) -> None:
     """Raises ValueError if a student or teacher is neither a known name nor a path that exists.
 

@@ -232,6 +232,13 @@ class Settings:
         stages=(QUANTIZED,),
     )
 
+    distil_float: bool = setting(
+        False,
+        "distillation",
+        "Teach the float student too, with the same settings, so that quantization starts from a better one.",
+        stages=(STUDENT,),
+    )
+
     teacher_views: int = setting(
         0,
         "teacher cache",

@@ -82,7 +82,9 @@ class Stages:
 
     def student(self) -> pathlib.Path:
         """Returns the model file of the float student, trained if it was not."""
-        return self._float_model(STUDENT, self.recipe.student)
+        taught = self.recipe.distil_float and self.recipe.has_teacher
+        teachers = self.teachers() if taught else []
+        return self._float_model(STUDENT, self.recipe.student, teachers)
 
     def quantized(self) -> pathlib.Path:
         """Returns the product of the quantized student: stripped model, wrapped weights, history."""
@@ -197,51 +199,49 @@ class Stages:
             return [GradualQuantization(recipe.gradual_shares())]
         return []
 
-    def _float_model(self, stage: str, name: str) -> pathlib.Path:
+    def _float_model(
+        self, stage: str, name: str, teachers: Sequence[pathlib.Path] = ()
+    ) -> pathlib.Path:
         if is_model_path(name):
             return pathlib.Path(name)
 
         def make(partial: pathlib.Path) -> None:
             self._start(stage)
+            kept = self._kept_logits(teachers)
             with self.strategy.scope():
                 model = self._build(name)
+                network = self._distiller(model, teachers, kept) if teachers else model
                 title = f"float {stage} ({name}), seed {self.recipe.seed_of(stage)}"
-                self._fit(stage, title, partial, model)
+                self._fit(stage, title, partial, network, teacher_logits=kept)
                 self._settle_batch_norm(stage, model)
             # A copy without the optimizer, whose state the .keras format would keep.
             strip_quantization(model).save(partial / MODEL_FILE)
 
-        return self.products.get(stage, self._float_key(stage, name), make) / MODEL_FILE
+        return self.products.get(stage, self._float_key(stage, name, teachers), make) / MODEL_FILE
 
-    def _float_key(self, stage: str, name: str) -> dict[str, Any]:
+    def _float_key(
+        self, stage: str, name: str, teachers: Sequence[pathlib.Path] = ()
+    ) -> dict[str, Any]:
         settings = {**self.recipe.stage_settings(stage), stage: name}
-        return {**self._key(stage), "settings": settings}
+        key = {**self._key(stage), "settings": settings}
+        if not teachers:
+            return key
+        distillation = self.recipe.distillation_settings()
+        return {**key, "teachers": list(map(model_key, teachers)), "distillation": distillation}
 
     def _train_quantized(
         self, partial: pathlib.Path, teachers: list[pathlib.Path], student: pathlib.Path
     ) -> None:
         recipe = self.recipe
         self._start(QUANTIZED)
-        kept = self._kept_logits(teachers) if recipe.teacher_views and teachers else []
+        kept = self._kept_logits(teachers)
         with self.strategy.scope():
-            teacher = (
-                LOGITS_IN_BATCH if kept else _together([load_model(each) for each in teachers])
-            )
             model = load_model(student)
             if recipe.bits != FLOAT_BITS:
                 model = self._quantize(model)
             if recipe.activation_bits != FLOAT_BITS:
                 calibrate_activations(model, first_batches(recipe, self.data, 1))
-            network: keras.Model = model
-            if recipe.distils:
-                network = Distiller(
-                    model,
-                    teacher,
-                    temperature=recipe.temperature,
-                    coefficient=recipe.coefficient,
-                    soft_loss=recipe.soft_loss,
-                    scale_by_temperature_squared=recipe.scale_by_temperature_squared,
-                )
+            network = self._distiller(model, teachers, kept) if recipe.distils else model
             self._fit(
                 QUANTIZED,
                 f"{recipe.title} ({recipe.student}), seed {recipe.seed}",
@@ -266,8 +266,23 @@ class Stages:
         layers = [dataclasses.asdict(layer) for layer in summary.layers]
         (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
 
-    def _kept_logits(self, teachers: list[pathlib.Path]) -> list[tf.Tensor]:
-        """Returns the teachers' logits for each fixed view."""
+    def _distiller(
+        self, student: keras.Model, teachers: Sequence[pathlib.Path], kept: list[tf.Tensor]
+    ) -> Distiller:
+        recipe = self.recipe
+        return Distiller(
+            student,
+            LOGITS_IN_BATCH if kept else _together([load_model(each) for each in teachers]),
+            temperature=recipe.temperature,
+            coefficient=recipe.coefficient,
+            soft_loss=recipe.soft_loss,
+            scale_by_temperature_squared=recipe.scale_by_temperature_squared,
+        )
+
+    def _kept_logits(self, teachers: Sequence[pathlib.Path]) -> list[tf.Tensor]:
+        """Returns the teachers' logits for each fixed view; none if views are drawn anew."""
+        if not (self.recipe.teacher_views and teachers):
+            return []
         # Outside the strategy's scope: there workers read variables together, but one asks alone.
         loaded = [load_model(path) for path in teachers]
         workers = Workers(self.strategy)
