@@ -67,9 +67,9 @@ def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
             model = quantize_model(model, SCHEMES.get(row, SCHEMES["ternary"]))
         kept = row == "ternary, cached logits"
         if row == "ternary, live teacher":
-            model = Distiller(model, build(TEACHER, (32, 32, 3), classes))
+            model = Distiller(student=model, teacher=build(TEACHER, (32, 32, 3), classes))
         elif kept:
-            model = Distiller(model, LOGITS_IN_BATCH)
+            model = Distiller(student=model, teacher=LOGITS_IN_BATCH)
         model.compile(
             keras.optimizers.SGD(1e-4, momentum=0.9, nesterov=True),
             keras.losses.CategoricalCrossentropy(from_logits=True),

@@ -40,3 +40,36 @@ def sgd_step(
     upstream = (1 - coefficient) * hard + coefficient * soft
     upstream *= np.broadcast_to(weights, len(images))[:, None] / len(images)
     return kernel - rate * images.T @ upstream, bias - rate * upstream.sum(0)
+
+
+def sigmoid(logits):
+    return 1 / (1 + np.exp(-np.float64(logits)))
+
+
+def binary_entropy(target, logits):
+    """`H(target, σ(logits))` for each label."""
+    return target * np.logaddexp(0, -logits) + (1 - target) * np.logaddexp(0, logits)
+
+
+def sigmoid_soft_loss(teacher, student, temperature, kind="cross_entropy", scaled=True):
+    teacher, student = np.float64(teacher) / temperature, np.float64(student) / temperature
+    loss = binary_entropy(sigmoid(teacher), student)
+    if kind == "kl":
+        loss -= binary_entropy(sigmoid(teacher), teacher)
+    return loss.mean(-1) * (temperature**2 if scaled else 1)
+
+
+def sigmoid_soft_gradient(teacher, student, temperature, scaled=True):
+    difference = sigmoid(np.float64(student) / temperature) - sigmoid(
+        np.float64(teacher) / temperature
+    )
+    return difference / temperature / difference.shape[-1] * (temperature**2 if scaled else 1)
+
+
+def squared_error(teacher, student):
+    return ((np.float64(student) - np.float64(teacher)) ** 2).mean(-1)
+
+
+def squared_error_gradient(teacher, student):
+    difference = np.float64(student) - np.float64(teacher)
+    return 2 * difference / difference.shape[-1]

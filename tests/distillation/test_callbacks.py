@@ -26,7 +26,7 @@ def linear(kernel):
 
 
 def distiller(**compile_arguments):
-    made = Distiller(linear(KERNEL), linear(TEACHER))
+    made = Distiller(student=linear(KERNEL), teacher=linear(TEACHER))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     made.compile(keras.optimizers.SGD(RATE), loss, **compile_arguments)
     return made

@@ -4,8 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
-from tfqkd.compat import tf
-from tfqkd.distillation.losses import agreement, are_probabilities, soft_loss
+from tfqkd.compat import keras, tf
+from tfqkd.distillation.losses import (
+    agreement,
+    are_probabilities,
+    sigmoid_agreement,
+    sigmoid_soft_loss,
+    soft_loss,
+    squared_error,
+)
+
+from . import reference
 
 rng = np.random.default_rng(0)
 TEACHER = rng.normal(scale=3, size=(6, 5))
@@ -105,3 +114,75 @@ def test_probabilities_are_told_from_logits(answers, expected, dtype):
 def test_agreement_compares_the_best_classes():
     expected = (TEACHER.argmax(1) == STUDENT.argmax(1)).astype(np.float32)
     np.testing.assert_array_equal(agreement(tf.constant(TEACHER), tf.constant(STUDENT)), expected)
+
+
+def gradient_of(loss, *arguments):
+    student = tf.constant(STUDENT, tf.float32)
+    teacher = tf.constant(TEACHER, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([student, teacher])
+        value = loss(teacher, student, *arguments)
+        total = tf.reduce_sum(value)
+    slope, none = tape.gradient(total, [student, teacher])
+    assert none is None
+    return value.numpy(), slope.numpy()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("kind", ["cross_entropy", "kl"])
+def test_of_labels_value_and_gradient_are_the_closed_form(temperature, scaled, kind):
+    value, slope = gradient_of(sigmoid_soft_loss, temperature, kind, scaled)
+    expected = reference.sigmoid_soft_loss(TEACHER, STUDENT, temperature, kind, scaled)
+    np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
+    gradient = reference.sigmoid_soft_gradient(TEACHER, STUDENT, temperature, scaled)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_of_labels_it_is_the_softmax_of_each_with_a_zero_beside_it():
+    pairs = [np.stack([logits, np.zeros_like(logits)], -1) for logits in (TEACHER, STUDENT)]
+    for kind in ("cross_entropy", "kl"):
+        expected = np.mean(soft_loss(*pairs, 3.0, kind), axis=-1)
+        value = sigmoid_soft_loss(TEACHER, STUDENT, 3.0, kind)
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_of_labels_at_temperature_one_it_is_keras_loss_on_the_teachers_probabilities():
+    expected = keras.losses.binary_crossentropy(
+        reference.sigmoid(TEACHER).astype(np.float32), STUDENT, from_logits=True
+    )
+    np.testing.assert_allclose(sigmoid_soft_loss(TEACHER, STUDENT), expected, rtol=1e-5)
+
+
+def test_of_values_the_squared_error_and_its_gradient_are_the_closed_form():
+    value, slope = gradient_of(squared_error)
+    np.testing.assert_allclose(value, reference.squared_error(TEACHER, STUDENT), rtol=1e-5)
+    expected = reference.squared_error_gradient(TEACHER, STUDENT)
+    np.testing.assert_allclose(slope, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e-4])
+def test_of_labels_the_kl_is_finite_and_zero_at_a_match(size):
+    logits = tf.constant(TEACHER * size, tf.float32)
+    np.testing.assert_allclose(sigmoid_soft_loss(logits, logits, 2.0, "kl"), 0.0, atol=1e-4)
+    other = sigmoid_soft_loss(logits, tf.constant(STUDENT * size, tf.float32), 2.0, "kl").numpy()
+    assert np.isfinite(other).all()
+    assert (other >= -1e-6).all()
+
+
+def test_labels_of_half_precision_are_computed_in_float32():
+    teacher, student = (tf.cast(z, tf.float16) for z in (TEACHER, STUDENT))
+    for loss in (sigmoid_soft_loss, squared_error):
+        full = loss(tf.cast(teacher, tf.float32), tf.cast(student, tf.float32))
+        assert full.dtype == tf.float32
+        np.testing.assert_array_equal(loss(teacher, student), full)
+
+
+def test_of_labels_agreement_compares_each_yes_and_no():
+    expected = ((TEACHER > 0) == (STUDENT > 0)).astype(np.float32)
+    np.testing.assert_array_equal(sigmoid_agreement(TEACHER, STUDENT), expected)
+
+
+def test_an_unknown_kind_of_labels_is_refused():
+    with pytest.raises(ValueError, match="must be one of cross_entropy, kl"):
+        sigmoid_soft_loss(tf.zeros([1, 2]), tf.zeros([1, 2]), kind="mse")

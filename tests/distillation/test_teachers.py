@@ -148,6 +148,47 @@ def test_a_model_that_ends_in_softmax_is_refused(kind):
         as_teacher(model)
 
 
+ENDING_IN_SIGMOID = {
+    "activation": lambda: linear(activation="sigmoid"),
+    "layer": lambda: after_logits(layers.Activation("sigmoid", name="end")),
+    "operation": lambda: after_logits(lambda logits: tf.sigmoid(logits, name="end")),
+    "quantized": lambda: quantize_model(linear(activation="sigmoid"), layers=".*"),
+    "Keras 3": lambda: keras3.Sequential(
+        [keras3.Input((5,)), keras3.layers.Dense(4, "sigmoid", name="end")]
+    ),
+    "in an ensemble": lambda: Ensemble([linear(), linear(activation="sigmoid")]),
+}
+
+
+@pytest.mark.parametrize("kind", ENDING_IN_SIGMOID)
+def test_a_model_that_ends_in_sigmoid_has_no_logits_but_may_have_values(kind):
+    model = ENDING_IN_SIGMOID[kind]()
+    for task in ("softmax", "sigmoid"):
+        with pytest.raises(ValueError, match=r"must end in logits.*'.*' applies sigmoid"):
+            as_teacher(model, task)
+    for task in ("auto", "regression"):
+        as_teacher(model, task)
+
+
+@pytest.mark.parametrize("task", ["auto", "softmax", "sigmoid"])
+def test_softmax_is_refused_unless_the_outputs_are_values(task):
+    model = linear(activation="softmax")
+    for teacher in (model, Ensemble([linear(), Ensemble([model])])):
+        with pytest.raises(ValueError, match=r"teacher must end in logits.*applies softmax"):
+            as_teacher(teacher, task)
+        as_teacher(teacher, "regression")
+
+
+def test_what_a_teacher_raises_is_the_cause_of_one_line():
+    def broken(batch):
+        raise ValueError("several\nlines")
+
+    with pytest.raises(ValueError, match=r"must answer.*shape \(6, 5\), at which it") as refused:
+        as_teacher(Ensemble([broken]))(BATCH)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value.__cause__) == "several\nlines"
+
+
 @pytest.mark.parametrize("kind", ["relu", "linear", None])
 def test_other_activations_pass(kind):
     require_logits(linear(activation=kind), "student")

@@ -174,7 +174,7 @@ def train(strategy):
             keras.layers.Dense(3, dtype="float32"),
         ])
         teacher = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype="float32")])
-        distiller = Distiller(student, teacher, coefficient=0.5)
+        distiller = Distiller(student=student, teacher=teacher, coefficient=0.5)
         optimizer = keras.mixed_precision.LossScaleOptimizer(
             keras.optimizers.SGD(0.01, momentum=0.9), initial_scale=2.0**15, dynamic_growth_steps=3
         )

@@ -228,7 +228,7 @@ def test_before_a_batch_norm_a_scale_per_channel_gets_next_to_no_gradient(normal
 
 def test_learned_scales_train_under_a_distiller():
     quantized = quantize_model(network(), Scheme(TtqQuantizer(), PactQuantizer(4)))
-    distiller = tfqkd.Distiller(quantized, network(), coefficient=0.5)
+    distiller = tfqkd.Distiller(student=quantized, teacher=network(), coefficient=0.5)
     distiller.compile(
         keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )

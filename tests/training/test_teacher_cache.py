@@ -250,7 +250,7 @@ def test_a_keras_teacher_is_known_by_its_weights():
 
 def trained(teacher, batches):
     student = dense(1)
-    distiller = Distiller(student, teacher, temperature=3.0, coefficient=0.7)
+    distiller = Distiller(student=student, teacher=teacher, temperature=3.0, coefficient=0.7)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     distiller.compile(keras.optimizers.SGD(1e-4), loss, ["accuracy"])
     history = distiller.fit(batches, epochs=2, steps_per_epoch=4, verbose=0).history

@@ -1,7 +1,8 @@
 """What a teacher answers, looked at: a function or a SavedModel shows no softmax that could be refused."""
 
 from tfqkd.compat import tf
-from tfqkd.distillation.losses import are_probabilities
+from tfqkd.distillation.replicas import copies, replica_variable
+from tfqkd.distillation.tasks import Task
 
 
 class Answers:
@@ -12,27 +13,30 @@ class Answers:
     """
 
     def __init__(self) -> None:
-        self._probable = tf.Variable(
-            False,
-            trainable=False,
-            name="answers_are_probabilities",
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        self._counts = replica_variable([0, 0], tf.int64, "answers_and_probabilities")
 
-    def note(self, answers: tf.Tensor) -> None:
-        """Looks at the answers `[batch, classes]` to one batch; in a graph."""
-        self._probable.assign(are_probabilities(answers))
+    def forget(self) -> None:
+        """Forgets what was noted."""
+        self._counts.assign([0, 0])
 
-    def require_logits(self) -> None:
-        """Raises if the last batch that was noted had probabilities.
+    def note(self, answers: tf.Tensor, task: Task) -> None:
+        """Looks at the answers `[batch, outputs]` to one batch; in a graph."""
+        if task.probabilities:
+            counts = [tf.cast(count, tf.int64) for count in task.probabilities(answers)]
+            self._counts.assign_add(tf.stack(counts))
+
+    def require_logits(self, task: Task) -> None:
+        """Raises if all answers that were noted were probabilities; forgets them.
 
         Raises:
-            ValueError: If it had.
+            ValueError: If they were.
         """
-        if bool(tf.convert_to_tensor(self._probable)):
+        looked_at, probable = copies(self._counts).sum(axis=0)
+        if looked_at < task.enough:
+            return
+        self.forget()
+        if looked_at == probable:
             raise ValueError(
-                "A teacher must answer in logits: the temperature divides them before the softmax. Received: "
-                "probabilities, rows without negative values whose sum is 1. Return what comes before the "
-                "softmax, or the logarithm of the probabilities: lambda batch: tf.math.log(teacher(batch))."
+                "A teacher must answer in logits: the temperature divides them before the "
+                f"{task.name}. Received: probabilities, {task.look}. Return {task.logits}."
             )

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.compat import is_keras3, keras, tf
+from tfqkd.distillation.shapes import require_takes
+from tfqkd.distillation.step_error import is_step_error, step_error
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
@@ -20,22 +22,33 @@ LOGITS_IN_BATCH = LogitsInBatch()
 """A teacher for a `Distiller` that is trained on batches `((x, teacher_logits), y)`."""
 
 
-def as_teacher(teacher: Any) -> Teacher:
-    """Returns a function from a batch to float32 logits through which no gradient flows.
+# What a last layer must not apply, by what a Distiller takes the outputs for. "auto" is not known yet.
+_SQUASHING = {
+    "auto": ("softmax",),
+    "softmax": ("softmax", "sigmoid"),
+    "sigmoid": ("softmax", "sigmoid"),
+    "regression": (),
+}
+
+
+def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
+    """Returns a function from a batch to float32 outputs through which no gradient flows.
 
     Args:
         teacher: A Keras model of any kind (called with `training=False`), what `tf.saved_model.load`
             returns, a signature of it, or any callable from a batch to logits, such as an `Ensemble` or a
             function with a preprocessing of its own. Its weights are used, never changed. A signature gets
             the batch in the float type that it takes.
+        task: What its outputs are, as for a `Distiller`: logits, but for "regression".
 
     Raises:
         TypeError: If it is not callable and has no serving signature.
-        ValueError: If a Keras teacher ends in softmax or is not built, or a signature takes several inputs.
+        ValueError: If a Keras teacher that should end in logits ends in softmax or sigmoid, or is not built,
+            or a signature takes several inputs. When it is called: if it does not take the batch.
     """
+    require_logits(teacher, "teacher", task)
     call: Teacher
     if isinstance(teacher, keras.Model) or is_keras3(teacher):
-        require_logits(teacher, "teacher")
         if not teacher.built:
             raise ValueError(
                 "The teacher must be built. "
@@ -54,11 +67,26 @@ def as_teacher(teacher: Any) -> Teacher:
             "A teacher must be a callable from a batch to logits. "
             f"Received: {type(teacher)}. Pass a Keras model, a loaded SavedModel or a function."
         )
-    return lambda batch: tf.stop_gradient(_logits(call(batch)))
+
+    def ask(batch: tf.Tensor) -> tf.Tensor:
+        require_takes(teacher, "teacher", batch)
+        try:
+            answers = call(batch)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            if is_step_error(error):
+                raise
+            raise step_error(
+                "A teacher must answer to the batches that the student is trained on. Received: a batch of "
+                f"shape {getattr(batch, 'shape', '?')}, at which it raised {type(error).__name__} (above). "
+                "Pass a function that gives it what it takes."
+            ) from error
+        return tf.stop_gradient(_logits(answers))
+
+    return ask
 
 
 class Ensemble:
-    """Several teachers as one: the mean of their logits.
+    """Several teachers as one: the mean of their logits, or of the values of a regression.
 
     Example:
         ```python
@@ -80,23 +108,41 @@ class Ensemble:
                 "An ensemble must have different teachers: one twice is one that weighs more. "
                 f"Received: {list(teachers)}. Name each once."
             )
-        self._teachers = [as_teacher(teacher) for teacher in teachers]
+        self.teachers = list(teachers)
+        # Whether they may end in softmax depends on the task, which a Distiller knows.
+        self._asked = [as_teacher(teacher, "regression") for teacher in teachers]
 
     def __call__(self, batch: tf.Tensor) -> tf.Tensor:
-        """Returns the mean logits, float32 `[batch, classes]`."""
-        return tf.add_n([teacher(batch) for teacher in self._teachers]) / len(self._teachers)
+        """Returns the mean outputs, float32 `[batch, outputs]`."""
+        return tf.add_n([teacher(batch) for teacher in self._asked]) / len(self._asked)
 
 
-def require_logits(model: Any, role: str) -> None:
-    """Raises if a Functional or Sequential model ends in softmax instead of logits.
+def members(teacher: object) -> list[Any]:
+    """Returns the teachers of an ensemble, or of an ensemble of them; of another teacher itself."""
+    if not isinstance(teacher, Ensemble):
+        return [teacher]
+    return [each for one in teacher.teachers for each in members(one)]
+
+
+def require_logits(teacher: Any, role: str, task: str = "softmax") -> None:
+    """Raises if a Functional or Sequential model ends in softmax or sigmoid instead of logits.
 
     Args:
-        model: The model to look at, of tf_keras or Keras 3; a subclassed one shows nothing and passes.
+        teacher: The model to look at, of tf_keras or Keras 3; a subclassed one or another teacher shows
+            nothing and passes. Of an ensemble all are looked at.
         role: What the error calls it.
+        task: What its outputs are, as for a `Distiller`: values may end in anything, and "auto", while it
+            is not known what they are, in anything but softmax.
 
     Raises:
-        ValueError: If it has several outputs, or its last layer applies softmax.
+        ValueError: If it has several outputs, or its last layer applies softmax or sigmoid.
     """
+    for model in members(teacher):
+        if isinstance(model, keras.Model) or is_keras3(model):
+            _require_end(model, role, task)
+
+
+def _require_end(model: Any, role: str, task: str) -> None:
     outputs = getattr(model, "outputs", None)
     if not outputs:
         return
@@ -109,23 +155,28 @@ def require_logits(model: Any, role: str) -> None:
     if layer is model:
         return
     if hasattr(layer, "layers"):
-        require_logits(layer, role)
+        _require_end(layer, role, task)
+        return
     # A wrapper, such as tfmot's, holds the layer that it calls.
-    elif _applies_softmax(getattr(layer, "layer", layer)):
+    applied = _applied(getattr(layer, "layer", layer), _SQUASHING[task])
+    if applied:
+        values = " Of values that are no classes say so: task='regression'." * (task == "auto")
         raise ValueError(
-            f"The {role} must end in logits, to which losses apply the softmax themselves. "
-            f"Received: '{model.name}' whose last layer '{layer.name}' applies softmax. Set its activation "
-            "to None (and from_logits=True in losses), or cut it: keras.Model(m.input, m.layers[-2].output)."
+            f"The {role} must end in logits, to which losses apply the {applied} themselves. Received: "
+            f"'{model.name}' whose last layer '{layer.name}' applies {applied}. Set its activation to None "
+            "(and from_logits=True in losses), or cut it: keras.Model(m.input, m.layers[-2].output)."
+            + values
         )
 
 
-def _applies_softmax(layer: Any) -> bool:
+def _applied(layer: Any, functions: tuple[str, ...]) -> str | None:
+    """Returns which of the functions a layer applies, or none."""
     function = getattr(layer, "activation", None) or getattr(layer, "function", None)
     # tfmot wraps an activation in an object that holds it under the same name.
     function = getattr(function, "activation", function)
     # By name: Keras 3 and TensorFlow have functions and classes of their own.
     names = (type(layer).__name__, getattr(function, "__name__", ""))
-    return any(name.lower().startswith("softmax") for name in names)
+    return next((f for f in functions if any(n.lower().startswith(f) for n in names)), None)
 
 
 def _casting(signature: Any, owner: Any) -> Teacher:
@@ -150,7 +201,7 @@ def _logits(output: Any) -> tf.Tensor:
     # A serving signature returns a dict, with one entry when it serves logits alone.
     values = list(output.values()) if isinstance(output, dict) else [output]
     if len(values) != 1:
-        raise ValueError(
+        raise step_error(
             "A teacher must return one tensor, its logits. "
             f"Received: {sorted(output)}. Pass a function that picks the logits."
         )

@@ -271,8 +271,8 @@ class Stages:
     ) -> Distiller:
         recipe = self.recipe
         return Distiller(
-            student,
-            LOGITS_IN_BATCH if kept else _together([load_model(each) for each in teachers]),
+            student=student,
+            teacher=LOGITS_IN_BATCH if kept else _together([load_model(each) for each in teachers]),
             temperature=recipe.temperature,
             coefficient=recipe.coefficient,
             soft_loss=recipe.soft_loss,

@@ -35,7 +35,7 @@ class TeacherCache:
     Example:
         ```python
         cache = tfqkd.TeacherCache("cache", teacher, data.train, tfqkd.data.Augmentation(), views=16)
-        distiller = tfqkd.Distiller(student, tfqkd.LOGITS_IN_BATCH, temperature=4.0)
+        distiller = tfqkd.Distiller(student=student, teacher=tfqkd.LOGITS_IN_BATCH, temperature=4.0)
         distiller.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
         batches = cache.batches(batch_size=128, seed=0, epochs=10)
         distiller.fit(batches, epochs=10, steps_per_epoch=len(batches) // 10)
