@@ -195,7 +195,7 @@ class Distiller(keras.Model):
         return self.train_function
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
-        """Returns the student's logits."""
+        """Returns the student's outputs."""
         return self.student(inputs, training=training)
 
     @property
