@@ -31,8 +31,8 @@ class Distiller(keras.Model):
     - "regression", of a squared, absolute or like error: values, `[batch, values]`. `soft` is
       `losses.squared_error`; the temperature has no part in it, and nothing is there to agree on.
 
-    `evaluate`, `predict` and calling it are the student's; quantize the student before it is
-    bound here. The teacher is frozen, runs in inference mode and is in no checkpoint of the distiller.
+    `evaluate`, `predict` and calling it are the student's; quantize the student before it is bound here. The
+    teacher is frozen, runs in inference mode and is in no checkpoint of the distiller.
 
     `fit` logs loss, hard_loss, soft_loss, agreement (share of examples or labels on which student and teacher
     agree), coefficient, temperature and the compiled metrics; without a teacher's answers neither soft_loss
