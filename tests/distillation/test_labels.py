@@ -129,3 +129,12 @@ def test_a_label_for_every_pixel_is_looked_at():
     y[0, 0, 0] = 4
     with pytest.raises(ValueError, match="labels from 0 to 4"):
         made.fit(x, y, verbose=0)
+
+
+def test_batches_of_a_generator_that_show_no_shape_are_looked_at():
+    def examples():
+        yield from zip(X, with_one(6, at=1), strict=True)
+
+    batches = tf.data.Dataset.from_generator(examples, output_types=(tf.float32, tf.int64)).batch(8)
+    with pytest.raises(ValueError, match=r"4 classes, numbered from 0 to 3.*labels from 0 to 6"):
+        distiller().fit(batches, verbose=0)

@@ -9,23 +9,24 @@ from tfqkd.distillation.hard_loss import HardLoss
 from tfqkd.distillation.replicas import copies, replica_variable
 from tfqkd.distillation.step_error import step_error
 
+_NOTHING = [np.inf, -np.inf, 0.0]
+
 
 class Labels:
     """Checks the labels' shape as a step is traced, and notes their range for a look from outside.
 
     TensorFlow says of a class that does not exist what its kernel says: an error on a CPU, a loss of NaN
-    under XLA and on a GPU. So every step leaves the lowest and the highest label in a variable, which costs
-    no transfer to the host.
+    under XLA and on a GPU. So every step leaves the lowest label, the highest and the number of outputs in a
+    variable, which costs no transfer to the host.
     """
 
     def __init__(self) -> None:
-        self._range = replica_variable([np.inf, -np.inf], tf.float32, "lowest_and_highest_label")
-        self._limits = (-np.inf, np.inf)
-        self._rule = self._advice = ""
+        self._noted = replica_variable(_NOTHING, tf.float32, "lowest_and_highest_label_and_outputs")
+        self._hard: HardLoss | None = None
 
     def forget(self) -> None:
         """Forgets what was noted."""
-        self._range.assign([np.inf, -np.inf])
+        self._noted.assign(_NOTHING)
 
     def note(self, labels: Any, outputs: tf.Tensor, hard: HardLoss) -> Any:
         """Looks at the labels of one batch before a loss does; in a graph.
@@ -45,25 +46,19 @@ class Labels:
         if hard.labels is None or len(flat) != 1 or not isinstance(flat[0], tf.Tensor):
             return labels
         _require_shape(flat[0].shape, outputs.shape, hard)
-        classes = outputs.shape[-1]
-        if hard.labels == "one-hot" or classes is None:
+        if hard.labels == "one-hot":
             return labels
-        if hard.labels == "classes":
-            self._limits = (0, classes - 1)
-            self._rule = f"the student's {classes} classes, numbered from 0 to {classes - 1}"
-            self._advice = "Number classes from 0, and give the student an output for each."
-        else:
-            self._limits = (0, 1)
-            self._rule = f"from 0 (no) to 1 (yes) for {hard.name}"
-            self._advice = "Give each yes or no a column and an output of its own."
+        self._hard = hard
         values, ignored = tf.cast(flat[0], tf.float32), hard.settings.get("ignore_class")
         if ignored is not None:
             values = tf.where(values == float(ignored), 0.0, values)
-        lowest = tf.minimum(self._range[0], tf.reduce_min(values))
-        highest = tf.maximum(self._range[1], tf.reduce_max(values))
-        self._range.assign(tf.stack([lowest, highest]))
+        lowest = tf.minimum(self._noted[0], tf.reduce_min(values))
+        highest = tf.maximum(self._noted[1], tf.reduce_max(values))
+        # In the graph, since batches of a generator may show no shape.
+        count = tf.cast(tf.shape(outputs)[-1], tf.float32)
+        self._noted.assign(tf.stack([lowest, highest, count]))
         # The loss may fail on these labels: not before they are noted.
-        with tf.control_dependencies([tf.convert_to_tensor(self._range)]):
+        with tf.control_dependencies([tf.convert_to_tensor(self._noted)]):
             return tf.nest.map_structure(tf.identity, labels)
 
     def require_in_range(self) -> None:
@@ -72,14 +67,24 @@ class Labels:
         Raises:
             ValueError: If one is.
         """
-        noted = copies(self._range)
-        lowest, highest = noted[:, 0].min(), noted[:, 1].max()
-        if lowest < self._limits[0] or highest > self._limits[1]:
+        if self._hard is None:
+            return
+        noted = copies(self._noted)
+        lowest, highest, outputs = noted[:, 0].min(), noted[:, 1].max(), int(noted[:, 2].max())
+        if self._hard.labels == "classes":
+            limit = outputs - 1
+            rule = f"the student's {outputs} classes, numbered from 0 to {limit}"
+            advice = "Number classes from 0, and give the student an output for each."
+        else:
+            limit = 1
+            rule = f"from 0 (no) to 1 (yes) for {self._hard.name}"
+            advice = "Give each yes or no a column and an output of its own."
+        if lowest < 0 or highest > limit:
             self.forget()
+            # What TensorFlow said of them is longer, and says no more.
             raise ValueError(
-                f"Labels must be {self._rule}. "
-                f"Received: labels from {lowest:g} to {highest:g}. {self._advice}"
-            ) from None  # What TensorFlow said of them is longer, and says no more.
+                f"Labels must be {rule}. Received: labels from {lowest:g} to {highest:g}. {advice}"
+            ) from None
 
 
 def _require_shape(labels: tf.TensorShape, outputs: tf.TensorShape, hard: HardLoss) -> None:
