@@ -73,3 +73,27 @@ def squared_error(teacher, student):
 def squared_error_gradient(teacher, student):
     difference = np.float64(student) - np.float64(teacher)
     return 2 * difference / difference.shape[-1]
+
+
+def kl(p, q):
+    return (p * np.log(p / q)).sum(-1)
+
+
+def standardized_kl(teacher, student, temperature):
+    """KL of logits without mean and (sample) deviation, times T²."""
+    both = [
+        (z - z.mean(-1, keepdims=True)) / (z.std(-1, ddof=1, keepdims=True) + 1e-7)
+        for z in (np.float64(teacher), np.float64(student))
+    ]
+    return temperature**2 * kl(*(softmax(z / temperature, axis=-1) for z in both))
+
+
+def decoupled(teacher, student, labels, temperature):
+    """TCKD and NCKD of each example, times T², from the probabilities themselves."""
+    binary, others = [], []
+    for row_t, row_s, label in zip(np.float64(teacher), np.float64(student), labels, strict=True):
+        p, q = softmax(row_t / temperature), softmax(row_s / temperature)
+        binary.append(kl(np.array([p[label], 1 - p[label]]), np.array([q[label], 1 - q[label]])))
+        p, q = np.delete(p, label), np.delete(q, label)
+        others.append(kl(p / p.sum(), q / q.sum()))
+    return temperature**2 * np.array(binary), temperature**2 * np.array(others)

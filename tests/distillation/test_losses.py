@@ -8,10 +8,13 @@ from tfqkd.compat import keras, tf
 from tfqkd.distillation.losses import (
     agreement,
     are_probabilities,
+    class_numbers,
+    decoupled_soft_loss,
     sigmoid_agreement,
     sigmoid_soft_loss,
     soft_loss,
     squared_error,
+    standardized,
 )
 
 from . import reference
@@ -186,3 +189,71 @@ def test_of_labels_agreement_compares_each_yes_and_no():
 def test_an_unknown_kind_of_labels_is_refused():
     with pytest.raises(ValueError, match="must be one of cross_entropy, kl"):
         sigmoid_soft_loss(tf.zeros([1, 2]), tf.zeros([1, 2]), kind="mse")
+
+
+# Values of the formulas in float64, from the systems' own code: T = 2, classes 0 and 2.
+PAPER_STUDENT, PAPER_TEACHER = [[1, 2, 0.5], [0, 0, 3]], [[2, 1, 0], [1, 0, 2]]
+
+
+def test_decoupled_distillation_has_the_known_values():
+    loss = decoupled_soft_loss(PAPER_TEACHER, PAPER_STUDENT, [0, 2], 2.0, beta=8.0)
+    assert float(tf.reduce_mean(loss)) == pytest.approx(0.950068, abs=1e-6)
+    binary = decoupled_soft_loss(PAPER_TEACHER, PAPER_STUDENT, [0, 2], 2.0, 0.0, False)
+    np.testing.assert_allclose(binary, [0.101086, 0.074116], atol=1e-6)
+
+
+def test_the_kl_of_standardized_logits_has_the_known_value():
+    loss = soft_loss(standardized(PAPER_TEACHER), standardized(PAPER_STUDENT), 2.0, "kl")
+    assert float(tf.reduce_mean(loss)) == pytest.approx(0.301568, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("beta", [0.0, 1.0, 8.0])
+def test_decoupled_distillation_is_its_two_parts(temperature, beta):
+    labels = rng.integers(0, 5, len(TEACHER))
+    binary, others = reference.decoupled(TEACHER, STUDENT, labels, temperature)
+    loss = decoupled_soft_loss(TEACHER, STUDENT, labels, temperature, beta)
+    np.testing.assert_allclose(loss, binary + beta * others, rtol=1e-4, atol=1e-5)
+    # KL = TCKD + (1 - p[y])·NCKD.
+    sure = softmax(TEACHER / temperature, axis=1)[np.arange(len(labels)), labels]
+    whole = soft_loss(TEACHER, STUDENT, temperature, "kl")
+    np.testing.assert_allclose(binary + (1 - sure) * others, whole, rtol=1e-4, atol=1e-4)
+
+
+def slope_of(loss, logits):
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        total = tf.reduce_sum(loss(logits))
+    return tape.gradient(total, logits)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda t, s: decoupled_soft_loss(t, s, [0, 1, 2, 3, 4, 0], 4.0),
+        lambda t, s: soft_loss(standardized(t), standardized(s), 2.0, "kl"),
+    ],
+    ids=["dkd", "standardized"],
+)
+def test_a_loss_of_classes_is_flat_and_zero_at_the_teacher_and_stays_finite(loss):
+    teacher = tf.constant(TEACHER, tf.float32)
+    np.testing.assert_allclose(loss(teacher, teacher), np.zeros(6), atol=1e-6)
+    np.testing.assert_allclose(slope_of(lambda s: loss(teacher, s), teacher), 0.0, atol=1e-5)
+    assert slope_of(lambda t: loss(t, tf.constant(STUDENT, tf.float32)), teacher) is None
+    for logits in (1e4 * teacher, tf.zeros_like(teacher)):
+        assert np.isfinite(loss(-teacher * 1e4, logits)).all()
+        assert np.isfinite(slope_of(lambda s: loss(teacher * 1e4, s), logits)).all()
+
+
+@given(st.floats(0.01, 100), st.floats(-50, 50))
+def test_standardized_logits_know_no_scale_and_no_shift(scale, shift):
+    moved = standardized(scale * TEACHER + shift)
+    np.testing.assert_allclose(moved, standardized(TEACHER), atol=2e-2 / min(scale, 1))
+    np.testing.assert_allclose(np.std(standardized(TEACHER), axis=1, ddof=1), 1.0, rtol=1e-4)
+
+
+def test_classes_are_read_from_labels_of_every_form():
+    numbers = np.array([2, 0, 4])
+    logits = tf.zeros((3, 5))
+    for labels in (numbers, numbers[:, None], np.eye(5, dtype="float32")[numbers]):
+        assert class_numbers(tf.constant(labels), logits).numpy().tolist() == [2, 0, 4]

@@ -12,6 +12,7 @@ from . import reference
 
 losses, layers = keras.losses, keras.layers
 BINARY = losses.BinaryCrossentropy(from_logits=True)
+CROSS_ENTROPY = losses.SparseCategoricalCrossentropy(from_logits=True)
 rng = np.random.default_rng(0)
 X = rng.normal(size=(20, 5)).astype(np.float32)
 WEIGHTS = rng.uniform(0.5, 2.0, 20)
@@ -67,6 +68,28 @@ def soft_of_classes(teacher, student):
     return value, reference.soft_gradient(teacher, student, TEMPERATURE)
 
 
+def by_differences(loss):
+    """The value of a loss of each example, and its slope by differences of float64."""
+
+    def value_and_slope(teacher, student):
+        moves = 1e-5 * np.eye(student.shape[1])
+        slope = [(loss(teacher, student + m) - loss(teacher, student - m)) / 2e-5 for m in moves]
+        return loss(teacher, student), np.stack(slope, axis=1)
+
+    return value_and_slope
+
+
+@by_differences
+def soft_of_standardized(teacher, student):
+    return reference.standardized_kl(teacher, student, TEMPERATURE)
+
+
+@by_differences
+def soft_of_decoupled(teacher, student):
+    binary, others = reference.decoupled(teacher, student, CLASSES, TEMPERATURE)
+    return binary + 2.0 * others
+
+
 def same_side(teacher, student):
     return ((teacher > 0) == (student > 0)).mean()
 
@@ -94,8 +117,18 @@ CASES = {
         (hard_of_classes, soft_of_classes, same_class),
         {"task": "softmax"},
     ),
+    "standardized logits": (
+        *(4, CROSS_ENTROPY, CLASSES),
+        (hard_of_classes, soft_of_standardized, same_class),
+        {"soft_loss": "standardized"},
+    ),
+    "decoupled": (
+        *(4, CROSS_ENTROPY, CLASSES),
+        (hard_of_classes, soft_of_decoupled, same_class),
+        {"soft_loss": "dkd", "dkd_beta": 2.0},
+    ),
     "classes matched as values": (
-        *(4, losses.SparseCategoricalCrossentropy(from_logits=True), CLASSES),
+        *(4, CROSS_ENTROPY, CLASSES),
         (hard_of_classes, soft_of_values, None),
         {"task": "regression"},
     ),
@@ -128,17 +161,43 @@ def test_a_step_is_the_closed_form(case):
     np.testing.assert_allclose(new_bias, bias - RATE * slope.sum(0), atol=2e-6)
 
 
-@pytest.mark.parametrize("case", ["five labels", "values"])
+def test_the_weight_of_the_soft_loss_stands_beside_the_coefficient():
+    outputs, loss, y, _, _ = CASES["decoupled"]
+    plain, logs = fit(outputs, loss, y, soft_loss="kl", coefficient=1.0)
+    heavy, others = fit(outputs, loss, y, soft_loss="kl", coefficient=1.0, soft_weight=3.0)
+    assert others["soft_loss"] == pytest.approx(logs["soft_loss"])
+    assert others["loss"] == pytest.approx(3 * logs["loss"])
+    start = linear(outputs, 0).get_weights()[0]
+    moved = [made.student.get_weights()[0] - start for made in (plain, heavy)]
+    np.testing.assert_allclose(moved[1], 3 * moved[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "arguments", "message"),
+    [
+        (2, CROSS_ENTROPY, {"soft_loss": "dkd"}, "three classes or more.*Received: .* 2 classes"),
+        (3, BINARY, {"soft_loss": "dkd"}, "'dkd' compares the classes.*task='sigmoid'"),
+        (3, "mse", {"soft_loss": "standardized"}, "compares the classes.*task='regression'"),
+        (3, CROSS_ENTROPY, {"soft_weight": -1.0}, "`soft_weight` must be 0 or more"),
+        (3, CROSS_ENTROPY, {"dkd_beta": float("nan")}, "`dkd_beta` must be 0 or more"),
+    ],
+)
+def test_a_soft_loss_that_does_not_fit_is_refused(outputs, loss, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fit(outputs, loss, None, **arguments)
+
+
+@pytest.mark.parametrize("case", ["five labels", "values", "decoupled"])
 def test_kept_answers_and_an_ensemble_are_what_a_live_teacher_is(case):
-    outputs, loss, y, _, _ = CASES[case]
+    outputs, loss, y, _, arguments = CASES[case]
     first, second = linear(outputs, 1), linear(outputs, 2)
     mean = (first(X) + second(X)).numpy() / 2
-    live, logs = fit(outputs, loss, y, teacher=Ensemble([first, second.call]))
+    live, logs = fit(outputs, loss, y, Ensemble([first, second.call]), **arguments)
     assert logs["soft_loss"] > 0.01
     kept = tf.data.Dataset.from_tensors(((X, mean), y, WEIGHTS))
     for made, others in (
-        fit(outputs, loss, None, teacher=LOGITS_IN_BATCH, x=kept),
-        fit(outputs, loss, y, teacher=lambda batch: (first(batch) + second(batch)) / 2),
+        fit(outputs, loss, None, LOGITS_IN_BATCH, x=kept, **arguments),
+        fit(outputs, loss, y, lambda batch: (first(batch) + second(batch)) / 2, **arguments),
     ):
         assert others == pytest.approx(logs, rel=1e-5)
         for one, other in zip(live.student.get_weights(), made.student.get_weights(), strict=True):

@@ -49,6 +49,8 @@ SETTINGS = {
     "coefficient_end": (1.0, "q", [-0.1, 1.1, float("nan")]),
     "schedule_on": ("step", "q", ["batch", ""]),
     "soft_loss": ("none", "q", ["mse", "", None]),
+    "soft_weight": (10.0, "q", [-0.1, float("inf")]),
+    "dkd_beta": (2.0, "q", [-1.0, float("nan")]),
     "scale_by_temperature_squared": (False, "q", [1, "no"]),
     "distil_float": (True, "s", [1, "yes"]),
     "teacher_views": (4, "q", [-1, 1.0, True]),
@@ -76,7 +78,11 @@ SETTINGS = {
     "checkpoints_kept": (2, "", [0, 1.0]),
 }
 # What a setting is changed in: a place of a cache is one only where there is a cache.
-BASES = {"gradient_bits": {"quantizer": "dorefa"}, "teacher_cache": {"teacher_views": 16}}
+BASES = {
+    "gradient_bits": {"quantizer": "dorefa"},
+    "dkd_beta": {"soft_loss": "dkd"},
+    "teacher_cache": {"teacher_views": 16},
+}
 BY_LETTER = {"t": TEACHER, "s": STUDENT, "q": QUANTIZED, "e": EXPORT}
 
 
@@ -415,6 +421,8 @@ VALUES = {
     "ema": BELOW_ONE,
     "quantized_epochs": COUNT,
     "quantized_learning_rate": positive(1e12),
+    "soft_weight": st.floats(0, 1e12),
+    "dkd_beta": st.floats(0, 1e12),
     "temperature": positive(1e12),
     "coefficient": st.floats(1e-9, 1),
     "coefficient_end": st.floats(1e-9, 1),

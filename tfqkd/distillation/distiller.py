@@ -25,7 +25,8 @@ class Distiller(keras.Model):
     are, the compiled loss tells, or `task`:
 
     - "softmax", of a categorical cross-entropy: the logits of classes, `[batch, classes]`, at least two.
-      `soft` is `losses.soft_loss` at the temperature; they agree where both choose the same class.
+      `soft` is `losses.soft_loss` at the temperature, of the logits or of `losses.standardized` ones, or
+      `losses.decoupled_soft_loss`; they agree where both choose the same class.
     - "sigmoid", of a binary cross-entropy: a logit for each label, `[batch, labels]`. `soft` is
       `losses.sigmoid_soft_loss`, the mean over labels; they agree on a label where both say yes or both no.
     - "regression", of a squared, absolute or like error: values, `[batch, values]`. `soft` is
@@ -58,7 +59,12 @@ class Distiller(keras.Model):
         coefficient: λ in [0, 1], the weight of the soft loss.
         soft_loss: "cross_entropy" (default, as in the paper), "kl", which has the same gradient and is zero
             at a match, or "none": the control, which scales the hard loss by 1-λ and asks no teacher. The
-            squared error of a regression is both.
+            squared error of a regression is both. For classes also "standardized", the KL of logits whose
+            mean and deviation are taken out (arXiv 2403.01427), and "dkd", decoupled distillation (arXiv
+            2203.08679).
+        soft_weight: Multiplies the soft loss besides λ, 0 or more: the small gradient of standardized logits
+            has 10 in its paper's recipe.
+        dkd_beta: β of "dkd", 0 or more.
         scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
             1503.02531), so that λ weighs the same at every temperature. The paper does not say.
         task: "softmax", "sigmoid" or "regression"; "auto" (default) reads it off the compiled loss. A loss
@@ -80,11 +86,14 @@ class Distiller(keras.Model):
         temperature: float = 2.0,
         coefficient: float = 0.5,
         soft_loss: str = "cross_entropy",
+        soft_weight: float = 1.0,
+        dkd_beta: float = 8.0,
         scale_by_temperature_squared: bool = True,
         task: str = AUTO,
         **kwargs: Any,
     ) -> None:
         _require_settings(temperature, coefficient, soft_loss)
+        _require_weights(soft_weight=soft_weight, dkd_beta=dkd_beta)
         require_task(task)
         _require_student(student)
         require_logits(student, "student", task)
@@ -100,6 +109,8 @@ class Distiller(keras.Model):
         self._teacher = as_teacher(teacher, task) if asks else None
         self._require_teacher = functools.partial(require_logits, teacher, "teacher")
         self.soft_loss = soft_loss
+        self.soft_weight = soft_weight
+        self.dkd_beta = dkd_beta
         self.scale_by_temperature_squared = scale_by_temperature_squared
         self._scheduled = {
             "coefficient": ScheduledVariable("coefficient", coefficient),
@@ -134,8 +145,11 @@ class Distiller(keras.Model):
             self._task = self._hard.task(self._given_task)
             require_logits(self.student, "student", self._task.name)
             self._require_teacher(self._task.name)
+            self._task.require_soft_loss(self.soft_loss)
             if isinstance(getattr(self.student, "output_shape", None), tuple):
-                self._task.require_outputs(tf.TensorShape(self.student.output_shape))
+                outputs = tf.TensorShape(self.student.output_shape)
+                self._task.require_outputs(outputs)
+                _require_classes(self.soft_loss, outputs[-1])
         if _computes_in_float16(self.student):
             optimizer = keras.optimizers.get(optimizer)
             if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
@@ -217,9 +231,9 @@ class Distiller(keras.Model):
             distillation = (1 - coefficient) * hard
             if self._task and teacher_logits is not None:
                 soft = self._mean_soft_loss(
-                    self._task, teacher_logits, logits, temperature, sample_weight
+                    self._task, teacher_logits, logits, y, temperature, sample_weight
                 )
-                distillation += coefficient * soft
+                distillation += coefficient * self.soft_weight * soft
             regularization = tf.add_n([0.0, *(tf.cast(r, tf.float32) for r in self.student.losses)])
             batch = tf.shape(logits)[0]
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -294,6 +308,7 @@ class Distiller(keras.Model):
         task: Task,
         teacher_logits: tf.Tensor,
         logits: tf.Tensor,
+        labels: Any,
         temperature: tf.Tensor,
         sample_weight: tf.Tensor | None,
     ) -> tf.Tensor:
@@ -303,14 +318,19 @@ class Distiller(keras.Model):
                 "Teacher and student must return logits of one shape, or values. Received: teacher "
                 f"{teacher_logits.shape}, student {logits.shape}. Train both on the same data."
             )
-        soft = task.soft_loss(
-            # What shows no shape yet must not be stretched to the student's in silence.
-            tf.ensure_shape(teacher_logits, logits.shape),
-            logits,
-            temperature,
-            self.soft_loss,
-            self.scale_by_temperature_squared,
-        )
+        # What shows no shape yet must not be stretched to the student's in silence.
+        asked = tf.ensure_shape(teacher_logits, logits.shape)
+        scaled = self.scale_by_temperature_squared
+        if self.soft_loss == losses.DECOUPLED:
+            classes = losses.class_numbers(tf.nest.flatten(labels)[0], logits)
+            soft = losses.decoupled_soft_loss(
+                asked, logits, classes, temperature, self.dkd_beta, scaled
+            )
+        elif self.soft_loss == losses.STANDARDIZED:
+            asked, logits = losses.standardized(asked), losses.standardized(logits)
+            soft = task.soft_loss(asked, logits, temperature, "kl", scaled)
+        else:
+            soft = task.soft_loss(asked, logits, temperature, self.soft_loss, scaled)
         if sample_weight is not None:
             soft *= tf.reshape(tf.cast(sample_weight, tf.float32), tf.shape(soft))
         return _mean(soft)
@@ -371,10 +391,24 @@ def _require_settings(temperature: float, coefficient: float, soft_loss: str) ->
             f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
             "It weighs the soft loss; the hard loss gets 1 - coefficient."
         )
-    if soft_loss not in (*losses.SOFT_LOSSES, "none"):
+    if soft_loss not in (*losses.CLASS_LOSSES, "none"):
         raise ValueError(
-            f"`soft_loss` must be one of {', '.join(losses.SOFT_LOSSES)}, none. "
+            f"`soft_loss` must be one of {', '.join(losses.CLASS_LOSSES)}, none. "
             f"Received: soft_loss={soft_loss!r}."
+        )
+
+
+def _require_weights(**weights: float) -> None:
+    for name, value in weights.items():
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"`{name}` must be 0 or more, and finite. Received: {name}={value}.")
+
+
+def _require_classes(soft_loss: str, classes: int | None) -> None:
+    if soft_loss == losses.DECOUPLED and classes == 2:
+        raise ValueError(
+            "Decoupled distillation needs three classes or more: of two, none are left beside the label. "
+            "Received: soft_loss='dkd' for 2 classes. Take soft_loss='kl'."
         )
 
 

@@ -59,6 +59,18 @@ class Task:
                 "keras.losses.BinaryCrossentropy(from_logits=True) for one yes or no, or add an output."
             )
 
+    def require_soft_loss(self, kind: str) -> None:
+        """Raises if a soft loss is of classes alone, and the outputs are none.
+
+        Raises:
+            ValueError: If it is so.
+        """
+        if self.name != "softmax" and kind not in losses.SOFT_LOSSES:
+            raise ValueError(
+                f"The soft loss '{kind}' compares the classes of one softmax. "
+                f"Received: soft_loss={kind!r} with task={self.name!r}. Take soft_loss='kl'."
+            )
+
 
 def _distributions(answers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.size(answers) > 0, losses.are_probabilities(answers)

@@ -18,6 +18,8 @@ TEACHER_FIELDS = (
     "teacher_epochs",
     "temperature",
     "soft_loss",
+    "soft_weight",
+    "dkd_beta",
     "scale_by_temperature_squared",
 )
 """What matters only with a teacher: the control is the same for all their values."""

@@ -27,7 +27,7 @@ from tfqkd.training.settings import (
     Settings,
 )
 
-_SOFT = ("temperature", "scale_by_temperature_squared", "distil_float")
+_SOFT = ("temperature", "scale_by_temperature_squared", "soft_weight", "dkd_beta", "distil_float")
 """What matters only with a teacher."""
 _ANNEALED = ("coefficient", "schedule", "coefficient_end", "schedule_on", "soft_loss")
 """What matters only where losses are weighed."""
@@ -184,16 +184,18 @@ class Recipe(Settings):
         if stage in (TEACHER, STUDENT):
             chosen["pretrain_seed"] = self.seed_of(stage)
         # What has no say is taken at its default, so that the same training is known as the same.
-        idle = (*(() if self.has_teacher else _SOFT), *(() if self.distils else _ANNEALED))
+        idle = [*(() if self.has_teacher else _SOFT), *(() if self.distils else _ANNEALED)]
+        if self.soft_loss != "dkd":
+            idle.append("dkd_beta")
         defaults = {name: self.settings()[name].default for name in idle if name in chosen}
         return {**chosen, **defaults}
 
     def distillation_settings(self) -> dict[str, Any]:
         """Returns what a training with a teacher depends on besides the teacher."""
         return {
-            name: getattr(self, name)
-            for name, setting in self.settings().items()
-            if setting.metadata["group"] == "distillation" or name == "teacher_views"
+            name: value
+            for name, value in self.stage_settings(QUANTIZED).items()
+            if self.settings()[name].metadata["group"] == "distillation" or name == "teacher_views"
         }
 
     def to_json(self) -> str:

@@ -24,6 +24,8 @@ def check_ranges(settings: Settings) -> None:
                 "quantized_epochs",
                 "weight_decay",
                 "warmup_epochs",
+                "soft_weight",
+                "dkd_beta",
                 "teacher_views",
             ),
             lambda v: v >= 0,

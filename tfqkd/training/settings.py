@@ -221,9 +221,23 @@ class Settings:
     soft_loss: str = setting(
         "cross_entropy",
         "distillation",
-        "cross_entropy; kl, of the same gradient; or none: the control that keeps only (1-λ)·hard.",
+        "cross_entropy; kl, of the same gradient; standardized, the kl of logits without their mean and "
+        "deviation (arXiv 2403.01427); dkd, decoupled (arXiv 2203.08679); or none: the control that keeps "
+        "only (1-λ)·hard.",
         stages=(QUANTIZED,),
-        choices=("cross_entropy", "kl", "none"),
+        choices=("cross_entropy", "kl", "standardized", "dkd", "none"),
+    )
+    soft_weight: float = setting(
+        1.0,
+        "distillation",
+        "Multiplies the soft loss besides λ; about 10 for standardized, whose gradient is small.",
+        stages=(QUANTIZED,),
+    )
+    dkd_beta: float = setting(
+        8.0,
+        "distillation",
+        "β of dkd: what the classes beside the label weigh.",
+        stages=(QUANTIZED,),
     )
     scale_by_temperature_squared: bool = setting(
         True,

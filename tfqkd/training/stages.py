@@ -276,6 +276,8 @@ class Stages:
             temperature=recipe.temperature,
             coefficient=recipe.coefficient,
             soft_loss=recipe.soft_loss,
+            soft_weight=recipe.soft_weight,
+            dkd_beta=recipe.dkd_beta,
             scale_by_temperature_squared=recipe.scale_by_temperature_squared,
         )
 
