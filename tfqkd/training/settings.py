@@ -106,8 +106,8 @@ class Settings:
     bits: int = setting(
         2,
         "quantized stage",
-        "Width of a quantized weight, 2 (ternary) to 8; 32 trains the float student on for the same epochs, "
-        "as a control.",
+        "Width of a quantized weight, 2 (ternary; four levels with lsq and dorefa) to 8; 32 trains the float "
+        "student on for the same epochs, as a control.",
         stages=(QUANTIZED,),
     )
     quantizer: str = setting(
