@@ -201,7 +201,7 @@ class Settings:
         "gradual",
         "distillation",
         "How λ changes: constant, gradual (the paper's: on a straight line), cosine, exponential, or step "
-        "(at the learning rate's milestones, by its factor).",
+        "(at the learning rate's milestones, by its factor, also inside an epoch).",
         stages=(QUANTIZED,),
         choices=SCHEDULES,
     )
@@ -214,7 +214,7 @@ class Settings:
     schedule_on: Literal["epoch", "step"] = setting(
         "epoch",
         "distillation",
-        "Change λ once an epoch or at every step.",
+        "Change λ once an epoch or at every step; a step schedule falls at its milestones in either case.",
         stages=(QUANTIZED,),
         choices=("epoch", "step"),
     )
