@@ -9,9 +9,10 @@ import time
 
 from benchmarks.result import Result
 from tfqkd.data import Augmentation, ImageData, load
+from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.history import read_history
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import run
+from tfqkd.training.run import predict, run
 from tfqkd.training.saved_models import load_model
 from tfqkd.training.teacher_cache import TeacherCache
 
@@ -60,7 +61,8 @@ def measure(options: argparse.Namespace) -> Result:
                 results = run(one, path, directory / "products")
                 model = path / results["models"][-1]["model"]
                 history = read_history(model.parent / "history.csv")
-                accuracy[views].append(history[-1]["val_accuracy"])
+                logits = predict(load_model(model), data.validation)
+                accuracy[views].append(evaluate_logits(logits, data.validation.labels).accuracy)
                 # The first epoch also traces the graph.
                 seconds[views].append(statistics.median(row["seconds"] for row in history[1:]))
         teacher = next((directory / "products").glob("teacher-*")) / "model.keras"

@@ -86,6 +86,18 @@ def test_each_epoch_trains_with_its_own_coefficient_and_temperature():
     assert history["temperature"] == pytest.approx([3.0, 1.0])
 
 
+@pytest.mark.parametrize("on", ["epoch", "step"])
+def test_a_step_schedule_falls_inside_an_epoch_too(on):
+    made = distiller(steps_per_execution=4)
+    schedule = schedules.Step(0.8, (0.25, 0.6), 0.5)
+    history = fit(made, [CoefficientScheduler(schedule, on=on)])
+    # Twelve steps: 0.25 · 12 = 3 and 0.6 · 12 = 7.2.
+    expected = train_by_numpy([0.8] * 3 + [0.4] * 4 + [0.2] * 5, [2.0] * 12)
+    for variable, weight in zip(made.student.weights, expected, strict=True):
+        np.testing.assert_allclose(variable, weight, atol=1e-5)
+    assert history["coefficient"] == pytest.approx([0.4, 0.2])
+
+
 def test_one_fit_after_another_follows_the_schedule_of_its_own():
     made = distiller()
     by_step = [CoefficientScheduler(schedules.Linear(1.0, 0.5), on="step")]
@@ -125,5 +137,11 @@ def test_a_schedule_by_step_needs_the_number_of_steps():
     callback = CoefficientScheduler(schedules.Linear(1.0), on="step")
     with pytest.raises(ValueError, match=r"needs the number of steps.*Pass `steps_per_epoch`"):
         distiller().fit(unknown, epochs=2, verbose=0, callbacks=[callback])
+    inside = CoefficientScheduler(schedules.Step(0.8, (0.3,)))
+    with pytest.raises(ValueError, match=r"milestones inside an epoch, needs the number of steps"):
+        distiller().fit(unknown, epochs=2, verbose=0, callbacks=[inside])
+    between = CoefficientScheduler(schedules.Step(0.8, (0.5,)))
+    history = distiller().fit(unknown, epochs=2, verbose=0, callbacks=[between])
+    assert history.history["coefficient"] == pytest.approx([0.8, 0.08])
     history = distiller().fit(endless, epochs=2, steps_per_epoch=2, verbose=0, callbacks=[callback])
     assert history.history["coefficient"] == pytest.approx([2 / 3, 0.0])

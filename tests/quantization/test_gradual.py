@@ -105,6 +105,68 @@ def test_a_share_of_the_largest_weights_is_quantized_and_rests_while_the_others_
     np.testing.assert_array_equal(quantized(DATA), strip_quantization(quantized)(DATA))
 
 
+OPTIMIZERS = {
+    "moving average": lambda: keras.optimizers.SGD(
+        0.05, momentum=0.9, weight_decay=0.1, use_ema=True, ema_momentum=0.9
+    ),
+    # It divides by the gradient's size: the regulariser alone moves resting weights by whole steps.
+    "Adam": lambda: keras.optimizers.Adam(0.05),
+}
+
+
+def shared(optimizer, steps_per_execution, jit_compile=False):
+    """Weights at the start of each epoch and at the end, and the history, of seven steps an epoch."""
+    keras.utils.set_random_seed(0)
+    regularized = {"kernel_regularizer": keras.regularizers.L2(0.1)}
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(20, activation="relu", name="inner", **regularized),
+            layers.Dense(3, name="last"),
+        ]
+    )
+    quantizer = GradualQuantizer(UniformQuantizer(2, "channel", "every_step"), (4,), by_share=True)
+    quantized = quantize_model(model, Scheme(quantizer), layers="inner")
+    quantized.compile(
+        OPTIMIZERS[optimizer](),
+        "mse",
+        steps_per_execution=steps_per_execution,
+        jit_compile=jit_compile,
+    )
+    data = np.random.default_rng(2).normal(size=(14, 9)).astype(np.float32)
+    recorded = Recorded()
+    history = quantized.fit(
+        data[:, :6],
+        data[:, 6:],
+        batch_size=2,
+        epochs=4,
+        shuffle=False,
+        verbose=0,
+        validation_data=(data[:, :6], data[:, 6:]),
+        callbacks=[GradualQuantization((0.3, 0.6)), recorded],
+    )
+    return [*recorded.before, quantized.get_weights()], history.history
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "jit_compile"),
+    [
+        ("moving average", False),
+        pytest.param("moving average", True, marks=pytest.mark.slow),
+        pytest.param("Adam", False, marks=pytest.mark.slow),
+    ],
+)
+def test_weights_rest_whatever_the_number_of_steps_in_a_call(optimizer, jit_compile):
+    expected, history = shared(optimizer, 1, jit_compile)
+    # Calls of three, three and one step.
+    found, other = shared(optimizer, 3, jit_compile)
+    for one, two in zip(expected, found, strict=True):
+        for weight, same in zip(one, two, strict=True):
+            np.testing.assert_allclose(same, weight, rtol=1e-5, atol=1e-6)
+    for name, values in history.items():
+        np.testing.assert_allclose(other[name], values, rtol=1e-5)
+
+
 def test_a_gradual_model_survives_h5_and_checkpoint_in_the_middle(tmp_path):
     quantizer = GradualQuantizer(LsqQuantizer(2), wider=(4,), by_share=True)
     quantized, _ = fit(quantizer, (0.5,), epochs=2)

@@ -5,12 +5,16 @@ import statistics
 import numpy as np
 import pytest
 
+from tfqkd.compat import keras
 from tfqkd.data import load
+from tfqkd.quantization.model import quantize_model, quantized_kernels
 from tfqkd.reporting.results import comparison_table
 from tfqkd.training import comparison
 from tfqkd.training.comparison import Row, compare, run_path, variants
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.schemes import scheme_of
+from tfqkd.training.settings import WEIGHT_QUANTIZERS
 
 from .finished import RECIPE
 from .linear import save_linear
@@ -38,6 +42,32 @@ def test_the_variants_differ_in_their_teacher_and_coefficient_alone(bits):
     assert annealed == recipe
     assert not alone.has_teacher
     assert fixed.has_teacher
+
+
+@pytest.mark.parametrize("controls", [False, True])
+@pytest.mark.parametrize(
+    ("quantizer", "bits"),
+    [
+        *((quantizer, bits) for quantizer in WEIGHT_QUANTIZERS for bits in (2, 32)),
+        *((quantizer, 4) for quantizer in ("uniform", "lsq", "dorefa")),
+    ],
+)
+def test_the_rows_are_named_by_the_levels_of_their_weights(quantizer, bits, controls):
+    recipe = Recipe(bits=bits, quantizer=quantizer)
+    weights = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32)
+    kind = "float"
+    if bits < 32:
+        dense = keras.Sequential([keras.Input((30,)), keras.layers.Dense(40, use_bias=False)])
+        dense.set_weights([weights])
+        (kernel,) = quantized_kernels(quantize_model(dense, scheme_of(recipe), ".*"))
+        levels = len(np.unique(kernel.value()))
+        kind = "ternary" if levels == 3 else f"{bits}-bit"
+        assert levels <= 2**bits
+    names = list(variants(recipe, controls))
+    middle = ["no teacher", *(["teacher's term off"] if controls else []), *NAMES[1:]]
+    before = ["float, no teacher"] if controls and bits < 32 else []
+    assert names == [*before, *(f"{kind}, {name}" for name in middle)]
+    assert recipe.title == f"{kind} student, gradual coefficient"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +328,7 @@ def test_a_comparison_of_saved_models(tmp_path, no_training):
     assert {row.accuracies for row in rows[1:]} == {(right["student"],)}
     assert {row.parameters for row in rows} == {650}
     exported = sorted(path.parent.name for path in (tmp_path / "runs").glob("*/export"))
-    assert exported == ["32-bit-teacher-annealed_coefficient-seed0"]
+    assert exported == ["float-teacher-annealed_coefficient-seed0"]
     products = [path.name.split("-")[0] for path in (tmp_path / "runs/products").glob("*/")]
     made = {stage: products.count(stage) for stage in set(products)}
     # Teacher, student and the three variants are measured, each once.

@@ -4,13 +4,14 @@ from typing import Any, Literal
 
 from tfqkd.compat import keras
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.schedules import Linear, Schedule
+from tfqkd.distillation.schedules import Linear, Schedule, Step, values
 
 
 class _Scheduler(keras.callbacks.Callback):
     """Assigns a schedule's value to a variable of the distiller, by epoch or by step.
 
-    Progress runs from 0 in the first epoch (or step) to 1 in the last one.
+    Progress runs from 0 in the first epoch (or step) to 1 in the last one. A `Step` falls at its milestones,
+    also where they lie inside an epoch.
     """
 
     _name: str
@@ -38,13 +39,14 @@ class _Scheduler(keras.callbacks.Callback):
                 f"{type(self).__name__} needs a tfqkd.Distiller. Received: {type(self.model)}."
             )
         epochs, steps = self.params["epochs"], self.params.get("steps")
-        if self.on == "step" and not steps:
+        inside = isinstance(self.schedule, Step) and self.schedule.falls_within(epochs)
+        self._by_step = self.on == "step" or inside
+        if self._by_step and not steps:
             raise ValueError(
-                "A schedule by step needs the number of steps of an epoch. "
-                "Received: a data set of unknown length. Pass `steps_per_epoch` to fit."
+                "A schedule by step, or with milestones inside an epoch, needs the number of steps of an "
+                "epoch. Received: a data set of unknown length. Pass `steps_per_epoch` to fit."
             )
-        count = epochs * steps if self.on == "step" else epochs
-        self._values = [float(self.schedule(i / max(count - 1, 1))) for i in range(count)]
+        self._values = values(self.schedule, epochs * steps if self._by_step else epochs)
         for value in self._values:
             if not self._allows(value):
                 raise ValueError(
@@ -56,7 +58,7 @@ class _Scheduler(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Assigns the epoch's value, or sets the table of the steps at the first epoch."""
         scheduled = self.model.schedule(self._name)
-        if self.on == "epoch":
+        if not self._by_step:
             scheduled.value.assign(self._values[epoch])
         elif not self._table_set:
             # A run that goes on at a later epoch, or an optimizer that was used before.
@@ -80,7 +82,8 @@ class CoefficientScheduler(_Scheduler):
 
     Args:
         schedule: Callable from progress in [0, 1] to λ in [0, 1] (`tfqkd.schedules`).
-        on: "epoch" (default): once an epoch. "step": at every step, also under `steps_per_execution`.
+        on: "epoch" (default): once an epoch; a `Step` falls at its milestones, inside an epoch too. "step":
+            at every step, also under `steps_per_execution`.
         first_step: Steps of the first epoch that were made before, where a training goes on inside it.
 
     Raises:
@@ -99,7 +102,7 @@ class TemperatureScheduler(_Scheduler):
 
     Args:
         schedule: Callable from progress in [0, 1] to a finite temperature above 0.
-        on: "epoch" (default) or "step".
+        on: "epoch" (default) or "step", as for `CoefficientScheduler`.
         first_step: As for `CoefficientScheduler`.
 
     Raises:

@@ -1,7 +1,7 @@
 """Schedules: pure functions of the progress of training, a float from 0 (first) to 1 (last).
 
 Any callable from progress to a float is a schedule; the classes here are the common ones. A callback
-(`callbacks.py`) assigns their values to the distiller's variables.
+(`callbacks.py`) assigns their `values` to the distiller's variables.
 """
 
 import dataclasses
@@ -67,11 +67,13 @@ class Exponential:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """`start`, multiplied by `factor` at every milestone that the progress has reached.
+    """`start`, multiplied by `factor` at every milestone that the training has reached.
+
+    In a training it falls at the very steps that `first_behind` names, as the learning rate of a recipe does.
 
     Attributes:
         start: Value before the first milestone.
-        milestones: Progresses in (0, 1), rising; those of the learning rate, say.
+        milestones: Shares of the training in (0, 1), rising; those of the learning rate, say.
         factor: What each milestone multiplies by.
     """
 
@@ -90,5 +92,34 @@ class Step:
     def __call__(self, progress: float) -> float:
         """Returns the value at `progress`."""
         # A milestone at 1/2 of 10 epochs is reached at epoch 5 in spite of rounding.
-        passed = sum(progress >= milestone - 1e-9 for milestone in self.milestones)
+        return self._behind(sum(progress >= milestone - 1e-9 for milestone in self.milestones))
+
+    def values(self, count: int) -> list[float]:
+        """Returns the value at each of `count` steps or epochs."""
+        firsts = [first_behind(milestone, count) for milestone in self.milestones]
+        return [self._behind(sum(index >= first for first in firsts)) for index in range(count)]
+
+    def falls_within(self, epochs: int) -> bool:
+        """Returns whether a milestone lies inside one of so many epochs, rather than between two."""
+        places = [milestone * epochs for milestone in self.milestones]
+        return any(abs(place - round(place)) > 1e-9 for place in places)
+
+    def _behind(self, passed: int) -> float:
         return self.start * self.factor**passed
+
+
+def values(schedule: Schedule, count: int) -> list[float]:
+    """Returns a schedule's value at each of `count` steps or epochs, whose progress runs from 0 to 1."""
+    if isinstance(schedule, Step):
+        return schedule.values(count)
+    return [float(schedule(index / max(count - 1, 1))) for index in range(count)]
+
+
+def first_behind(milestone: float, count: int) -> int:
+    """Returns the index of the first of `count` steps or epochs behind a milestone: the nearest to it.
+
+    Args:
+        milestone: A share of the training, in (0, 1).
+        count: Steps or epochs of the training.
+    """
+    return round(milestone * count)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from tfqkd.compat import keras, tf
+from tfqkd.compat import keras, tf, true_value
 from tfqkd.quantization.model import QuantizedKernel, quantized_kernels
 from tfqkd.quantization.quantizers import WeightQuantizer, add_followed
 
-_WIDTH, _SHARE, _MASK = "width", "share", "mask"
+_WIDTH, _SHARE, _MASK, _RESTING = "width", "share", "mask", "resting"
 
 
 @keras.utils.register_keras_serializable(package="tfqkd")
@@ -53,7 +53,7 @@ class GradualQuantizer(WeightQuantizer):
     def make_state(
         self, layer: keras.layers.Layer, weight: str, prefix: str
     ) -> dict[str, tf.Variable]:
-        """Makes the states of all widths, the index of the present one, the share and who belongs to it."""
+        """Makes the states of all widths, the index of the present one, the share, and who rests where."""
         state: dict[str, tf.Variable] = {}
         for stage in self.stages:
             made = stage.make_state(layer, weight, f"{prefix}_{stage.bits}bit")
@@ -63,7 +63,20 @@ class GradualQuantizer(WeightQuantizer):
         if self.by_share:
             state[_SHARE] = add_followed(layer, f"{prefix}_{_SHARE}", tf.zeros([]))
             state[_MASK] = add_followed(layer, f"{prefix}_{_MASK}", tf.zeros(shape))
+            state[_RESTING] = add_followed(layer, f"{prefix}_{_RESTING}", tf.zeros(shape))
         return state
+
+    def __call__(
+        self, inputs: tf.Variable, training: bool, weights: dict[str, tf.Variable], **options: Any
+    ) -> tf.Tensor:
+        """Returns the weights as the layer uses them; in training, those that rest are put back first.
+
+        The optimizer's momentum and weight decay move them without a gradient. That is undone in the graph:
+        it does not matter how many steps a call of the compiled function makes.
+        """
+        if training and self.by_share:
+            inputs.assign(_put_back(true_value(inputs), weights))
+        return super().__call__(inputs, training, weights, **options)
 
     def value(
         self, latent: tf.Tensor, training: bool, weights: dict[str, tf.Variable]
@@ -71,6 +84,7 @@ class GradualQuantizer(WeightQuantizer):
         """Returns the weights at the present width, the share's quantized and the others as they are."""
         if not self.by_share:
             return self._at_width(latent, training, weights)
+        latent = _put_back(latent, weights)
         complete = tf.convert_to_tensor(weights[_SHARE]) >= 1.0
         trained = tf.where(complete, latent, tf.stop_gradient(latent))
         quantized = self._at_width(trained, training, weights)
@@ -101,6 +115,7 @@ class GradualQuantizer(WeightQuantizer):
     def scales(self, latent: tf.Tensor, state: dict[str, tf.Tensor]) -> tf.Tensor:
         """Returns those of the present width."""
         stage = self.stages[int(state[_WIDTH])]
+        latent = _put_back(latent, state) if self.by_share else latent
         return stage.scales(latent, _state_of(stage, state))
 
     def with_bits(self, bits: int) -> "GradualQuantizer":
@@ -132,8 +147,7 @@ class GradualQuantization(keras.callbacks.Callback):
     """Moves the gradual quantizers of a model, or of a distiller's student, on at the start of epochs.
 
     The widths of a quantizer share the epochs evenly, and so do the shares with the 1 that ends them. What
-    has been reached lies in variables: a training that is resumed goes on with it. Weights that rest are put
-    back after every batch: the optimizer's momentum and weight decay move them without a gradient.
+    has been reached lies in variables: a training that is resumed goes on with it.
 
     Example:
         ```python
@@ -161,7 +175,7 @@ class GradualQuantization(keras.callbacks.Callback):
                 "For example (0.5, 0.75, 0.875)."
             )
         self.shares = (*shares, 1.0)
-        self._resting: list[tuple[QuantizedKernel, tf.Tensor]] = []
+        self._kernels: list[QuantizedKernel] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the gradual quantizers, and requires epochs enough for them."""
@@ -187,20 +201,25 @@ class GradualQuantization(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets width and share of the epoch."""
         epochs = self.params["epochs"]
-        self._resting = []
+        # A checkpoint of another callback's may hold them as the last step of an epoch left them.
+        self._put_back()
         for kernel in self._kernels:
             _set_width(kernel, epoch * len(kernel.quantizer.stages) // epochs)
             if kernel.quantizer.by_share:
-                share = self.shares[epoch * len(self.shares) // epochs]
-                _set_share(kernel, share)
-                if share < 1:
-                    self._resting.append((kernel, tf.identity(kernel.latent)))
+                _set_share(kernel, self.shares[epoch * len(self.shares) // epochs])
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Puts back the weights that rest."""
-        for kernel, before in self._resting:
-            rests = tf.convert_to_tensor(kernel.state[_MASK]) > 0
-            kernel.latent.assign(tf.where(rests, before, kernel.latent))
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts back the weights that rest, which the last step has moved: a regulariser reads them."""
+        self._put_back()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Puts them back also where nothing was validated."""
+        self._put_back()
+
+    def _put_back(self) -> None:
+        for kernel in self._kernels:
+            if kernel.quantizer.by_share:
+                kernel.latent.assign(_put_back(true_value(kernel.latent), kernel.state))
 
 
 def _set_width(kernel: QuantizedKernel, index: int) -> None:
@@ -220,13 +239,20 @@ def _set_width(kernel: QuantizedKernel, index: int) -> None:
 def _set_share(kernel: QuantizedKernel, share: float) -> None:
     if float(kernel.state[_SHARE].numpy()) == np.float32(share):
         return
-    latent, mask = np.abs(kernel.latent.numpy()), kernel.state[_MASK].numpy()
+    latent, mask = kernel.latent.numpy(), kernel.state[_MASK].numpy()
     # Who is quantized already stays so; then the largest follow.
-    order = np.lexsort((latent.ravel(), mask.ravel()))[::-1]
+    order = np.lexsort((np.abs(latent).ravel(), mask.ravel()))[::-1]
     chosen = np.zeros(latent.size, np.float32)
     chosen[order[: round(share * latent.size)]] = 1.0
     kernel.state[_MASK].assign(chosen.reshape(latent.shape))
+    kernel.state[_RESTING].assign(latent)
     kernel.state[_SHARE].assign(share)
+
+
+def _put_back(latent: tf.Tensor, state: dict[str, Any]) -> tf.Tensor:
+    """Returns the weights with those that rest where they were when they began to."""
+    share, mask, resting = (tf.convert_to_tensor(state[name]) for name in (_SHARE, _MASK, _RESTING))
+    return tf.where(tf.logical_and(share < 1.0, mask > 0), resting, latent)
 
 
 def _state_of(stage: WeightQuantizer, weights: dict[str, Any]) -> dict[str, Any]:

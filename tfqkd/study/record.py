@@ -25,8 +25,9 @@ class SeedRecord:
     """One seed of a trial.
 
     Attributes:
-        validation_accuracy: After the last epoch, 0 to 1.
-        test_accuracy: Of the final student, 0 to 1; never used to choose.
+        validation_accuracy: Of the student that was kept, 0 to 1: what the last epoch left may have been
+            averaged, or given other statistics, since.
+        test_accuracy: Of the same student, 0 to 1; never used to choose.
         float_accuracy: Test accuracy of the float student.
         teacher_accuracy: Mean test accuracy of the teachers; None without one.
         teacher_parameters: Parameters of all teachers together; None without one.
@@ -48,12 +49,15 @@ class SeedRecord:
     layers: list[dict[str, Any]]
 
 
-def read_record(path: pathlib.Path, results: dict[str, Any]) -> SeedRecord:
+def read_record(
+    path: pathlib.Path, results: dict[str, Any], validation_accuracy: float
+) -> SeedRecord:
     """Reads the record of a finished run; the teacher's entropy is left open.
 
     Args:
         path: The run directory.
         results: What `run` returned.
+        validation_accuracy: Of the last of its models.
     """
     *pretrained, final = results["models"]
     teachers = [model for model in pretrained if model["role"].startswith(TEACHER_ROLE)]
@@ -61,7 +65,7 @@ def read_record(path: pathlib.Path, results: dict[str, Any]) -> SeedRecord:
     rows = thinned(read_history(product / HISTORY_FILE))
     layers = json.loads((product / LAYERS_FILE).read_text())
     return SeedRecord(
-        validation_accuracy=rows[-1]["val_accuracy"],
+        validation_accuracy=validation_accuracy,
         test_accuracy=final["accuracy"],
         float_accuracy=pretrained[-1]["accuracy"],
         teacher_accuracy=float(np.mean([m["accuracy"] for m in teachers])) if teachers else None,

@@ -11,12 +11,13 @@ import optuna
 from tensorboard.plugins.hparams import api as hparams
 
 from tfqkd.compat import keras, tf
-from tfqkd.data.images import ImageData
+from tfqkd.data.images import ImageData, Split
 from tfqkd.study import attributes
 from tfqkd.study.line import WorkerLine
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.record import SeedRecord, read_record, softened_entropy
+from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, load_data, predict, run
@@ -81,7 +82,7 @@ class TrialRunner:
                 Stages(recipe, self._load(recipe), store, strategy).check()
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Returns the mean validation accuracy over the seeds, after the last epoch."""
+        """Returns the mean validation accuracy over the seeds, of the models that are kept."""
         settings = settings_of(trial, self._plan)
         control = attributes.CONTROL in trial.user_attrs
         trial.set_user_attr(attributes.SETTINGS, settings)
@@ -114,7 +115,7 @@ class TrialRunner:
             callbacks=callbacks,
             progress=self._line.stage,
         )
-        record = read_record(path, results)
+        record = read_record(path, results, _validation_accuracy(path, results, data))
         if recipe.has_teacher:
             entropy = softened_entropy(
                 self._teacher_logits(path, results, data), recipe.temperature
@@ -133,17 +134,27 @@ class TrialRunner:
         self, path: pathlib.Path, results: dict[str, Any], data: ImageData
     ) -> np.ndarray:
         """Mean logits of the teachers on the validation images, kept from trial to trial."""
-        if data.validation is None:
-            raise AssertionError("A plan has validation images.")
         total = []
         for model in results["models"]:
             if model["role"].startswith(TEACHER_ROLE):
                 file = (path / model["model"]).resolve()
                 key = f"{model_key(file)} {data.fingerprint}"
                 if key not in self._logits:
-                    self._logits[key] = predict(load_model(file), data.validation)
+                    self._logits[key] = predict(load_model(file), _held_back(data))
                 total.append(self._logits[key])
         return np.mean(total, axis=0)
+
+
+def _validation_accuracy(path: pathlib.Path, results: dict[str, Any], data: ImageData) -> float:
+    student = load_model(path / results["models"][-1]["model"])
+    images = _held_back(data)
+    return evaluate_logits(predict(student, images), images.labels).accuracy
+
+
+def _held_back(data: ImageData) -> Split:
+    if data.validation is None:
+        raise AssertionError("A plan has validation images.")
+    return data.validation
 
 
 def _write_hparams(

@@ -36,14 +36,25 @@ def variants(recipe: Recipe, controls: bool = False) -> dict[str, Recipe]:
             f"Received: teacher={recipe.teacher}, coefficient={recipe.coefficient}, "
             f"schedule={recipe.schedule}. Set --teacher and --schedule=gradual."
         )
-    kind = "ternary" if recipe.bits == 2 else f"{recipe.bits}-bit"
+    kind = recipe.kind
     schedule = coefficient_schedule(recipe)
     middle = (schedule(0.0) + schedule(1.0)) / 2
     unexported = dataclasses.replace(recipe, formats=())
     alone = dataclasses.replace(unexported, teacher=NO_TEACHER)
     fixed = dataclasses.replace(unexported, schedule="constant", coefficient=middle)
-    floating = dataclasses.replace(
-        alone,
+    found = {f"{kind}, no teacher": alone}
+    if controls:
+        # Where the recipe itself is float, its row without a teacher is this control.
+        found = {"float, no teacher": _floating(alone), **found}
+        found[f"{kind}, teacher's term off"] = dataclasses.replace(alone, soft_loss="none")
+    found[f"{kind}, teacher, fixed coefficient"] = fixed
+    found[f"{kind}, teacher, annealed coefficient"] = recipe
+    return found
+
+
+def _floating(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(
+        recipe,
         bits=FLOAT_BITS,
         activation_bits=FLOAT_BITS,
         gradient_bits=FLOAT_BITS,
@@ -51,16 +62,6 @@ def variants(recipe: Recipe, controls: bool = False) -> dict[str, Recipe]:
         gradual_bits=(),
         gradual_share=(),
     )
-    found = {
-        "float, no teacher": floating,
-        f"{kind}, no teacher": alone,
-        f"{kind}, teacher's term off": dataclasses.replace(alone, soft_loss="none"),
-        f"{kind}, teacher, fixed coefficient": fixed,
-        f"{kind}, teacher, annealed coefficient": recipe,
-    }
-    if not controls:
-        del found["float, no teacher"], found[f"{kind}, teacher's term off"]
-    return found
 
 
 def compare(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfqkd.compat import keras, tf
+from tfqkd.distillation.schedules import first_behind
 from tfqkd.quantization.model import quantizer_variables
 from tfqkd.training.recipe import Recipe
 
@@ -64,7 +65,7 @@ def make_optimizer(
         factors = range(len(recipe.milestones) + 1)
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(
             # Keras changes the rate after the boundary; the milestone's own step has the new one.
-            [round(share * total) - 1 for share in recipe.milestones],
+            [first_behind(share, total) - 1 for share in recipe.milestones],
             [learning_rate * recipe.learning_rate_factor**passed for passed in factors],
         )
     if recipe.warmup_epochs:

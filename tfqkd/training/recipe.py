@@ -31,6 +31,8 @@ _SOFT = ("temperature", "scale_by_temperature_squared", "soft_weight", "dkd_beta
 """What matters only with a teacher."""
 _ANNEALED = ("coefficient", "schedule", "coefficient_end", "schedule_on", "soft_loss")
 """What matters only where losses are weighed."""
+_THREE_LEVELS = ("uniform", *TERNARY_QUANTIZERS)
+"""Quantizers whose 2 bits hold -Δ, 0 and Δ; those of the others hold four levels."""
 _VIEWS = 16  # Of a teacher cache that is asked for without a number.
 
 
@@ -80,11 +82,17 @@ class Recipe(Settings):
         return self.has_teacher or self.soft_loss == "none"
 
     @property
+    def kind(self) -> str:
+        """What the weights of the last stage are: "ternary", "float", "4-bit", or "2-bit" of four levels."""
+        if self.bits == FLOAT_BITS:
+            return "float"
+        ternary = self.bits == 2 and self.quantizer in _THREE_LEVELS
+        return "ternary" if ternary else f"{self.bits}-bit"
+
+    @property
     def title(self) -> str:
         """What the last stage trains, for tables and progress: "ternary student, gradual coefficient"."""
-        kind = {2: "ternary", FLOAT_BITS: "float"}.get(self.bits, f"{self.bits}-bit")
-        if self.bits == 2 and self.quantizer in ("lsq", "dorefa"):
-            kind = "2-bit"  # They have four levels.
+        kind = self.kind
         if self.activation_bits != FLOAT_BITS:
             kind += f" ({self.activation_bits}-bit activations)"
         if self.has_teacher:

@@ -106,8 +106,8 @@ class Settings:
     bits: int = setting(
         2,
         "quantized stage",
-        "Width of a quantized weight, 2 (ternary) to 8; 32 trains the float student on for the same epochs, "
-        "as a control.",
+        "Width of a quantized weight, 2 (ternary; four levels with lsq and dorefa) to 8; 32 trains the float "
+        "student on for the same epochs, as a control.",
         stages=(QUANTIZED,),
     )
     quantizer: str = setting(
@@ -201,7 +201,7 @@ class Settings:
         "gradual",
         "distillation",
         "How λ changes: constant, gradual (the paper's: on a straight line), cosine, exponential, or step "
-        "(at the learning rate's milestones, by its factor).",
+        "(at the learning rate's milestones, by its factor, also inside an epoch).",
         stages=(QUANTIZED,),
         choices=SCHEDULES,
     )
@@ -214,7 +214,7 @@ class Settings:
     schedule_on: Literal["epoch", "step"] = setting(
         "epoch",
         "distillation",
-        "Change λ once an epoch or at every step.",
+        "Change λ once an epoch or at every step; a step schedule falls at its milestones in either case.",
         stages=(QUANTIZED,),
         choices=("epoch", "step"),
     )
