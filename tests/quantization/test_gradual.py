@@ -232,7 +232,7 @@ def test_every_width_has_its_epoch_however_many_there_are(steps):
 def test_gradients_are_rounded_on_the_way_too():
     quantizer = GradualQuantizer(DorefaQuantizer(2, gradient_bits=6), wider=(8,))
     quantized = quantize_model(network(), Scheme(quantizer), layers="inner")
-    rounding = quantized.get_layer("quant_inner").quantize_config.output
+    rounding = quantized.get_layer("inner").quantize_config.output
     assert rounding == GradientRounding(6)
 
 

@@ -271,10 +271,9 @@ def _in_float32(model: keras.Model) -> keras.Model:
     if all(layer.compute_dtype == "float32" for layer in layers):
         return model
 
-    def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    from tfqkd.quantization.cloning import clone, copied
 
-    twin = keras.models.clone_model(model, clone_function=rebuild)
+    twin = clone(model, lambda layer: copied(layer, dtype="float32"))
     twin.set_weights(model.get_weights())
     return twin
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.quantization.calibration import input_batches
-from tfqkd.quantization.model import plain_layer, strip_quantization
+from tfqkd.quantization.cloning import clone, copied, plain_layer
+from tfqkd.quantization.model import strip_quantization
 
 
 def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
@@ -28,10 +29,11 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
     plain = strip_quantization(model)
 
     def observe(layer: keras.layers.Layer) -> keras.layers.Layer:
-        cls = _Observed if layer.name in names else type(layer)
-        return cls.from_config(layer.get_config())
+        if layer.name in names:
+            return _Observed.from_config(layer.get_config())
+        return copied(layer)
 
-    probe = keras.models.clone_model(plain, clone_function=observe)
+    probe = clone(plain, observe)
     probe.set_weights(plain.get_weights())
     for inputs in input_batches(data):
         probe(inputs, training=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfqkd.compat import keras
+from tfqkd.quantization.cloning import copied, functions_kept, keep_frozen
 
 
 def insert_behind(model: keras.Model, layers: Mapping[str, keras.layers.Layer]) -> keras.Model:
@@ -20,9 +21,11 @@ def insert_behind(model: keras.Model, layers: Mapping[str, keras.layers.Layer]) 
     if isinstance(model, keras.Sequential):
         copy = _sequential(model, layers)
     else:
-        config = _functional_config(model.get_config(), layers)
         classes = {type(layer).__name__: type(layer) for layer in model.layers}
-        copy = keras.Model.from_config(config, custom_objects=classes)
+        with functions_kept(model.layers):
+            config = _functional_config(model.get_config(), layers)
+            copy = keras.Model.from_config(config, custom_objects=classes)
+    keep_frozen(model, copy)
     for layer in model.layers:
         copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
@@ -33,7 +36,7 @@ def _sequential(
 ) -> keras.Sequential:
     copies: list[keras.layers.Layer] = []
     for layer in model.layers:
-        copies.append(type(layer).from_config(layer.get_config()))
+        copies.append(copied(layer))
         copies += [layers[layer.name]] if layer.name in layers else []
     inputs = keras.Input(batch_shape=model.input_shape, dtype=model.inputs[0].dtype)
     return keras.Sequential([inputs, *copies], name=model.name)

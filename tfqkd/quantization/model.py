@@ -1,16 +1,18 @@
 """Whole models: quantize them, look at their quantized kernels, and strip them for deployment."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from tfqkd.compat import is_keras3, keras, tf, tfmot
 from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.quantization.cloning import clone, copied, plain_layer
 from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.insertion import insert_behind
 from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.policy import Bits, LayerPolicy, choose_bits
 from tfqkd.quantization.quantizers import WeightQuantizer
 from tfqkd.quantization.schemes import Scheme, TernaryScheme
+from tfqkd.quantization.wrapper import QuantizedLayer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,18 +100,19 @@ def quantize_model(
     scheme = scheme or TernaryScheme()
     bits = require_quantizable(model, scheme, layers)
     # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
-    copy = _clone(model)
+    copy = clone(model)
     copy.set_weights(model.get_weights())
     configs = scheme.configs(copy, bits)
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
+        # What regularized its output there is a tensor of the copy.
+        layer._losses.clear()
         if layer.name not in configs:
             return layer
         # As tfmot.quantize_apply does, but in the layer's own dtype: that gives every wrapper the global one.
-        config = configs[layer.name]
-        return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, dtype=layer.dtype_policy)
+        return QuantizedLayer(layer, configs[layer.name], dtype=layer.dtype_policy)
 
-    return _clone(copy, wrap)
+    return clone(copy, wrap)
 
 
 def require_quantizable(
@@ -160,11 +163,6 @@ def is_quantized(model: keras.Model) -> bool:
     return any(True for _ in _wrappers(model))
 
 
-def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Returns the layer that a tfmot wrapper holds; any other layer as it is."""
-    return layer.layer if isinstance(layer, tfmot.quantization.keras.QuantizeWrapper) else layer
-
-
 def strip_quantization(model: keras.Model) -> keras.Model:
     """Returns the plain Keras model with the quantized values as its kernels.
 
@@ -204,11 +202,7 @@ def strip_weights(model: keras.Model) -> keras.Model:
     for wrapper in _wrappers(model):
         _require_ours(wrapper)
 
-    def unwrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-        inner = plain_layer(layer)
-        return type(inner).from_config(inner.get_config())
-
-    stripped = _clone(model, unwrap)
+    stripped = clone(model, lambda layer: copied(plain_layer(layer)))
     kernels: dict[str, list[QuantizedKernel]] = {}
     for kernel in quantized_kernels(model):
         kernels.setdefault(kernel.layer, []).append(kernel)
@@ -219,23 +213,15 @@ def strip_weights(model: keras.Model) -> keras.Model:
         targets = [getattr(plain, kernel.attribute) for kernel in quantized]
         for target, kernel in zip(targets, quantized, strict=True):
             target.assign(kernel.value())
-        # The wrapped layer's own weights are those that were not quantized: its bias, say.
-        others = [w for w in plain.weights if not any(w is target for target in targets)]
-        for variable, weight in zip(others, inner.weights, strict=True):
+        # What was not quantized: a bias, say.
+        kept = _without(inner.weights, [kernel.latent for kernel in quantized])
+        for variable, weight in zip(_without(plain.weights, targets), kept, strict=True):
             variable.assign(weight)
     return stripped
 
 
-def _clone(
-    model: keras.Model,
-    layer: Callable[[keras.layers.Layer], keras.layers.Layer] | None = None,
-) -> keras.Model:
-    """`clone_model`, which leaves out the input that a Sequential model took from its first batch."""
-    inputs = None
-    if isinstance(model, keras.Sequential) and not model._has_explicit_input_shape:
-        (tensor,) = model.inputs
-        inputs = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=model.input_names[0])
-    return keras.models.clone_model(model, inputs, layer)
+def _without(weights: list[tf.Variable], some: list[tf.Variable]) -> list[tf.Variable]:
+    return [weight for weight in weights if not any(weight is each for each in some)]
 
 
 def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:

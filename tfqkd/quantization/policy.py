@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.quantization.arithmetic import largest_code
 from tfqkd.quantization.kernels import kernels_of
 
@@ -37,7 +37,7 @@ def choose_bits(model: keras.Model, policy: LayerPolicy, default: Bits) -> dict[
     Args:
         model: A Functional or Sequential model.
         policy: One of
-            - None: every layer but the first and the last one.
+            - None: every layer but the first and, for each output of the model, the last before it.
             - a regular expression: the layers whose whole name it matches.
             - a list of names: these layers.
             - a callable: called with each layer; returns True (default bits), bits, or False or None (float).
@@ -54,7 +54,7 @@ def choose_bits(model: keras.Model, policy: LayerPolicy, default: Bits) -> dict[
     """
     layers = [layer for layer in model.layers if kernels_of(layer)]
     names = [layer.name for layer in layers]
-    rules, rest = _rules(policy, names, default)
+    rules, rest = _rules(policy, _inner(model, names), default)
     for selector, _ in rules:
         _require_match(selector, names)
 
@@ -71,7 +71,8 @@ def choose_bits(model: keras.Model, policy: LayerPolicy, default: Bits) -> dict[
         raise ValueError(
             "A policy must quantize at least one layer. "
             f"Received: layers={policy!r} for a model whose layers with kernels are {names}. "
-            "By default the first and the last of them stay float: pass layers='.*' to quantize all."
+            "By default the first of them and the last before each output stay float: pass layers='.*' to "
+            "quantize all."
         )
     return chosen
 
@@ -93,14 +94,35 @@ def _bits(width: bool | Width, default: Bits) -> Bits:
     return bits
 
 
+def _inner(model: keras.Model, names: list[str]) -> list[str]:
+    """The named layers without the first, and for each output without the last that it comes from."""
+    last = set()
+    for output in model.outputs:
+        sources = _sources(output)
+        last.update([name for name in names if name in sources][-1:])
+    return [name for name in names[1:] if name not in last]
+
+
+def _sources(tensor: tf.Tensor) -> set[str]:
+    """The names of the layers that a symbolic tensor comes from."""
+    nodes, tensors = {}, [tensor]
+    while tensors:
+        layer, node_index, _ = tensors.pop()._keras_history
+        node = layer.inbound_nodes[node_index]
+        if id(node) not in nodes:
+            nodes[id(node)] = layer.name
+            tensors.extend(node.keras_inputs)
+    return set(nodes.values())
+
+
 def _rules(
-    policy: LayerPolicy, names: list[str], default: Bits
+    policy: LayerPolicy, inner: list[str], default: Bits
 ) -> tuple[list[tuple[Selector, Width]], list[str]]:
     """The policy as (selector, width) pairs, and the layers quantized when none of them selects."""
     if policy is None:
-        return [], names[1:-1]
+        return [], inner
     if isinstance(policy, Mapping):
-        return list(policy.items()), names[1:-1]
+        return list(policy.items()), inner
     return [(policy, default)], []
 
 

@@ -195,7 +195,9 @@ def add_learned(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.Va
     # tfmot lists the wrapped layer's weights first if that was built before, and last if not: in a model that
     # is loaded they would stand in another order than in the one that was saved.
     listed = {id(weight) for weight in layer._trainable_weights}
-    layer._trainable_weights += [w for w in layer.layer.trainable_weights if id(w) not in listed]
+    layer._trainable_weights.extend(
+        weight for weight in layer.layer.trainable_weights if id(weight) not in listed
+    )
     return layer.add_weight(
         name=name,
         shape=first.shape,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from tfqkd.compat import keras
+from tfqkd.quantization.cloning import plain_layer
 from tfqkd.quantization.kernels import Kernel, kernels_of
 from tfqkd.quantization.model import (
     QuantizedKernel,
-    plain_layer,
     quantized_activations,
     quantized_kernels,
 )
