@@ -15,6 +15,7 @@ from tfqkd.models import build
 from tfqkd.quantization import arithmetic
 from tfqkd.quantization.batch_norm import batch_norms
 from tfqkd.quantization.layers import ActivationQuantization
+from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training import fitting
 from tfqkd.training.checkpoints import Position
@@ -23,6 +24,7 @@ from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.saved_models import load_model
+from tfqkd.training.schemes import scheme_of
 from tfqkd.training.settings import EXPORT, QUANTIZED, STAGES, STUDENT, TEACHER
 from tfqkd.training.stages import Stages
 
@@ -575,6 +577,40 @@ def test_steps_that_follow_the_weights_follow_their_moving_average(tmp_path):
     for kernel in wrapped_kernels(model):
         optimum = arithmetic.optimal_step(tf.constant(kernel.latent.numpy()), 2)
         np.testing.assert_allclose(kernel.state["step"], optimum, rtol=1e-6)
+
+
+def test_what_is_frozen_in_a_students_file_is_so_in_the_run(tmp_path):
+    keras.utils.set_random_seed(0)
+    student = build("cnn3", DATA.image_shape, CLASSES)
+    for name in ("conv1", "bn1", "conv2"):
+        student.get_layer(name).trainable = False
+    student.save(tmp_path / "student.keras")
+    save_linear(tmp_path / "teacher.keras", seed=1)
+    recipe = dataclasses.replace(
+        RECIPE,
+        student=str(tmp_path / "student.keras"),
+        teacher=str(tmp_path / "teacher.keras"),
+        step_update="every_step",
+        activation_bits=8,
+        ema=0.9,
+        quantized_epochs=1,
+    )
+    product = make_stages(recipe, tmp_path / "run", UNWATCHED).quantized()
+    with tfmot.quantization.keras.quantize_scope():
+        wrapped = keras.models.load_model(product / "quantized.h5", compile=False)
+    expected = quantize_model(student, scheme_of(recipe))
+    kernels = {kernel.layer: kernel for kernel in wrapped_kernels(wrapped)}
+    for kernel in wrapped_kernels(expected):
+        pairs = [(kernels[kernel.layer].latent, kernel.latent)]
+        pairs += [(kernels[kernel.layer].state["step"], kernel.state["step"])]
+        same = [np.array_equal(one, other) for one, other in pairs]
+        assert same == [not kernel.trainable] * 2, kernel.layer
+    plain = load_model(product / "model.keras")
+    for layer in student.layers:
+        assert plain.get_layer(layer.name).trainable == layer.trainable
+    norms = [model.get_layer("bn1").get_weights() for model in (plain, student)]
+    for one, other in zip(*norms, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_quantized_stage_starts_from_the_float_students_ternary_weights(tmp_path, no_training):

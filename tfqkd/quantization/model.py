@@ -25,6 +25,7 @@ class QuantizedKernel:
         latent: The float variable that training updates.
         quantizer: Its quantizer.
         state: The quantizer's variables by name.
+        trainable: Whether the layer trains; else kernel and state stay as they are.
     """
 
     layer: str
@@ -32,6 +33,7 @@ class QuantizedKernel:
     latent: tf.Variable
     quantizer: WeightQuantizer
     state: dict[str, tf.Variable]
+    trainable: bool
 
     def value(self) -> tf.Tensor:
         """Returns the quantized kernel that the layer uses at inference, float32."""
@@ -90,8 +92,7 @@ def quantize_model(
             the last layer with a kernel, which stay float: they hold few weights and cost most accuracy.
 
     Returns:
-        A new model; tfmot's wrappers are named `quant_<layer>`. Save it as `.h5`, as a SavedModel or as a
-        checkpoint; save the stripped one as `.keras`.
+        A new model whose layers and outputs have the names of `model`, and are frozen where its are.
 
     Raises:
         TypeError: If `model` is not a tf_keras model, or `scheme` no scheme of tfqkd.
@@ -139,7 +140,9 @@ def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
     for wrapper in _wrappers(model):
         for latent, quantizer, state in wrapper._weight_vars:
             attribute = latent.name.split("/")[-1].split(":")[0]
-            yield QuantizedKernel(wrapper.layer.name, attribute, latent, quantizer, state)
+            yield QuantizedKernel(
+                wrapper.layer.name, attribute, latent, quantizer, state, wrapper.trainable
+            )
 
 
 def quantized_activations(model: keras.Model) -> Iterator[QuantizedActivation]:

@@ -189,7 +189,8 @@ def _measure(
         figures = evaluate_logits(predict(model, data.test), data.test.labels)
         measured = {
             "name": model.name,
-            "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+            # Those of frozen layers count too.
+            "parameters": int(sum(np.prod(w.shape) for w in model.weights if w.trainable)),
             "accuracy": figures.accuracy,
             "top5": figures.top5,
             "loss": figures.loss,

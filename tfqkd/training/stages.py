@@ -253,7 +253,8 @@ class Stages:
             if recipe.ema:
                 # Steps that follow the weights have followed those of training, not their average.
                 for kernel in quantized_kernels(model):
-                    kernel.quantizer(kernel.latent, training=True, weights=kernel.state)
+                    if kernel.trainable:
+                        kernel.quantizer(kernel.latent, training=True, weights=kernel.state)
             self._settle_batch_norm(QUANTIZED, model)
             stripped = strip_quantization(model)
         with warnings.catch_warnings():
