@@ -1,4 +1,4 @@
-"""Layers with `trainable=False`: nothing of them may move, whatever trains the model, and wherever it goes."""
+"""Layers with `trainable=False`: nothing of them may move, whatever trains the model."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,9 @@ def test_a_layer_that_thaws_trains_whole_again(name):
     for layer in quantized.layers:
         layer.trainable = True
     thawed = [variable.name for variable in quantized.get_layer("b").weights]
-    never = [variable.name for variable in quantize_model(network(), SCHEMES[name]).layers[3].weights]
+    never = [
+        variable.name for variable in quantize_model(network(), SCHEMES[name]).layers[3].weights
+    ]
     assert frozen == thawed == never
     assert train(quantized) == {"a", "norm", "b", "c", "head"} | (
         {"rectified"} if quantized.get_layer("rectified").weights else set()
@@ -113,7 +115,9 @@ def test_a_frozen_model_has_nothing_to_train_and_stays_one():
     assert not quantize_model(model).trainable
 
 
-@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved", "model.weights.h5", "checkpoint"])
+@pytest.mark.parametrize(
+    "name", ["model.h5", "model.keras", "saved", "model.weights.h5", "checkpoint"]
+)
 def test_a_file_holds_what_is_frozen(name, tmp_path):
     path = tmp_path / name
     model = network()

@@ -38,7 +38,7 @@ def train(scheme, strategy, callbacks, optimizer):
         model = keras.Sequential([
             keras.Input((6,)),
             keras.layers.Dense(8, activation="relu", name="a"),
-            keras.layers.Dense(8, activation="relu", name="b"),
+            keras.layers.Dense(8, activation="relu", activity_regularizer="l2", name="b"),
             keras.layers.Dense(3, name="c"),
         ])
         quantized = quantize_model(model, scheme, layers="b|c")

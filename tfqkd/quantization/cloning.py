@@ -9,7 +9,8 @@ from typing import Any
 from tfqkd.compat import keras, tfmot
 
 _FUNCTIONS = re.compile(".*(activation|initializer|regularizer|constraint)")
-"""The attributes in which Keras' layers hold functions of the user."""
+_LAMBDA_FUNCTIONS = re.compile("function|mask|_output_shape")
+"""The attributes in which Keras' layers, and its Lambda, hold functions of the user."""
 
 
 def clone(
@@ -29,7 +30,7 @@ def clone(
         (tensor,) = model.inputs
         inputs = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=model.input_names[0])
     twin = keras.models.clone_model(model, inputs, change or copied)
-    keep_frozen(model, twin)
+    keep_settings(model, twin)
     return twin
 
 
@@ -44,8 +45,10 @@ def copied(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
         return type(layer).from_config({**layer.get_config(), **changes})
 
 
-def keep_frozen(model: keras.Model, twin: keras.Model) -> None:
-    """Freezes in a copy what is frozen in a model, down to layers within layers.
+def keep_settings(model: keras.Model, twin: keras.Model) -> None:
+    """Freezes in a copy what is frozen in a model, and regularizes the outputs that are regularized there.
+
+    Configs leave out the flags of layers within layers, and the output regularizers of some layers.
 
     Args:
         model: A Functional or Sequential model.
@@ -54,13 +57,15 @@ def keep_frozen(model: keras.Model, twin: keras.Model) -> None:
     """
     # All flags first: the two may share layers, and that of a model sets those of its layers.
     flags = {
-        layer.name: [part.trainable for part in _parts(layer)]
-        for layer in map(plain_layer, model.layers)
+        layer.name: [part.trainable for part in _parts(layer)] for layer in _plain_layers(model)
     }
+    regularizers = {layer.name: layer.activity_regularizer for layer in _plain_layers(model)}
     twin.trainable = model.trainable
-    for layer in map(plain_layer, twin.layers):
+    for layer in _plain_layers(twin):
         for part, trainable in zip(_parts(layer), flags.get(layer.name, []), strict=False):
             part.trainable = trainable
+        if layer.activity_regularizer is None and regularizers.get(layer.name):
+            layer.activity_regularizer = regularizers[layer.name]
 
 
 def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -77,32 +82,29 @@ def functions_kept(layers: Iterable[keras.layers.Layer]) -> Iterator[None]:
     Args:
         layers: The layers whose configs are asked for.
     """
+    held = _held_functions(layers)
+    functions = {f"function_{index}": value for index, (_, _, value) in enumerate(held)}
 
     class FunctionOfTheUser:
-        """Stands for a function while its layer is asked for a config."""
+        """Stands for a function while its layer is asked for a config; Lambda layers ask for its name."""
 
-        def __init__(self, index: int) -> None:
-            self.index = index
+        def __init__(self, name: str) -> None:
+            self.__name__ = name
 
-        def get_config(self) -> dict[str, int]:
-            return {"index": self.index}
+        def __call__(self) -> None:
+            raise NotImplementedError
+
+        def get_config(self) -> dict[str, str]:
+            return {"name": self.__name__}
 
         @classmethod
-        def from_config(cls, config: dict[str, int]) -> Callable:
-            return functions[config["index"]]
+        def from_config(cls, config: dict[str, str]) -> Any:
+            return functions[config["name"]]
 
-    held = [
-        (part, name, value)
-        for layer in layers
-        for part in _parts(layer)
-        for name, value in vars(part).items()
-        if _FUNCTIONS.fullmatch(name) and _is_function(value)
-    ]
-    functions = [value for _, _, value in held]
-    for index, (part, name, _) in enumerate(held):
+    for (part, attribute, _), name in zip(held, functions, strict=True):
         # Past Keras' own __setattr__, which would track it.
-        vars(part)[name] = FunctionOfTheUser(index)
-    scope = keras.utils.custom_object_scope({FunctionOfTheUser.__name__: FunctionOfTheUser})
+        vars(part)[attribute] = FunctionOfTheUser(name)
+    scope = keras.utils.custom_object_scope({"FunctionOfTheUser": FunctionOfTheUser, **functions})
     try:
         with warnings.catch_warnings(), scope:
             warnings.filterwarnings("ignore", ".*should only be used for objects of type")
@@ -110,6 +112,29 @@ def functions_kept(layers: Iterable[keras.layers.Layer]) -> Iterator[None]:
     finally:
         for part, name, value in held:
             vars(part)[name] = value
+
+
+def _plain_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    return [plain_layer(layer) for layer in model.layers]
+
+
+def _held_functions(
+    layers: Iterable[keras.layers.Layer],
+) -> list[tuple[keras.layers.Layer, str, Any]]:
+    """Returns each function with the layer and the attribute that hold it."""
+    parts = [part for layer in layers for part in _parts(layer)]
+    held = [
+        (part, attribute, value)
+        for part in parts
+        for attribute, value in vars(part).items()
+        if _is_function(value)
+        and (_LAMBDA_FUNCTIONS if isinstance(part, keras.layers.Lambda) else _FUNCTIONS).fullmatch(
+            attribute
+        )
+    ]
+    # A Lambda layer that another one holds comes through as it is.
+    whole = {id(value) for _, _, value in held}
+    return [each for each in held if id(each[0]) not in whole]
 
 
 def _is_function(value: object) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfqkd.compat import keras
-from tfqkd.quantization.cloning import copied, functions_kept, keep_frozen
+from tfqkd.quantization.cloning import copied, functions_kept, keep_settings
 
 
 def insert_behind(model: keras.Model, layers: Mapping[str, keras.layers.Layer]) -> keras.Model:
@@ -25,7 +25,9 @@ def insert_behind(model: keras.Model, layers: Mapping[str, keras.layers.Layer]) 
         with functions_kept(model.layers):
             config = _functional_config(model.get_config(), layers)
             copy = keras.Model.from_config(config, custom_objects=classes)
-    keep_frozen(model, copy)
+    keep_settings(model, copy)
+    # A dict of losses or metrics finds the outputs by them.
+    copy.output_names = list(model.output_names)
     for layer in model.layers:
         copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy

@@ -100,7 +100,7 @@ class QuantizedLayer(tfmot.quantization.keras.QuantizeWrapperV2):
         if kernels:
             for kernel, value in zip(require_kernels(self.layer), kernels, strict=True):
                 # Past Keras' own __setattr__, which would forget the latent variable.
-                vars(self.layer)[kernel.attribute] = value
+                self.layer.__dict__[kernel.attribute] = value
 
     def _quantized(
         self,
