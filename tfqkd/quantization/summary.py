@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.quantization.cloning import plain_layer
-from tfqkd.quantization.kernels import Kernel, kernels_of
 from tfqkd.quantization.model import (
     QuantizedKernel,
     quantized_activations,
@@ -17,6 +17,9 @@ from tfqkd.quantization.model import (
 from tfqkd.reporting.tables import Table
 
 FLOAT_BITS, FLOAT_BYTES = 32, 4
+
+_NO_KERNEL = "bias|gamma|beta|alpha|scale"
+"""In the names of weights that may have several axes and are no kernels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +71,9 @@ class QuantizationSummary:
     """The layers of a model, and what else it holds.
 
     Attributes:
-        layers: A row for each kernel, in the model's order.
+        layers: A row for each kernel or table of embeddings, in the model's order.
         activations: A row for each quantized activation.
-        other_bytes: Size of biases, batch norm and all that is never quantized, float32.
+        other_bytes: Size of biases, batch norm and all else, float32.
     """
 
     layers: tuple[LayerSummary, ...]
@@ -125,17 +128,14 @@ def quantization_summary(
         model: A float or quantized model.
         print_fn: Called with the table; None prints nothing.
     """
-    quantized = {(kernel.layer, kernel.attribute): kernel for kernel in quantized_kernels(model)}
-    rows, total = [], 0
-    for layer in model.layers:
-        inner = plain_layer(layer)
-        for kernel in kernels_of(inner):
-            found = quantized.get((inner.name, kernel.attribute))
-            several = len(kernels_of(inner)) > 1
-            name = f"{inner.name}.{kernel.attribute}" if several else inner.name
-            rows.append(_quantized_row(name, found) if found else _float_row(name, inner, kernel))
-            total += rows[-1].float_bytes if found else 0
-        total += sum(FLOAT_BYTES * math.prod(weight.shape) for weight in inner.weights)
+    rows: list[LayerSummary] = []
+    total = 0
+    for name, weights, quantized in _weights_by_layer(model):
+        total += sum(FLOAT_BYTES * math.prod(weight.shape) for weight in weights)
+        kernels = [weight for weight in weights if id(weight) in quantized or _is_kernel(weight)]
+        for row_name, kernel in zip(_row_names(name, kernels), kernels, strict=True):
+            found = quantized.get(id(kernel))
+            rows.append(_quantized_row(row_name, found) if found else _float_row(row_name, kernel))
     activations = tuple(
         ActivationSummary(a.layer, a.quantizer.bits, *a.code_range, a.step)
         for a in quantized_activations(model)
@@ -145,6 +145,57 @@ def quantization_summary(
     if print_fn:
         print_fn(str(summary))
     return summary
+
+
+def _weights_by_layer(
+    model: keras.Model, path: str = ""
+) -> Iterator[tuple[str, list[tf.Variable], dict[int, QuantizedKernel]]]:
+    """Yields the name of each layer, its weights without those of its quantizers, and its quantized kernels.
+
+    The layers of a model within the model are named `<model>/<layer>`.
+    """
+    quantized: dict[str, list[QuantizedKernel]] = {}
+    for kernel in quantized_kernels(model):
+        quantized.setdefault(kernel.layer, []).append(kernel)
+    for layer in map(plain_layer, model.layers):
+        name = f"{path}{layer.name}"
+        if isinstance(layer, keras.Model):
+            yield from _weights_by_layer(layer, f"{name}/")
+            inner = {id(weight) for each in layer.layers for weight in each.weights}
+            own = [weight for weight in layer.weights if id(weight) not in inner]
+            yield name, own, {}
+        else:
+            latents = {id(kernel.latent): kernel for kernel in quantized.get(layer.name, [])}
+            # tfmot's own wrapper takes the latent kernels from the layer.
+            taken = [kernel.latent for kernel in latents.values()]
+            listed = {id(weight) for weight in layer.weights}
+            taken = [weight for weight in taken if id(weight) not in listed]
+            yield name, taken + layer.weights, latents
+
+
+def _is_kernel(weight: tf.Variable) -> bool:
+    """Whether the inputs are multiplied with it, or it is looked up: what the name says, or else the rank."""
+    name = weight.name.split("/")[-1]
+    if re.search("kernel|embedding", name):
+        return True
+    return weight.trainable and len(weight.shape) > 1 and not re.search(_NO_KERNEL, name)
+
+
+def _row_names(layer: str, kernels: list[tf.Variable]) -> list[str]:
+    """The layer's name, with that of the kernel within it where it has several."""
+    if len(kernels) == 1:
+        return [layer]
+    names: list[str] = []
+    for kernel in kernels:
+        path = kernel.name.split(":")[0].split("/")
+        # What tfmot's annotation adds says nothing.
+        path = [part for part in path if part != "quantize_annotate"]
+        if len(path) > 1 and layer.endswith(path[0].removeprefix("quant_")):
+            path = path[1:]
+        name = ".".join([layer, *path])
+        # A layer may give two of its weights one name.
+        names.append(name if name not in names else f"{name}_{len(names)}")
+    return names
 
 
 def _quantized_row(name: str, kernel: QuantizedKernel) -> LayerSummary:
@@ -163,8 +214,8 @@ def _quantized_row(name: str, kernel: QuantizedKernel) -> LayerSummary:
     )
 
 
-def _float_row(name: str, layer: keras.layers.Layer, kernel: Kernel) -> LayerSummary:
-    weights = getattr(layer, kernel.attribute).numpy()
+def _float_row(name: str, kernel: tf.Variable) -> LayerSummary:
+    weights = kernel.numpy()
     size = FLOAT_BYTES * weights.size
     return LayerSummary(
         layer=name,
