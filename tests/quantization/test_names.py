@@ -9,7 +9,13 @@ from tfqkd.compat import keras, tf, tfmot
 from tfqkd.quantization.activations import LsqActivationQuantizer
 from tfqkd.quantization.batch_norm import reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
-from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
+from tfqkd.quantization.cloning import plain_layer
+from tfqkd.quantization.model import (
+    quantize_model,
+    quantized_kernels,
+    strip_quantization,
+    strip_weights,
+)
 from tfqkd.quantization.published_quantizers import LsqQuantizer
 from tfqkd.quantization.schemes import Scheme, TernaryScheme
 
@@ -159,6 +165,47 @@ def test_functions_without_a_config_come_through(what, functional):
         for copy in (quantized.get_layer("held").layer, stripped.get_layer("held")):
             assert getattr(copy, name) is value
             assert getattr(model.get_layer("held"), name) is value
+
+
+def test_a_layer_of_the_user_may_write_its_function_as_it_likes():
+    class Own(layers.Dense):
+        """Writes the function itself, its name or its config."""
+
+        def __init__(self, how, my_activation, **kwargs):
+            super().__init__(6, **kwargs)
+            self.how = how
+            self.my_activation = keras.activations.get(my_activation)
+
+        def call(self, inputs):
+            return self.my_activation(super().call(inputs))
+
+        def get_config(self):
+            written = {
+                "function": self.my_activation,
+                "name": self.my_activation.__name__,
+                "config": keras.activations.serialize(self.my_activation),
+            }
+            kept = super().get_config()
+            del kept["units"]
+            return {**kept, "how": self.how, "my_activation": written[self.how]}
+
+    def other(x):
+        return -x
+
+    owns = [Own(how, each) for how in ("function", "name", "config") for each in (bent, other)]
+    inputs = x = keras.Input((6,))
+    for layer in owns:
+        x = layer(x)
+    model = keras.Model(inputs, x)
+    quantized = quantize_model(model, ACTIVATIONS, layers={owns[2].name: 3, ".*": None})
+    (kernel,) = quantized_kernels(quantized)
+    activation = quantized.get_layer(owns[1].name)
+    assert plain_layer(activation) is not activation
+    stripped = strip_quantization(quantized)
+    np.testing.assert_array_equal(stripped(DATA), quantized(DATA))
+    owns[2].kernel.assign(kernel.value())
+    floats = strip_weights(quantized)
+    np.testing.assert_allclose(floats(DATA), model(DATA), rtol=1e-5, atol=1e-6)
 
 
 def test_functions_of_layers_within_layers_come_through():

@@ -55,17 +55,20 @@ def keep_settings(model: keras.Model, twin: keras.Model) -> None:
         twin: A copy of it; its layers, or those that they wrap, have the same names. It may have
             others too.
     """
-    # All flags first: the two may share layers, and that of a model sets those of its layers.
-    flags = {
-        layer.name: [part.trainable for part in _parts(layer)] for layer in _plain_layers(model)
+    # All settings first: the two may share layers, and the flag of a model sets those of its layers.
+    settings = {
+        layer.name: [(part.trainable, part.activity_regularizer) for part in _parts(layer)]
+        for layer in map(plain_layer, model.layers)
     }
-    regularizers = {layer.name: layer.activity_regularizer for layer in _plain_layers(model)}
     twin.trainable = model.trainable
-    for layer in _plain_layers(twin):
-        for part, trainable in zip(_parts(layer), flags.get(layer.name, []), strict=False):
+    for layer in map(plain_layer, twin.layers):
+        parts = zip(_parts(layer), settings.get(layer.name, []), strict=False)
+        for part, (trainable, regularizer) in parts:
             part.trainable = trainable
-        if layer.activity_regularizer is None and regularizers.get(layer.name):
-            layer.activity_regularizer = regularizers[layer.name]
+            # A wrapper shows the one of its layer.
+            shows = isinstance(part, keras.layers.Wrapper)
+            if regularizer and part.activity_regularizer is None and not shows:
+                part.activity_regularizer = regularizer
 
 
 def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -84,38 +87,36 @@ def functions_kept(layers: Iterable[keras.layers.Layer]) -> Iterator[None]:
     """
     held = _held_functions(layers)
     functions = {f"function_{index}": value for index, (_, _, value) in enumerate(held)}
-
-    class FunctionOfTheUser:
-        """Stands for a function while its layer is asked for a config; Lambda layers ask for its name."""
-
-        def __init__(self, name: str) -> None:
-            self.__name__ = name
-
-        def __call__(self) -> None:
-            raise NotImplementedError
-
-        def get_config(self) -> dict[str, str]:
-            return {"name": self.__name__}
-
-        @classmethod
-        def from_config(cls, config: dict[str, str]) -> Any:
-            return functions[config["name"]]
-
-    for (part, attribute, _), name in zip(held, functions, strict=True):
+    for (part, attribute, value), name in zip(held, functions, strict=True):
         # Past Keras' own __setattr__, which would track it.
-        vars(part)[attribute] = FunctionOfTheUser(name)
-    scope = keras.utils.custom_object_scope({"FunctionOfTheUser": FunctionOfTheUser, **functions})
+        vars(part)[attribute] = _StandIn(name, value)
+    scope = keras.utils.custom_object_scope({_StandIn.__name__: _StandIn, **functions})
     try:
         with warnings.catch_warnings(), scope:
             warnings.filterwarnings("ignore", ".*should only be used for objects of type")
             yield
     finally:
-        for part, name, value in held:
-            vars(part)[name] = value
+        for part, attribute, value in held:
+            vars(part)[attribute] = value
 
 
-def _plain_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return [plain_layer(layer) for layer in model.layers]
+class _StandIn:
+    """Stands for a function while its layer is asked for a config; Lambda layers ask for its name."""
+
+    def __init__(self, name: str, function: Callable) -> None:
+        self.__name__ = name
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # A layer of the user may give it to its copy without a config.
+        return self._function(*args, **kwargs)
+
+    def get_config(self) -> dict[str, str]:
+        return {"name": self.__name__}
+
+    @classmethod
+    def from_config(cls, config: dict[str, str]) -> Any:
+        return keras.utils.get_registered_object(config["name"])
 
 
 def _held_functions(
@@ -139,7 +140,7 @@ def _held_functions(
 
 def _is_function(value: object) -> bool:
     without_config = callable(value) and not hasattr(value, "get_config")
-    return without_config or isinstance(value, keras.layers.Lambda)
+    return without_config or isinstance(value, (keras.layers.Lambda, _StandIn))
 
 
 def _parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

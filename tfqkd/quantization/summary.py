@@ -189,7 +189,7 @@ def _row_names(layer: str, kernels: list[tf.Variable]) -> list[str]:
     for kernel in kernels:
         path = kernel.name.split(":")[0].split("/")
         # What tfmot's annotation adds says nothing.
-        path = [part for part in path if part != "quantize_annotate"]
+        path = [part for part in path if not part.startswith("quantize_annotate")]
         if len(path) > 1 and layer.endswith(path[0].removeprefix("quant_")):
             path = path[1:]
         name = ".".join([layer, *path])

@@ -258,7 +258,7 @@ class Stages:
             self._settle_batch_norm(QUANTIZED, model)
             stripped = strip_quantization(model)
         with warnings.catch_warnings():
-            # Keras calls h5 legacy, but a wrapped model does not load from its new format.
+            # Keras calls h5 legacy.
             warnings.simplefilter("ignore", UserWarning)
             model.save(partial / WRAPPED_FILE, include_optimizer=False)
         stripped.save(partial / MODEL_FILE)
