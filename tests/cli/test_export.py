@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from export.spoiled import spoil_float16
 
 from tfqkd.cli.export import main
 
@@ -50,6 +51,21 @@ def test_files_that_cannot_be_measured_are_reported_all_the_same(
     (file,) = json.loads((tmp_path / "report.json").read_text())["files"]
     assert (file["path"], file["runs"]) == ("student-int8.tflite", [])
     assert (tmp_path / "report.png").exists()
+
+
+def test_a_format_that_fails_is_the_exit_status_and_the_others_are_written(
+    finished, tmp_path, capsys, monkeypatch
+):
+    spoil_float16(monkeypatch)
+    arguments = [f"--run_dir={finished.directory}", f"--output_dir={tmp_path}", "--nolatency"]
+    assert main(["export", *arguments, "--format=litert-float16,litert-float32"]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("export: error: litert-float16: A file must run")
+    assert "student-float32.tflite" in out and "student-float16.tflite" not in out
+    names = {entry.name for entry in tmp_path.iterdir()}
+    assert names == {"student-float32.tflite", "report.json", "report.png"}
+    (file,) = json.loads((tmp_path / "report.json").read_text())["files"]
+    assert file["format"] == "litert-float32"
 
 
 @pytest.mark.parametrize(

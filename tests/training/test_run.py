@@ -5,9 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
+from export.spoiled import spoil_float16
 
 from tfqkd.compat import keras, tf
 from tfqkd.data import load
+from tfqkd.export import ExportError
 from tfqkd.runtime import LitertModel
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.recipe import Recipe
@@ -184,6 +186,23 @@ def test_a_run_that_was_refused_leaves_its_directory_to_another_recipe(tmp_path,
         with pytest.raises(ValueError, match=r"conv9|folder"):
             run(dataclasses.replace(RECIPE, **wrong), tmp_path / "run")
     assert len(run(untrained(tmp_path), tmp_path / "run")["models"]) == 2
+
+
+def test_a_format_that_fails_leaves_the_others_and_the_run_goes_on_without_it(
+    tmp_path, no_training, monkeypatch
+):
+    recipe = untrained(tmp_path)
+    both = dataclasses.replace(recipe, formats=("litert-float16", "litert-float32"))
+    with monkeypatch.context() as spoiled:
+        spoil_float16(spoiled)
+        with pytest.raises(ExportError, match=r"litert-float16: .* leave what fails out of --form"):
+            run(both, tmp_path / "run")
+    exported = tmp_path / "run" / "export"
+    assert [file.name for file in exported.iterdir()] == ["student-float32.tflite"]
+    assert LitertModel(exported / "student-float32.tflite").class_names == tuple("0123456789")
+    assert not (tmp_path / "run" / "results.json").exists()
+    alone = dataclasses.replace(recipe, formats=("litert-float32",))
+    assert len(run(alone, tmp_path / "run")["export"]) == 1
 
 
 def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no_training):

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -11,14 +12,17 @@ from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.evaluate import require_run_directory
 from tfqkd.export.formats import FORMATS, parse_formats, with_options
 
+if TYPE_CHECKING:
+    from tfqkd.export.report import Report
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
+
+def _command() -> Command:
     known = "; ".join(f"{form.name}: {form.description}" for form in FORMATS.values())
     command = Command(
         "export",
         "Exports the quantized student of a finished run. Each file takes raw pixels, 0 to 255, holds the "
-        "class names, and is run in its own runtime against the Keras model before it appears.",
+        "class names, and is run in its own runtime against the Keras model before it appears. A format that "
+        "fails is named at the end, the others are written, and the exit status is 1.",
         (
             "bin/export --run_dir=runs/cifar100",
             "bin/export --run_dir=runs/cifar100 --format=saved_model,litert-float32",
@@ -64,60 +68,80 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
 
-    def run_it() -> None:
-        directory = require_run_directory(values.run_dir)
-        try:
-            formats = parse_formats(values.format)
-            with_options(formats, values.head, values.dense_kernels)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        for form in formats:
-            form.require_runtime()
-        output = pathlib.Path(values.output_dir or directory / "export")
-        load_tensorflow()
-        from tfqkd.export.benchmark import Benchmark, benchmark, layer_latencies
-        from tfqkd.export.figure import FIGURE_FILE, plot_export
-        from tfqkd.export.summary import (
-            REPORT_FILE,
-            layer_table,
-            relative_table,
-            sentences,
-            size_table,
-            speed_table,
-            write_report,
-        )
-        from tfqkd.reporting.results import export_table
-        from tfqkd.training.measurement import export_run
+    return command
 
-        names = [form.name for form in formats]
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = _command()
+    return command.main(argv, lambda: _export(command.flags))
+
+
+def _export(values: flags.FlagValues) -> None:
+    directory = require_run_directory(values.run_dir)
+    try:
+        formats = parse_formats(values.format)
+        with_options(formats, values.head, values.dense_kernels)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for form in formats:
+        form.require_runtime()
+    output = pathlib.Path(values.output_dir or directory / "export")
+    load_tensorflow()
+    from tfqkd.export.verification import ExportError
+    from tfqkd.training.measurement import export_run
+
+    try:
         reports = export_run(
             directory,
-            names,
+            [form.name for form in formats],
             output,
             values.data_dir,
             head=values.head,
             dense_kernels=values.dense_kernels,
         )
-        print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
-        print(f"\n{size_table(reports)}")
-        measured: list[Benchmark] = []
-        try:
-            measured = benchmark(reports) if values.latency else []
-        finally:
-            # The files stand, also where one cannot be measured.
-            write_report(reports, measured, output)
-            plot_export(reports, measured, output / FIGURE_FILE)
-        if measured:
-            print(f"\n{speed_table(measured)}")
-        if relative := relative_table(measured):
-            print(f"\n{relative}")
-        for report in reports if values.per_layer else []:
-            print(f"\n{report.format}\n{layer_table(report, layer_latencies(report))}")
-        print("", *sentences(reports, measured), sep="\n")
-        print(f"\nReport          {output / REPORT_FILE}")
-        print(f"Figure          {output / FIGURE_FILE}")
+    except ExportError as error:
+        if error.reports:
+            _show(error.reports, output, values.latency, values.per_layer)
+        raise
+    _show(reports, output, values.latency, values.per_layer)
 
-    return command.main(argv, run_it)
+
+def _show(
+    reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
+) -> None:
+    """Measures files, prints their tables, and writes the report and its figure."""
+    from tfqkd.export.benchmark import Benchmark, benchmark, layer_latencies
+    from tfqkd.export.figure import FIGURE_FILE, plot_export
+    from tfqkd.export.summary import (
+        REPORT_FILE,
+        layer_table,
+        relative_table,
+        sentences,
+        size_table,
+        speed_table,
+        write_report,
+    )
+    from tfqkd.reporting.results import export_table
+
+    print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
+    print(f"\n{size_table(reports)}")
+    measured: list[Benchmark] = []
+    try:
+        measured = benchmark(reports) if latency else []
+    finally:
+        # The files stand, also where one cannot be measured.
+        write_report(reports, measured, output)
+        plot_export(reports, measured, output / FIGURE_FILE)
+    if measured:
+        print(f"\n{speed_table(measured)}")
+    if relative := relative_table(measured):
+        print(f"\n{relative}")
+    for report in reports if per_layer else []:
+        print(f"\n{report.format}\n{layer_table(report, layer_latencies(report))}")
+    print("", *sentences(reports, measured), sep="\n")
+    print(f"\nReport          {output / REPORT_FILE}")
+    print(f"Figure          {output / FIGURE_FILE}", flush=True)
 
 
 if __name__ == "__main__":

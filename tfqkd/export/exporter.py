@@ -14,6 +14,7 @@ from tfqkd.export.onnx import write_onnx
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import write_saved_model
 from tfqkd.export.source import Source
+from tfqkd.export.verification import ExportError
 
 _WRITERS: dict[str, Callable[[Source, pathlib.Path, Format], Report]] = {
     "tensorflow": write_saved_model,
@@ -53,7 +54,7 @@ def export(
         calibration: Real images, as `images`; "litert-int8-full" measures the ranges of activations
             on them.
         test: Images, as `images`, and their classes, integers [n]: every file's accuracy on them is
-            measured, and must be the model's.
+            measured, and may not fall by more than `accuracy.allowed_fall`.
         head: Of "litert-int2": see `to_litert`.
         dense_kernels: Of "litert-int2": see `to_litert`.
 
@@ -63,15 +64,37 @@ def export(
     Raises:
         ImportError: If a format's runtime is not installed.
         ValueError: If a format is unknown, or an argument does not fit the model.
-        ExportError: If a file does not compute what the model computes; those before it are
-            written.
+        ExportError: If a file does not compute what the model computes. The other formats are
+            written all the same: its `reports` are theirs.
     """
     chosen = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
     chosen = with_options(chosen, head, dense_kernels)
     for form in chosen:
         form.require_runtime()
     source = Source.prepare(model, class_names, images, calibration, test)
-    return [
-        _WRITERS[form.runtime](source, pathlib.Path(directory) / form.file_name, form)
-        for form in chosen
-    ]
+    reports: list[Report] = []
+    failures: dict[str, ExportError] = {}
+    for form in chosen:
+        try:
+            write = _WRITERS[form.runtime]
+            reports.append(write(source, pathlib.Path(directory) / form.file_name, form))
+        except ExportError as error:
+            failures[form.name] = error
+    if failures:
+        raise _together(failures, reports, len(chosen))
+    return reports
+
+
+def _together(
+    failures: dict[str, ExportError], reports: Sequence[Report], asked: int
+) -> ExportError:
+    """Returns one error for all formats that failed."""
+    (first, *_) = failures.values()
+    if asked == 1:
+        return first
+    said = " ".join(f"{name}: {error}" for name, error in failures.items())
+    written = ", ".join(report.format for report in reports)
+    others = f" The others are written: {written}." if reports else ""
+    error = ExportError(f"{said}{others}", reports)
+    error.__cause__ = first
+    return error

@@ -24,8 +24,8 @@ class Format:
         needs: Modules that write the file, beside TensorFlow and the runtime.
         weights: What the converter makes of float weights: "float32", "float16", or "int8", where
             activations are int8 too.
-        top1_points: By how many percentage points the accuracy on test images may differ from the
-            Keras model's; above 0 even for exact files, for the sake of ties.
+        top1_points: By how many percentage points the accuracy on test images may fall, beside what
+            chance explains; above 0 even for exact files, for the sake of ties.
         rounds_head: Whether the last layer's kernel, if it is float, is rounded to int8.
         multiplies_codes: Whether dense layers multiply 2-bit codes natively, and round their
             activations to int8 for it.

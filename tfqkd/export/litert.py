@@ -70,7 +70,7 @@ def to_litert(
         calibration: Real images, as `images`, that "litert-int8-full" needs: the range of each
             activation is the smallest and largest value on them.
         test: Images, as `images`, and their classes, integers [n]: the file's accuracy on them must
-            be the model's; within 0.5 points for formats that round.
+            be the model's, but for chance; within 0.5 points more for formats that round.
         head: "int8" rounds the last layer's kernel in "litert-int2", if it is float: a quarter of
             its bytes.
         dense_kernels: "int2" lets dense layers of "litert-int2" multiply 2-bit codes with LiteRT's

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from tfqkd.export.accuracy import checked_accuracy
 from tfqkd.export.formats import Format
 from tfqkd.export.kernels import (
     StoredKernel,
@@ -154,15 +155,7 @@ def _verify(
 
 
 def _test(runner: Sequence[str], draft: pathlib.Path, source: Source, form: Format) -> float | None:
-    if source.test is None or source.test_accuracy is None:
+    if source.test is None:
         return None
-    accuracy = source.test.accuracy(run_file(runner, draft, source.test.images))
-    points = 100 * abs(accuracy - source.test_accuracy)
-    if points > form.top1_points:
-        raise ExportError(
-            f"A file's accuracy must be within {form.top1_points} points of the Keras model's "
-            f"({draft.name}). Received: {100 * accuracy:.2f} % instead of "
-            f"{100 * source.test_accuracy:.2f} % on {len(source.test.labels)} images. Nothing was "
-            "written. Export to an exact format, or calibrate on more images."
-        )
-    return accuracy
+    outputs = run_file(runner, draft, source.test.images)
+    return checked_accuracy(outputs, source, form, draft.name)

@@ -42,7 +42,7 @@ class Source:
         logits: float32 [n, classes], what the model says about them on the CPU.
         calibration: float32 [n, H, W, C], real images that activations are calibrated on, if any.
         test: What each file's accuracy is measured on, if any.
-        test_accuracy: The model's accuracy there.
+        test_logits: float32 [n, classes], what the model says there.
         quantized: The kernels of the layers that are quantized, by layer, each float32
             [channels, weights of a channel]. In a stripped model those whose values lie on a grid.
     """
@@ -54,7 +54,7 @@ class Source:
     quantized: dict[str, tuple[np.ndarray, ...]]
     calibration: np.ndarray | None = None
     test: TestSet | None = None
-    test_accuracy: float | None = None
+    test_logits: np.ndarray | None = None
     _converted: dict[str, bytes] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -103,7 +103,7 @@ class Source:
             _quantized(model, plain),
             None if calibration is None else checked_images(calibration, shape),
             tested,
-            None if tested is None else tested.accuracy(_logits(plain, tested.images)),
+            None if tested is None else _logits(plain, tested.images),
         )
 
     def converted(self, kind: str, convert: Callable[["Source"], bytes]) -> bytes:

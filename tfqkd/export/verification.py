@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfqkd.durability import sync
+from tfqkd.export.report import Report
 from tfqkd.runtime.signature import INPUT, OUTPUT
 
 TIMEOUT_SECONDS = 1800.0
@@ -27,7 +28,15 @@ _ADVICE = "Nothing was written. Export to another format, and report the model."
 
 
 class ExportError(RuntimeError):
-    """A model cannot be exported; nothing was written, and an earlier file is as it was."""
+    """A model cannot be exported; nothing was written, and an earlier file is as it was.
+
+    Attributes:
+        reports: Of an export to several formats, the files that are right and were written.
+    """
+
+    def __init__(self, message: str, reports: Sequence[Report] = ()) -> None:
+        super().__init__(message)
+        self.reports = tuple(reports)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.data.datasets import load
 from tfqkd.data.images import ImageData, Split
+from tfqkd.export.verification import ExportError, staged
 from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
@@ -133,7 +134,15 @@ def _finish(
     path, recipe, data = run_directory.path, run_directory.recipe, stages.data
     reports = []
     if recipe.formats:
-        exported = stages.exported(store)
+        try:
+            exported = stages.exported(store)
+        except ExportError as error:
+            for report in error.reports:
+                _keep(pathlib.Path(report.path), path / EXPORT_DIRECTORY)
+            raise ExportError(
+                f"{error} All is trained: leave what fails out of --formats, and the same command goes on.",
+                error.reports,
+            ) from error
         reports = read_json(exported / REPORTS_FILE, [EXPORTED], exported)
         shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
     shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
@@ -154,6 +163,15 @@ def _finish(
     }
     plot_run(histories, results["models"], path / PLOT_FILE)
     run_directory.write_results(results)
+
+
+def _keep(file: pathlib.Path, directory: pathlib.Path) -> None:
+    """Copies an exported file to a directory, where it appears whole."""
+    with staged(directory / file.name) as draft:
+        if file.is_dir():
+            shutil.copytree(file, draft)
+        else:
+            shutil.copy(file, draft)
 
 
 def _named_teachers(models: list[pathlib.Path]) -> list[tuple[str, pathlib.Path]]:
