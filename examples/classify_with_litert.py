@@ -14,16 +14,15 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image, ImageOps
 
 
-def class_names(path: str) -> list[str] | None:
-    """Returns the class names in the metadata entry `tfqkd`, if the file holds them."""
+def metadata(path: str) -> dict:
+    """Returns the metadata entry `tfqkd`: `class_names`, `output` and more, if the file holds it."""
     with pathlib.Path(path).open("rb") as file:
         model = schema.Model.GetRootAs(file.read())
     for index in range(model.MetadataLength()):
         entry = model.Metadata(index)
         if entry.Name() == b"tfqkd":
-            data = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-            return json.loads(data)["class_names"]
-    return None
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    return {}
 
 
 def pixels(path: str, height: int, width: int, channels: int) -> np.ndarray:
@@ -33,15 +32,32 @@ def pixels(path: str, height: int, width: int, channels: int) -> np.ndarray:
     return np.asarray(image, np.float32).reshape(1, height, width, channels)
 
 
+def answer(outputs: np.ndarray, names: list[str], kind: str) -> str:
+    """Returns the best class; all that are likely, where each is asked for by itself; or all values.
+
+    Args:
+        outputs: What the file returned for an image.
+        names: What its outputs are called.
+        kind: What they are, in the metadata `output`: logits in files that do not say.
+    """
+    if kind == "values":
+        return " ".join(f"{name} {value:.4g}" for name, value in zip(names, outputs, strict=True))
+    if kind in ("sigmoid", "sigmoid_logits"):
+        threshold = 0.5 if kind == "sigmoid" else 0.0
+        likely = [name for name, value in zip(names, outputs, strict=True) if value > threshold]
+        return " ".join(likely) or "none"
+    return names[int(outputs.argmax())]
+
+
 def main(model_path: str, *image_paths: str) -> None:
-    """Prints the best class of each image."""
+    """Prints what the file says of each image."""
     serve = Interpreter(model_path, num_threads=2).get_signature_runner("serving_default")
     _, *shape = serve.get_input_details()["images"]["shape_signature"]
-    names = class_names(model_path)
+    said = metadata(model_path)
     for path in image_paths:
-        (logits,) = serve(images=pixels(path, *shape))["logits"]
-        best = int(logits.argmax())
-        print(path, names[best] if names else best)
+        ((outputs,),) = serve(images=pixels(path, *shape)).values()
+        names = said.get("class_names") or [str(index) for index in range(len(outputs))]
+        print(path, answer(outputs, names, said.get("output", "logits")))
 
 
 if __name__ == "__main__":

@@ -67,12 +67,16 @@ def test_files_of_others_are_refused(linear_file, tmp_path):
     file.signatureDefs[0].inputs[0].name = b"pixels"
     flatbuffer_utils.write_model(file, tmp_path / "other.tflite")
     with pytest.raises(
-        ValueError, match=r"serving_default\(images\) -> logits. Received: .*pixels"
+        ValueError,
+        match=r"serving_default\(images\) -> logits or probabilities or values. Received: .*pixels",
     ):
         LitertModel(tmp_path / "other.tflite")
     file.signatureDefs = None
     flatbuffer_utils.write_model(file, tmp_path / "other.tflite")
-    with pytest.raises(ValueError, match=r"serving_default\(images\) -> logits. Received: .*{}"):
+    with pytest.raises(
+        ValueError,
+        match=r"serving_default\(images\) -> logits or probabilities or values. Received: .*{}",
+    ):
         LitertModel(tmp_path / "other.tflite")
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tfqkd.training.evaluation import evaluate_logits
+from tfqkd.training.evaluation import evaluate_logits, evaluate_outputs
 
 
 def example(count, classes, scale=3.0, seed=0):
@@ -67,3 +67,29 @@ def test_logits_and_labels_must_be_as_many():
     logits, labels = example(20, 4)
     with pytest.raises(ValueError, match="Received: 20 for 19 labels"):
         evaluate_logits(logits, labels[:-1])
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_losses_of_what_is_no_logits_are_those_of_keras(classes):
+    from tfqkd.compat import keras
+
+    logits, labels = example(200, classes, scale=1.0)
+    hot = np.eye(classes)[labels]
+    of_each = keras.losses.BinaryCrossentropy(from_logits=True)(hot, logits).numpy()
+    assert evaluate_outputs(logits, labels, "sigmoid_logits").loss == pytest.approx(
+        of_each, rel=1e-5
+    )
+    sigmoid = 1 / (1 + np.exp(-logits))
+    assert evaluate_outputs(sigmoid, labels, "sigmoid").loss == pytest.approx(of_each, rel=1e-5)
+    shares = softmax(logits)
+    of_all = keras.losses.CategoricalCrossentropy()(hot, shares).numpy()
+    found = evaluate_outputs(shares, labels, "softmax")
+    assert found.loss == pytest.approx(of_all, rel=1e-5, abs=1e-6)
+    assert found.accuracy == evaluate_logits(logits, labels).accuracy
+    assert evaluate_outputs(logits, labels, "values").loss is None
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_a_probability_that_was_rounded_to_zero_has_a_finite_loss(output):
+    found = evaluate_outputs(np.array([[0.0, 1.0]], np.float32), np.array([0]), output)
+    assert found.loss == pytest.approx(-np.log(1e-7))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfqkd.cli.command import Command, UsageError
+from tfqkd.runtime.outputs import VALUES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,9 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = Command(
         "predict",
         "Classifies PNG and JPEG files with a .tflite or .onnx file that bin/export wrote, by the file's own "
-        "runtime, without TensorFlow. Prints the most likely classes of each, in per cent (softmax of the "
-        "logits), with the names that the file holds. Images of another size are resized. A file that is no "
-        "image is named on stderr, the others are classified, and the exit status is 1.",
+        "runtime, without TensorFlow. Prints the most likely classes of each, in per cent, with the names "
+        "that the file holds: the softmax or sigmoid of its logits, or probabilities as it returns them. "
+        "Values that are no probabilities are printed as they are. Images of another size are resized. A "
+        "file that is no image is named on stderr, the others are classified, and the exit status is 1.",
         (
             "bin/predict --model=runs/quickstart/export/student-int2.tflite --images=cat.png,dog.jpg",
             "bin/predict --model=student-int2.onnx --images=photos --top=1",
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"predict: {error}", file=sys.stderr)
                 unreadable += 1
                 continue
-            likely = "  ".join(f"{name} {100 * share:.1f}" for name, share in ranking)
+            likely = "  ".join(f"{name} {_shown(number, model.output)}" for name, number in ranking)
             print(f"{path}  {likely}")
         if unreadable:
             raise UnreadablePictureError(
@@ -70,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
 
     return command.main(argv, run_it)
+
+
+def _shown(number: float, output: str) -> str:
+    return f"{number:.4g}" if output == VALUES else f"{100 * number:.1f}"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def export(
     test: tuple[np.ndarray, np.ndarray] | None = None,
     head: str = "float32",
     dense_kernels: str = "exact",
+    output: str | None = None,
 ) -> list[Report]:
     """Writes a model in several formats, each verified in its runtime before it appears.
 
@@ -44,7 +45,7 @@ def export(
         ```
 
     Args:
-        model: A quantized or plain model from raw pixels [N, H, W, C] in 0..255 to logits [N,
+        model: A quantized or plain model from raw pixels [N, H, W, C] in 0..255 to outputs [N,
             classes].
         directory: Where the files go, under the names in `FORMATS`.
         formats: Names of formats, in an iterable or separated by commas.
@@ -57,6 +58,10 @@ def export(
             measured, and may not fall by more than `accuracy.allowed_fall`.
         head: Of "litert-int2": see `to_litert`.
         dense_kernels: Of "litert-int2": see `to_litert`.
+        output: What the model returns, if it may not show it: "logits", "sigmoid_logits", "softmax",
+            "sigmoid" or "values", see `tfqkd.runtime.outputs`. By default its last layer and the loss
+            that it was compiled with tell, and linear outputs without a loss are logits. Every file
+            says it, and what runs a file goes by it.
 
     Returns:
         One report a format, in the order given.
@@ -71,7 +76,7 @@ def export(
     chosen = with_options(chosen, head, dense_kernels)
     for form in chosen:
         form.require_runtime()
-    source = Source.prepare(model, class_names, images, calibration, test)
+    source = Source.prepare(model, class_names, images, calibration, test, output)
     reports: list[Report] = []
     failures: dict[str, ExportError] = {}
     for form in chosen:

@@ -13,7 +13,7 @@ _BATCH = 64  # Bounds the memory for activations, however many images there are.
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Reads `images`, writes `logits`."""
+    """Reads `images`, writes what the model returns as `logits`."""
     model_path, input_path, output_path = arguments
     model = tf_keras.models.load_model(model_path, compile=False)
     with np.load(input_path, allow_pickle=False) as arrays:

@@ -36,12 +36,14 @@ def to_litert(
     test: tuple[np.ndarray, np.ndarray] | None = None,
     head: str = "float32",
     dense_kernels: str = "exact",
+    output: str | None = None,
 ) -> Report:
     """Writes a model as a LiteRT file, which runs on a device without TensorFlow.
 
     Its signature `serving_default` takes `images` float32 [N, H, W, C] in 0..255, for any N, and
-    returns `logits` float32 [N, classes]. Class names, format and input range are a JSON object in
-    the metadata entry `tfqkd`; `tfqkd.export.load` reads it.
+    returns `logits` float32 [N, classes]; of a model that ends in softmax or sigmoid
+    `probabilities`, of other ones `values`. Class names, what the output is, format and input range
+    are a JSON object in the metadata entry `tfqkd`; `tfqkd.export.load` reads it.
 
     "litert-int2" stores codes of 2 bits, and a float32 scale per channel, for each ternary kernel:
     −1, 0 and 1. Other kernels that quantization has put on a grid get codes of 4 or 8 bits, and
@@ -60,7 +62,7 @@ def to_litert(
         ```
 
     Args:
-        model: A quantized or plain model from raw pixels to logits.
+        model: A quantized or plain model from raw pixels to logits, probabilities or values.
         path: The file to write. An earlier one there is replaced, if the new one is right.
         format: "litert-int2", "litert-int8", "litert-int8-full", "litert-float16" or
             "litert-float32".
@@ -76,6 +78,7 @@ def to_litert(
         dense_kernels: "int2" lets dense layers of "litert-int2" multiply 2-bit codes with LiteRT's
             own kernels, which round the activations to int8: fast for large layers, and off by
             about 1 %. The report's `max_difference` is what that changes.
+        output: What the model returns, as for `tfqkd.export.export`.
 
     Returns:
         What was written.
@@ -87,7 +90,7 @@ def to_litert(
     """
     (form,) = with_options([format_of(_RUNTIME, format)], head, dense_kernels)
     form.require_runtime()
-    source = Source.prepare(model, class_names, images, calibration, test)
+    source = Source.prepare(model, class_names, images, calibration, test, output)
     return write_litert(source, pathlib.Path(path), form)
 
 

@@ -13,7 +13,8 @@ from tfqkd.export.publication import Written, metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
-from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT
+from tfqkd.runtime.outputs import SIGNATURE_NAMES
+from tfqkd.runtime.signature import INPUT, METADATA
 
 _RUNTIME = "onnxruntime"
 _RUNNER = ("-m", "tfqkd.runtime.predict")
@@ -28,11 +29,13 @@ def to_onnx(
     format: str = "onnx-int2",
     class_names: Sequence[str] | None = None,
     images: np.ndarray | None = None,
+    output: str | None = None,
 ) -> Report:
     """Writes a model as an ONNX file for onnxruntime 1.24.4 or later.
 
     Its input `images` is float32 [N, H, W, C] in 0..255, for any N, its output `logits` float32 [N,
-    classes]. Class names, format and input range are a JSON object in the metadata property `tfqkd`.
+    classes]; of a model that ends in softmax or sigmoid `probabilities`, of other ones `values`. Class
+    names, what the output is, format and input range are a JSON object in the metadata property `tfqkd`.
     "onnx-int2" stores codes as "litert-int2" does (see `to_litert`): constants of 2, 4 or 8 bits,
     and a DequantizeLinear with a scale per channel.
 
@@ -43,12 +46,13 @@ def to_onnx(
         ```
 
     Args:
-        model: A quantized or plain model from raw pixels to logits.
+        model: A quantized or plain model from raw pixels to logits, probabilities or values.
         path: The file to write. An earlier one there is replaced, if the new one is right.
         format: "onnx-int2" or "onnx-float32".
         class_names: One name a class.
         images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
             default.
+        output: What the model returns, as for `tfqkd.export.export`.
 
     Returns:
         What was written.
@@ -60,7 +64,8 @@ def to_onnx(
     """
     form = format_of(_RUNTIME, format)
     form.require_runtime()
-    return write_onnx(Source.prepare(model, class_names, images), pathlib.Path(path), form)
+    source = Source.prepare(model, class_names, images, output=output)
+    return write_onnx(source, pathlib.Path(path), form)
 
 
 def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
@@ -122,5 +127,5 @@ def _convert(source: Source) -> bytes:
         )
     model = onnx.version_converter.convert_version(model, _OPSET)
     model.ir_version = _IR_VERSION
-    onnx_graph.rename(model, {input_.name: INPUT, output.name: OUTPUT})
+    onnx_graph.rename(model, {input_.name: INPUT, output.name: SIGNATURE_NAMES[source.output]})
     return onnx_graph.write(model)

@@ -60,6 +60,7 @@ def metadata(source: Source, form: Format) -> str:
             "format": form.name,
             "input_range": [0, 255],
             "class_names": source.class_names,
+            "output": source.output,
             **form.options,
         }
     )
@@ -118,6 +119,7 @@ def publish(
         rounded_layers=tuple(kernel.layer for kernel in written.kernels if kernel.is_rounded),
         direct_layers=tuple(kernel.layer for kernel in written.kernels if kernel.is_direct),
         layers=layer_sizes(written.kernels, written.other_type),
+        output=source.output,
     )
 
 

@@ -4,6 +4,8 @@ import dataclasses
 import gzip
 import pathlib
 
+from tfqkd.runtime.outputs import LOGITS
+
 
 @dataclasses.dataclass(frozen=True)
 class QuantizedKernel:
@@ -75,7 +77,7 @@ class Report:
         bytes: Its size.
         gzip_bytes: Its size when each file in it is compressed: what a download costs.
         images: How many images it was verified on.
-        max_difference: Largest |logit − Keras logit| over these images and all classes.
+        max_difference: Largest |output − Keras output| over these images and all classes.
         agreement: Share of these images with the same best class as the Keras model.
         accuracy: Share of the test images that it classifies right; None without test images.
         quantized: The kernels that are stored as integer codes.
@@ -84,6 +86,7 @@ class Report:
         rounded_layers: Float layers whose kernels were rounded to int8, on request.
         direct_layers: Dense layers that multiply 2-bit codes and round activations, on request.
         layers: What each kernel takes, in the order in which the file computes with them.
+        output: What the file returns, of `tfqkd.runtime.outputs.OUTPUTS`.
     """
 
     format: str
@@ -100,6 +103,7 @@ class Report:
     rounded_layers: tuple[str, ...] = ()
     direct_layers: tuple[str, ...] = ()
     layers: tuple[LayerSize, ...] = ()
+    output: str = LOGITS
 
 
 def measure(path: pathlib.Path) -> tuple[int, int]:

@@ -9,13 +9,14 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Written, publish, variables_read_back
+from tfqkd.export.publication import Written, metadata, publish, variables_read_back
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
-from tfqkd.runtime.signature import SIGNATURE
+from tfqkd.runtime.signature import METADATA, SIGNATURE
 
 LABELS = "labels.txt"
+METADATA_FILE = f"assets.extra/{METADATA}.json"
 _VARIABLES = "model_variables"  # The module's attribute, which checkpoints name them after.
 _RUNNER = str(pathlib.Path(__file__).with_name("saved_model_runner.py"))
 
@@ -26,11 +27,14 @@ def to_saved_model(
     *,
     class_names: Sequence[str] | None = None,
     images: np.ndarray | None = None,
+    output: str | None = None,
 ) -> Report:
     """Writes a model as a SavedModel, which runs without Keras and without tfqkd.
 
     Its signature `serving_default` takes `images` float32 [None, H, W, C] in 0..255 and returns
-    `logits` float32 [None, classes]. The class names are in `assets/labels.txt`, one a line.
+    `logits` float32 [None, classes]; of a model that ends in softmax or sigmoid `probabilities`, of
+    other ones `values`. The class names are in `assets/labels.txt`, one a line; they, what the output
+    is, format and input range are a JSON object in `assets.extra/tfqkd.json`.
 
     Example:
         ```python
@@ -40,12 +44,13 @@ def to_saved_model(
         ```
 
     Args:
-        model: A quantized or plain model from raw pixels to logits.
+        model: A quantized or plain model from raw pixels to logits, probabilities or values.
         path: The directory to write. An earlier SavedModel there is replaced, if the new one is
             right.
         class_names: One name a class.
         images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
             default.
+        output: What the model returns, as for `tfqkd.export.export`.
 
     Returns:
         What was written.
@@ -55,7 +60,7 @@ def to_saved_model(
         ExportError: If the SavedModel does not compute what the model computes; nothing is written
             then.
     """
-    source = Source.prepare(model, class_names, images)
+    source = Source.prepare(model, class_names, images, output=output)
     return write_saved_model(source, pathlib.Path(path), FORMATS["saved_model"])
 
 
@@ -65,6 +70,9 @@ def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Repor
 
     def write(part: Source, draft: pathlib.Path) -> Written:
         save(part, draft)
+        # The folder for what no graph reads.
+        (draft / METADATA_FILE).parent.mkdir()
+        (draft / METADATA_FILE).write_text(metadata(part, form), "utf-8")
         return variables_read_back(part, _variables(draft, len(part.model.variables)))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])

@@ -14,7 +14,7 @@ _BATCH = 64  # Bounds the memory for activations, however many images there are.
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Reads `images`, writes `logits`."""
+    """Reads `images`, writes what the model returns as `logits`."""
     model_path, input_path, output_path = arguments
     # Held until the end: the signature alone does not keep the variables alive.
     model = tf.saved_model.load(model_path)
@@ -22,10 +22,9 @@ def main(arguments: Sequence[str]) -> None:
     with np.load(input_path, allow_pickle=False) as arrays:
         images = arrays["images"].astype(np.float32)
     starts = range(0, len(images), _BATCH)
-    batches = [
-        serve(images=tf.constant(images[start : start + _BATCH]))["logits"] for start in starts
-    ]
-    np.savez(output_path, logits=tf.concat(batches, axis=0).numpy())
+    batches = [serve(images=tf.constant(images[start : start + _BATCH])) for start in starts]
+    outputs = [output for batch in batches for output in batch.values()]
+    np.savez(output_path, logits=tf.concat(outputs, axis=0).numpy())
 
 
 if __name__ == "__main__":

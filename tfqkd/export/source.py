@@ -7,9 +7,11 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.grid import find_planes
+from tfqkd.export.outputs import output_of
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.images import batches, checked_images
-from tfqkd.runtime.signature import INPUT, OUTPUT
+from tfqkd.runtime.outputs import SIGNATURE_NAMES
+from tfqkd.runtime.signature import INPUT
 
 _RANDOM_IMAGES = 16
 
@@ -39,7 +41,8 @@ class Source:
         model: A plain float32 Keras model with the quantized values in its kernels.
         class_names: The names of the classes in the order of the logits, if they are known.
         images: float32 [n, H, W, C] in 0..255, what each file is verified on.
-        logits: float32 [n, classes], what the model says about them on the CPU.
+        logits: float32 [n, classes], what the model says about them on the CPU, whatever that is.
+        output: What it is, of `tfqkd.runtime.outputs.OUTPUTS`.
         calibration: float32 [n, H, W, C], real images that activations are calibrated on, if any.
         test: What each file's accuracy is measured on, if any.
         test_logits: float32 [n, classes], what the model says there.
@@ -51,6 +54,7 @@ class Source:
     class_names: tuple[str, ...] | None
     images: np.ndarray
     logits: np.ndarray
+    output: str
     quantized: dict[str, tuple[np.ndarray, ...]]
     calibration: np.ndarray | None = None
     test: TestSet | None = None
@@ -65,11 +69,12 @@ class Source:
         images: np.ndarray | None = None,
         calibration: np.ndarray | None = None,
         test: tuple[np.ndarray, np.ndarray] | None = None,
+        output: str | None = None,
     ) -> "Source":
         """Strips and checks a model.
 
         Args:
-            model: A Functional or Sequential model from raw pixels [N, H, W, C] to logits [N,
+            model: A Functional or Sequential model from raw pixels [N, H, W, C] to outputs [N,
                 classes]; a quantized one is stripped, and one with mixed precision is rebuilt in
                 float32.
             class_names: One name a class.
@@ -78,10 +83,12 @@ class Source:
             calibration: Real images, as `images`.
             test: Images, as `images`, and their classes, integers [n], that each file's accuracy is
                 to be measured on.
+            output: What the model returns, of `tfqkd.runtime.outputs.OUTPUTS`, if it may not show it; see
+                `outputs.output_of`.
 
         Raises:
             TypeError: If `model` is not a Keras model, or images have another type of number.
-            ValueError: If shapes, names, images or classes do not fit.
+            ValueError: If shapes, names, images or classes do not fit, or `output`.
             ExportError: If a logit is not finite.
         """
         shape, classes, names = require_exportable(model, class_names)
@@ -100,6 +107,7 @@ class Source:
             names,
             pixels,
             logits,
+            output_of(model, logits, output),
             _quantized(model, plain),
             None if calibration is None else checked_images(calibration, shape),
             tested,
@@ -140,13 +148,13 @@ class Source:
         )
 
     def module(self) -> tf.Module:
-        """Returns the model as a module with one function, `serve`, from `images` to `logits`."""
-        model = self.model
+        """Returns the model as a module with one function, `serve`, from `images` to what it returns."""
+        model, name = self.model, SIGNATURE_NAMES[self.output]
         signature = tf.TensorSpec([None, *self.images.shape[1:]], tf.float32, name=INPUT)
 
         @tf.function(input_signature=[signature])
         def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {OUTPUT: model(images, training=False)}
+            return {name: model(images, training=False)}
 
         module = tf.Module()
         # The variables alone: with the model itself, the file would hold Keras' metadata.
@@ -197,7 +205,7 @@ def _image_shape_and_classes(model: keras.Model) -> tuple[tuple[int, ...], int]:
     outputs = [tuple(tensor.shape) for tensor in model.outputs]
     if len(outputs) != 1 or len(outputs[0]) != 2 or not model.outputs[0].dtype.is_floating:
         raise ValueError(
-            "`model` must return one float tensor of logits [None, classes]. "
+            "`model` must return one float tensor [None, classes]. "
             f"Received: outputs of shape {outputs}. End it with a Dense layer."
         )
     return inputs[0][1:], outputs[0][1]

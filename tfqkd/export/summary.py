@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tfqkd.export.benchmark import Benchmark
 from tfqkd.export.report import Report
 from tfqkd.reporting.tables import Table
+from tfqkd.runtime.outputs import LOGITS, OUTPUTS
 
 REPORT_FILE = "report.json"
 _REFERENCE = "litert-float32"
@@ -105,6 +106,8 @@ def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> lis
     measured = {(entry.format, entry.direct): entry for entry in benchmarks}
     reference = by_format.get(_REFERENCE)
     said = []
+    if reports and reports[0].output != LOGITS:
+        said.append(f"The files return {OUTPUTS[reports[0].output]}.")
     for name in ("litert-int2", "onnx-int2"):
         report = by_format.get(name)
         if report is None:

@@ -17,14 +17,14 @@ from tfqkd.compat import keras, tf
 from tfqkd.runtime.footprint import footprint
 from tfqkd.runtime.latency import latencies
 from tfqkd.runtime.loading import load
-from tfqkd.runtime.signature import INPUT, OUTPUT, SIGNATURE
+from tfqkd.runtime.signature import INPUT, SIGNATURE
 
 _MEASURES: dict[str, Callable[..., Any]] = {"latency": latencies, "footprint": footprint}
 
 
 @dataclasses.dataclass(frozen=True)
 class TensorflowFile:
-    """A SavedModel or .keras file as a function from images to logits.
+    """A SavedModel or .keras file as a function from images to what it returns.
 
     Attributes:
         input_shape: (H, W, C) of one image.
@@ -60,9 +60,10 @@ def load_any(path: str, threads: int | None = None, *, direct: bool = False) -> 
         return TensorflowFile(model.input_shape[1:], model.predict_on_batch, model)
     model = tf.saved_model.load(path)
     signature = model.signatures[SIGNATURE]
+    (output,) = signature.structured_outputs
     return TensorflowFile(
         tuple(signature.structured_input_signature[1][INPUT].shape[1:]),
-        lambda images: signature(**{INPUT: tf.constant(images)})[OUTPUT].numpy(),
+        lambda images: signature(**{INPUT: tf.constant(images)})[output].numpy(),
         model,
     )
 

@@ -64,7 +64,7 @@ def measurement_table(measurements: Sequence["Measurement"]) -> Table:
             measurement.name,
             f"{100 * figures.accuracy:.2f}",
             f"{100 * figures.top5:.2f}",
-            f"{figures.loss:.4f}",
+            "" if figures.loss is None else f"{figures.loss:.4f}",
             "" if agreement is None else f"{100 * agreement:.2f}",
         )
     return table

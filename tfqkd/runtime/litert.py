@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.runtime.model import LoadedModel, Shapes
-from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT, SIGNATURE
+from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
 
 try:
     from ai_edge_litert import schema_py_generated as schema
@@ -51,7 +51,8 @@ class LitertModel(LoadedModel):
         return _shapes(inputs), _shapes(outputs), _metadata(content)
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
-        return self._runner(**{INPUT: pixels})[OUTPUT]
+        (outputs,) = self._runner(**{INPUT: pixels}).values()
+        return outputs
 
 
 def _shapes(details: dict[str, Any]) -> Shapes:

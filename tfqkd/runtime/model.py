@@ -1,4 +1,4 @@
-"""What an exported file is once it is loaded: a function from images to logits."""
+"""What an exported file is once it is loaded: a function from images to what the model returns."""
 
 import abc
 import json
@@ -8,19 +8,22 @@ import pathlib
 import numpy as np
 
 from tfqkd.runtime.images import checked_images
-from tfqkd.runtime.signature import INPUT, OUTPUT, SIGNATURE
+from tfqkd.runtime.outputs import LOGITS, OUTPUTS, SIGNATURE_NAMES
+from tfqkd.runtime.signature import INPUT, SIGNATURE
 
 Shapes = dict[str, tuple[int | None, ...]]
 """Shapes by name, None where any size is taken."""
 
 
 class LoadedModel(abc.ABC):
-    """An exported file as a function from images to logits.
+    """An exported file as a function from images to what the model returns, logits mostly.
 
     Attributes:
         path: The file.
-        class_names: The names of the classes in the order of the logits; None if the file holds
+        class_names: The names of the classes in the order of the outputs; None if the file holds
             none.
+        output: What the file returns, of `tfqkd.runtime.outputs.OUTPUTS`; "logits" if it does not
+            say, as files of earlier versions.
         input_shape: (H, W, C) of one image.
         inputs: The signature's inputs: a shape by name, None where any size is taken.
         outputs: The signature's outputs.
@@ -55,18 +58,30 @@ class LoadedModel(abc.ABC):
                 f"{self._KIND} file must be complete and readable. Received: {self.path} "
                 f"({len(content)} bytes): {error}. {self._ADVICE}."
             ) from error
-        if (list(self.inputs), list(self.outputs)) != ([INPUT], [OUTPUT]):
+        names = list(dict.fromkeys(SIGNATURE_NAMES.values()))
+        if (
+            list(self.inputs) != [INPUT]
+            or len(self.outputs) != 1
+            or not set(self.outputs) <= {*names}
+        ):
             raise ValueError(
-                f"A file of tfqkd has the signature {SIGNATURE}({INPUT}) -> {OUTPUT}. "
+                f"A file of tfqkd has the signature {SIGNATURE}({INPUT}) -> {' or '.join(names)}. "
                 f"Received: {self.path} with {self.inputs} -> {self.outputs}. "
                 "Export the model with tfqkd.export."
             )
         self.input_shape: tuple[int, ...] = tuple(size or 0 for size in self.inputs[INPUT][1:])
-        names = json.loads(metadata).get("class_names")
-        self.class_names: tuple[str, ...] | None = None if names is None else tuple(names)
+        said = json.loads(metadata)
+        classes = said.get("class_names")
+        self.class_names: tuple[str, ...] | None = None if classes is None else tuple(classes)
+        self.output: str = said.get("output", LOGITS)
+        if self.output not in OUTPUTS:
+            raise ValueError(
+                f"A file must return one of {', '.join(OUTPUTS)}. "
+                f"Received: {self.path} with output={self.output!r}. Install the tfqkd that wrote it."
+            )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Returns the logits of a batch of any size.
+        """Returns what the model does for a batch of any size; see `output`.
 
         Args:
             images: Pixels in 0..255, uint8 or float32 [N, H, W, C], N ≥ 1.
@@ -88,4 +103,4 @@ class LoadedModel(abc.ABC):
 
     @abc.abstractmethod
     def _run(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns the logits of images that were checked."""
+        """Returns what the model does for images that were checked."""

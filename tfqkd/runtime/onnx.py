@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfqkd.runtime.model import LoadedModel, Shapes
-from tfqkd.runtime.signature import INPUT, METADATA, OUTPUT
+from tfqkd.runtime.signature import INPUT, METADATA
 
 try:
     import onnxruntime
@@ -40,7 +40,7 @@ class OnnxModel(LoadedModel):
         return inputs, outputs, metadata
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
-        return self._session.run([OUTPUT], {INPUT: pixels})[0]
+        return self._session.run(None, {INPUT: pixels})[0]
 
 
 def _shape(value: onnxruntime.NodeArg) -> tuple[int | None, ...]:

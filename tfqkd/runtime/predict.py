@@ -1,6 +1,7 @@
 """Runs a file on images: `python -m tfqkd.runtime.predict [--direct] MODEL INPUT.npz OUTPUT.npz`.
 
-INPUT holds `images` [N, H, W, C]; OUTPUT receives `logits` [N, classes]. Export runs every new file
+INPUT holds `images` [N, H, W, C]; OUTPUT receives `logits`
+[N, classes], whatever the model returns. Export runs every new file
 this way, in a process of its own: a file that crashes its runtime takes nothing else with it.
 """
 

@@ -1,8 +1,10 @@
 """Measures everything that a run left, Keras models and exported files, on the test images."""
 
 import dataclasses
+import functools
 import json
 import pathlib
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +14,16 @@ from tfqkd.compat import tf
 from tfqkd.data.images import ImageData
 from tfqkd.export.exporter import export
 from tfqkd.export.formats import FORMATS
+from tfqkd.export.keras_file import METADATA_ENTRY
+from tfqkd.export.outputs import output_of
 from tfqkd.export.report import Report
+from tfqkd.export.saved_model import METADATA_FILE
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
+from tfqkd.runtime.outputs import LOGITS
 from tfqkd.training.comparison_directory import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results, write_atomically
-from tfqkd.training.evaluation import Evaluation, evaluate_logits
+from tfqkd.training.evaluation import Evaluation, evaluate_outputs
 from tfqkd.training.model_files import require_pure_graph
 from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
 from tfqkd.training.saved_models import load_model
@@ -74,12 +80,14 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
     results = read_results(directory)
+    # The models of a run were trained on their logits.
     logits = {
         f"{model['role']} ({model['name']})": predict(
             load_model(directory / model["model"]), data.test
         )
         for model in results["models"]
     }
+    answers = {name: (values, LOGITS) for name, values in logits.items()}
     teachers = [
         logits[f"{model['role']} ({model['name']})"]
         for model in results["models"]
@@ -90,8 +98,8 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     for form in FORMATS.values():
         path = directory / EXPORT_DIRECTORY / form.file_name
         if path.exists():
-            logits[form.file_name] = run_file(path, data.test.images)
-    measurements = [_measure(name, values, data, teacher) for name, values in logits.items()]
+            answers[form.file_name] = _Opened.of(path).run(data.test.images)
+    measurements = [_measure(name, *answer, data, teacher) for name, answer in answers.items()]
     _write(directory, measurements, data)
     return measurements
 
@@ -109,17 +117,17 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
     Raises:
         ValueError: If one does not have the data set's number of classes; before any is measured.
     """
-    models = {path: _open(path) for path in paths}
+    models = {path: _Opened.of(path) for path in paths}
     for path, model in models.items():
-        classes = model(data.test.images[:1]).shape[1]
+        classes = model.serve(data.test.images[:1]).shape[1]
         if classes != data.classes:
             raise ValueError(
-                "A model must have a logit for each class of the data set. "
+                "A model must have an output for each class of the data set. "
                 f"Received: {path} with {classes}, {data.name!r} with {data.classes} classes. "
                 "Choose the data set that it was trained on."
             )
     return [
-        _measure(str(path), _in_batches(model, data.test.images), data, None)
+        _measure(str(path), *model.run(data.test.images), data, None)
         for path, model in models.items()
     ]
 
@@ -162,20 +170,56 @@ def export_run(
         test=(data.test.images, data.test.labels),
         head=head,
         dense_kernels=dense_kernels,
+        output=LOGITS,
     )
 
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
-    """Returns the logits `[N, classes]` of a Keras model or exported file for raw images `[N, H, W, C]`."""
-    return _in_batches(_open(path), images)
+    """Returns the outputs `[N, classes]` of a Keras model or exported file for raw images `[N, H, W, C]`."""
+    return _Opened.of(path).run(images)[0]
 
 
-def _open(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
-    if path.suffix == ".keras":
-        keras_model = load_model(path)
-        return lambda batch: keras_model(tf.cast(batch, tf.float32), training=False).numpy()
-    if not path.is_dir():
-        return load(path)
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A Keras model or exported file.
+
+    Attributes:
+        serve: From a batch of images to what it returns.
+        output: What that is, of `tfqkd.runtime.outputs.OUTPUTS`, or what tells it from the outputs.
+    """
+
+    serve: Callable[[np.ndarray], np.ndarray]
+    output: str | Callable[[np.ndarray], str]
+
+    @classmethod
+    def of(cls, path: pathlib.Path) -> "_Opened":
+        """Opens the file."""
+        if path.suffix == ".keras":
+            return _open_keras(path)
+        if path.is_dir():
+            return _open_saved_model(path)
+        model = load(path)
+        return cls(model, model.output)
+
+    def run(self, images: np.ndarray) -> tuple[np.ndarray, str]:
+        """Returns its outputs for all images, and what they are."""
+        starts = range(0, len(images), _BATCH)
+        outputs = np.concatenate([self.serve(images[start : start + _BATCH]) for start in starts])
+        return outputs, self.output if isinstance(self.output, str) else self.output(outputs)
+
+
+def _open_keras(path: pathlib.Path) -> _Opened:
+    model = load_model(path)
+    with zipfile.ZipFile(path) as archive:
+        known = METADATA_ENTRY in archive.namelist()
+        output = json.loads(archive.read(METADATA_ENTRY)).get("output") if known else None
+    return _Opened(
+        lambda batch: model(tf.cast(batch, tf.float32), training=False).numpy(),
+        output or functools.partial(output_of, model),
+    )
+
+
+def _open_saved_model(path: pathlib.Path) -> _Opened:
     try:
         require_pure_graph(path)
     except ValueError as error:
@@ -184,25 +228,24 @@ def _open(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
             "Remove it, and export the run again with bin/export."
         ) from error
     loaded = tf.saved_model.load(str(path))
+    said = path / METADATA_FILE
 
     def serve(batch: np.ndarray) -> np.ndarray:
         # Reached through `loaded`, which must live as long as its function.
         answer = loaded.signatures["serving_default"](images=tf.constant(batch, tf.float32))
-        return answer["logits"].numpy()
+        (outputs,) = answer.values()
+        return outputs.numpy()
 
-    return serve
-
-
-def _in_batches(model: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    starts = range(0, len(images), _BATCH)
-    return np.concatenate([model(images[start : start + _BATCH]) for start in starts])
+    return _Opened(
+        serve, json.loads(said.read_text("utf-8"))["output"] if said.exists() else LOGITS
+    )
 
 
 def _measure(
-    name: str, logits: np.ndarray, data: ImageData, teacher: np.ndarray | None
+    name: str, outputs: np.ndarray, output: str, data: ImageData, teacher: np.ndarray | None
 ) -> Measurement:
-    same = None if teacher is None else float(np.mean(logits.argmax(1) == teacher.argmax(1)))
-    return Measurement(name, evaluate_logits(logits, data.test.labels), same)
+    same = None if teacher is None else float(np.mean(outputs.argmax(1) == teacher.argmax(1)))
+    return Measurement(name, evaluate_outputs(outputs, data.test.labels, output), same)
 
 
 def _write(directory: pathlib.Path, measurements: list[Measurement], data: ImageData) -> None:

@@ -27,6 +27,7 @@ from tfqkd.quantization.model import (
     strip_quantization,
 )
 from tfqkd.quantization.summary import quantization_summary
+from tfqkd.runtime.outputs import LOGITS
 from tfqkd.training.fitting import augmentation_of, estimation_batches, first_batches, fit
 from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, ProgressBar
@@ -119,6 +120,7 @@ class Stages:
                 images=self.data.test.sample(VERIFIED_IMAGES),
                 calibration=self.data.train.sample(CALIBRATION_IMAGES),
                 test=(self.data.test.images, self.data.test.labels),
+                output=LOGITS,
             )
             listed = [
                 {**dataclasses.asdict(report), "path": pathlib.Path(report.path).name}

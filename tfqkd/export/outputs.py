@@ -1,0 +1,143 @@
+"""What a Keras model returns, as far as its last layer, its loss and its outputs tell."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from tfqkd.compat import keras, tf
+from tfqkd.runtime.outputs import LOGITS, OUTPUTS, SIGMOID, SIGMOID_LOGITS, SOFTMAX, VALUES
+
+# By the names of layers, and of functions of TensorFlow between layers, in lower case.
+_KEEPING = re.compile(
+    "reshape|squeeze|flatten|permute|cast|identity|stop_gradient|(spatial|gaussian|alpha)?dropout(1d|2d)?|"
+    "gaussiannoise|activityregularization|activationquantization"
+)
+"""They hand on at inference what they get."""
+_BENDING = re.compile(
+    "(leaky_?|p|thresholded)?relu6?|s?elu|gelu|swish|silu|tanh|softplus|softsign|exp|exponential"
+)
+"""No logits are to be expected after them."""
+_JOINING = re.compile("average|maximum|minimum|concatenate")
+
+
+def output_of(model: keras.Model, outputs: np.ndarray, given: str | None = None) -> str:
+    """Returns what a model returns, of `tfqkd.runtime.outputs.OUTPUTS`.
+
+    A last softmax or sigmoid shows in the model, wherever it stands; a softmax inside of a layer of
+    one's own in the outputs, whose sum is 1. Of other outputs the compiled loss tells what they are:
+    logits or values. Without a loss they are logits, or values if they are bent by another function,
+    such as ReLU, or there is one alone.
+
+    Args:
+        model: A Functional or Sequential model.
+        outputs: What it returned for some images, [n, classes].
+        given: What the user says it is, if the model may not show it.
+
+    Raises:
+        ValueError: If what is given is unknown, or the outputs are nothing of the kind.
+    """
+    if given is not None:
+        _require_possible(outputs, given)
+        return given
+    function = _last_function(model.outputs[0])
+    within = bool((outputs >= 0).all() and (outputs <= 1).all())
+    if function == SOFTMAX:
+        # Quantized, they add up to nearly 1; to more, if it is the softmax of groups.
+        return SOFTMAX if np.abs(outputs.sum(axis=1) - 1).max() < 0.5 else VALUES
+    if function == SIGMOID:
+        return SIGMOID
+    if _add_up_to_one(outputs):
+        return SOFTMAX
+    told = _of_loss(model, within)
+    if told is not None:
+        return told
+    return LOGITS if function is None and outputs.shape[1] > 1 else VALUES
+
+
+def _require_possible(outputs: np.ndarray, given: str) -> None:
+    if given not in OUTPUTS:
+        raise ValueError(
+            f"`output` must be one of {', '.join(OUTPUTS)}. Received: output={given!r}. "
+            "Leave it out to let the model tell."
+        )
+    low, high = float(outputs.min()), float(outputs.max())
+    if given in (SOFTMAX, SIGMOID) and not 0 <= low <= high <= 1:
+        raise ValueError(
+            "Probabilities lie in 0 to 1. "
+            f"Received: output={given!r} for a model that returned {low:.3g} to {high:.3g}. "
+            f"Pass output={LOGITS if given == SOFTMAX else SIGMOID_LOGITS!r}."
+        )
+    if given in (LOGITS, SIGMOID_LOGITS) and _add_up_to_one(outputs):
+        raise ValueError(
+            "Logits come before the softmax. "
+            f"Received: output={given!r} for a model whose outputs add up to 1 for each image. "
+            f"Pass output={SOFTMAX!r}, or cut the softmax off."
+        )
+
+
+def _add_up_to_one(outputs: np.ndarray) -> bool:
+    sums = outputs.sum(axis=1, dtype=np.float64)
+    return outputs.shape[1] > 1 and bool((outputs >= 0).all() and np.abs(sums - 1).max() < 1e-3)
+
+
+def _last_function(tensor: Any) -> str | None:
+    """Returns "softmax", "sigmoid", "other" or None by what function made a symbolic tensor."""
+    layer, node, index = tensor._keras_history
+    if isinstance(layer, keras.Model):
+        return _last_function(layer.outputs[index])
+    inputs = layer.inbound_nodes[node].keras_inputs
+    # A wrapper, such as tfmot's, holds the layer that it calls.
+    layer = getattr(layer, "layer", layer)
+    name, is_activation = _function(layer)
+    if inputs and (
+        _KEEPING.fullmatch(name) or (name, type(layer)) == ("linear", keras.layers.Activation)
+    ):
+        return _last_function(inputs[0])
+    if _JOINING.fullmatch(name):
+        joined = {_last_function(each) for each in inputs}
+        return joined.pop() if len(joined) == 1 else None
+    if name.startswith("softmax"):
+        return SOFTMAX
+    if name.startswith(("sigmoid", "hard_sigmoid")):
+        return SIGMOID
+    # The softmax of the logarithm of a softmax is that softmax.
+    is_plain = name == "linear" or name.startswith("log_softmax")
+    return "other" if _BENDING.fullmatch(name) or (is_activation and not is_plain) else None
+
+
+def _function(layer: Any) -> tuple[str, bool]:
+    """Returns the name of what a layer does at its end, and whether that is its activation."""
+    # What Keras makes of a function of TensorFlow between layers.
+    symbol = getattr(layer, "symbol", None)
+    if isinstance(symbol, str):
+        return symbol.split(".")[-1], False
+    activation = getattr(layer, "activation", None)
+    # tfmot wraps an activation in an object that holds it under the same name.
+    activation = getattr(activation, "activation", activation)
+    if activation is None:
+        return type(layer).__name__.lower(), False
+    return getattr(activation, "__name__", type(activation).__name__).lower(), True
+
+
+def _of_loss(model: keras.Model, within: bool) -> str | None:
+    """Returns what the loss that a model was compiled with takes its outputs for."""
+    losses = [
+        keras.losses.get(loss)
+        for loss in tf.nest.flatten(getattr(model, "loss", None))
+        if loss is not None
+    ]
+    if len(losses) != 1:
+        return None
+    (loss,) = losses
+    name = getattr(getattr(loss, "fn", loss), "__name__", "")
+    is_of_classes = "entropy" in name or name == keras.losses.kl_divergence.__name__
+    if not is_of_classes:
+        return VALUES if hasattr(keras.losses, name) else None
+    settings = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
+    takes_logits = settings.get("from_logits", False) or name.endswith("_with_logits")
+    if name.startswith(("binary", "sigmoid")):
+        if takes_logits:
+            return SIGMOID_LOGITS
+        return SIGMOID if within else None
+    return LOGITS if takes_logits and ("categorical" in name or "softmax" in name) else None
