@@ -267,6 +267,26 @@ class Distiller(keras.Model):
         self.compiled_metrics.update_state(y, logits, sample_weight)
         return {"loss": self._trackers[0].result(), **self._compiled_results()}
 
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Refuses: a file could not hold the teacher, which may be any function. Save the student.
+
+        Raises:
+            ValueError: Always; `keras.models.save_model` and `ModelCheckpoint` raise it too.
+        """
+        del args, kwargs
+        raise self._unsaved(str(filepath))
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuses as `save` does."""
+        raise self._unsaved("a request for its config")
+
+    def _unsaved(self, received: str) -> ValueError:
+        return ValueError(
+            "A Distiller is not saved, for its teacher may be any function; its student is: "
+            f"distiller.student.save(...). Received: {received}. Let a ModelCheckpoint keep weights alone "
+            "(save_weights_only=True), or save the student in a callback of your own."
+        )
+
     def schedule(self, name: str) -> ScheduledVariable:
         """Returns what drives "coefficient" or "temperature"; for callbacks."""
         return self._scheduled[name]
