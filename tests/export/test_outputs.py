@@ -118,6 +118,20 @@ def test_a_quantized_model_tells_it_as_the_float_one(tmp_path):
     assert (report.output, report.accuracy) == ("softmax", 1)
 
 
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), "logits"),
+        (keras.losses.BinaryCrossentropy(from_logits=True), "sigmoid_logits"),
+        ("mse", "values"),
+    ],
+)
+def test_a_student_returns_what_its_distiller_trains(loss, expected):
+    student = build()
+    tfqkd.Distiller(student=student, teacher=build()).compile("sgd", loss)
+    assert kind(student) == expected
+
+
 def test_a_model_that_does_not_show_it_is_told(tmp_path):
     report = to_litert(build(), tmp_path / "a.tflite", images=IMAGES, output="values")
     assert report.output == load(tmp_path / "a.tflite").output == "values"

@@ -143,6 +143,8 @@ class Distiller(keras.Model):
         self._task = None
         if self._hard and self.soft_loss != "none":
             self._task = self._hard.task(self._given_task)
+            # Export looks for it: the student's file says what its outputs are.
+            self.student.distilled_task = self._task.name
             require_logits(self.student, "student", self._task.name)
             self._require_teacher(self._task.name)
             self._task.require_soft_loss(self.soft_loss)

@@ -18,6 +18,7 @@ _BENDING = re.compile(
     "(leaky_?|p|thresholded)?relu6?|s?elu|gelu|swish|silu|tanh|softplus|softsign|exp|exponential"
 )
 """No logits are to be expected after them."""
+_OF_TASK = {"softmax": LOGITS, "sigmoid": SIGMOID_LOGITS, "regression": VALUES}
 _JOINING = re.compile("average|maximum|minimum|concatenate")
 
 
@@ -25,9 +26,9 @@ def output_of(model: keras.Model, outputs: np.ndarray, given: str | None = None)
     """Returns what a model returns, of `tfqkd.runtime.outputs.OUTPUTS`.
 
     A last softmax or sigmoid shows in the model, wherever it stands; a softmax inside of a layer of
-    one's own in the outputs, whose sum is 1. Of other outputs the compiled loss tells what they are:
-    logits or values. Without a loss they are logits, or values if they are bent by another function,
-    such as ReLU, or there is one alone.
+    one's own in the outputs, whose sum is 1. Of other outputs the loss tells what they are, logits or
+    values, that the model or its Distiller was compiled with. Without one they are logits, or values if
+    they are bent by another function, such as ReLU, or there is one alone.
 
     Args:
         model: A Functional or Sequential model.
@@ -49,7 +50,7 @@ def output_of(model: keras.Model, outputs: np.ndarray, given: str | None = None)
         return SIGMOID
     if _add_up_to_one(outputs):
         return SOFTMAX
-    told = _of_loss(model, within)
+    told = _OF_TASK.get(getattr(model, "distilled_task", "")) or _of_loss(model, within)
     if told is not None:
         return told
     return LOGITS if function is None and outputs.shape[1] > 1 else VALUES
