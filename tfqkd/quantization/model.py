@@ -92,7 +92,8 @@ def quantize_model(
             the last layer with a kernel, which stay float: they hold few weights and cost most accuracy.
 
     Returns:
-        A new model whose layers and outputs have the names of `model`, and are frozen where its are.
+        A new model whose layers and outputs have the names of `model`, and are frozen where its are. It is
+        saved as `.keras`, `.h5` or SavedModel, and loads where `tfqkd.quantization` is imported.
 
     Raises:
         TypeError: If `model` is not a tf_keras model, or `scheme` no scheme of tfqkd.

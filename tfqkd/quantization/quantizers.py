@@ -76,6 +76,7 @@ class WeightQuantizer(tfmot.quantization.keras.quantizers.Quantizer, abc.ABC):
     ) -> dict[str, tf.Variable]:
         """Makes the state as variables of `layer`, a tfmot wrapper, from the weights it holds now."""
         del tensor_shape
+        _list_weights(layer)
         return self.make_state(layer, name, name)
 
     def make_state(
@@ -176,7 +177,8 @@ class UniformQuantizer(WeightQuantizer):
 
 
 def add_followed(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.Variable:
-    """Adds a float32 variable to a layer that follows the weights and no gradient."""
+    """Adds a float32 variable to a tfmot wrapper that follows the weights and no gradient."""
+    _list_weights(layer)
     return layer.add_weight(
         name=name,
         shape=first.shape,
@@ -192,12 +194,7 @@ def add_followed(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.V
 
 def add_learned(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.Variable:
     """Adds a float32 variable to a tfmot wrapper that the optimizer trains and keeps above zero."""
-    # tfmot lists the wrapped layer's weights first if that was built before, and last if not: in a model that
-    # is loaded they would stand in another order than in the one that was saved.
-    listed = {id(weight) for weight in layer._trainable_weights}
-    layer._trainable_weights.extend(
-        weight for weight in layer.layer.trainable_weights if id(weight) not in listed
-    )
+    _list_weights(layer)
     return layer.add_weight(
         name=name,
         shape=first.shape,
@@ -205,6 +202,18 @@ def add_learned(layer: keras.layers.Layer, name: str, first: tf.Tensor) -> tf.Va
         initializer=lambda shape, dtype: first,
         constraint=lambda value: tf.maximum(value, SMALLEST_STEP),
         experimental_autocast=False,
+    )
+
+
+def _list_weights(wrapper: keras.layers.Layer) -> None:
+    """Lists the weights of the wrapped layer among those of a tfmot wrapper, if they are not.
+
+    tfmot lists them first if the layer was built before, and some of them last if not: a model that is loaded
+    would have other lists than the one that was saved, and Keras refuse its file.
+    """
+    listed = {id(weight) for weight in wrapper._trainable_weights}
+    wrapper._trainable_weights.extend(
+        weight for weight in wrapper.layer.trainable_weights if id(weight) not in listed
     )
 
 

@@ -79,6 +79,16 @@ class QuantizedLayer(tfmot.quantization.keras.QuantizeWrapperV2):
             rest = [weight for weight in rest if not weight.trainable]
         return learned + rest + self._non_trainable_weights
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        config = super().get_config()
+        # Built before it is called, the layer would not be named in its weights.
+        config["layer"].pop("build_config", None)
+        return config
+
+    def get_build_config(self) -> None:
+        """Returns nothing: it is built when it is called."""
+
     def save_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
         """Puts what is not the layer's into a `.keras` file."""
         for index, variable in enumerate(self._learned + self._non_trainable_weights):
