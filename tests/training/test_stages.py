@@ -18,7 +18,7 @@ from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training import fitting
-from tfqkd.training.checkpoints import Position
+from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
@@ -26,7 +26,7 @@ from tfqkd.training.recipe import Recipe
 from tfqkd.training.saved_models import load_model
 from tfqkd.training.schemes import scheme_of
 from tfqkd.training.settings import EXPORT, QUANTIZED, STAGES, STUDENT, TEACHER
-from tfqkd.training.stages import Stages
+from tfqkd.training.stages import STAGE_FORMATS, Stages
 
 from . import linear
 
@@ -294,15 +294,43 @@ def test_sigterm_inside_an_epoch_costs_nothing_whatever_is_trained(tmp_path, mon
     assert read_rows(in_parts / "history.csv") == read_rows(at_once / "history.csv")
 
 
-def test_checkpoints_are_written_every_so_many_steps(tmp_path):
-    recipe = dataclasses.replace(RECIPE, student_epochs=2, checkpoint_every="3", checkpoints_kept=9)
+def test_checkpoints_are_written_every_so_many_steps_and_go_with_the_last(tmp_path, monkeypatch):
+    recipe = dataclasses.replace(RECIPE, student_epochs=2, checkpoint_every="3")
+    saved, save = [], Checkpoints.save
+
+    def watched(checkpoints, position):
+        save(checkpoints, position)
+        saved.append(position)
+
+    monkeypatch.setattr(Checkpoints, "save", watched)
     product = make_stages(recipe, tmp_path).student().parent
-    assert sorted(path.name for path in (product / "checkpoints").iterdir()) == [
-        "epoch000000-step000000003",
-        "epoch000001-step000000000",
-        "epoch000001-step000000003",
-        "epoch000002-step000000000",
-    ]
+    assert saved == [(0, 3), (1, 0), (1, 3), (2, 0)]
+    # What was trained is whole: there is nothing left to go on with.
+    assert {path.name for path in product.iterdir()} == {
+        "history.csv",
+        "model.keras",
+        "product.json",
+        "tensorboard",
+    }
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student", "quantized", "export"])
+def test_a_stage_is_made_anew_when_its_format_rises_and_not_for_another_version(
+    tmp_path, monkeypatch, stage
+):
+    stages = make_stages(RECIPE, tmp_path)
+
+    def keys():
+        floats = {name: stages._float_key(name, "cnn2") for name in ("teacher", "student")}
+        others = {name: stages._key(name) for name in ("quantized", "export")}
+        return {name: stages.products.path(name, key) for name, key in (floats | others).items()}
+
+    before = keys()
+    monkeypatch.setattr("tfqkd.version.__version__", "9.9.9")
+    monkeypatch.setattr("tfqkd.__version__", "9.9.9")
+    assert keys() == before
+    monkeypatch.setitem(STAGE_FORMATS, stage, STAGE_FORMATS[stage] + 1)
+    assert {name for name, path in keys().items() if path != before[name]} == {stage}
 
 
 def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(tmp_path, no_training):

@@ -1,13 +1,16 @@
 """Products: what a stage makes, kept under the fingerprint of all that it depends on.
 
 Two runs whose teachers depend on the same things share one teacher: it is trained once. A product is a
-directory; while it is made it lies under a `.partial` name, and a rename makes it whole.
+directory; while it is made it lies under a `.partial` name, and a rename makes it whole. Its checkpoints go
+once it is whole: nobody goes on from them any more.
 """
 
 import fcntl
 import hashlib
 import json
+import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +18,6 @@ from typing import Any
 
 from tfqkd.durability import sync
 from tfqkd.training.workers import Workers
-from tfqkd.version import __version__
 
 CHECKPOINTS = "checkpoints"
 """Where in an unfinished product a training keeps what it goes on with."""
@@ -45,7 +47,8 @@ class Products:
 
         Args:
             stage: What the product is; begins its name.
-            key: All that it depends on, as JSON values.
+            key: All that it depends on, as JSON values, with a `format` number that rises when `make` comes
+                to make another thing of the same key.
             make: Called with the directory to write to, which may hold what an interrupted call left.
 
         Returns:
@@ -54,10 +57,9 @@ class Products:
         path = self.path(stage, key)
         if self._workers and self._workers.count > 1:
             self._get_together(path, key, make, self._workers)
-        elif not path.is_dir():
+        elif not path.is_dir() or _holds_checkpoints(path):
             with self._lock(path):
-                if not path.is_dir():
-                    _make(path, key, make)
+                _make(path, key, make)
         return path
 
     def _get_together(
@@ -71,15 +73,15 @@ class Products:
             return
         with self._lock(path) if workers.is_chief else nullcontext():
             # One answer for all: another run may finish the product between two looks at it.
-            if not workers.chief_says(path.is_dir()):
-                if workers.is_chief:
-                    _make(path, key, make)
-                else:
-                    with tempfile.TemporaryDirectory() as scratch:
-                        # Its own files are dropped; what an interrupted call left is the chief's.
-                        left = _partial(path).absolute() / CHECKPOINTS
-                        (pathlib.Path(scratch) / CHECKPOINTS).symlink_to(left)
-                        make(pathlib.Path(scratch))
+            there = workers.chief_says(path.is_dir())
+            if workers.is_chief:
+                _make(path, key, make)
+            elif not there:
+                with tempfile.TemporaryDirectory() as scratch:
+                    # Its own files are dropped; what an interrupted call left is the chief's.
+                    left = _partial(path).absolute() / CHECKPOINTS
+                    (pathlib.Path(scratch) / CHECKPOINTS).symlink_to(left)
+                    make(pathlib.Path(scratch))
             workers.wait()
         workers.require_same("products", int(path.is_dir()))
         self._agreed.add(path)
@@ -110,16 +112,27 @@ def _partial(path: pathlib.Path) -> pathlib.Path:
 
 
 def _make(path: pathlib.Path, key: dict[str, Any], make: Callable[[pathlib.Path], None]) -> None:
-    partial = _partial(path)
-    partial.mkdir(exist_ok=True)
-    make(partial)
-    (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
-    # The name must not outlast a loss of power that the contents do not.
-    for entry in partial.rglob("*"):
-        sync(entry)
-    sync(partial)
-    partial.rename(path)
-    sync(path.parent)
+    """Makes a product whole, whatever of that was done before; under its lock."""
+    if not path.is_dir():
+        partial = _partial(path)
+        partial.mkdir(exist_ok=True)
+        make(partial)
+        (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
+        # The name must not outlast a loss of power that the contents do not.
+        for entry in partial.rglob("*"):
+            sync(entry)
+        sync(partial)
+        partial.rename(path)
+        sync(path.parent)
+    # Not before: a run that is killed here would have nothing to go on with.
+    if _holds_checkpoints(path):
+        shutil.rmtree(path / CHECKPOINTS)
+
+
+def _holds_checkpoints(path: pathlib.Path) -> bool:
+    """Whether a product has checkpoints to be removed: a kill, or tfqkd before it did that, has left them."""
+    # A store that others have filled may be there for reading alone.
+    return (path / CHECKPOINTS).is_dir() and os.access(path, os.W_OK)
 
 
 def fingerprint(key: dict[str, Any]) -> str:
@@ -139,4 +152,4 @@ def file_fingerprint(path: pathlib.Path) -> str:
 
 
 def _canonical(key: dict[str, Any]) -> str:
-    return json.dumps({**key, "tfqkd": __version__}, indent=2, sort_keys=True)
+    return json.dumps(key, indent=2, sort_keys=True)

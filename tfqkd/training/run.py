@@ -41,6 +41,8 @@ TEACHER_ROLE = "float teacher"
 EXPORT_DIRECTORY = "export"
 PLOT_FILE = "run.png"
 _MEASURED, _FIGURES_FILE = "measured", "figures.json"
+_MEASURED_FORMAT = 1
+"""Raise it when other figures are taken."""
 _LAYER = {"shape": [int], "bits": int}
 
 
@@ -198,7 +200,8 @@ def _measure(
         (partial / _FIGURES_FILE).write_text(json.dumps(measured, indent=2) + "\n")
 
     # Runs that share a teacher measure it once.
-    measured = store.get(_MEASURED, {"model": model_key(path), "data": data.fingerprint}, make)
+    key = {"format": _MEASURED_FORMAT, "model": model_key(path), "data": data.fingerprint}
+    measured = store.get(_MEASURED, key, make)
     return {
         "role": role,
         **read_json(measured / _FIGURES_FILE, MEASURED, measured),
