@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tfqkd.training import products as module
-from tfqkd.training.products import CHECKPOINTS, Products, file_fingerprint, fingerprint
+from tfqkd.training.products import CHECKPOINTS, FORMATS, Products, file_fingerprint, fingerprint
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE_SECONDS = 60
@@ -36,7 +36,8 @@ def test_a_product_is_made_once(tmp_path):
 
 def test_a_product_holds_its_key_and_is_named_by_its_sha256(tmp_path):
     path = Products(tmp_path).get("student", {"b": 1, "a": ("x", 2)}, write(""))
-    text = json.dumps({"a": ["x", 2], "b": 1}, indent=2, sort_keys=True)
+    key = {"a": ["x", 2], "b": 1, "format": FORMATS["student"]}
+    text = json.dumps(key, indent=2, sort_keys=True)
     assert (path / "product.json").read_text() == text + "\n"
     assert path.name == f"student-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -48,6 +49,20 @@ def test_other_keys_and_stages_are_other_products(tmp_path):
     assert len(set(paths)) == len(keys)
     for path, (_, key) in zip(paths, keys, strict=True):
         assert (path / "file").read_text() == str(key)
+
+
+def test_another_format_is_another_product_and_another_version_is_not(tmp_path, monkeypatch):
+    products, calls = Products(tmp_path), []
+    first = products.get("teacher", {"x": 1}, write("made", calls))
+    student = products.path("student", {"x": 1})
+    for name in ("tfqkd.version.__version__", "tfqkd.__version__"):
+        monkeypatch.setattr(name, "9.9.9")
+    assert Products(tmp_path).get("teacher", {"x": 1}, write("made", calls)) == first
+    assert len(calls) == 1
+    monkeypatch.setitem(FORMATS, "teacher", FORMATS["teacher"] + 1)
+    assert products.get("teacher", {"x": 1}, write("anew", calls)) != first
+    assert len(calls) == 2
+    assert products.path("student", {"x": 1}) == student
 
 
 def test_the_order_of_a_key_does_not_matter():

@@ -26,7 +26,7 @@ from tfqkd.training.recipe import Recipe
 from tfqkd.training.saved_models import load_model
 from tfqkd.training.schemes import scheme_of
 from tfqkd.training.settings import EXPORT, QUANTIZED, STAGES, STUDENT, TEACHER
-from tfqkd.training.stages import STAGE_FORMATS, Stages
+from tfqkd.training.stages import Stages
 
 from . import linear
 
@@ -312,25 +312,6 @@ def test_checkpoints_are_written_every_so_many_steps_and_go_with_the_last(tmp_pa
         "product.json",
         "tensorboard",
     }
-
-
-@pytest.mark.parametrize("stage", ["teacher", "student", "quantized", "export"])
-def test_a_stage_is_made_anew_when_its_format_rises_and_not_for_another_version(
-    tmp_path, monkeypatch, stage
-):
-    stages = make_stages(RECIPE, tmp_path)
-
-    def keys():
-        floats = {name: stages._float_key(name, "cnn2") for name in ("teacher", "student")}
-        others = {name: stages._key(name) for name in ("quantized", "export")}
-        return {name: stages.products.path(name, key) for name, key in (floats | others).items()}
-
-    before = keys()
-    monkeypatch.setattr("tfqkd.version.__version__", "9.9.9")
-    monkeypatch.setattr("tfqkd.__version__", "9.9.9")
-    assert keys() == before
-    monkeypatch.setitem(STAGE_FORMATS, stage, STAGE_FORMATS[stage] + 1)
-    assert {name for name, path in keys().items() if path != before[name]} == {stage}
 
 
 def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(tmp_path, no_training):

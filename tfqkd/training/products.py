@@ -21,6 +21,8 @@ from tfqkd.training.workers import Workers
 
 CHECKPOINTS = "checkpoints"
 """Where in an unfinished product a training keeps what it goes on with."""
+FORMATS = {"teacher": 1, "student": 1, "quantized": 1, "export": 1, "measured": 1, "logits": 1}
+"""Of what a stage makes: raise its number when it comes to make another thing of the same key."""
 _KEY_FILE = "product.json"
 
 
@@ -47,14 +49,13 @@ class Products:
 
         Args:
             stage: What the product is; begins its name.
-            key: All that it depends on, as JSON values, with a `format` number that rises when `make` comes
-                to make another thing of the same key.
+            key: All that it depends on, as JSON values.
             make: Called with the directory to write to, which may hold what an interrupted call left.
 
         Returns:
-            A directory with what `make` wrote, and the key as `product.json`.
+            A directory with what `make` wrote, and the key as `product.json`, with the stage's format.
         """
-        path = self.path(stage, key)
+        path, key = self.path(stage, key), _with_format(stage, key)
         if self._workers and self._workers.count > 1:
             self._get_together(path, key, make, self._workers)
         elif not path.is_dir() or _holds_checkpoints(path):
@@ -88,7 +89,7 @@ class Products:
 
     def path(self, stage: str, key: dict[str, Any]) -> pathlib.Path:
         """Returns where the product is or will be."""
-        return self.directory / f"{stage}-{fingerprint(key)}"
+        return self.directory / f"{stage}-{fingerprint(_with_format(stage, key))}"
 
     def begun(self, stage: str, key: dict[str, Any]) -> int:
         """Returns how many bytes of the product an interrupted call has left, to go on with."""
@@ -133,6 +134,10 @@ def _holds_checkpoints(path: pathlib.Path) -> bool:
     """Whether a product has checkpoints to be removed: a kill, or tfqkd before it did that, has left them."""
     # A store that others have filled may be there for reading alone.
     return (path / CHECKPOINTS).is_dir() and os.access(path, os.W_OK)
+
+
+def _with_format(stage: str, key: dict[str, Any]) -> dict[str, Any]:
+    return {**key, "format": FORMATS.get(stage, 1)}
 
 
 def fingerprint(key: dict[str, Any]) -> str:

@@ -42,8 +42,6 @@ TEACHER_ROLE = "float teacher"
 EXPORT_DIRECTORY = "export"
 PLOT_FILE = "run.png"
 _MEASURED, _FIGURES_FILE = "measured", "figures.json"
-_MEASURED_FORMAT = 1
-"""Raise it when other figures are taken."""
 _LAYER = {"shape": [int], "bits": int}
 
 
@@ -208,8 +206,7 @@ def _measure(
         (partial / _FIGURES_FILE).write_text(json.dumps(measured, indent=2) + "\n")
 
     # Runs that share a teacher measure it once.
-    key = {"format": _MEASURED_FORMAT, "model": model_key(path), "data": data.fingerprint}
-    measured = store.get(_MEASURED, key, make)
+    measured = store.get(_MEASURED, {"model": model_key(path), "data": data.fingerprint}, make)
     return {
         "role": role,
         **read_json(measured / _FIGURES_FILE, MEASURED, measured),

@@ -51,8 +51,6 @@ WRAPPED_FILE = "quantized.h5"
 SUMMARY_FILE = "quantization.txt"
 LAYERS_FILE = "quantization.json"
 REPORTS_FILE = "reports.json"
-STAGE_FORMATS = {TEACHER: 1, STUDENT: 1, QUANTIZED: 1, EXPORT: 1}
-"""Raise the number of a stage that comes to make another thing of the same settings and inputs."""
 VERIFIED_IMAGES = 64
 CALIBRATION_IMAGES = 500
 """On how many training images the ranges of activations are measured."""
@@ -180,7 +178,6 @@ class Stages:
         replicas = counted_replicas(self.recipe, self.strategy)
         return {
             "stage": stage,
-            "format": STAGE_FORMATS[stage],
             "settings": self.recipe.stage_settings(stage),
             "data": self.data.fingerprint,
             **({"replicas": replicas} if replicas > 1 and stage != EXPORT else {}),

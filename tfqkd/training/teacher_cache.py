@@ -20,7 +20,7 @@ from tfqkd.training.products import Products
 from tfqkd.training.progress import task_bar
 
 _BATCH = 256
-_VIEW, _FORMAT = "logits", 1
+_VIEW = "logits"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,7 +150,6 @@ class TeacherCache:
 
     def _key(self, view: int) -> dict[str, object]:
         return {
-            "format": _FORMAT,
             "teacher": self._identity,
             "images": self.split.images_fingerprint,
             "augmentation": dataclasses.asdict(self.augmentation),
