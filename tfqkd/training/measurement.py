@@ -15,6 +15,8 @@ from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
+from tfqkd.runtime.loading import RUNTIME_SUFFIXES
+from tfqkd.runtime.signature import INPUT, SIGNATURE
 from tfqkd.training.comparison_directory import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_logits
@@ -107,11 +109,18 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
         A measurement for each path, without agreement.
 
     Raises:
-        ValueError: If one does not have the data set's number of classes; before any is measured.
+        ValueError: If one does not take the data set's images, or has another number of classes; before any
+            is measured.
     """
     models = {path: _open(path) for path in paths}
     for path, model in models.items():
-        classes = model(data.test.images[:1]).shape[1]
+        if not _takes(model, data):
+            raise ValueError(
+                "A model must take the images of the data set. "
+                f"Received: {path} for {model.image_shape}, {data.name!r} with {data.image_shape}. "
+                "Choose the data set that it was trained on."
+            )
+        classes = model.logits(data.test.images[:1]).shape[1]
         if classes != data.classes:
             raise ValueError(
                 "A model must have a logit for each class of the data set. "
@@ -119,7 +128,7 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
                 "Choose the data set that it was trained on."
             )
     return [
-        _measure(str(path), _in_batches(model, data.test.images), data, None)
+        _measure(str(path), _in_batches(model.logits, data.test.images), data, None)
         for path, model in models.items()
     ]
 
@@ -167,15 +176,43 @@ def export_run(
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     """Returns the logits `[N, classes]` of a Keras model or exported file for raw images `[N, H, W, C]`."""
-    return _in_batches(_open(path), images)
+    return _in_batches(_open(path).logits, images)
 
 
-def _open(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
-    if path.suffix == ".keras":
-        keras_model = load_model(path)
-        return lambda batch: keras_model(tf.cast(batch, tf.float32), training=False).numpy()
-    if not path.is_dir():
-        return load(path)
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A Keras model or exported file that is ready to run.
+
+    Attributes:
+        image_shape: Height, width and channels that it takes; None where any will do.
+        logits: Returns them `[n, classes]` for raw images `[n, H, W, C]`.
+    """
+
+    image_shape: tuple[int | None, ...]
+    logits: Callable[[np.ndarray], np.ndarray]
+
+
+def _open(path: pathlib.Path) -> _Opened:
+    if path.suffix in RUNTIME_SUFFIXES:
+        model = load(path)
+        return _Opened(model.input_shape, model)
+    # An exported SavedModel holds a graph alone.
+    if (path / "saved_model.pb").exists() and not (path / "keras_metadata.pb").exists():
+        return _open_saved_model(path)
+    keras_model = load_model(path)
+    if len(keras_model.inputs) > 1 or len(keras_model.outputs) > 1:
+        raise ValueError(
+            "A model must take images and return logits, and nothing else. Received: "
+            f"{path} with {len(keras_model.inputs)} inputs and {len(keras_model.outputs)} outputs. "
+            "Save a model of the one that classifies images."
+        )
+    return _Opened(
+        keras_model.input_shape[1:],
+        lambda batch: keras_model(tf.cast(batch, tf.float32), training=False).numpy(),
+    )
+
+
+def _open_saved_model(path: pathlib.Path) -> _Opened:
     try:
         require_pure_graph(path)
     except ValueError as error:
@@ -184,13 +221,27 @@ def _open(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
             "Remove it, and export the run again with bin/export."
         ) from error
     loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures.get(SIGNATURE)
+    inputs = signature.structured_input_signature[1] if signature else {}
+    if set(inputs) != {INPUT}:
+        raise ValueError(
+            "A SavedModel must be one of Keras, with its layers, or one that tfqkd exported. "
+            f"Received: {path}, which takes {', '.join(sorted(inputs)) or 'nothing'}. Save the Keras model "
+            "with model.save(...), or export it with tfqkd.export.to_saved_model."
+        )
 
     def serve(batch: np.ndarray) -> np.ndarray:
         # Reached through `loaded`, which must live as long as its function.
         answer = loaded.signatures["serving_default"](images=tf.constant(batch, tf.float32))
         return answer["logits"].numpy()
 
-    return serve
+    return _Opened(tuple(inputs[INPUT].shape[1:]), serve)
+
+
+def _takes(model: _Opened, data: ImageData) -> bool:
+    # A runtime says 0 where any size will do.
+    pairs = zip(model.image_shape, data.image_shape, strict=len(model.image_shape) == 3)
+    return len(model.image_shape) == 3 and all(has in (None, 0, want) for has, want in pairs)
 
 
 def _in_batches(model: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
