@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,9 +15,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.turns import Turns
 from benchmarks.worker import serve
 from tfqkd.compat import keras, tf
-from tfqkd.data import Augmentation, load, training_batches
+from tfqkd.data import ImageData, Split, load
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.logits import read_logits, write_logits
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH
@@ -24,6 +26,10 @@ from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.published_quantizers import LsqQuantizer
 from tfqkd.quantization.schemes import Scheme, UniformScheme
+from tfqkd.training.fitting import fit
+from tfqkd.training.progress import ProgressBar
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.settings import QUANTIZED
 from tfqkd.training.strategy import make_strategy
 
 TEACHER = "wrn20x2"
@@ -35,6 +41,8 @@ SCHEMES = {
     "2 bits, learned step": Scheme(LsqQuantizer(2)),
     "2 bits, learned step per channel": Scheme(LsqQuantizer(2, "channel")),
 }
+IMAGES = 16_384
+"""Random ones: an epoch is longer than a benchmark, as it is on CIFAR."""
 LIMIT = "sgemm of as many multiply-adds"
 ROWS = (
     LIMIT,
@@ -56,42 +64,66 @@ def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_global_policy(settings.mixed_precision)
     batch, classes = settings.batch_size, settings.classes
+    if row == LIMIT:
+        return _sgemm(batch * step_macs(build(settings.model, (32, 32, 3), classes)))
+    if row == "teacher's forward pass":
+        return _forward(build(TEACHER, (32, 32, 3), classes), batch)
+    return _training(row, settings)
+
+
+def _training(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
+    """Starts a training as `bin/train` does it, callbacks and all, that makes steps when it is told to."""
     strategy = _strategy(settings.devices, settings.workers)
-    with strategy.scope():
-        if row == LIMIT:
-            return _sgemm(batch * step_macs(build(settings.model, (32, 32, 3), classes)))
-        if row == "teacher's forward pass":
-            return _forward(build(TEACHER, (32, 32, 3), classes), _batches(batch, classes, ""))
-        model = build(settings.model, (32, 32, 3), classes)
-        if row != "float":
-            model = quantize_model(model, SCHEMES.get(row, SCHEMES["ternary"]))
-        kept = row == "ternary, cached logits"
-        if row == "ternary, live teacher":
-            model = Distiller(student=model, teacher=build(TEACHER, (32, 32, 3), classes))
-        elif kept:
-            model = Distiller(student=model, teacher=LOGITS_IN_BATCH)
-        model.compile(
-            keras.optimizers.SGD(1e-4, momentum=0.9, nesterov=True),
-            keras.losses.CategoricalCrossentropy(from_logits=True),
-            ["accuracy"],
-            jit_compile=settings.jit_compile,
-            steps_per_execution=settings.steps_per_execution,
-        )
-    model.build((None, 32, 32, 3))
-    batches = (
-        _real_batches(settings.data_dir, batch, kept)
+    data = (
+        load("cifar10", data_dir=settings.data_dir)
         if settings.data_dir
-        else _batches(batch, classes, "logits" if kept else "labels")
+        else _random_data(settings.classes)
     )
-    stream = iter(strategy.experimental_distribute_dataset(batches))
-    train = model.make_train_function()
+    recipe = _recipe(settings)
+    kept = row == "ternary, cached logits"
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
+    atexit.register(shutil.rmtree, directory)
 
-    def run(steps: int) -> object:
-        for _ in range(max(1, steps // settings.steps_per_execution)):
-            logs = train(stream)
-        return float(logs["loss"])
+    def train(turns: keras.callbacks.Callback) -> None:
+        with strategy.scope():
+            model = build(settings.model, (32, 32, 3), settings.classes)
+            if row != "float":
+                model = quantize_model(model, SCHEMES.get(row, SCHEMES["ternary"]))
+            if row == "ternary, live teacher":
+                teacher = build(TEACHER, (32, 32, 3), settings.classes)
+                model = Distiller(student=model, teacher=teacher)
+            elif kept:
+                model = Distiller(student=model, teacher=LOGITS_IN_BATCH)
+            fit(
+                model,
+                directory,
+                recipe=dataclasses.replace(recipe, teacher_views=int(kept)),
+                stage=QUANTIZED,
+                title=row,
+                data=data,
+                strategy=strategy,
+                progress=ProgressBar,
+                callbacks=[turns],
+                teacher_logits=[kept_logits(len(data.train), data.classes)] if kept else [],
+            )
 
-    return run
+    return Turns(train).run
+
+
+def _recipe(settings: argparse.Namespace) -> Recipe:
+    """What every row trains by: the peers' optimizer; random images are not augmented."""
+    augmented = {} if settings.data_dir else {"crop_padding": 0, "flip": False}
+    return Recipe(
+        student=settings.model,
+        batch_size=settings.batch_size,
+        quantized_epochs=10_000,
+        quantized_learning_rate=1e-4,
+        weight_decay=0.0,
+        mixed_precision=settings.mixed_precision,
+        jit_compile=settings.jit_compile,
+        steps_per_execution=settings.steps_per_execution,
+        **augmented,
+    )
 
 
 def _strategy(devices: int, workers: int) -> tf.distribute.Strategy:
@@ -105,40 +137,19 @@ def _strategy(devices: int, workers: int) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(devices)])
 
 
-def _batches(batch: int, classes: int, second: str) -> tf.data.Dataset:
-    """Batches that are made before the first step: the step alone is measured."""
+def _random_data(classes: int) -> ImageData:
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (4, batch, 32, 32, 3), dtype=np.uint8)
-    labels = np.eye(classes, dtype=np.float32)[generator.integers(0, classes, (4, batch))]
-    logits = generator.normal(0, 3, (4, batch, classes)).astype(np.float16)
-    parts = {"": images, "labels": (images, labels), "logits": ((images, logits), labels)}
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    batches = tf.data.Dataset.from_tensor_slices(parts[second]).with_options(options)
-    return batches.repeat().prefetch(2)
+    images = generator.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
+    split = Split(images, generator.integers(0, classes, IMAGES))
+    return ImageData("random", tuple(map(str, range(classes))), split, None, split)
 
 
-def _real_batches(data_dir: str, batch: int, kept: bool) -> tf.data.Dataset:
-    """Batches of CIFAR-10 as a training draws them: shuffled and augmented while it steps."""
-    data = load("cifar10", data_dir=data_dir)
-    views = {"fixed_views": 1, "teacher_logits": [kept_logits(len(data.train))]} if kept else {}
-    return training_batches(
-        data.train,
-        batch_size=batch,
-        classes=data.classes,
-        seed=0,
-        augmentation=Augmentation(),
-        epochs=10_000,
-        **views,
-    )
-
-
-def kept_logits(count: int) -> tf.Tensor:
-    """Logits of 10 classes as a training has them: read from their file."""
+def kept_logits(count: int, classes: int = 10) -> tf.Tensor:
+    """Logits as a training has them: read from their file."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
-    write_logits(directory, count, 10, lambda start, stop: np.ones((stop - start, 10)))
-    return read_logits(directory, count, 10)
+    write_logits(directory, count, classes, lambda start, stop: np.ones((stop - start, classes)))
+    return read_logits(directory, count, classes)
 
 
 def step_macs(model: keras.Model) -> int:
@@ -173,8 +184,9 @@ def _sgemm(macs: int) -> Callable[[int], object]:
     return run
 
 
-def _forward(teacher: keras.Model, batches: tf.data.Dataset) -> Callable[[int], object]:
-    stream = iter(batches)
+def _forward(teacher: keras.Model, batch: int) -> Callable[[int], object]:
+    images = np.random.default_rng(0).integers(0, 256, (4, batch, 32, 32, 3), dtype=np.uint8)
+    stream = iter(tf.data.Dataset.from_tensor_slices(images).repeat().prefetch(2))
 
     @tf.function
     def forward(images: tf.Tensor) -> tf.Tensor:

@@ -137,6 +137,8 @@ FLAGS = {
     ),
     "data set of a community": (["--dataset=huggingface:mnist"], 1, "code is somebody else's"),
     "comparison without teacher": (["--compare"], 1, "needs a recipe with a teacher"),
+    "path of a data folder": (["--dataset=/no/data"], 1, "would be `folder:/no/data`"),
+    "folder that is no name": (["--student=."], 2, "no known name. The file or folder is ./."),
     "missing data folder": (["--dataset=folder:none"], 1, "must name a folder"),
     "unknown data set": (["--dataset=cifr10"], 1, "Did you mean cifar10"),
     "data set that is not there": (["--dataset=mnist", "--data_dir=."], 1, "must be on disk"),

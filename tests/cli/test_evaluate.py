@@ -1,11 +1,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from training.linear import save_linear
 
 from tfqkd.cli.evaluate import main
 from tfqkd.cli.export import main as export
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
+from tfqkd.data import load
 from tfqkd.export.formats import FORMATS
 
 
@@ -76,6 +79,63 @@ def test_files_of_another_number_of_classes_are_refused(tmp_path, capsys):
     model.save(tmp_path / "other.keras")
     assert main(["evaluate", f"--models={tmp_path}/other.keras", "--dataset=digits"]) == 1
     assert "other.keras with 64, 'digits' with 10 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["linear.keras", "linear.h5", "linear"])
+def test_a_keras_model_is_measured_however_it_was_saved(tmp_path, name, capsys):
+    kernel, bias = save_linear(tmp_path / name, seed=3)
+    test = load("digits").test
+    logits = test.images.reshape(len(test), -1) @ kernel.astype(np.float64) + bias
+    accuracy = f"{100 * (logits.argmax(axis=1) == test.labels).mean():.2f}"
+    assert main(["evaluate", f"--models={tmp_path / name}", "--dataset=digits"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if name in line]
+    assert row.split()[1] == accuracy
+
+
+def two_outputs(path):
+    inputs = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(inputs)
+    heads = [keras.layers.Dense(10)(flat), keras.layers.Dense(10)(flat)]
+    keras.Model(inputs, heads).save(path)
+
+
+def foreign_graph(path):
+    module = tf.Module()
+    module.serve = tf.function(lambda x: x, input_signature=[tf.TensorSpec([None, 8, 8, 1])])
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+
+
+MODELS = {
+    "images of another size": (
+        "other.h5",
+        lambda path: save_linear(path, 0, image_shape=(9, 9, 1)),
+        "must take the images of the data set. Received: other.h5 for (9, 9, 1), 'digits' with (8, 8, 1)",
+    ),
+    "two outputs": ("two.keras", two_outputs, "Received: two.keras with 1 inputs and 2 outputs"),
+    "a graph of others": ("graph", foreign_graph, "Received: graph, which takes x. Save the Keras"),
+    "a folder": (
+        "folder",
+        lambda path: path.mkdir(),
+        "Received: folder, which does not load: it is a folder",
+    ),
+    "a picture": (
+        "cat.png",
+        lambda path: path.touch(),
+        "Received: cat.png, which does not load: Keras has not",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "write", "message"), MODELS.values(), ids=MODELS)
+def test_what_cannot_be_measured_is_one_message(
+    tmp_path, monkeypatch, capsys, name, write, message
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / name)
+    assert main(["evaluate", f"--models={name}", "--dataset=digits"]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

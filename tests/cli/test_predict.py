@@ -57,6 +57,43 @@ def test_mistakes_are_one_message(pictures, capsys, arguments, status, message):
     assert out == "" and message in err
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("saved", "model='saved', a SavedModel. Write a .tflite file of its run with bin/export"),
+        ("saved", "bin/evaluate --models=saved --dataset=NAME."),
+        ("saved/saved_model.pb", "bin/evaluate --models=saved --dataset=NAME."),
+        ("model.keras", "a Keras model. Write a .tflite file of its run with bin/export"),
+        ("model.h5", "of a model of your own with tfqkd.export.to_litert"),
+        ("run", "model='run', a folder. Give a file: run/export/student.tflite."),
+        ("pictures", "model='pictures', a folder. Give a file: there is none in it."),
+        ("none.tflite", "model='none.tflite', which does not exist."),
+        ("pictures/cat.png", "model='pictures/cat.png', which is none."),
+    ],
+)
+def test_what_it_cannot_run_is_told_with_what_can_be_done(
+    tmp_path, monkeypatch, capsys, name, message
+):
+    monkeypatch.chdir(tmp_path)
+    files = ("saved/saved_model.pb", "model.keras", "model.h5", "run/export/student.tflite")
+    for file in (*files, "pictures/cat.png"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert main(["predict", f"--model={name}", "--images=pictures"]) == 2
+    err = capsys.readouterr().err
+    assert "`model` must be a file that bin/export wrote, .tflite or .onnx." in err
+    assert message in err
+
+
+def test_folders_in_a_folder_of_images_are_not_passed_over_in_silence(pictures, tmp_path, capsys):
+    _, file = pictures
+    (tmp_path / "cat").mkdir()
+    assert main(["predict", f"--model={file}", f"--images={tmp_path}"]) == 1
+    assert f"whose folders are not looked into. Name them, such as {tmp_path}/cat." in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_bad_image_is_named_and_the_others_are_classified(pictures, tmp_path, capsys):
     directory, file = pictures
     (tmp_path / "bad.png").write_bytes((directory / "0.png").read_bytes()[:40])

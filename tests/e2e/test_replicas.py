@@ -144,7 +144,7 @@ from tfqkd.compat import keras, tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.training.divergence import RequireFinite
+from tfqkd.training.divergence import Divergence
 
 generator = np.random.default_rng(0)
 inputs = generator.normal(size=(12, 8, 4)).astype(np.float32)
@@ -165,13 +165,13 @@ class Record(keras.callbacks.Callback):
         self.steps.append([[float(scale.numpy()), int(count.numpy())] for scale, count in pairs])
 
 
-def train(strategy):
+def train(strategy, inputs=inputs):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         student = keras.Sequential([
             keras.Input((4,)),
-            keras.layers.Dense(8, activation="relu"),
-            keras.layers.Dense(3, dtype="float32"),
+            keras.layers.Dense(8, activation="relu", name="hidden"),
+            keras.layers.Dense(3, dtype="float32", name="logits"),
         ])
         teacher = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype="float32")])
         distiller = Distiller(student=student, teacher=teacher, coefficient=0.5)
@@ -179,24 +179,32 @@ def train(strategy):
             keras.optimizers.SGD(0.01, momentum=0.9), initial_scale=2.0**15, dynamic_growth_steps=3
         )
         distiller.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
+        divergence = Divergence("student", distiller, student, 12)
     data = tf.data.Dataset.from_tensor_slices((inputs, labels))
     seen = Record()
-    guard = RequireFinite("student", distiller.optimizer, student.trainable_variables, 12)
-    distiller.fit(data, verbose=0, callbacks=[guard, seen])
+    distiller.fit(data, verbose=0, callbacks=[seen])
+    divergence.require_none()
     weights = [v.numpy().tolist() for v in student.trainable_variables]
     return {"steps": seen.steps, "weights": weights, "made": int(optimizer.iterations.numpy())}
 
 
 keras.mixed_precision.set_global_policy("mixed_float16")
-print(json.dumps([
-    train(tf.distribute.OneDeviceStrategy("CPU:0")),
-    train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
-]))
+strategies = [
+    tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+]
+trained = [train(strategy) for strategy in strategies]
+inputs[8, 6] = np.nan
+for strategy, result in zip(strategies, trained):
+    try:
+        train(strategy, inputs)
+    except ValueError as error:
+        result["said"] = str(error)
+print(json.dumps(trained))
 """
 
 
 @pytest.mark.slow
-def test_the_loss_scale_of_all_replicas_is_that_of_one_device():
+def test_the_loss_scale_and_the_divergence_of_all_replicas_are_those_of_one_device():
     child = subprocess.run(
         [sys.executable, "-c", SCALE],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -213,5 +221,8 @@ def test_the_loss_scale_of_all_replicas_is_that_of_one_device():
     for alone, both in zip(one["steps"], two["steps"], strict=True):
         assert both == [alone[0], alone[0]]
     assert one["made"] == two["made"] == 12
+    # What one replica alone meets is noted at its step, whatever came after it.
+    assert one["said"] == two["said"]
+    assert "Received: loss nan, hard_loss nan, soft_loss nan in step 9 of epoch 1" in one["said"]
     for first, second in zip(one["weights"], two["weights"], strict=True):
         np.testing.assert_allclose(first, second, atol=2e-3)

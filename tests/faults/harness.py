@@ -123,11 +123,11 @@ def call(
 def outcome(directory: pathlib.Path) -> dict[str, object]:
     """Returns all that a run ends in: weights, slots, histories without seconds, results, exported bytes."""
     found: dict[str, object] = {"results": json.loads((directory / "results.json").read_text())}
-    # Logs and older checkpoints tell how often a run was begun; nothing else may be left of that.
+    # Logs tell how often a run was begun; nothing else may be left of that, nor any checkpoint.
     found["files"] = sorted(
         str(file.relative_to(directory))
         for file in directory.rglob("*")
-        if file.is_file() and not {"tensorboard", "checkpoints"} & set(file.parts)
+        if file.is_file() and "tensorboard" not in file.parts
     )
     for product in sorted(path for path in (directory / "products").iterdir() if path.is_dir()):
         for file in sorted(product.rglob("*")):
@@ -141,10 +141,10 @@ def outcome(directory: pathlib.Path) -> dict[str, object]:
                     found[name] = _arrays(h5py.File(weights))
             elif file.suffix in (".tflite", ".f16"):
                 found[name] = file.read_bytes()
-        checkpoints = sorted((product / "checkpoints").glob("epoch*"))
-        if checkpoints:
-            found[f"{product.name}/last checkpoint"] = checkpoints[-1].name
-            found[f"{product.name}/slots"] = _tensors(checkpoints[-1] / "state")
+    # The victim has kept what a finished stage does not.
+    for checkpoint in pathlib.Path(f"{directory}.slots").glob("*/epoch*"):
+        found[f"{checkpoint.parent.name}/last checkpoint"] = checkpoint.name
+        found[f"{checkpoint.parent.name}/slots"] = _tensors(checkpoint / "state")
     for file in (directory / "export").glob("*.tflite"):
         found[f"export/{file.name}"] = file.read_bytes()
     return found

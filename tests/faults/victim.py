@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -117,6 +118,28 @@ class Fault:
             file.write(line + "\n")
 
 
+def keep_slots(run_dir: str) -> None:
+    """Copies the last checkpoint of each product to RUN_DIR.slots before it is removed with the others."""
+    products = pathlib.Path(os.path.realpath(run_dir), "products")
+
+    def see(event: str, arguments: tuple) -> None:
+        if event != "shutil.rmtree":
+            return
+        checkpoints = pathlib.Path(os.path.realpath(os.fspath(arguments[0])))
+        product = checkpoints.parent
+        if checkpoints.name != "checkpoints" or product.parent != products:
+            return
+        copy = pathlib.Path(f"{run_dir}.slots", product.name)
+        # The rest of a removal that was killed: its first checkpoints may be gone.
+        if not copy.exists():
+            last = max(checkpoints.glob("epoch*"))
+            partial = copy.with_suffix(".partial")
+            shutil.copytree(last, partial / last.name, dirs_exist_ok=True)
+            partial.rename(copy)
+
+    sys.addaudithook(see)
+
+
 def serve() -> int:
     """Forks a victim for each request, and prints its exit status; -9 if it was killed.
 
@@ -147,6 +170,7 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     fault, moment, *flags = arguments
     run_dir = next(flag for flag in flags if flag.startswith("--run_dir=")).partition("=")[2]
+    keep_slots(run_dir)
     if fault != "none":
         Fault(fault, moment, run_dir)
     from tfqkd.cli.train import main as train

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.training.divergence import RequireFinite
+from tfqkd.distillation.distiller import Distiller
+from tfqkd.training.divergence import Divergence
 
 TITLE = "float student (cnn2), seed 0"
 
@@ -29,12 +30,13 @@ def make(scale=None, steps_per_execution=1, jit_compile=False):
 
 
 def fit(model, inputs, epochs=1):
-    """Fits one step for each input."""
-    guard = RequireFinite(TITLE, model.optimizer, model.trainable_variables, len(inputs))
+    """Fits one step for each input; only then is it asked what happened."""
+    divergence = Divergence(TITLE, model, model, len(inputs))
     data = tf.data.Dataset.from_tensor_slices(
         (np.float32(inputs)[:, None, None], np.zeros((len(inputs), 1, 1), np.float32))
     ).repeat(epochs)
-    model.fit(data, epochs=epochs, steps_per_epoch=len(inputs), verbose=0, callbacks=[guard])
+    model.fit(data, epochs=epochs, steps_per_epoch=len(inputs), verbose=0)
+    divergence.require_none()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -47,9 +49,8 @@ def test_the_step_the_loss_and_the_layers_are_named(bad, options):
     with pytest.raises(ValueError) as error:
         fit(make(**options), [1, 2, bad, 1])
     message = str(error.value)
-    # Steps that one call makes after an infinite one make it NaN.
-    value = "inf" if np.isinf(bad) and not options else "nan"
-    assert f"Received: loss {value} in step 3 of epoch 1 of the {TITLE}." in message
+    # The loss of that very step; the steps after it make it NaN.
+    assert f"Received: loss {abs(bad)} in step 3 of epoch 1 of the {TITLE}." in message
     assert "gradients of first/kernel, second/kernel; weights of none." in message
     assert "The last good checkpoint is kept." in message
 
@@ -75,11 +76,12 @@ def test_a_loss_that_is_infinite_with_finite_gradients_ends_training_too():
 
 def test_steps_are_counted_in_their_epoch():
     model = make()
-    guard = RequireFinite(TITLE, model.optimizer, model.trainable_variables, 2)
+    divergence = Divergence(TITLE, model, model, 2)
     inputs = np.float32([1, 1, 1, 1, 1, np.nan])[:, None, None]
     data = tf.data.Dataset.from_tensor_slices((inputs, inputs))
+    model.fit(data, epochs=3, steps_per_epoch=2, verbose=0)
     with pytest.raises(ValueError, match="in step 2 of epoch 3"):
-        model.fit(data, epochs=3, steps_per_epoch=2, verbose=0, callbacks=[guard])
+        divergence.require_none()
 
 
 # With both kernels 1 the loss of an input is itself, and so is each gradient, which is scaled.
@@ -110,6 +112,42 @@ def test_a_loss_that_is_not_finite_counts_at_once_whatever_the_scale(bad):
         fit(make(scale=2.0**15), [1, LARGE, bad, 1])
     assert f"Received: loss {bad} in step 3 of epoch 1" in str(error.value)
     assert "gradients of first/kernel, second/kernel; weights of none." in str(error.value)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 5])
+def test_gradients_that_were_skipped_are_not_told_with_a_later_loss(steps_per_execution):
+    model = make(scale=2.0**15, steps_per_execution=steps_per_execution)
+    # The second and the fourth are skipped; at the fifth the sum behind the mean of the losses overflows.
+    with pytest.raises(ValueError) as error:
+        fit(model, [1, LARGE, 1, np.float32(3e38), np.float32(3e38)])
+    assert "Received: loss inf in step 5 of epoch 1" in str(error.value)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 6])
+def test_the_losses_that_were_ruined_first_are_named_and_no_others(steps_per_execution):
+    student = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+
+    def teacher(inputs):
+        return tf.where(inputs > 5, np.nan, inputs)
+
+    distiller = Distiller(student=student, teacher=teacher, coefficient=0.5)
+    distiller.compile(
+        keras.optimizers.SGD(0.1),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        steps_per_execution=steps_per_execution,
+    )
+    divergence = Divergence(TITLE, distiller, student, 6)
+    inputs = np.ones((6, 1, 2), np.float32)
+    inputs[2] = 9
+    data = tf.data.Dataset.from_tensor_slices((inputs, np.tile(np.eye(2)[:1], (6, 1, 1))))
+    distiller.fit(data, verbose=0)
+    # By now the weights are ruined, and with them the hard loss and the sums of all of them.
+    assert not np.isfinite(student.get_weights()[0]).any()
+    with pytest.raises(ValueError) as error:
+        divergence.require_none()
+    assert "Received: loss nan, soft_loss nan in step 3 of epoch 1" in str(error.value)
+    assert "gradients of dense" in str(error.value)
+    assert "weights of none." in str(error.value)
 
 
 def test_a_training_that_stays_finite_goes_to_its_end():

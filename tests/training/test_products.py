@@ -3,13 +3,14 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
-from tfqkd.training.products import Products, file_fingerprint, fingerprint
-from tfqkd.version import __version__
+from tfqkd.training import products as module
+from tfqkd.training.products import CHECKPOINTS, FORMATS, Products, file_fingerprint, fingerprint
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE_SECONDS = 60
@@ -35,7 +36,7 @@ def test_a_product_is_made_once(tmp_path):
 
 def test_a_product_holds_its_key_and_is_named_by_its_sha256(tmp_path):
     path = Products(tmp_path).get("student", {"b": 1, "a": ("x", 2)}, write(""))
-    key = {"a": ["x", 2], "b": 1, "tfqkd": __version__}
+    key = {"a": ["x", 2], "b": 1, "format": FORMATS["student"]}
     text = json.dumps(key, indent=2, sort_keys=True)
     assert (path / "product.json").read_text() == text + "\n"
     assert path.name == f"student-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -50,6 +51,20 @@ def test_other_keys_and_stages_are_other_products(tmp_path):
         assert (path / "file").read_text() == str(key)
 
 
+def test_another_format_is_another_product_and_another_version_is_not(tmp_path, monkeypatch):
+    products, calls = Products(tmp_path), []
+    first = products.get("teacher", {"x": 1}, write("made", calls))
+    student = products.path("student", {"x": 1})
+    for name in ("tfqkd.version.__version__", "tfqkd.__version__"):
+        monkeypatch.setattr(name, "9.9.9")
+    assert Products(tmp_path).get("teacher", {"x": 1}, write("made", calls)) == first
+    assert len(calls) == 1
+    monkeypatch.setitem(FORMATS, "teacher", FORMATS["teacher"] + 1)
+    assert products.get("teacher", {"x": 1}, write("anew", calls)) != first
+    assert len(calls) == 2
+    assert products.path("student", {"x": 1}) == student
+
+
 def test_the_order_of_a_key_does_not_matter():
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint({"a": 1, "b": [2]}) != fingerprint({"a": 1, "b": [2, 3]})
@@ -60,7 +75,8 @@ def test_an_interrupted_product_is_gone_on_with_and_never_returned(tmp_path):
     path = products.path("teacher", {})
 
     def stop(partial):
-        (partial / "checkpoint").write_text("epoch 3")
+        (partial / CHECKPOINTS).mkdir(exist_ok=True)
+        (partial / CHECKPOINTS / "state").write_text("epoch 3")
         raise KeyboardInterrupt
 
     for _ in range(2):
@@ -69,13 +85,66 @@ def test_an_interrupted_product_is_gone_on_with_and_never_returned(tmp_path):
         assert not path.exists()
 
     def finish(partial):
-        assert (partial / "checkpoint").read_text() == "epoch 3"
+        assert (partial / CHECKPOINTS / "state").read_text() == "epoch 3"
         (partial / "model").write_text("done")
 
     assert products.get("teacher", {}, finish) == path
     assert (path / "model").read_text() == "done"
-    assert (path / "checkpoint").read_text() == "epoch 3"
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == [path.name]
+
+
+def checkpointed(partial):
+    (partial / CHECKPOINTS / "epoch000001-step000000000").mkdir(parents=True)
+    (partial / CHECKPOINTS / "epoch000001-step000000000" / "state.index").write_text("state")
+    (partial / "model").write_text("done")
+
+
+def names(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_checkpoints_go_once_the_product_is_whole(tmp_path, monkeypatch):
+    whole = []
+    remove = shutil.rmtree
+
+    def watched(path):
+        whole.append(names(path.parent))
+        remove(path)
+
+    monkeypatch.setattr(module.shutil, "rmtree", watched)
+    path = Products(tmp_path).get("teacher", {}, checkpointed)
+    # Whoever is killed between the two has either all to go on with, or all that was made.
+    assert whole == [[CHECKPOINTS, "model", "product.json"]]
+    assert names(path) == ["model", "product.json"]
+
+
+def test_what_a_kill_left_of_the_checkpoints_goes_when_the_product_is_asked_for(
+    tmp_path, monkeypatch
+):
+    def die(path):
+        (path / "epoch000001-step000000000" / "state.index").unlink()
+        raise KeyboardInterrupt
+
+    products = Products(tmp_path)
+    path = products.path("teacher", {})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module.shutil, "rmtree", die)
+        products.get("teacher", {}, checkpointed)
+    assert names(path) == [CHECKPOINTS, "model", "product.json"]
+    assert products.get("teacher", {}, None) == path
+    assert names(path) == ["model", "product.json"]
+
+
+def test_an_old_product_is_read_where_nobody_may_write(tmp_path, monkeypatch):
+    products = Products(tmp_path)
+    path = products.get("teacher", {}, write("made"))
+    checkpointed(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "access", lambda *_: False)
+        assert products.get("teacher", {}, None) == path
+    assert CHECKPOINTS in names(path)
+    assert products.get("teacher", {}, None) == path
+    assert CHECKPOINTS not in names(path)
 
 
 def make_slowly(directory, log, entered, may_finish):

@@ -154,6 +154,16 @@ def test_a_run_that_lost_only_its_results_trains_nothing(finished, tmp_path, no_
     assert not (tmp_path / "run" / "products").exists()
 
 
+def test_another_version_of_the_package_takes_what_is_there(
+    finished, tmp_path, monkeypatch, no_training
+):
+    before = directories(finished.products)
+    for name in ("tfqkd.version.__version__", "tfqkd.__version__"):
+        monkeypatch.setattr(name, "9.9.9")
+    run(RECIPE, tmp_path / "run", products=finished.products)
+    assert directories(finished.products) == before
+
+
 def test_runs_that_share_products_train_teacher_and_student_once(finished, tmp_path, no_training):
     products = tmp_path / "products"
     shutil.copytree(finished.products, products)

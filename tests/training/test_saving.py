@@ -3,12 +3,18 @@ import pytest
 from tfqkd.compat import keras, tf
 from tfqkd.training import saving
 from tfqkd.training.checkpoints import Position
+from tfqkd.training.divergence import Divergence
 from tfqkd.training.interruption import Interrupted
 from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.workers import Workers
 
 MODEL = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
 ALONE = Workers(tf.distribute.OneDeviceStrategy("CPU:0"))
+
+
+def watched(model=MODEL):
+    model.compile("sgd", "mse")
+    return Divergence("float teacher", model, model, 9)
 
 
 class Recorder:
@@ -43,7 +49,9 @@ def test_an_interval_is_minutes_or_steps(text, interval):
 
 def test_every_epoch_is_saved_and_no_step_by_default():
     recorder = Recorder()
-    run_epochs(SaveCheckpoints(recorder, MODEL, Position(0, 0), 5, Interval(), "x", ALONE), 0, 2, 5)
+    run_epochs(
+        SaveCheckpoints(recorder, watched(), Position(0, 0), 5, Interval(), "x", ALONE), 0, 2, 5
+    )
     assert recorder.saved == [(1, 0), (2, 0)]
     assert recorder.averages == 0
 
@@ -60,7 +68,7 @@ def test_every_epoch_is_saved_and_no_step_by_default():
 def test_so_many_steps_lie_between_two(each, expected):
     recorder = Recorder()
     run_epochs(
-        SaveCheckpoints(recorder, MODEL, Position(0, 0), 7, Interval(steps=3), "x", ALONE),
+        SaveCheckpoints(recorder, watched(), Position(0, 0), 7, Interval(steps=3), "x", ALONE),
         0,
         2,
         7,
@@ -71,7 +79,7 @@ def test_so_many_steps_lie_between_two(each, expected):
 
 def test_a_training_that_goes_on_counts_from_its_checkpoint_and_takes_its_averages_once():
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, MODEL, Position(1, 2), 7, Interval(steps=3), "x", ALONE)
+    saver = SaveCheckpoints(recorder, watched(), Position(1, 2), 7, Interval(steps=3), "x", ALONE)
     run_epochs(saver, 1, 3, 7, skip=2)
     assert recorder.saved == [(1, 5), (2, 0), (2, 3), (2, 6), (3, 0)]
     assert recorder.averages == 1
@@ -81,7 +89,9 @@ def test_so_many_minutes_lie_between_two(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(saving.time, "monotonic", lambda: now[0])
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, MODEL, Position(0, 0), 10, Interval.parse("1m"), "x", ALONE)
+    saver = SaveCheckpoints(
+        recorder, watched(), Position(0, 0), 10, Interval.parse("1m"), "x", ALONE
+    )
     saver.on_epoch_begin(0)
     for step in range(9):
         now[0] += 25
@@ -93,7 +103,9 @@ def test_so_many_minutes_lie_between_two(monkeypatch):
 @pytest.mark.parametrize("at", [(0, 2), (0, 4), (1, 1)])
 def test_a_signal_is_heard_after_its_step_or_epoch(monkeypatch, at):
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, MODEL, Position(0, 0), 4, Interval(), "float student", ALONE)
+    saver = SaveCheckpoints(
+        recorder, watched(), Position(0, 0), 4, Interval(), "float student", ALONE
+    )
     epoch, step = at
     calls = [0]
 
@@ -113,7 +125,9 @@ def test_a_signal_is_heard_after_its_step_or_epoch(monkeypatch, at):
 def test_weights_that_are_not_finite_are_not_kept():
     model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(name="norm")])
     recorder = Recorder()
-    saver = SaveCheckpoints(recorder, model, Position(0, 0), 9, Interval(2), "float teacher", ALONE)
+    saver = SaveCheckpoints(
+        recorder, watched(model), Position(0, 0), 9, Interval(2), "float teacher", ALONE
+    )
     saver.on_epoch_begin(0)
     saver.on_train_batch_end(1)
     # No gradient reaches it, and no loss in training mode shows it.
@@ -125,3 +139,57 @@ def test_weights_that_are_not_finite_are_not_kept():
         "The weights must stay finite. Received: norm/moving_variance after epoch 0 and 4 steps of the "
         "float teacher. The last good checkpoint is kept."
     )
+
+
+class Diverged:
+    """Stands for a training that diverges after some steps."""
+
+    def __init__(self, after):
+        self.steps, self.after, self.asked = 0, after, 0
+
+    def require_none(self):
+        self.asked += 1
+        if self.steps > self.after:
+            raise ValueError("diverged")
+
+    def require_finite_weights(self, where):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("every", "saved", "noticed"),
+    [
+        # Before a checkpoint, and at the last step of the epoch, before anything is validated.
+        (Interval(steps=10), [(0, 10)], 20),
+        (Interval(), [], 50),
+    ],
+)
+def test_what_has_diverged_is_not_kept(monkeypatch, every, saved, noticed):
+    monkeypatch.setattr(saving.time, "monotonic", lambda: 0.0)
+    recorder, training = Recorder(), Diverged(after=12)
+    saver = SaveCheckpoints(recorder, training, Position(0, 0), 50, every, "x", ALONE)
+    saver.on_epoch_begin(0)
+    with pytest.raises(ValueError, match="diverged"):
+        for step in range(50):
+            training.steps += 1
+            saver.on_train_batch_end(step)
+    assert training.steps == noticed
+    assert recorder.saved == saved
+
+
+def test_the_host_looks_about_once_a_second(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(saving.time, "monotonic", lambda: now[0])
+    training = Diverged(after=10**9)
+    saver = SaveCheckpoints(Recorder(), training, Position(0, 0), 10**6, Interval(), "x", ALONE)
+    saver.on_epoch_begin(0)
+    for step in range(10_000):
+        now[0] += 0.01
+        saver.on_train_batch_end(step)
+    assert training.asked == pytest.approx(100, abs=2)
+    # A training that becomes slow is looked at in time again.
+    asked = training.asked
+    for step in range(10_000, 10_200):
+        now[0] += 2
+        saver.on_train_batch_end(step)
+    assert training.asked - asked >= 100

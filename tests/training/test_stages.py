@@ -18,7 +18,7 @@ from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training import fitting
-from tfqkd.training.checkpoints import Position
+from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
@@ -294,15 +294,24 @@ def test_sigterm_inside_an_epoch_costs_nothing_whatever_is_trained(tmp_path, mon
     assert read_rows(in_parts / "history.csv") == read_rows(at_once / "history.csv")
 
 
-def test_checkpoints_are_written_every_so_many_steps(tmp_path):
-    recipe = dataclasses.replace(RECIPE, student_epochs=2, checkpoint_every="3", checkpoints_kept=9)
+def test_checkpoints_are_written_every_so_many_steps_and_go_with_the_last(tmp_path, monkeypatch):
+    recipe = dataclasses.replace(RECIPE, student_epochs=2, checkpoint_every="3")
+    saved, save = [], Checkpoints.save
+
+    def watched(checkpoints, position):
+        save(checkpoints, position)
+        saved.append(position)
+
+    monkeypatch.setattr(Checkpoints, "save", watched)
     product = make_stages(recipe, tmp_path).student().parent
-    assert sorted(path.name for path in (product / "checkpoints").iterdir()) == [
-        "epoch000000-step000000003",
-        "epoch000001-step000000000",
-        "epoch000001-step000000003",
-        "epoch000002-step000000000",
-    ]
+    assert saved == [(0, 3), (1, 0), (1, 3), (2, 0)]
+    # What was trained is whole: there is nothing left to go on with.
+    assert {path.name for path in product.iterdir()} == {
+        "history.csv",
+        "model.keras",
+        "product.json",
+        "tensorboard",
+    }
 
 
 def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(tmp_path, no_training):

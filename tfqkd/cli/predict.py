@@ -44,10 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.group("how", name)
 
     def run_it() -> None:
-        if not pathlib.Path(values.model).is_file():
-            raise UsageError(
-                f"`model` must be a file that bin/export wrote. Received: model={values.model!r}."
-            )
+        _require_model(values.model)
         if not values.images:
             raise UsageError("`images` must name image files. Received: none.")
         from tfqkd.runtime.classification import classify
@@ -76,6 +73,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _shown(number: float, output: str) -> str:
     return f"{number:.4g}" if output == VALUES else f"{100 * number:.1f}"
+
+
+def _require_model(name: str) -> None:
+    from tfqkd.runtime.loading import RUNTIME_SUFFIXES, kind_of
+
+    path = pathlib.Path(name)
+    if name and path.is_file() and path.suffix in RUNTIME_SUFFIXES:
+        return
+    kind = kind_of(path)
+    advice = ""
+    if kind:
+        measured = path.parent if path.name == "saved_model.pb" else path
+        advice = (
+            f", a {kind}. Write a .tflite file of its run with bin/export --run_dir=RUN, of a model of your "
+            f"own with tfqkd.export.to_litert; or measure it: bin/evaluate --models={measured} --dataset=NAME"
+        )
+    elif name and path.is_dir():
+        files = [*path.iterdir(), *(path / "export").glob("*")]
+        found = sorted(file for file in files if file.suffix in RUNTIME_SUFFIXES)
+        advice = f", a folder. Give a file: {', '.join(map(str, found)) or 'there is none in it'}"
+    elif name:
+        advice = ", which is none" if path.exists() else ", which does not exist"
+    raise UsageError(
+        "`model` must be a file that bin/export wrote, .tflite or .onnx. "
+        f"Received: model={name!r}{advice}."
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,9 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
 
     try:
         dataset = naming.parse_builder_name_kwargs(name)[0]
+    except ValueError as error:
+        raise unknown(name) from error
+    try:
         if dataset.namespace:
             raise ValueError(
                 f"`{dataset.namespace}:` holds data sets whose code is somebody else's."
@@ -94,8 +98,13 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     except (ValueError, AssertionError, ImportError) as error:
         raise ValueError(
             "A data set is `digits`, `folder:PATH`, or `name[/config][:version]` of TensorFlow "
-            f"Datasets. Received: {name!r}. TensorFlow Datasets says: {error}"
+            f"Datasets. Received: {name!r}. TensorFlow Datasets says: {_first_line(error)}"
         ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says, without the lists that may follow."""
+    return re.sub(r" Here (is|are) \d+ .*", "", str(error).splitlines()[0])
 
 
 def _require_tfds_features(directory: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfqkd.data import catalogue, digits, folders
 from tfqkd.data.images import ImageData, Split
-from tfqkd.data.places import FOLDER
+from tfqkd.data.places import FOLDER, require_name
 
 __all__ = ["ImageData", "Split", "load"]
 
@@ -52,6 +52,7 @@ def load(
       (8, 8, 1)
     """
     _check(validation_split, train_examples, image_size, seed)
+    require_name(name)
     if name == "digits":
         data = digits.read(image_size)
     elif name.startswith(FOLDER):

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 FOLDER = "folder:"
+_RULE = "A data set is `digits`, `folder:PATH`, or one of TensorFlow Datasets."
+_LAYOUT = "Give the folder that holds `train` and `test`, or one folder a class."
 
 
 def require_place(name: str, data_dir: str = "", download: bool = False) -> None:
@@ -19,6 +21,7 @@ def require_place(name: str, data_dir: str = "", download: bool = False) -> None
       ValueError: If `folder:PATH` names no folder, or no data set has the name.
       FileNotFoundError: If there is no `data_dir`, or the data set is in no directory of its name.
     """
+    require_name(name)
     if name.startswith(FOLDER):
         root_of(Path(name.removeprefix(FOLDER)))
     elif (
@@ -32,16 +35,55 @@ def require_place(name: str, data_dir: str = "", download: bool = False) -> None
         _require_directory(name, data_dir)
 
 
-def _require_directory(name: str, data_dir: str) -> None:
-    # These parts of TFDS do without TensorFlow.
+def require_name(name: str) -> None:
+    """Refuses a data set's name that is a path, and says what its name is.
+
+    Raises:
+      ValueError: If it is a path, or `folder:` without one.
+    """
+    if name == FOLDER:
+        raise ValueError(
+            f"`folder:PATH` must name a folder. Received: {name!r}, without a path. {_LAYOUT}"
+        )
+    text = re.sub("^(file://|folder:)", "", name, flags=re.IGNORECASE)
+    looks_like_a_path = text != name or re.match(r"[/.~]|\w:\\", text) or "\\" in text
+    is_folder = text.endswith("/") and Path(text).is_dir()
+    if not name.startswith(FOLDER) and (looks_like_a_path or is_folder):
+        raise ValueError(f"{_RULE} Received: {name!r}, {_folder_meant(text)}.")
+
+
+def _folder_meant(text: str) -> str:
+    """Says what a path that was given as a data set is, and what is the data set."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        return f"a path that is no folder. That of a folder of images would be `{FOLDER}{text}`"
+    for depth in ("", "*/", "*/*/", "*/*/*/"):
+        for info in sorted(path.resolve().glob(f"{depth}dataset_info.json"))[:1]:
+            # DIR/NAME/VERSION, or DIR/NAME/CONFIG/VERSION.
+            kept = info.parent.parent
+            place = kept.parent.parent if kept.parent.name in _known() else kept.parent
+            return (
+                "a folder of TensorFlow Datasets. That of what lies there is "
+                f"`{kept.relative_to(place)}`, with `--data_dir={place}` (`data_dir`)"
+            )
+    return f"a folder. That of the images in it is `{FOLDER}{text}`"
+
+
+def _known() -> list[str]:
     import tensorflow_datasets as tfds  # noqa: PLC0415
+
+    return ["digits", *tfds.list_builders(with_community_datasets=False)]
+
+
+def _require_directory(name: str, data_dir: str) -> None:
+    # This part of TFDS does without TensorFlow.
     from tensorflow_datasets.core.utils import file_utils  # noqa: PLC0415
 
     plain = re.fullmatch(r"(\w+)(/[^:]+)?(:[\d.*]+)?", name)
     directories = [Path(path).expanduser() for path in file_utils.list_data_dirs(data_dir or None)]
     if not plain or any((directory / plain[1]).is_dir() for directory in directories):
         return  # What there is, and what a stranger name means, its builder knows.
-    if plain[1] not in tfds.list_builders(with_community_datasets=False):
+    if plain[1] not in _known():
         raise unknown(name)
     if not data_dir:
         return  # TFDS's own default: its builder says where that is.
@@ -53,14 +95,11 @@ def _require_directory(name: str, data_dir: str) -> None:
 
 def unknown(name: str) -> ValueError:
     """Returns the error for a name that is no data set's, with those that are like it."""
-    import tensorflow_datasets as tfds  # noqa: PLC0415
-
-    known = ["digits", *tfds.list_builders(with_community_datasets=False)]
-    close = difflib.get_close_matches(name.lower(), known) or ["digits", "cifar10", "cifar100"]
-    return ValueError(
-        "A data set is `digits`, `folder:PATH`, or one of TensorFlow Datasets. "
-        f"Received: {name!r}. Did you mean {' or '.join(close)}?"
-    )
+    if Path(name).is_dir():
+        return ValueError(f"{_RULE} Received: {name!r}, {_folder_meant(name)}.")
+    close = difflib.get_close_matches(name.lower(), _known())
+    advice = f"Did you mean {' or '.join(close)}?" if close else "For example cifar10 or cifar100."
+    return ValueError(f"{_RULE} Received: {name!r}. {advice}")
 
 
 def root_of(path: Path) -> Path:
@@ -72,8 +111,7 @@ def root_of(path: Path) -> Path:
     root = path.expanduser().resolve()
     if not root.is_dir():
         raise ValueError(
-            f"`folder:PATH` must name a folder. Received: '{FOLDER}{path}', but {root} is none. "
-            "Give the folder that holds `train` and `test`, or one folder a class."
+            f"`folder:PATH` must name a folder. Received: '{FOLDER}{path}', but {root} is none. {_LAYOUT}"
         )
     return root
 

@@ -7,10 +7,21 @@ from collections.abc import Callable
 
 from tfqkd.runtime.model import LoadedModel
 
+_GRAPH = "saved_model.pb"
 _CLASSES = {
     ".tflite": ("tfqkd.runtime.litert", "LitertModel"),
     ".onnx": ("tfqkd.runtime.onnx", "OnnxModel"),
 }
+
+
+RUNTIME_SUFFIXES = tuple(_CLASSES)
+
+
+def kind_of(path: pathlib.Path) -> str:
+    """Returns what a model is that no runtime here runs: "SavedModel", "Keras model", or "" for neither."""
+    if path.name == _GRAPH or (path / _GRAPH).is_file():
+        return "SavedModel"
+    return "Keras model" if path.suffix in (".keras", ".h5") else ""
 
 
 def load(
@@ -53,7 +64,7 @@ def runtime_of(path: str | os.PathLike[str]) -> Callable[..., LoadedModel]:
     if path.suffix not in _CLASSES:
         raise ValueError(
             f"`path` must end in {' or '.join(_CLASSES)}. Received: {path}. "
-            "Load a SavedModel with tf.saved_model.load, and a .keras file with Keras."
+            "Load a SavedModel with tf.saved_model.load, and a .keras or .h5 file with tf_keras."
         )
     module, name = _CLASSES[path.suffix]
     return getattr(importlib.import_module(module), name)

@@ -37,9 +37,18 @@ def find_pictures(path: str) -> list[pathlib.Path]:
     if not found:
         raise ValueError(
             "`images` must name PNG or JPEG files, or directories that hold some. "
-            f"Received: {path}, where there is none. Check the path."
+            f"Received: {path}, {_why_none(place)}."
         )
     return found
+
+
+def _why_none(place: pathlib.Path) -> str:
+    if not place.exists():
+        return "where there is none. Check the path"
+    folders = [entry for entry in sorted(place.iterdir()) if entry.is_dir()]
+    if folders:
+        return f"whose folders are not looked into. Name them, such as {folders[0]}"
+    return "where there is none. Check the path"
 
 
 def open_picture(path: pathlib.Path) -> Image.Image:

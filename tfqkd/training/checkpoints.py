@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tfqkd.compat import keras, tf
 from tfqkd.durability import sync
 from tfqkd.training.directory import look_at_json, write_atomically
+from tfqkd.training.metrics import built_metrics
 
 _MANIFEST = "checkpoint.json"
 _STATE, _METRICS = "state", "metrics"
@@ -73,7 +74,7 @@ class Checkpoints:
         self._state = tf.train.Checkpoint(
             model=trained, optimizer=network.optimizer, random=_random_states(trained)
         )
-        self._metrics = tf.train.Checkpoint(metrics=_built_metrics(network, trained))
+        self._metrics = tf.train.Checkpoint(metrics=built_metrics(network, trained))
         self._restored: pathlib.Path | None = None
 
     def restore(self) -> Position:
@@ -180,11 +181,3 @@ def _random_states(model: keras.Model) -> list[tf.random.Generator]:
     owned = [getattr(module, "_random_generator", None) for module in model.submodules]
     found = [getattr(owner, "_generator", None) for owner in owned]
     return [generator for generator in found if isinstance(generator, tf.random.Generator)]
-
-
-def _built_metrics(network: keras.Model, trained: keras.Model) -> list[keras.metrics.Metric]:
-    """Returns the metrics of a compiled model, whose variables Keras would make at the first step only."""
-    logits = tf.zeros((1, trained.output_shape[-1]))
-    network.compiled_loss.build(logits)
-    network.compiled_metrics.build(logits, logits)
-    return network.metrics

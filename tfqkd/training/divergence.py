@@ -1,83 +1,97 @@
-"""A stage that diverges ends at once, before its weights are kept."""
+"""A stage that diverges ends before its weights are kept, and says where it did."""
 
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from tfqkd.compat import keras, tf
+from tfqkd.training.metrics import built_metrics
 
 
-class RequireFinite(keras.callbacks.Callback):
-    """Ends training with an error at the first step whose loss or gradients are not finite.
+class Divergence:
+    """Notes the first step of a training whose losses or gradients are not finite, in variables.
 
-    Keras' own `TerminateOnNaN` ends it as if all were well: the next stage would learn from the ruin. The
-    gradients are looked at inside the graph, so that the step, the gradients and the weights are known also
-    where one call makes many steps. Gradients that loss scaling skips do not count, until the scale has
-    fallen to 1 and there is nothing left to scale down; a loss counts at once: it is not scaled.
+    Keras' own `TerminateOnNaN` waits for the loss at every step, and ends a training as if all were well:
+    the next stage would learn from the ruin. Here the step notes its number, its losses, gradients and
+    weights inside the graph, also where one call makes many steps; nothing waits until `require_none` asks.
+    Gradients that loss scaling skips do not count, until the scale has fallen to 1 and there is nothing left
+    to scale down; a loss counts at once: it is not scaled.
 
     Args:
         title: What is trained, for the message.
-        optimizer: The compiled model's; it is watched from now on.
-        variables: What it trains.
+        network: What trains, compiled; its steps and its optimizer are watched from now on.
+        trained: The network whose weights it trains.
         steps_per_epoch: Of the training.
-
-    Raises:
-        ValueError: During `fit`; it names the losses and the gradients and weights that are not finite.
     """
 
     def __init__(
-        self,
-        title: str,
-        optimizer: keras.optimizers.Optimizer,
-        variables: list[tf.Variable],
-        steps_per_epoch: int,
+        self, title: str, network: keras.Model, trained: keras.Model, steps_per_epoch: int
     ) -> None:
-        super().__init__()
-        self._title, self._optimizer, self._variables = title, optimizer, variables
+        self._title, self._network, self._trained = title, network, trained
         self._steps = steps_per_epoch
-        self._scaled = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
-        self._supports_tf_logs = True
-        # The gradients are summed over the replicas first, so that all of them see the same.
+        self._variables = trained.trainable_variables
+        self._losses = [
+            metric.name for metric in built_metrics(network, trained) if "loss" in metric.name
+        ]
+        # Gradients and losses are summed over the replicas first, so that all of them see the same.
         local: dict[str, Any] = {
             "trainable": False,
             "synchronization": tf.VariableSynchronization.ON_READ,
             "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
         }
-        self._bad_step = tf.Variable(-1, dtype=tf.int64, name="bad_step", **local)
-        self._skipped = tf.Variable(False, name="skipped", **local)
-        self._bad = tf.Variable(tf.zeros([2, len(variables)], tf.bool), name="bad", **local)
-        self._watch()
+        self._found = tf.Variable(False, name="diverged", **local)
+        self._step = tf.Variable(-1, dtype=tf.int64, name="bad_step", **local)
+        self._values = tf.Variable(tf.zeros([len(self._losses)]), name="bad_losses", **local)
+        self._bad = tf.Variable(
+            tf.zeros([2, len(self._variables)], tf.bool), name="bad_tensors", **local
+        )
+        self._watch_gradients()
+        self._watch_losses()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch."""
-        self._epoch = epoch
+    def require_none(self) -> None:
+        """Raises if a step has diverged; waits for the steps that were begun.
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the losses and at what the graph noted."""
-        values = {name: float(value) for name, value in (logs or {}).items() if "loss" in name}
-        losses = {name: value for name, value in values.items() if not np.isfinite(value)}
-        step = int(self._bad_step.numpy())
-        if not losses and step < 0:
+        Raises:
+            ValueError: It names the losses and the gradients and weights that are not finite.
+        """
+        if not self._found.numpy():
             return
-        if not losses and self._skipped.numpy():
-            self._bad_step.assign(-1)
-            return
-        epoch, batch = divmod(step, self._steps) if step >= 0 else (self._epoch, batch)
+        epoch, step = divmod(int(self._step.numpy()), self._steps)
+        values = zip(self._losses, self._values.numpy(), strict=True)
+        received = ", ".join(f"{name} {value}" for name, value in values if not _is_finite(value))
         gradients, weights = (self._named(row) for row in self._bad.numpy())
-        if step < 0:
-            weights = self._named(not np.isfinite(variable).all() for variable in self._variables)
-        received = ", ".join(f"{name} {value}" for name, value in losses.items())
         raise ValueError(
             f"The loss must stay finite. Received: {received or 'gradients that are not finite'} in step "
-            f"{batch + 1} of epoch {epoch + 1} of the {self._title}. Not finite: gradients of "
+            f"{step + 1} of epoch {epoch + 1} of the {self._title}. Not finite: gradients of "
             f"{gradients}; weights of {weights}. The last good checkpoint is kept. Lower its learning "
             "rate, or let it rise over some --warmup_epochs."
         )
 
-    def _watch(self) -> None:
-        optimizer, apply = self._optimizer, self._optimizer.apply_gradients
-        inner = optimizer.inner_optimizer if self._scaled else optimizer
+    def require_finite_weights(self, where: str) -> None:
+        """Raises unless all weights are finite, also those that no gradient reaches.
+
+        A step may be the first whose result is not finite while its loss and gradients were: what it left
+        must not become the last good checkpoint, or a finished stage.
+
+        Args:
+            where: The position, for the message.
+
+        Raises:
+            ValueError: It names the weights.
+        """
+        floats = [weight for weight in self._trained.weights if weight.dtype.is_floating]
+        bad = [_name(weight) for weight in floats if not _is_finite(weight)]
+        if bad:
+            raise ValueError(
+                f"The weights must stay finite. Received: {_shown(bad)} after {where} of the "
+                f"{self._title}. The last good checkpoint is kept. Lower its learning rate, or let it rise "
+                "over some --warmup_epochs."
+            )
+
+    def _watch_gradients(self) -> None:
+        optimizer = self._network.optimizer
+        scaled = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
+        inner = optimizer.inner_optimizer if scaled else optimizer
+        apply = optimizer.apply_gradients
 
         def apply_gradients(
             pairs: Iterable[tuple[Any, Any]],
@@ -87,54 +101,62 @@ class RequireFinite(keras.callbacks.Callback):
             pairs = list(pairs)
             if not skip_gradients_aggregation:
                 pairs = list(inner.aggregate_gradients(pairs))
-            self._note(pairs)
+            self._note_gradients(pairs, optimizer.loss_scale > 1 if scaled else tf.constant(False))
             return apply(pairs, skip_gradients_aggregation=True, **options)
 
         optimizer.apply_gradients = apply_gradients
 
-    def _note(self, pairs: list[tuple[Any, Any]]) -> None:
-        """Notes the first step whose gradients are not finite; in a graph."""
+    def _note_gradients(self, pairs: list[tuple[Any, Any]], skipped: tf.Tensor) -> None:
+        """Notes gradients that are not finite, before they are applied; in a graph."""
         by_variable = {variable.ref(): gradient for gradient, variable in pairs}
         gradients = [by_variable.get(variable.ref()) for variable in self._variables]
-        bad = tf.stack([tf.constant(False) if g is None else _not_finite(g) for g in gradients])
-        skipped = self._optimizer.loss_scale > 1 if self._scaled else tf.constant(False)
-        # What is skipped is told only if the loss is bad too.
-        counts = tf.reduce_any(bad) & ((self._bad_step < 0) | self._skipped & ~skipped)
+        bad = tf.stack([tf.constant(False) if g is None else ~_is_finite(g) for g in gradients])
 
         def note() -> tf.Tensor:
-            self._skipped.assign(skipped)
-            weights = tf.stack([_not_finite(variable) for variable in self._variables])
-            self._bad.assign(tf.stack([bad, weights]))
-            self._bad_step.assign(tf.cast(self._optimizer.iterations, tf.int64))
+            self._bad.assign(tf.stack([bad, self._bad_weights()]))
+            self._step.assign(self._network.optimizer.iterations)
+            # What is skipped is told only if a loss of the same step is bad too.
+            self._found.assign(~skipped)
+            return tf.constant(True)
+
+        tf.cond(tf.reduce_any(bad) & ~self._found, note, lambda: tf.constant(False))
+
+    def _watch_losses(self) -> None:
+        make_step = self._network.train_step
+
+        def train_step(data: Any) -> dict[str, tf.Tensor]:
+            step = tf.identity(self._network.optimizer.iterations)
+            logs = make_step(data)
+            self._note_losses(step, [tf.cast(logs[name], tf.float32) for name in self._losses])
+            return logs
+
+        self._network.train_step = train_step
+
+    def _note_losses(self, step: tf.Tensor, losses: list[tf.Tensor]) -> None:
+        """Notes losses that are not finite, after the step; in a graph."""
+        with_gradients = tf.equal(self._step, step)
+        counts = ~_is_finite(losses) & (~self._found | with_gradients)
+
+        def note() -> tf.Tensor:
+            alone = tf.stack([tf.zeros_like(self._bad[0]), self._bad_weights()])
+            self._bad.assign(tf.where(with_gradients, self._bad, alone))
+            self._values.assign(losses)
+            self._step.assign(step)
+            self._found.assign(True)
             return tf.constant(True)
 
         tf.cond(counts, note, lambda: tf.constant(False))
 
+    def _bad_weights(self) -> tf.Tensor:
+        return tf.stack([~_is_finite(variable) for variable in self._variables])
+
     def _named(self, flags: Iterable[bool]) -> str:
         pairs = zip(self._variables, flags, strict=True)
-        return _shown([variable.name.split(":")[0] for variable, flag in pairs if flag])
+        return _shown([_name(variable) for variable, flag in pairs if flag])
 
 
-def require_finite_weights(model: keras.Model, where: str) -> None:
-    """Raises unless all weights of a model are finite, also those that no gradient reaches.
-
-    A step may be the first whose result is not finite while its loss and gradients were: what it left must
-    not become the last good checkpoint, or a finished stage.
-
-    Args:
-        model: What is about to be kept.
-        where: The position and what is trained, for the message.
-
-    Raises:
-        ValueError: It names the weights.
-    """
-    floats = [weight for weight in model.weights if weight.dtype.is_floating]
-    bad = [weight.name.split(":")[0] for weight in floats if bool(_not_finite(weight))]
-    if bad:
-        raise ValueError(
-            f"The weights must stay finite. Received: {_shown(bad)} after {where}. The last good "
-            "checkpoint is kept. Lower its learning rate, or let it rise over some --warmup_epochs."
-        )
+def _name(variable: tf.Variable) -> str:
+    return variable.name.split(":")[0]
 
 
 def _shown(names: list[str]) -> str:
@@ -142,5 +164,5 @@ def _shown(names: list[str]) -> str:
     return shown or "none"
 
 
-def _not_finite(value: Any) -> tf.Tensor:
-    return ~tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(value)))
+def _is_finite(value: Any) -> tf.Tensor:
+    return tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(value)))

@@ -14,7 +14,7 @@ from tfqkd.distillation.callbacks import CoefficientScheduler
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.training.batch_norm import synchronize_batch_norm
 from tfqkd.training.checkpoints import Checkpoints, Position
-from tfqkd.training.divergence import RequireFinite
+from tfqkd.training.divergence import Divergence
 from tfqkd.training.history import History
 from tfqkd.training.interruption import deferred
 from tfqkd.training.optimizers import make_optimizer
@@ -136,11 +136,10 @@ def fit(
                         profile_batch=recipe.profiled_steps() or 0,
                     ),
                     history,
-                    RequireFinite(title, network.optimizer, trained.trainable_variables, steps),
                     bar,
                     SaveCheckpoints(
                         checkpoints,
-                        trained,
+                        Divergence(title, network, trained, steps),
                         start,
                         steps,
                         Interval.parse(recipe.checkpoint_every),

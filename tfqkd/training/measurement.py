@@ -20,7 +20,9 @@ from tfqkd.export.report import Report
 from tfqkd.export.saved_model import METADATA_FILE
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
+from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 from tfqkd.runtime.outputs import LOGITS
+from tfqkd.runtime.signature import INPUT, SIGNATURE
 from tfqkd.training.comparison_directory import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results, write_atomically
 from tfqkd.training.evaluation import Evaluation, evaluate_outputs
@@ -115,10 +117,17 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
         A measurement for each path, without agreement.
 
     Raises:
-        ValueError: If one does not have the data set's number of classes; before any is measured.
+        ValueError: If one does not take the data set's images, or has another number of classes; before any
+            is measured.
     """
     models = {path: _Opened.of(path) for path in paths}
     for path, model in models.items():
+        if not _takes(model, data):
+            raise ValueError(
+                "A model must take the images of the data set. "
+                f"Received: {path} for {model.image_shape}, {data.name!r} with {data.image_shape}. "
+                "Choose the data set that it was trained on."
+            )
         classes = model.serve(data.test.images[:1]).shape[1]
         if classes != data.classes:
             raise ValueError(
@@ -181,25 +190,28 @@ def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class _Opened:
-    """A Keras model or exported file.
+    """A Keras model or exported file that is ready to run.
 
     Attributes:
-        serve: From a batch of images to what it returns.
+        image_shape: Height, width and channels that it takes; None where any will do.
+        serve: From a batch of raw images to what it returns, `[n, classes]`.
         output: What that is, of `tfqkd.runtime.outputs.OUTPUTS`, or what tells it from the outputs.
     """
 
+    image_shape: tuple[int | None, ...]
     serve: Callable[[np.ndarray], np.ndarray]
     output: str | Callable[[np.ndarray], str]
 
     @classmethod
     def of(cls, path: pathlib.Path) -> "_Opened":
         """Opens the file."""
-        if path.suffix == ".keras":
-            return _open_keras(path)
-        if path.is_dir():
+        if path.suffix in RUNTIME_SUFFIXES:
+            model = load(path)
+            return cls(model.input_shape, model, model.output)
+        # An exported SavedModel holds a graph alone.
+        if (path / "saved_model.pb").exists() and not (path / "keras_metadata.pb").exists():
             return _open_saved_model(path)
-        model = load(path)
-        return cls(model, model.output)
+        return _open_keras(path)
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """Returns its outputs for all images, and what they are."""
@@ -210,13 +222,26 @@ class _Opened:
 
 def _open_keras(path: pathlib.Path) -> _Opened:
     model = load_model(path)
+    if len(model.inputs) > 1 or len(model.outputs) > 1:
+        raise ValueError(
+            "A model must take images and return logits, and nothing else. Received: "
+            f"{path} with {len(model.inputs)} inputs and {len(model.outputs)} outputs. "
+            "Save a model of the one that classifies images."
+        )
+    return _Opened(
+        model.input_shape[1:],
+        lambda batch: model(tf.cast(batch, tf.float32), training=False).numpy(),
+        _stored_output(path) or functools.partial(output_of, model),
+    )
+
+
+def _stored_output(path: pathlib.Path) -> str | None:
+    """What a `.keras` file of ours says that it returns."""
+    if not zipfile.is_zipfile(path):
+        return None
     with zipfile.ZipFile(path) as archive:
         known = METADATA_ENTRY in archive.namelist()
-        output = json.loads(archive.read(METADATA_ENTRY)).get("output") if known else None
-    return _Opened(
-        lambda batch: model(tf.cast(batch, tf.float32), training=False).numpy(),
-        output or functools.partial(output_of, model),
-    )
+        return json.loads(archive.read(METADATA_ENTRY)).get("output") if known else None
 
 
 def _open_saved_model(path: pathlib.Path) -> _Opened:
@@ -228,6 +253,14 @@ def _open_saved_model(path: pathlib.Path) -> _Opened:
             "Remove it, and export the run again with bin/export."
         ) from error
     loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures.get(SIGNATURE)
+    inputs = signature.structured_input_signature[1] if signature else {}
+    if set(inputs) != {INPUT}:
+        raise ValueError(
+            "A SavedModel must be one of Keras, with its layers, or one that tfqkd exported. "
+            f"Received: {path}, which takes {', '.join(sorted(inputs)) or 'nothing'}. Save the Keras model "
+            "with model.save(...), or export it with tfqkd.export.to_saved_model."
+        )
     said = path / METADATA_FILE
 
     def serve(batch: np.ndarray) -> np.ndarray:
@@ -236,9 +269,14 @@ def _open_saved_model(path: pathlib.Path) -> _Opened:
         (outputs,) = answer.values()
         return outputs.numpy()
 
-    return _Opened(
-        serve, json.loads(said.read_text("utf-8"))["output"] if said.exists() else LOGITS
-    )
+    output = json.loads(said.read_text("utf-8"))["output"] if said.exists() else LOGITS
+    return _Opened(tuple(inputs[INPUT].shape[1:]), serve, output)
+
+
+def _takes(model: _Opened, data: ImageData) -> bool:
+    # A runtime says 0 where any size will do.
+    pairs = zip(model.image_shape, data.image_shape, strict=len(model.image_shape) == 3)
+    return len(model.image_shape) == 3 and all(has in (None, 0, want) for has, want in pairs)
 
 
 def _measure(

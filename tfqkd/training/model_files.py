@@ -11,6 +11,8 @@ import h5py
 from tensorflow.core.protobuf import saved_model_pb2
 from tf_keras.protobuf import saved_metadata_pb2
 
+from tfqkd.compat import keras
+
 _MODULES = ("keras", "tf_keras", "builtins", "tfqkd")
 # Their configs hold code, or the path of another model.
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TensorFlowOpLayer")
@@ -93,6 +95,11 @@ def require_pure_graph(path: pathlib.Path) -> None:
 
 def _require_known(entry: dict[str, Any]) -> None:
     module, name = entry.get("module"), entry.get("class_name")
+    value = entry.get("value")
+    if set(entry) == {"value"} and isinstance(value, list) and value and isinstance(value[0], str):
+        raise ValueError(
+            "it holds a Lambda, which is code"
+        )  # As an activation, Keras names no class.
     # Keras finds a class by the end of a dotted name, and by its registered name too.
     names = [str(each) for each in (name, entry.get("registered_name")) if each is not None]
     ends = [re.split(r"[.>]", each)[-1] for each in names]
@@ -100,7 +107,9 @@ def _require_known(entry: dict[str, Any]) -> None:
         if end in _CODE:
             raise ValueError(f"it holds a {end}, which is code")
     if isinstance(module, str):
-        if module.split(".")[0] not in _MODULES:
+        # What this program has registered is taken from it, and no module imported.
+        registered = keras.saving.get_registered_object(entry.get("registered_name"))
+        if module.split(".")[0] not in _MODULES and registered is None:
             raise ValueError(f"it names {module}.{name}, which is not of Keras")
         if module != "builtins" and any(end[:1].islower() for end in ends):
             raise ValueError(f"it names the function {names[-1]} of {module}")

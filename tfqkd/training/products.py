@@ -1,13 +1,16 @@
 """Products: what a stage makes, kept under the fingerprint of all that it depends on.
 
 Two runs whose teachers depend on the same things share one teacher: it is trained once. A product is a
-directory; while it is made it lies under a `.partial` name, and a rename makes it whole.
+directory; while it is made it lies under a `.partial` name, and a rename makes it whole. Its checkpoints go
+once it is whole: nobody goes on from them any more.
 """
 
 import fcntl
 import hashlib
 import json
+import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,10 +18,11 @@ from typing import Any
 
 from tfqkd.durability import sync
 from tfqkd.training.workers import Workers
-from tfqkd.version import __version__
 
 CHECKPOINTS = "checkpoints"
 """Where in an unfinished product a training keeps what it goes on with."""
+FORMATS = {"teacher": 1, "student": 1, "quantized": 1, "export": 1, "measured": 1, "logits": 1}
+"""Of what a stage makes: raise its number when it comes to make another thing of the same key."""
 _KEY_FILE = "product.json"
 
 
@@ -49,15 +53,14 @@ class Products:
             make: Called with the directory to write to, which may hold what an interrupted call left.
 
         Returns:
-            A directory with what `make` wrote, and the key as `product.json`.
+            A directory with what `make` wrote, and the key as `product.json`, with the stage's format.
         """
-        path = self.path(stage, key)
+        path, key = self.path(stage, key), _with_format(stage, key)
         if self._workers and self._workers.count > 1:
             self._get_together(path, key, make, self._workers)
-        elif not path.is_dir():
+        elif not path.is_dir() or _holds_checkpoints(path):
             with self._lock(path):
-                if not path.is_dir():
-                    _make(path, key, make)
+                _make(path, key, make)
         return path
 
     def _get_together(
@@ -71,22 +74,22 @@ class Products:
             return
         with self._lock(path) if workers.is_chief else nullcontext():
             # One answer for all: another run may finish the product between two looks at it.
-            if not workers.chief_says(path.is_dir()):
-                if workers.is_chief:
-                    _make(path, key, make)
-                else:
-                    with tempfile.TemporaryDirectory() as scratch:
-                        # Its own files are dropped; what an interrupted call left is the chief's.
-                        left = _partial(path).absolute() / CHECKPOINTS
-                        (pathlib.Path(scratch) / CHECKPOINTS).symlink_to(left)
-                        make(pathlib.Path(scratch))
+            there = workers.chief_says(path.is_dir())
+            if workers.is_chief:
+                _make(path, key, make)
+            elif not there:
+                with tempfile.TemporaryDirectory() as scratch:
+                    # Its own files are dropped; what an interrupted call left is the chief's.
+                    left = _partial(path).absolute() / CHECKPOINTS
+                    (pathlib.Path(scratch) / CHECKPOINTS).symlink_to(left)
+                    make(pathlib.Path(scratch))
             workers.wait()
         workers.require_same("products", int(path.is_dir()))
         self._agreed.add(path)
 
     def path(self, stage: str, key: dict[str, Any]) -> pathlib.Path:
         """Returns where the product is or will be."""
-        return self.directory / f"{stage}-{fingerprint(key)}"
+        return self.directory / f"{stage}-{fingerprint(_with_format(stage, key))}"
 
     def begun(self, stage: str, key: dict[str, Any]) -> int:
         """Returns how many bytes of the product an interrupted call has left, to go on with."""
@@ -110,16 +113,31 @@ def _partial(path: pathlib.Path) -> pathlib.Path:
 
 
 def _make(path: pathlib.Path, key: dict[str, Any], make: Callable[[pathlib.Path], None]) -> None:
-    partial = _partial(path)
-    partial.mkdir(exist_ok=True)
-    make(partial)
-    (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
-    # The name must not outlast a loss of power that the contents do not.
-    for entry in partial.rglob("*"):
-        sync(entry)
-    sync(partial)
-    partial.rename(path)
-    sync(path.parent)
+    """Makes a product whole, whatever of that was done before; under its lock."""
+    if not path.is_dir():
+        partial = _partial(path)
+        partial.mkdir(exist_ok=True)
+        make(partial)
+        (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
+        # The name must not outlast a loss of power that the contents do not.
+        for entry in partial.rglob("*"):
+            sync(entry)
+        sync(partial)
+        partial.rename(path)
+        sync(path.parent)
+    # Not before: a run that is killed here would have nothing to go on with.
+    if _holds_checkpoints(path):
+        shutil.rmtree(path / CHECKPOINTS)
+
+
+def _holds_checkpoints(path: pathlib.Path) -> bool:
+    """Whether a product has checkpoints to be removed: a kill, or tfqkd before it did that, has left them."""
+    # A store that others have filled may be there for reading alone.
+    return (path / CHECKPOINTS).is_dir() and os.access(path, os.W_OK)
+
+
+def _with_format(stage: str, key: dict[str, Any]) -> dict[str, Any]:
+    return {**key, "format": FORMATS.get(stage, 1)}
 
 
 def fingerprint(key: dict[str, Any]) -> str:
@@ -139,4 +157,4 @@ def file_fingerprint(path: pathlib.Path) -> str:
 
 
 def _canonical(key: dict[str, Any]) -> str:
-    return json.dumps({**key, "tfqkd": __version__}, indent=2, sort_keys=True)
+    return json.dumps(key, indent=2, sort_keys=True)

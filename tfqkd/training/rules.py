@@ -165,6 +165,11 @@ def check_model(field: str, name: str) -> None:
             try:
                 parse_model_name(part)
             except ValueError as error:
+                if pathlib.Path(part).exists():
+                    raise ValueError(
+                        f"`{field}` must be a known name or the path of a saved Keras model. "
+                        f"Received: {field}={part!r}, no known name. The file or folder is ./{part}."
+                    ) from error
                 raise ValueError(f"`{field}`: {error}") from error
         elif not pathlib.Path(part).exists():
             raise ValueError(

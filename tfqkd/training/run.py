@@ -15,6 +15,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.data.datasets import load
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError, staged
+from tfqkd.training.caller import callers_state_kept
 from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
@@ -45,6 +46,7 @@ _MEASURED, _FIGURES_FILE = "measured", "figures.json"
 _LAYER = {"shape": [int], "bits": int}
 
 
+@callers_state_kept()
 def run(
     recipe: Recipe,
     directory: str | os.PathLike[str],
@@ -59,6 +61,12 @@ def run(
 
     A stage that is done is not run again; one that was interrupted goes on after its last checkpoint; a run
     that is done returns its results at once.
+
+    The caller's dtype policy, and the states of Python's and NumPy's random generators, are afterwards what
+    they were, also after an error. TensorFlow and Keras keep what they cannot give back: the seed that
+    `tf.random.set_seed` sets is the last stage's; Keras' names and graph are cleared (`clear_session`);
+    operations stay deterministic after a recipe with `deterministic`, and the process a member of its cluster
+    after one with `strategy="multi_worker"`.
 
     Args:
         recipe: What to do.

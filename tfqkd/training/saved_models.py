@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData
+from tfqkd.training.model_advice import advice_on
 from tfqkd.training.model_files import require_data_only
 from tfqkd.training.products import file_fingerprint
 
@@ -20,10 +21,12 @@ def load_model(path: pathlib.Path) -> keras.Model:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
         if not getattr(model, "inputs", None):
             raise TypeError(f"a {type(model).__name__} without inputs")
+    except (MemoryError, PermissionError):
+        raise
     except Exception as error:
         raise ValueError(
             "A model must be a saved Functional or Sequential tf_keras model (.keras, .h5 or SavedModel). "
-            f"Received: {path}, which does not load ({error}). Save it with model.save(...) under tf_keras."
+            f"Received: {path}, which does not load: {advice_on(path, error)}."
         ) from error
     return model
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from tfqkd.compat import keras
 from tfqkd.training.checkpoints import Checkpoints, Position
-from tfqkd.training.divergence import require_finite_weights
+from tfqkd.training.divergence import Divergence
 from tfqkd.training.interruption import Interrupted, requested
+from tfqkd.training.looks import Looks
 from tfqkd.training.workers import Workers
 
 
@@ -33,14 +34,16 @@ class Interval:
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves checkpoints during `fit`, and ends it when a signal asks for that.
+    """Saves checkpoints during `fit`, and ends it when a signal asks for that or it has diverged.
 
     It must come last of the callbacks: what the others wrote belongs to the checkpoint, and a step that one
-    of them refuses is not kept.
+    of them refuses is not kept. Whether the training has diverged is asked before every checkpoint, at the
+    end of an epoch and about once a second; workers agree on a signal, and on minutes that have passed, as
+    often. Every other step goes by without waiting.
 
     Args:
         checkpoints: Restored already.
-        trained: The network whose weights they keep.
+        divergence: Watches the training.
         start: Where training goes on.
         steps_per_epoch: Of the training.
         every: How often inside an epoch.
@@ -49,13 +52,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     Raises:
         Interrupted: During `fit`, if a signal asked to stop; after a checkpoint.
-        ValueError: During `fit`, if weights that are to be kept are not finite.
+        ValueError: During `fit`, if a loss, a gradient or a weight that is to be kept is not finite.
     """
 
     def __init__(
         self,
         checkpoints: Checkpoints,
-        trained: keras.Model,
+        divergence: Divergence,
         start: Position,
         steps_per_epoch: int,
         every: Interval,
@@ -63,9 +66,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         workers: Workers,
     ) -> None:
         super().__init__()
-        self._checkpoints, self._trained = checkpoints, trained
+        self._checkpoints, self._divergence = checkpoints, divergence
         self._start, self._steps = start, steps_per_epoch
         self._every, self._title, self._workers = every, title, workers
+        self._looks = Looks(workers)
         self._supports_tf_logs = True
         self._last = (0, time.monotonic())
 
@@ -81,9 +85,19 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Saves if it is time or a signal has come."""
         step = batch + 1
         if step == self._steps:
-            return  # The end of the epoch follows, and keeps what was validated too.
-        due, stop = self._workers.any(self._due(step), requested() is not None)
-        if due or stop:
+            # The end of the epoch follows, and keeps what was validated too.
+            self._divergence.require_none()
+            return
+        due = 0 < self._every.steps <= step - self._last[0]
+        stop = requested() is not None
+        if self._looks.due(stop):
+            self._divergence.require_none()
+            late = 0 < self._every.seconds <= time.monotonic() - self._last[1]
+            late, stop = self._looks.agree(late, stop)
+            due = due or late or stop
+        else:
+            stop = False
+        if due:
             self._save(Position(self._epoch, step), stop)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -91,13 +105,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
         (stop,) = self._workers.any(requested() is not None)
         self._save(Position(epoch + 1, 0), stop)
 
-    def _due(self, step: int) -> bool:
-        last_step, last_time = self._last
-        by_steps = 0 < self._every.steps <= step - last_step
-        return by_steps or 0 < self._every.seconds <= time.monotonic() - last_time
-
     def _save(self, position: Position, stop: bool) -> None:
-        require_finite_weights(self._trained, f"{position} of the {self._title}")
+        self._divergence.require_none()
+        self._divergence.require_finite_weights(str(position))
         self._checkpoints.save(position)
         self._last = (position.step, time.monotonic())
         if stop:

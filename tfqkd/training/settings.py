@@ -356,7 +356,10 @@ class Settings:
         stages=(),
     )
     checkpoints_kept: int = setting(
-        3, "run", "How many of the last checkpoints of a stage are kept.", stages=()
+        3,
+        "run",
+        "How many of the last checkpoints of a stage are kept until it is finished.",
+        stages=(),
     )
 
     def __post_init__(self) -> None:

@@ -22,9 +22,15 @@ class Workers:
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Returns for each flag whether any worker raised it; all of them must call this."""
+        *raised, _ = self.agree(flags, 0)
+        return tuple(raised)
+
+    def agree(self, flags: tuple[bool, ...], number: int) -> tuple[Any, ...]:
+        """Returns what `any` does for the flags, then the mean of all workers' numbers, rounded down."""
         if self.count == 1:
-            return flags
-        return tuple(bool(total) for total in self._sum([int(flag) for flag in flags]))
+            return *flags, number
+        *totals, numbers = self._sum([*map(int, flags), number])
+        return *map(bool, totals), numbers // self._strategy.num_replicas_in_sync
 
     def chief_says(self, flag: bool) -> bool:
         """Returns the chief's flag to all workers; all of them must call this."""

@@ -1,0 +1,49 @@
+import argparse
+
+import pytest
+
+from benchmarks import ours
+
+SETTINGS = argparse.Namespace(
+    model="cnn2",
+    batch_size=4,
+    data_dir="",
+    classes=3,
+    devices=1,
+    workers=1,
+    mixed_precision="float32",
+    jit_compile=False,
+    steps_per_execution=1,
+)
+
+
+@pytest.mark.parametrize("row", ["ternary", "ternary, cached logits"])
+def test_a_turn_makes_so_many_steps_of_the_training_of_a_stage(monkeypatch, row):
+    made, fit = [], ours.fit
+
+    def watched(network, directory, **options):
+        made.append((network, directory, options))
+        fit(network, directory, **options)
+
+    monkeypatch.setattr(ours, "fit", watched)
+    monkeypatch.setattr(ours, "IMAGES", 20)
+    run = ours.prepare(row, SETTINGS)
+    ((network, directory, options),) = made
+    assert int(network.optimizer.iterations) == 0
+    total = 0
+    # The second turn leads into another epoch.
+    for steps in (3, 4):
+        run(steps)
+        total += steps
+        assert int(network.optimizer.iterations) == total
+    assert [path.name for path in directory.glob("checkpoints/*")] == ["epoch000001-step000000000"]
+    assert options["stage"] == "quantized"
+
+
+def test_a_training_that_fails_says_so(monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no such row")
+
+    monkeypatch.setattr(ours, "fit", fail)
+    with pytest.raises(RuntimeError, match="no such row"):
+        ours.prepare("float", SETTINGS)
