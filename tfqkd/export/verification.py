@@ -23,11 +23,15 @@ TIMEOUT_SECONDS = 1800.0
 
 _SCRATCH = ".tfqkd-"
 _LOCK_FILE = ".lock"
-_ADVICE = "Nothing was written. Export to another format, and report the model."
+_ADVICE = "Nothing was written. Export to another format."
 
 
 class ExportError(RuntimeError):
     """A model cannot be exported; nothing was written, and an earlier file is as it was."""
+
+
+class ConversionError(ExportError):
+    """A converter failed, and did not say with which layer."""
 
 
 @dataclasses.dataclass(frozen=True)
