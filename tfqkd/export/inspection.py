@@ -80,9 +80,12 @@ def check_rounded_kernels(
     for kernel in expected:
         alike = [each for each in found if tuple(each[0].shape) == kernel.value.shape]
         typed = [each for each in alike if each[0].type == _ROUNDED[weights]]
-        if not typed:
-            types = sorted({constant.type for constant, _ in alike})
-            raise wrong_kernel(kernel.layer, f"types {types} instead of {weights}")
+        if not typed and alike:
+            raise ExportError(
+                f"Every kernel must be rounded to {weights}. Received: layer '{kernel.layer}', whose "
+                f"kernel TensorFlow's converter does not round: LiteRT has no {weights} operator for "
+                "it. Nothing was written. Export to litert-int8, which is exact, or litert-int2."
+            )
         if not any(_is_rounded(kernel.value, *each) for each in typed):
             raise wrong_kernel(kernel.layer, f"{weights} weights that are not the model's")
 

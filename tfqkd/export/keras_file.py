@@ -2,11 +2,11 @@
 
 import pathlib
 import zipfile
-import zlib
 
 import numpy as np
 
 from tfqkd.compat import keras
+from tfqkd.export.canonical import settle_archive
 from tfqkd.export.formats import FORMATS, Format
 from tfqkd.export.publication import Written, metadata, publish, require_file, variables_read_back
 from tfqkd.export.report import Report
@@ -41,6 +41,7 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
         part.model.save(draft)
         with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(METADATA_ENTRY, metadata(part, form))
+        settle_archive(draft)
         return variables_read_back(part, _variables(draft))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])
@@ -63,7 +64,7 @@ def require_own_layers(model: keras.Model) -> None:
 def _variables(file: pathlib.Path) -> list[np.ndarray]:
     try:
         model = keras.models.load_model(file, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # Whatever the layers' own code raises.
         raise ExportError(
             f"A .keras file must load as it was written. Received: {file.stat().st_size} bytes, and "
             f"{error}. Nothing was written. Register the model's own layers with "

@@ -122,6 +122,7 @@ def _convert(source: Source) -> bytes:
     model = onnx.version_converter.convert_version(model, _OPSET)
     model.ir_version = _IR_VERSION
     onnx_graph.rename(model, {input_.name: INPUT, output.name: OUTPUT})
+    onnx_graph.settle(model)
     return onnx_graph.write(model)
 
 
