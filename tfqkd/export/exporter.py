@@ -71,7 +71,9 @@ def export(
     for form in chosen:
         form.require_runtime()
     source = Source.prepare(model, class_names, images, calibration, test)
-    return [
-        _WRITERS[form.runtime](source, pathlib.Path(directory) / form.file_name, form)
-        for form in chosen
-    ]
+    return [write_format(source, pathlib.Path(directory), form) for form in chosen]
+
+
+def write_format(source: Source, directory: pathlib.Path, form: Format) -> Report:
+    """Writes a prepared model in one format; see `export`."""
+    return _WRITERS[form.runtime](source, directory / form.file_name, form)
