@@ -29,8 +29,8 @@ def require_formats(
 ) -> None:
     """Exports an untrained model to every format, to a directory that is deleted.
 
-    Each file is converted, read back and run, as that of the trained model will be; how far rounding moves the
-    logits, and the accuracy, say something of a trained one alone. Prints which formats take long.
+    Each file is converted, read back and run, as that of the trained model will be. How far rounding
+    moves the logits says something of a trained one alone. Prints which formats take long.
 
     Args:
         model: See `export`.
