@@ -149,7 +149,7 @@ def replace_erfc(model: onnx.ModelProto) -> None:
         nodes.append(node)
         if node.op_type == "Erfc":
             one, erf, result = (f"{node.name}/{part}" for part in ("one", "erf", "result"))
-            model.graph.initializer.append(numpy_helper.from_array(np.float32(1), one))
+            model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), one))
             nodes.append(helper.make_node("Sub", [one, erf], list(node.output), name=result))
             node.op_type, node.output[:] = "Erf", [erf]
     # Emptying the list destroys what lies in it.

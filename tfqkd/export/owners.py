@@ -107,7 +107,7 @@ class Owners:
             parts = tuple(re.split("[/:]", inside))
             fitting = [path for path in paths if model and parts[: len(path)] == path]
             if fitting:
-                return "/".join(max(fitting, key=len))
+                return "/".join(max(fitting, key=lambda path: len(path)))
         return None
 
 

@@ -46,14 +46,14 @@ def require_formats(
         return
     print(f"Tries {', '.join(formats)} on the untrained student.", flush=True)
     source = Source.prepare(model, class_names, images[:2], images)
-    slow = []
+    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
         for form in parse_formats(",".join(formats)):
             began = time.monotonic()
             with _named(form):
                 write_format(source, pathlib.Path(directory), _without_figures(form))
-            slow.append((form.name, time.monotonic() - began))
-    slow = [f"{name} {seconds:.0f} s" for name, seconds in slow if seconds > _SLOW_SECONDS]
+            seconds[form.name] = time.monotonic() - began
+    slow = [f"{name} {took:.0f} s" for name, took in seconds.items() if took > _SLOW_SECONDS]
     if slow:
         print(f"Slow to write: {', '.join(slow)}.", flush=True)
     _passed.add(digest)
