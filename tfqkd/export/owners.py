@@ -107,7 +107,8 @@ class Owners:
             parts = tuple(re.split("[/:]", inside))
             fitting = [path for path in paths if model and parts[: len(path)] == path]
             if fitting:
-                return "/".join(max(fitting, key=lambda path: len(path)))
+                longest = max(len(path) for path in fitting)
+                return "/".join(parts[:longest])
         return None
 
 
