@@ -70,7 +70,7 @@ def test_a_converter_runs_once_for_all_formats():
 def test_kernel_layers_are_named_in_order():
     source = Source.prepare(classifier.build()[0])
     layers = ("stem", "depthwise", "ternary", "three_bit", "four_bit", "hidden", "head")
-    assert source.kernel_layers() == layers
+    assert source.owners.layers == layers
 
 
 def test_logits_that_are_not_finite_are_refused():

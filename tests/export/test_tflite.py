@@ -1,6 +1,7 @@
 import numpy as np
 
 from tfqkd.export import tflite
+from tfqkd.export.owners import Owners
 
 
 def test_reading_and_writing_keeps_everything_the_runtime_needs(exported):
@@ -17,7 +18,7 @@ def test_reading_and_writing_keeps_everything_the_runtime_needs(exported):
 def test_without_bits_nothing_changes(exported):
     content = (exported.directory / "student-float32.tflite").read_bytes()
     model = tflite.read(content)
-    kernels = tflite.store_kernels(model, None, [])
+    kernels = tflite.store_kernels(model, None, Owners("", ()))
     assert len(kernels) == 7 and not any(kernel.planes for kernel in kernels)
     assert tflite.write(model) == tflite.write(tflite.read(content))
 

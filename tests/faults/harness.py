@@ -43,7 +43,7 @@ FLAGS = (
     "--validation_split=0.1",
     "--learning_rate_schedule=cosine",
     "--schedule_on=step",
-    "--formats=litert-int8",
+    "--formats=saved_model,keras,litert-float32,litert-int8,litert-int2",
     "--checkpoint_every=3",
     "--deterministic",
 )
@@ -62,8 +62,8 @@ PLAN = (
     ("quantized-", 80),
     ("quantized-", 40),
     ("quantized-", 20),
-    ("export-", 8),
-    ("/export/", 3),
+    ("export-", 40),
+    ("/export/", 8),
     ("measured-", 4),
 )
 _CACHE = "logits-"
@@ -139,14 +139,17 @@ def outcome(directory: pathlib.Path) -> dict[str, object]:
             elif file.name == "model.keras":
                 with zipfile.ZipFile(file) as archive, archive.open("model.weights.h5") as weights:
                     found[name] = _arrays(h5py.File(weights))
-            elif file.suffix in (".tflite", ".f16"):
+            elif file.suffix == ".f16":
                 found[name] = file.read_bytes()
     # The victim has kept what a finished stage does not.
     for checkpoint in pathlib.Path(f"{directory}.slots").glob("*/epoch*"):
         found[f"{checkpoint.parent.name}/last checkpoint"] = checkpoint.name
         found[f"{checkpoint.parent.name}/slots"] = _tensors(checkpoint / "state")
-    for file in (directory / "export").glob("*.tflite"):
-        found[f"export/{file.name}"] = file.read_bytes()
+    # What is exported is the same to the byte, in the run as in the product that it is a copy of.
+    for place in (directory / "export", *(directory / "products").glob("export-*[0-9a-f]")):
+        for file in place.rglob("*"):
+            if file.is_file():
+                found[str(file.relative_to(directory))] = file.read_bytes()
     return found
 
 

@@ -2,6 +2,10 @@
 
 import random
 
+import pytest
+
+from tfqkd.training.recipe import Recipe
+
 from . import harness
 
 
@@ -33,6 +37,37 @@ def test_a_run_that_is_killed_in_a_checkpoint_ends_bit_identical(tmp_path, monke
     assert sum(tally.kills.values()) == 1
     # A checkpoint was begun, and nothing after it was done.
     assert "epoch000000-step000000004" in (tmp_path / "run.moments").read_text()
+
+
+@pytest.mark.slow
+def test_kills_of_the_export_leave_the_same_bytes_in_every_format(tmp_path, monkeypatch):
+    formats = (*Recipe().formats, "keras")
+    flags = (
+        "--dataset=digits",
+        "--train_examples=160",
+        "--student=cnn2",
+        "--teacher=none",
+        "--batch_size=32",
+        "--student_epochs=1",
+        "--quantized_epochs=1",
+        f"--formats={','.join(formats)}",
+        "--deterministic",
+    )
+    monkeypatch.setattr(harness, "FLAGS", flags)
+    assert harness.call("none", "0", tmp_path / "reference").returncode == 0
+    expected = harness.outcome(tmp_path / "reference")
+    # In the float stage, so that the export begins in a process that has done less; while the second file is
+    # written; while the files are copied.
+    for moment in ("quantized-:9999", "export-:12", "/export/:2"):
+        assert harness.call("kill", moment, tmp_path / "run").returncode == -9
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert harness.call("none", "0", tmp_path / "run").returncode == 0
+    tally = harness.Tally()
+    tally.compare("run", tmp_path / "run", expected)
+    assert (tally.failures, tally.identical) == ([], 1)
+    assert {"saved_model", "student.keras"} <= {
+        name.split("/")[1] for name in expected if "export/" in name
+    }
 
 
 def test_every_kill_of_a_stage_has_a_moment_in_it():

@@ -18,6 +18,7 @@ from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training import fitting
+from tfqkd.training import stages as stages_module
 from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
@@ -1013,3 +1014,32 @@ def test_a_functional_saved_model_fits(tmp_path):
     save_linear(tmp_path / "model", seed=0)
     recipe = dataclasses.replace(RECIPE, teacher=str(tmp_path / "model"))
     make_stages(recipe, tmp_path / "p").check()
+
+
+def loops(path):
+    """A student that LiteRT has no operations for."""
+    layers = [keras.layers.Reshape((8, 8)), keras.layers.LSTM(3), keras.layers.Dense(CLASSES)]
+    keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(path)
+
+
+def test_formats_are_tried_on_the_untrained_student_before_training(tmp_path, no_training):
+    loops(path := tmp_path / "student.keras")
+    formats = ("saved_model", "litert-int8")
+    recipe = dataclasses.replace(RECIPE, bits=32, student=str(path), formats=formats)
+    with pytest.raises(ExportError, match=r"'lstm', a LSTM .* unroll=True.*leave litert-int8 out"):
+        make_stages(recipe, tmp_path / "products").check()
+
+
+def test_formats_are_not_tried_where_nothing_is_left_to_train(tmp_path, monkeypatch):
+    save_linear(path := tmp_path / "student.keras", seed=0)
+    recipe = dataclasses.replace(
+        RECIPE, bits=32, student=str(path), teacher="none", quantized_epochs=1, formats=("keras",)
+    )
+    tried = []
+    monkeypatch.setattr(stages_module, "require_formats", lambda *_: tried.append(1))
+    stages = make_stages(recipe, tmp_path / "products")
+    stages.check()
+    assert tried == [1]
+    stages.quantized()
+    stages.check()
+    assert tried == [1]

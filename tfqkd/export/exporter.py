@@ -81,13 +81,17 @@ def export(
     failures: dict[str, ExportError] = {}
     for form in chosen:
         try:
-            write = _WRITERS[form.runtime]
-            reports.append(write(source, pathlib.Path(directory) / form.file_name, form))
+            reports.append(write_format(source, pathlib.Path(directory), form))
         except ExportError as error:
             failures[form.name] = error
     if failures:
         raise _together(failures, reports, len(chosen))
     return reports
+
+
+def write_format(source: Source, directory: pathlib.Path, form: Format) -> Report:
+    """Writes a prepared model in one format; see `export`."""
+    return _WRITERS[form.runtime](source, directory / form.file_name, form)
 
 
 def _together(

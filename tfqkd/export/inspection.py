@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfqkd.export import tflite
-from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, owner, wrong_kernel
+from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, wrong_kernel
 from tfqkd.export.tflite import CODE_BITS, schema
 from tfqkd.export.verification import ExportError
+
+_ROUNDED = {"float16": schema.TensorType.FLOAT16, "int8": schema.TensorType.INT8}
 
 
 def read_back(file: pathlib.Path) -> schema.ModelT:
@@ -56,48 +58,45 @@ def _constant(model: schema.ModelT, tensor: schema.TensorT) -> Constant:
 
 
 def check_rounded_kernels(
-    model: schema.ModelT, expected: Sequence[StoredKernel], weights: str, layers: Sequence[str]
+    model: schema.ModelT, expected: Sequence[StoredKernel], weights: str
 ) -> None:
-    """Compares every kernel of a file whose weights the converter has rounded with the float one.
+    """Compares the kernels of a file whose weights the converter has rounded with the float ones.
+
+    They are told apart by what they hold: the converter joins and splits names as it likes.
 
     Args:
         model: The file.
         expected: The float kernels.
         weights: "float16", or "int8": there a weight may be off by half a step.
-        layers: The names of the Keras layers with a kernel.
 
     Raises:
-        ExportError: If a kernel has another type, or other values; it names the layer.
+        ExportError: If a kernel is not there in this type, with these values; it names the layer.
     """
-    missing = {layer: kernel for kernel in expected for layer in kernel.layers}
-    for graph in model.subgraphs:
-        for operators, _, (constant, *_) in tflite.constant_kernels(model, graph):
-            for operator in operators:
-                # Layers with equal kernels share a constant, which has the name of one of them.
-                for tensor in (constant, graph.tensors[operator.outputs[0]]):
-                    kernel = missing.pop(owner(tensor.name.decode(), layers), None)
-                    if kernel is not None:
-                        data = model.buffers[constant.buffer].data
-                        _check_rounded(kernel, constant, data, weights)
-                        break
-    if missing:
-        raise wrong_kernel(next(iter(missing)), "no kernel of its own")
+    found = [
+        (constant, model.buffers[constant.buffer].data)
+        for graph in model.subgraphs
+        for _, _, (constant, *_) in tflite.constant_kernels(model, graph)
+    ]
+    for kernel in expected:
+        alike = [each for each in found if tuple(each[0].shape) == kernel.value.shape]
+        typed = [each for each in alike if each[0].type == _ROUNDED[weights]]
+        if not typed and alike:
+            raise ExportError(
+                f"Every kernel must be rounded to {weights}. Received: layer '{kernel.layer}', whose "
+                f"kernel TensorFlow's converter does not round: LiteRT has no {weights} operator for "
+                "it. Nothing was written. Export to litert-int8, which is exact, or litert-int2."
+            )
+        if not any(_is_rounded(kernel.value, *each) for each in typed):
+            raise wrong_kernel(kernel.layer, f"{weights} weights that are not the model's")
 
 
-def _check_rounded(
-    kernel: StoredKernel, tensor: schema.TensorT, data: np.ndarray, weights: str
-) -> None:
-    expected = {"float16": schema.TensorType.FLOAT16, "int8": schema.TensorType.INT8}[weights]
-    if tensor.type != expected or tuple(tensor.shape) != kernel.value.shape:
-        raise wrong_kernel(kernel.layer, f"type {tensor.type} and shape {tuple(tensor.shape)}")
-    if weights == "float16":
-        same = np.array_equal(data.view("<f2").reshape(tensor.shape), kernel.value.astype("<f2"))
-    else:
-        scales = np.asarray(tensor.quantization.scale, np.float64)
-        shape = [1] * len(tensor.shape)
-        shape[tensor.quantization.quantizedDimension] = len(scales)
-        scales = scales.reshape(shape)
-        errors = np.abs(data.view(np.int8).reshape(tensor.shape) * scales - kernel.value)
-        same = bool((errors <= 0.501 * scales).all())
-    if not same:
-        raise wrong_kernel(kernel.layer, f"{weights} weights that are not the model's")
+def _is_rounded(value: np.ndarray, tensor: schema.TensorT, data: np.ndarray) -> bool:
+    """Whether a constant holds the weights, rounded to its type."""
+    if tensor.type == schema.TensorType.FLOAT16:
+        return np.array_equal(data.view("<f2").reshape(value.shape), value.astype("<f2"))
+    scales = np.asarray(tensor.quantization.scale, np.float64)
+    shape = [1] * value.ndim
+    shape[tensor.quantization.quantizedDimension] = len(scales)
+    scales = scales.reshape(shape)
+    errors = np.abs(data.view(np.int8).reshape(value.shape) * scales - value)
+    return bool((errors <= 0.501 * scales).all())

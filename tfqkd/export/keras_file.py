@@ -3,12 +3,12 @@
 import pathlib
 import re
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 
 from tfqkd.compat import keras
+from tfqkd.export.canonical import settle_archive
 from tfqkd.export.formats import FORMATS, Format
 from tfqkd.export.publication import Written, metadata, publish, require_file, variables_read_back
 from tfqkd.export.report import Report
@@ -44,6 +44,7 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
         part.model.save(draft)
         with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(METADATA_ENTRY, metadata(part, form))
+        settle_archive(draft)
         return variables_read_back(part, _variables(draft))
 
     try:
@@ -118,7 +119,7 @@ def _what(entry: dict[str, Any], certain: bool) -> str:
 def _variables(file: pathlib.Path) -> list[np.ndarray]:
     try:
         model = keras.models.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # Whatever the layers' own code raises.
         raise ExportError(
             f"A .keras file must load as it was written. Received: {file.stat().st_size} bytes, and "
             f"{error}. Nothing was written. Make room on the disk, or export to saved_model."

@@ -1,18 +1,15 @@
 """Kernels as a file holds them, compared with those of the Keras layers."""
 
 import dataclasses
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from tfqkd.export.grid import Grid
+from tfqkd.export.owners import ROUNDING, other_channels
 from tfqkd.export.report import LayerSize, QuantizedKernel
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.packing import unpack
-
-# Folding multiplies a channel by one factor: two float32 roundings, and those of the fit.
-_ROUNDING = 2.0**-20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,18 +42,15 @@ class StoredKernel:
     def rows(self) -> np.ndarray:
         """Returns what the planes stand for, float64 [channels, weights of a channel]."""
         values = np.stack([plane.values for plane in self.planes])
-        return self._rows(values.sum(axis=0, dtype=np.float64))
+        return as_rows(values.sum(axis=0, dtype=np.float64), self.order)
 
     def holds_value(self) -> bool:
         """Whether the planes stand for `value`: to float32 rounding, or half a step if rounded."""
-        value = self._rows(self.value)
-        allowed = _ROUNDING * np.abs(value).max(axis=1)
+        value = as_rows(self.value, self.order)
+        allowed = ROUNDING * np.abs(value).max(axis=1)
         if self.is_rounded:
             allowed = 0.501 * self.planes[0].scales
         return bool((np.abs(self.rows() - value) <= allowed[:, np.newaxis]).all())
-
-    def _rows(self, value: np.ndarray) -> np.ndarray:
-        return value.transpose(self.order).reshape(value.shape[self.order[0]], -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +87,9 @@ class FoundKernel:
     is_direct: bool = False
 
 
-def owner(names: str, layers: Sequence[str]) -> str:
-    """Returns the Keras layer in the names that a converter gave a kernel and its result."""
-    return next((part for part in re.split("[/;]", names) if part in layers), names)
+def as_rows(value: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Returns a kernel as [channels, weights of a channel]; `order` is as in `StoredKernel`."""
+    return value.transpose(order).reshape(value.shape[order[0]], -1)
 
 
 def quantized_kernels(kernels: Iterable[StoredKernel]) -> tuple[QuantizedKernel, ...]:
@@ -226,18 +220,10 @@ def _check_layer(layer: str, stored: Sequence[np.ndarray], rows: np.ndarray) -> 
             "batch normalisation before the layer. Nothing was written. Export to "
             "litert-float16 or saved_model, or put the normalisation after the layer."
         )
-    wrong = [_other_channels(received, rows.astype(np.float64)) for received in alike]
+    wrong = [other_channels(received, rows.astype(np.float64)) for received in alike]
     if all(channels.size for channels in wrong):
         raise ExportError(
             "Each channel of a stored kernel must be a multiple of the channel in Keras. "
             f"Received: layer '{layer}', whose channel {wrong[0][0]} is another one. Nothing was "
             "written. Export to litert-float32, and report the model."
         )
-
-
-def _other_channels(received: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Returns the rows of `received` that are no multiple of the row in `expected`."""
-    squares = np.maximum((expected**2).sum(axis=1), np.finfo(np.float64).tiny)
-    factors = (received * expected).sum(axis=1) / squares
-    errors = np.abs(received - factors[:, np.newaxis] * expected).max(axis=1)
-    return np.flatnonzero(errors > _ROUNDING * np.abs(received).max(axis=1))

@@ -13,11 +13,12 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import Format, format_of, with_options
 from tfqkd.export.kernels import check_kernels, check_layers
+from tfqkd.export.owners import layer_paths
 from tfqkd.export.publication import Written, metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
-from tfqkd.export.verification import ExportError
+from tfqkd.export.verification import ConversionError, ExportError
 from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
 
 _RUNTIME = "ai_edge_litert"
@@ -118,13 +119,12 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     from tfqkd.export.inspection import check_rounded_kernels, found_kernels, read_back
 
     reference = source.converted(_RUNTIME, _convert)
-    layers = source.kernel_layers()
     rounds_all = form.weights != "float32"
     content = tflite.read(_convert(source, form.weights) if rounds_all else reference)
     kernels = tflite.store_kernels(
         tflite.read(reference) if rounds_all else content,
         form.kernel_bits,
-        layers,
+        source.owners,
         rounds_head=form.rounds_head,
         multiplies_codes=form.multiplies_codes,
     )
@@ -136,7 +136,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     draft.write_bytes(tflite.write(content))
     written = read_back(draft)
     if rounds_all:
-        check_rounded_kernels(written, kernels, form.weights, layers)
+        check_rounded_kernels(written, kernels, form.weights)
     else:
         check_kernels(found_kernels(written), kernels)
     return Written(kernels, form.weights, reference, tflite.cut_after)
@@ -161,9 +161,35 @@ def _convert(source: Source, weights: str = "float32") -> bytes:
         try:
             return converter.convert()
         except ConverterError as error:
-            named = sorted(set(re.findall(r"tf\.[A-Z]\w+", str(error))))
-            raise ExportError(
-                "A LiteRT file must be made of LiteRT's own operations. Received: the model "
-                f"'{source.model.name}' with {', '.join(named) or 'one that has none'}. Nothing was "
-                "written. Export to saved_model."
+            raise _no_operation(source, error) from error
+        except (RuntimeError, ValueError) as error:
+            raise ConversionError(
+                "TensorFlow's converter must be able to run the model that it converts. Received: "
+                f"the model '{source.model.name}', with which it fails ({_last_line(error)}). "
+                "Nothing was written. Export to saved_model or onnx-float32."
             ) from error
+
+
+def _no_operation(source: Source, error: ConverterError) -> ExportError:
+    rule = "A LiteRT file must be made of LiteRT's own operations. "
+    named = ", ".join(sorted(set(re.findall(r"tf\.[A-Z]\w+", str(error))))) or "one that has none"
+    loops = [
+        ("/".join(path), layer)
+        for path, layer in layer_paths(source.model)
+        if getattr(layer, "unroll", True) is False
+    ]
+    if loops:
+        (name, layer), *_ = loops
+        return ExportError(
+            f"{rule}Received: layer '{name}', a {type(layer).__name__} that loops over the steps, "
+            f"with {named}. Nothing was written. Build the layer with unroll=True, or export to "
+            "saved_model."
+        )
+    return ConversionError(
+        f"{rule}Received: the model '{source.model.name}' with {named}. Nothing was written. "
+        "Export to saved_model."
+    )
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

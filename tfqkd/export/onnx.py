@@ -8,7 +8,7 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, format_of
-from tfqkd.export.kernels import check_kernels, check_layers, owner
+from tfqkd.export.kernels import check_kernels, check_layers
 from tfqkd.export.publication import Written, metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
@@ -88,7 +88,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
 
     reference = source.converted(_RUNTIME, _convert)
     model = onnx.load_from_string(reference)
-    kernels = onnx_graph.store_kernels(model, form.kernel_bits, source.kernel_layers())
+    kernels = onnx_graph.store_kernels(model, form.kernel_bits, source.owners)
     if form.kernel_bits is not None:
         check_layers(kernels, source.quantized)
     if form.drops_names:
@@ -109,7 +109,11 @@ def _convert(source: Source) -> bytes:
     from tfqkd.export import onnx_graph
 
     # from_function would make inputs of the constants that the function has captured.
-    frozen = convert_variables_to_constants_v2(source.module().serve.get_concrete_function())
+    frozen = convert_variables_to_constants_v2(
+        source.module().serve.get_concrete_function(),
+        lower_control_flow=False,
+        aggressive_inlining=True,
+    )
     (input_,), (output,) = frozen.inputs, frozen.outputs
     model, _ = tf2onnx.convert.from_graph_def(
         frozen.graph.as_graph_def(),
@@ -117,15 +121,23 @@ def _convert(source: Source) -> bytes:
         output_names=[output.name],
         opset=_CONVERTER_OPSET,
     )
-    unknown = [node for node in model.graph.node if not onnx.defs.has(node.op_type, node.domain)]
-    if unknown:
-        raise ExportError(
-            "An ONNX file needs an ONNX operator for every operation. Received: layer "
-            f"'{owner(unknown[0].name, source.kernel_layers())}' with {unknown[0].op_type}, which "
-            "tf2onnx cannot convert; grouped convolutions are such. Nothing was written. Export to "
-            "litert-int2, or use a depthwise convolution."
-        )
+    onnx_graph.replace_erfc(model)
+    for node in onnx_graph.unknown_nodes(model.graph):
+        raise _no_operator(source, node.op_type, node.name)
     model = onnx.version_converter.convert_version(model, _OPSET)
     model.ir_version = _IR_VERSION
     onnx_graph.rename(model, {input_.name: INPUT, output.name: SIGNATURE_NAMES[source.output]})
+    onnx_graph.settle(model)
     return onnx_graph.write(model)
+
+
+def _no_operator(source: Source, operation: str, name: str) -> ExportError:
+    """Returns the error of an operation, of this name in the model, that has no ONNX operator."""
+    layer = source.owners.named(name) or name
+    grouped = getattr(source.layer(layer), "groups", 1) > 1
+    return ExportError(
+        "An ONNX file needs an ONNX operator for every operation. Received: layer "
+        f"'{layer}' with {operation}, which tf2onnx cannot convert"
+        f"{'; grouped convolutions are such' if grouped else ''}. Nothing was written. "
+        f"Export to saved_model or litert-int2{', or use a depthwise one' if grouped else ''}."
+    )

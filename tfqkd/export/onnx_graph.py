@@ -1,7 +1,9 @@
 """Edits ONNX graphs: integer codes in place of float kernels, and names."""
 
+import collections
 import dataclasses
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,7 +12,8 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from tfqkd.export.grid import Grid, find_planes
-from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, owner
+from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, as_rows
+from tfqkd.export.owners import Owners
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.packing import pack
 from tfqkd.runtime.signature import OUTPUT
@@ -18,9 +21,13 @@ from tfqkd.runtime.signature import OUTPUT
 CODE_TYPES = {2: TensorProto.INT2, 4: TensorProto.INT4, 8: TensorProto.INT8}
 """The types of constants that hold codes of 2, 4 and 8 bits."""
 _CODE_BITS: dict[int, int] = {int(type_): bits for bits, type_ in CODE_TYPES.items()}
-# By operator: its kernel's axes in the order output channel, height, width, input channel.
-_ORDERS = {"Conv": (0, 2, 3, 1), "ConvTranspose": (1, 2, 3, 0), "MatMul": (1, 0), "Gemm": (1, 0)}
+# By operator: the first and the last axis of its kernel in the order output channel, the axes of space,
+# input channel.
+_ENDS = {"Conv": (0, 1), "ConvTranspose": (1, 0), "MatMul": (1, 0), "Gemm": (1, 0)}
+_PRODUCTS = ("MatMul", "Gemm")
 _KERNEL_INPUT = 1  # Of each of these operators.
+_COUNTER = re.compile(r"__\d+|einsum\d+")  # In the names that tf2onnx makes.
+_ANY = "N"  # What the size of a batch is called.
 _DEQUANTIZE, _ADD, _RESHAPE = "DequantizeLinear", "Add", "Reshape"
 
 
@@ -48,7 +55,7 @@ def read_back(file: pathlib.Path) -> onnx.ModelProto:
 
 
 def store_kernels(
-    model: onnx.ModelProto, smallest_bits: int | None, layers: Sequence[str]
+    model: onnx.ModelProto, smallest_bits: int | None, owners: Owners
 ) -> list[StoredKernel]:
     """Stores every kernel that lies on a grid as integer codes with a scale per channel.
 
@@ -58,20 +65,16 @@ def store_kernels(
         model: The file; it is changed.
         smallest_bits: The fewest bits that a stored code takes: 2, 4 or 8; None leaves every kernel
             as it is.
-        layers: The names of the Keras layers with a kernel.
+        owners: The kernels of the Keras layers.
 
     Returns:
         Every kernel that was found, in the order of the operators that read them.
     """
     constants = {constant.name: constant for constant in model.graph.initializer}
     kernels, nodes = [], []
-    for name, readers in _readers(model.graph).items():
-        if name not in constants or constants[name].data_type != TensorProto.FLOAT:
-            continue
+    for name, readers, _ in list(_constant_kernels(model.graph)):
         value = numpy_helper.to_array(constants[name])
-        order = _order(readers[0])
-        if value.ndim != len(order):
-            continue
+        order = _order(readers[0], value.ndim)
         planes = () if smallest_bits is None else find_planes(value, order[0])
         bits = tuple(max(plane.bits, smallest_bits or 8) for plane in planes)
         if planes:
@@ -79,8 +82,9 @@ def store_kernels(
             added = _stored(name, planes, bits, is_product=value.ndim == 2)
             model.graph.initializer.extend(added[0])
             nodes.extend(added[1])
-        owners = tuple(owner(f"{node.name};{name}", layers) for node in readers)
-        kernels.append(StoredKernel(owners, value, order, planes, bits))
+        names = tuple(f"{node.name};{name}" for node in readers)
+        layers = owners.find(names, as_rows(value, order).astype(np.float64))
+        kernels.append(StoredKernel(layers, value, order, planes, bits))
     # Constants need nothing computed before them: the front of the list is always in order.
     behind = list(model.graph.node)
     del model.graph.node[:]
@@ -90,7 +94,7 @@ def store_kernels(
 
 def found_kernels(model: onnx.ModelProto) -> list[FoundKernel]:
     """Returns a file's kernels, each once, in the order of the operators that read them."""
-    return [FoundKernel(constants) for _, constants in _constant_kernels(model.graph)]
+    return [FoundKernel(constants) for _, _, constants in _constant_kernels(model.graph)]
 
 
 def cut_after(content: bytes, number: int) -> bytes:
@@ -99,7 +103,7 @@ def cut_after(content: bytes, number: int) -> bytes:
     Kernels are numbered as `store_kernels` lists them. The output is called logits, whatever it is.
     """
     model = onnx.load_from_string(content)
-    (last, *_), _ = list(_constant_kernels(model.graph))[number]
+    _, (last, *_), _ = list(_constant_kernels(model.graph))[number]
     nodes = list(model.graph.node)
     nodes = nodes[: nodes.index(last) + 1]
     del model.graph.node[:], model.graph.output[:], model.graph.value_info[:]
@@ -113,14 +117,118 @@ def cut_after(content: bytes, number: int) -> bytes:
 
 def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
     """Gives values other names: inputs, outputs, constants and what operators compute."""
-    graph = model.graph
+    _rename(model.graph, names)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
+        # The branches of an If, and the body of a Loop, read what lies outside of them.
+        for inner in _inner_graphs(node):
+            _rename(inner, names)
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = names.get(value.name, value.name)
     # Nothing needs the shapes in between: the runtime infers them.
     del graph.value_info[:]
+
+
+def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yields what is no ONNX operator, also in the branches and bodies of others."""
+    for node in graph.node:
+        if not onnx.defs.has(node.op_type, node.domain):
+            yield node
+        for inner in _inner_graphs(node):
+            yield from unknown_nodes(inner)
+
+
+def replace_erfc(model: onnx.ModelProto) -> None:
+    """Gives GELU what ONNX has for TensorFlow's Erfc: erfc(x) = 1 − erf(x)."""
+    nodes = []
+    for node in model.graph.node:
+        nodes.append(node)
+        if node.op_type == "Erfc":
+            one, erf, result = (f"{node.name}/{part}" for part in ("one", "erf", "result"))
+            model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), one))
+            nodes.append(helper.make_node("Sub", [one, erf], list(node.output), name=result))
+            node.op_type, node.output[:] = "Erf", [erf]
+    # Emptying the list destroys what lies in it.
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def settle(model: onnx.ModelProto) -> None:
+    """Puts operators and constants in an order, and gives them numbers, that depend on the graph alone.
+
+    tf2onnx goes by hash values, addresses and a counter of the process.
+    """
+    graph = model.graph
+    nodes = _ordered(graph)
+    read = [name for node in nodes for name in node.input]
+    constants = {constant.name: constant.SerializeToString() for constant in graph.initializer}
+    kept = [constants[name] for name in dict.fromkeys(read) if name in constants]
+    # What only branches and bodies read.
+    kept += [constants[name] for name in sorted(set(constants) - set(read))]
+    del graph.initializer[:]
+    graph.initializer.extend(TensorProto.FromString(content) for content in kept)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    rename(model, _settled_names(graph))
+    for number, node in enumerate(graph.node):
+        if _COUNTER.search(node.name):
+            node.name = f"{node.op_type}_{number}"
+    for value in (*graph.input, *graph.output):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.HasField("dim_param"):
+                dimension.dim_param = _ANY
+
+
+def _settled_names(graph: onnx.GraphProto) -> dict[str, str]:
+    """Returns other names for all that has one by chance: of equal constants tf2onnx keeps any."""
+    names: dict[str, str] = {}
+    readers = collections.Counter(name for node in graph.node for name in set(node.input))
+    for number, constant in enumerate(graph.initializer):
+        by_chance = readers[constant.name] != 1 or len(constant.dims) < 2
+        if by_chance or _COUNTER.search(constant.name):
+            names[constant.name] = f"constant_{number}"
+    for number, node in enumerate(graph.node):
+        for index, name in enumerate(node.output):
+            if _COUNTER.search(name):
+                names[name] = f"{node.op_type}_{number}:{index}"
+    return names
+
+
+def _ordered(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Returns the operators as they are met from the outputs on, each after those that it reads from."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    done: dict[int, onnx.NodeProto] = {}
+    waiting = [made_by[value.name] for value in graph.output]
+    while waiting:
+        node = waiting[-1]
+        inner = [name for part in _inner_graphs(node) for name in _outer_names(part)]
+        before = [made_by[name] for name in (*node.input, *inner) if name in made_by]
+        missing = [other for other in before if id(other) not in done]
+        if missing:
+            waiting.append(missing[0])
+        else:
+            waiting.pop()
+            done.setdefault(id(node), node)
+    return list(done.values())
+
+
+def _outer_names(graph: onnx.GraphProto) -> list[str]:
+    """Returns all that operators in a graph read, also in the graphs inside it."""
+    own = [name for node in graph.node for name in node.input]
+    inner = [part for node in graph.node for part in _inner_graphs(node)]
+    outputs = [value.name for value in graph.output]
+    return own + outputs + [name for part in inner for name in _outer_names(part)]
+
+
+def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    graphs = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return graphs + [inner for attribute in node.attribute for inner in attribute.graphs]
 
 
 def shorten_names(model: onnx.ModelProto) -> None:
@@ -139,14 +247,15 @@ def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     """Returns, by the name of what they read as their kernel, the operators with one."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        if node.op_type in _ORDERS:
+        if node.op_type in _ENDS:
             readers.setdefault(node.input[_KERNEL_INPUT], []).append(node)
     return readers
 
 
-def _order(node: onnx.NodeProto) -> tuple[int, ...]:
+def _order(node: onnx.NodeProto, axes: int) -> tuple[int, ...]:
     transposed = any(item.name == "transB" and item.i for item in node.attribute)
-    return (0, 1) if transposed else _ORDERS[node.op_type]
+    first, last = (0, 1) if transposed else _ENDS[node.op_type]
+    return (first, *range(2, axes), last)
 
 
 def _stored(
@@ -184,39 +293,47 @@ def _stored(
 
 def _constant_kernels(
     graph: onnx.GraphProto,
-) -> Iterator[tuple[list[onnx.NodeProto], tuple[Constant, ...]]]:
-    """Yields the operators that read a kernel, and the constants that it is the sum of."""
+) -> Iterator[tuple[str, list[onnx.NodeProto], tuple[Constant, ...]]]:
+    """Yields the name of each kernel, the operators that read it, and the constants that it is the sum of."""
     constants = {constant.name: constant for constant in graph.initializer}
     made_by = {node.output[0]: node for node in graph.node}
     for name, nodes in _readers(graph).items():
-        found = _constants(name, constants, made_by)
-        if found is not None:
-            yield nodes, found
+        constant = constants.get(name)
+        found = _floats(constant) if constant else _stored_codes(name, constants, made_by)
+        # A stack of matrices, each for a part of what it multiplies, is no kernel of this kind.
+        if found and (nodes[0].op_type not in _PRODUCTS or len(found[0].shape) == 2):
+            yield name, nodes, found
 
 
-def _constants(
+def _floats(constant: TensorProto) -> tuple[Constant, ...]:
+    if constant.data_type != TensorProto.FLOAT:
+        return ()
+    value = numpy_helper.to_array(constant)
+    return (Constant(np.frombuffer(value.tobytes(), np.uint8), value.shape),)
+
+
+def _stored_codes(
     name: str, constants: Mapping[str, TensorProto], made_by: Mapping[str, onnx.NodeProto]
-) -> tuple[Constant, ...] | None:
-    """Returns what a kernel is the sum of, or None if it is not made of constants."""
-    if name in constants:
-        value = numpy_helper.to_array(constants[name])
-        return (Constant(np.frombuffer(value.tobytes(), np.uint8), value.shape),)
+) -> tuple[Constant, ...]:
+    """Returns the codes that a kernel is made of, as `_stored` writes them; none if it is not."""
     node = made_by.get(name)
-    if node is None:
-        return None
-    if node.op_type == _DEQUANTIZE:
+    kind = None if node is None else node.op_type
+    if node is None or kind not in (_DEQUANTIZE, _RESHAPE, _ADD):
+        return ()
+    if kind == _DEQUANTIZE:
         return (_codes(node, constants),)
-    if node.op_type == _RESHAPE:
-        parts = _constants(node.input[0], constants, made_by)
-        # The codes of a product have an axis more, see _stored.
-        return parts and tuple(
-            dataclasses.replace(part, shape=part.shape[1:], axis=(part.axis or 0) - 1)
-            for part in parts
-        )
-    if node.op_type == _ADD:
-        sums = [_constants(part, constants, made_by) for part in node.input]
-        return None if None in sums else tuple(part for parts in sums for part in parts or ())
-    return None
+    # The second input of a Reshape is a shape.
+    sources = node.input[:1] if kind == _RESHAPE else node.input
+    sums = [_stored_codes(part, constants, made_by) for part in sources]
+    if not all(sums):
+        return ()
+    if kind == _ADD:
+        return tuple(part for parts in sums for part in parts)
+    # The codes of a product have an axis more, see _stored.
+    return tuple(
+        dataclasses.replace(part, shape=part.shape[1:], axis=(part.axis or 0) - 1)
+        for part in sums[0]
+    )
 
 
 def _codes(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> Constant:

@@ -11,7 +11,7 @@ def packings(source: Source) -> list[LayerPacking]:
     """Returns the packing of each quantized kernel that lies on a grid, in the order of the layers."""
     return [
         _packing(layer, planes)
-        for layer in source.kernel_layers()
+        for layer in source.owners.layers
         for rows in source.quantized.get(layer, ())
         if (planes := find_planes(rows, axis=0))
     ]

@@ -21,7 +21,14 @@ from tfqkd.export.localisation import first_wrong_layer, first_wrong_part
 from tfqkd.export.packing import packings
 from tfqkd.export.report import Report, measure
 from tfqkd.export.source import Source
-from tfqkd.export.verification import Agreement, ExportError, run_file, staged, verify
+from tfqkd.export.verification import (
+    Agreement,
+    ConversionError,
+    ExportError,
+    run_file,
+    staged,
+    verify,
+)
 from tfqkd.version import __version__
 
 
@@ -76,7 +83,8 @@ def variables_read_back(source: Source, stored: Iterable[np.ndarray]) -> Written
         if not np.array_equal(variable.numpy(), value):
             layer, _, name = variable.name.rpartition("/")
             raise wrong_kernel(layer, f"another {name}")
-    return Written([StoredKernel((layer,), value, (), (), ()) for layer, value in source.kernels()])
+    kernels = source.owners.kernels
+    return Written([StoredKernel((each.layer,), each.value, (), (), ()) for each in kernels])
 
 
 def publish(
@@ -100,7 +108,7 @@ def publish(
         ExportError: If it cannot be written, or does not compute what the model computes.
     """
     with staged(path) as draft:
-        written = write(source, draft)
+        written = _write(source, draft, form, write, runners[-1])
         agreements = [_verify(runner, written, draft, source, form, write) for runner in runners]
         accuracy = _test(runners[-1], draft, source, form)
         size, gzip_size = measure(draft)
@@ -114,13 +122,42 @@ def publish(
         agreement=min(agreement.agreement for agreement in agreements),
         accuracy=accuracy,
         quantized=quantized_kernels(written.kernels),
-        float_layers=float_layers(written.kernels),
+        float_layers=(*float_layers(written.kernels), *_other_layers(source, written)),
         packing=tuple(packings(source)),
         rounded_layers=tuple(kernel.layer for kernel in written.kernels if kernel.is_rounded),
         direct_layers=tuple(kernel.layer for kernel in written.kernels if kernel.is_direct),
         layers=layer_sizes(written.kernels, written.other_type),
         output=source.output,
     )
+
+
+def _other_layers(source: Source, written: Written) -> list[str]:
+    """Returns the layers that a file has in another way than as kernels of their own, as LSTM in ONNX."""
+    listed = {layer for kernel in written.kernels for layer in kernel.layers}
+    return [layer for layer in source.owners.layers if layer not in listed]
+
+
+def _write(
+    source: Source,
+    draft: pathlib.Path,
+    form: Format,
+    write: Callable[[Source, pathlib.Path], Written],
+    runner: Sequence[str],
+) -> Written:
+    """Writes the file; the error of a converter that fails names the layer."""
+    try:
+        return write(source, draft)
+    except ConversionError as error:
+        layer = None
+        with contextlib.suppress(Exception):
+            layer = first_wrong_part(source, write, runner, draft.name, form.tolerance)
+        if layer is None:
+            raise
+        raise ExportError(f"{error} {_blame(source, layer)}") from error
+
+
+def _blame(source: Source, layer: str) -> str:
+    return f"The first layer that goes wrong is '{layer}', a {type(source.layer(layer)).__name__}."
 
 
 def _verify(
@@ -148,9 +185,13 @@ def _verify(
                     written.cut_after,
                     form.tolerance,
                 )
-        if layer is None:
-            with contextlib.suppress(Exception):
-                layer = first_wrong_part(source, write, runner, draft.name, form.tolerance)
+        if layer is not None:
+            raise ExportError(
+                f"{error} Report the model: the converter's float file is right. "
+                f"The first layer that goes wrong is '{layer}'."
+            ) from error
+        with contextlib.suppress(Exception):
+            layer = first_wrong_part(source, write, runner, draft.name, form.tolerance)
         if layer is None:
             raise
         raise ExportError(f"{error} The first layer that goes wrong is '{layer}'.") from error

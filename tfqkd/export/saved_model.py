@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.export.canonical import settle_saved_model
 from tfqkd.export.formats import FORMATS, Format
 from tfqkd.export.publication import Written, metadata, publish, variables_read_back
 from tfqkd.export.report import Report
@@ -70,6 +71,7 @@ def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Repor
 
     def write(part: Source, draft: pathlib.Path) -> Written:
         save(part, draft)
+        settle_saved_model(draft)
         # The folder for what no graph reads.
         (draft / METADATA_FILE).parent.mkdir()
         (draft / METADATA_FILE).write_text(metadata(part, form), "utf-8")

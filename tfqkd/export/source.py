@@ -1,6 +1,7 @@
 """A model that is ready to be written: stripped, checked, and its logits known."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.export.grid import find_planes
 from tfqkd.export.outputs import output_of
+from tfqkd.export.owners import Owners, layer_paths
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.images import batches, checked_images
 from tfqkd.runtime.outputs import SIGNATURE_NAMES
@@ -125,14 +127,15 @@ class Source:
             self._converted[kind] = convert(self)
         return self._converted[kind]
 
-    def kernel_layers(self) -> tuple[str, ...]:
-        """Returns the names of the layers with a kernel."""
-        return tuple(dict.fromkeys(layer for layer, _ in self.kernels()))
+    @functools.cached_property
+    def owners(self) -> Owners:
+        """The kernels of the model's layers."""
+        return Owners.of(self.model)
 
-    def kernels(self) -> list[tuple[str, np.ndarray]]:
-        """Returns the name of its layer and the value of each kernel."""
-        named = [(weight.name.split("/"), weight) for weight in self.model.weights]
-        return [(name[-2], weight.numpy()) for name, weight in named if "kernel" in name[-1]]
+    def layer(self, name: str) -> keras.layers.Layer | None:
+        """Returns the layer that `owners` calls so, or None if there is none."""
+        named = (("/".join(path), layer) for path, layer in layer_paths(self.model))
+        return next((layer for path, layer in named if path == name), None)
 
     def up_to(self, layer: str, images: int) -> "Source":
         """Returns the part of the model that ends in a layer's output, to look for a fault in it.
@@ -262,14 +265,16 @@ def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.nda
 
     wrapped = {(kernel.layer, kernel.attribute) for kernel in quantized_kernels(model)}
     found: dict[str, tuple[np.ndarray, ...]] = {}
-    for layer in plain.submodules:
-        for kernel in kernels_of(layer) if isinstance(layer, keras.layers.Layer) else ():
+    for path, layer in layer_paths(plain):
+        name = "/".join(path)
+        for kernel in kernels_of(layer):
             value = getattr(layer, kernel.attribute).numpy()
             axes = kernel.channel_axes
             rows = np.moveaxis(value, axes, range(len(axes)))
             rows = rows.reshape(np.prod([value.shape[axis] for axis in axes]), -1)
-            if (layer.name, kernel.attribute) in wrapped or find_planes(rows, axis=0):
-                found[layer.name] = (*found.get(layer.name, ()), rows)
+            # A kernel of zeros is on any grid, and no converter has to keep it.
+            if rows.any() and ((name, kernel.attribute) in wrapped or find_planes(rows, axis=0)):
+                found[name] = (*found.get(name, ()), rows)
     return found
 
 

@@ -1,14 +1,15 @@
 """Edits TFLite files: integer codes in place of float kernels, and an entry in the metadata."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_litert.tools.flatbuffer_utils import schema_fb as schema
 
 from tfqkd.export.grid import Grid, find_planes, round_to_grid
-from tfqkd.export.kernels import StoredKernel, owner
+from tfqkd.export.kernels import StoredKernel, as_rows
+from tfqkd.export.owners import Owners
 from tfqkd.runtime.packing import pack
 from tfqkd.runtime.signature import OUTPUT
 
@@ -20,10 +21,18 @@ CHANNEL_AXES = {
     _Operator.DEPTHWISE_CONV_2D: 3,
     _Operator.FULLY_CONNECTED: 0,
     _Operator.TRANSPOSE_CONV: 0,
+    _Operator.CONV_3D: 4,
+    _Operator.CONV_3D_TRANSPOSE: 3,
 }
 """The operators with a kernel, and its axis of output channels."""
-# By a kernel's number of axes and channel axis: output channel, height, width, input channel.
-_ORDERS = {(4, 0): (0, 1, 2, 3), (4, 3): (3, 1, 2, 0), (2, 0): (0, 1)}
+# By a kernel's number of axes and channel axis: output channel, the axes of space, input channel.
+_ORDERS = {
+    (2, 0): (0, 1),
+    (4, 0): (0, 1, 2, 3),
+    (4, 3): (3, 1, 2, 0),
+    (5, 4): (4, 0, 1, 2, 3),
+    (5, 3): (3, 0, 1, 2, 4),
+}
 _KERNEL_INPUT = 1  # Of each of these operators.
 _VERSIONS = {_Operator.DEQUANTIZE: 5}  # The first version that knows one scale per channel.
 CODE_TYPES = {2: _Type.INT2, 4: _Type.INT4, 8: _Type.INT8}
@@ -100,7 +109,7 @@ def float_kernels(model: schema.ModelT) -> Iterator[FileKernel]:
 def store_kernels(
     model: schema.ModelT,
     smallest_bits: int | None,
-    layers: Sequence[str],
+    owners: Owners,
     *,
     rounds_head: bool = False,
     multiplies_codes: bool = False,
@@ -121,7 +130,7 @@ def store_kernels(
         model: The file; it is changed.
         smallest_bits: The fewest bits that a stored code takes: 2, 4 or 8; None leaves every kernel
             as it is.
-        layers: The names of the Keras layers with a kernel.
+        owners: The kernels of the Keras layers.
         rounds_head: Round the last kernel to 8 bits, if it lies on no grid.
         multiplies_codes: Let dense layers read 2-bit codes themselves, which LiteRT has kernels
             for: they round the activations to int8.
@@ -140,10 +149,10 @@ def store_kernels(
         is_direct = multiplies_codes and kernel.value.ndim == 2 and bits == (2,)
         if planes:
             _store(model, kernel.tensor, planes, bits, is_direct)
-        owners = tuple(owner(names, layers) for names in kernel.names)
         order = _ORDERS[kernel.value.ndim, kernel.axis]
+        layers = owners.find(kernel.names, as_rows(kernel.value, order).astype(np.float64))
         kernels.append(
-            StoredKernel(owners, kernel.value, order, planes, bits, is_rounded, is_direct)
+            StoredKernel(layers, kernel.value, order, planes, bits, is_rounded, is_direct)
         )
     _drop_unused_buffers(model)
     return kernels

@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 1800.0
 
 _SCRATCH = ".tfqkd-"
 _LOCK_FILE = ".lock"
-_ADVICE = "Nothing was written. Export to another format, and report the model."
+_ADVICE = "Nothing was written. Export to another format."
 
 
 class ExportError(RuntimeError):
@@ -37,6 +37,10 @@ class ExportError(RuntimeError):
     def __init__(self, message: str, reports: Sequence[Report] = ()) -> None:
         super().__init__(message)
         self.reports = tuple(reports)
+
+
+class ConversionError(ExportError):
+    """A converter failed, and did not say with which layer."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,13 @@ from tfqkd.data.datasets import load
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError, staged
 from tfqkd.training.caller import callers_state_kept
-from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
+from tfqkd.training.directory import (
+    EXPORTED,
+    MEASURED,
+    RunDirectory,
+    read_json,
+    write_atomically,
+)
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
@@ -152,8 +158,11 @@ def _finish(
                 error.reports,
             ) from error
         reports = read_json(exported / REPORTS_FILE, [EXPORTED], exported)
-        shutil.copytree(exported, path / EXPORT_DIRECTORY, dirs_exist_ok=True)
-    shutil.copy(stages.quantized() / SUMMARY_FILE, path / SUMMARY_FILE)
+        # Whole or not there, and on the disk before the results say that the run is done.
+        with staged(path / EXPORT_DIRECTORY) as draft:
+            shutil.copytree(exported, draft)
+    summary = (stages.quantized() / SUMMARY_FILE).read_text(encoding="utf-8")
+    write_atomically(path / SUMMARY_FILE, summary)
     measured = [_measure(role, model, data, store, path) for role, model in models]
     layers = read_json(stages.quantized() / LAYERS_FILE, [_LAYER], stages.quantized())
     low_bits = sum(math.prod(layer["shape"]) for layer in layers if layer["bits"] < FLOAT_BITS)

@@ -16,6 +16,7 @@ from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, require_logit
 from tfqkd.export.exporter import export
 from tfqkd.export.keras_file import require_own_layers
 from tfqkd.export.source import require_exportable
+from tfqkd.export.trial import require_formats
 from tfqkd.models import build
 from tfqkd.quantization.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
@@ -53,6 +54,8 @@ SUMMARY_FILE = "quantization.txt"
 LAYERS_FILE = "quantization.json"
 REPORTS_FILE = "reports.json"
 VERIFIED_IMAGES = 64
+TRIED_IMAGES = 16
+"""On how many training images an untrained student is exported."""
 CALIBRATION_IMAGES = 500
 """On how many training images the ranges of activations are measured."""
 
@@ -90,11 +93,7 @@ class Stages:
     def quantized(self) -> pathlib.Path:
         """Returns the product of the quantized student: stripped model, wrapped weights, history."""
         teachers, student = self.teachers(), self.student()
-        key = {
-            **self._key(QUANTIZED),
-            "teachers": [model_key(path) for path in teachers],
-            "student": model_key(student),
-        }
+        key = self._quantized_key(teachers, student)
         return self.products.get(
             QUANTIZED, key, lambda partial: self._train_quantized(partial, teachers, student)
         )
@@ -136,7 +135,7 @@ class Stages:
         Raises:
             ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
                 or has no fixed images to be exported for.
-            ExportError: If the student has a layer that a format cannot hold.
+            ExportError: If a format cannot hold the student; each is tried where there is something to train.
         """
         steps_per_epoch(self.data.train, self.recipe.batch_size)
         teachers = [(TEACHER, name) for name in self.recipe.teachers()]
@@ -171,6 +170,28 @@ class Stages:
                 size if untrained else 0,
                 self.recipe.teacher_cache_limit_gb,
             )
+        if self.recipe.formats and not self._is_trained():
+            self._try_formats(model)
+
+    def _try_formats(self, model: keras.Model) -> None:
+        recipe = self.recipe
+        if recipe.bits != FLOAT_BITS:
+            model = self._quantize(model)
+        if recipe.activation_bits != FLOAT_BITS:
+            calibrate_activations(model, first_batches(recipe, self.data, 1))
+        images = self.data.train.sample(TRIED_IMAGES)
+        require_formats(model, recipe.formats, images, self.data.class_names)
+
+    def _is_trained(self) -> bool:
+        """Whether the quantized student is a product already."""
+        teachers = [self._float_path(TEACHER, name) for name in self.recipe.teachers()]
+        if not all(path.exists() for path in teachers):
+            return False
+        taught = self.recipe.distil_float and self.recipe.has_teacher
+        student = self._float_path(STUDENT, self.recipe.student, teachers if taught else [])
+        if not student.exists():
+            return False
+        return self.products.path(QUANTIZED, self._quantized_key(teachers, student)).is_dir()
 
     @property
     def _cache_directory(self) -> pathlib.Path:
@@ -220,6 +241,23 @@ class Stages:
             strip_quantization(model).save(partial / MODEL_FILE)
 
         return self.products.get(stage, self._float_key(stage, name, teachers), make) / MODEL_FILE
+
+    def _float_path(
+        self, stage: str, name: str, teachers: Sequence[pathlib.Path] = ()
+    ) -> pathlib.Path:
+        """Returns the file that `_float_model` returns, whether it is there or not."""
+        if is_model_path(name):
+            return pathlib.Path(name)
+        return self.products.path(stage, self._float_key(stage, name, teachers)) / MODEL_FILE
+
+    def _quantized_key(
+        self, teachers: Sequence[pathlib.Path], student: pathlib.Path
+    ) -> dict[str, Any]:
+        return {
+            **self._key(QUANTIZED),
+            "teachers": [model_key(path) for path in teachers],
+            "student": model_key(student),
+        }
 
     def _float_key(
         self, stage: str, name: str, teachers: Sequence[pathlib.Path] = ()

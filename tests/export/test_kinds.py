@@ -1,0 +1,157 @@
+"""What a stock converter gets right is written; the rest is refused with the reason."""
+
+import numpy as np
+import pytest
+
+import tfqkd
+from tfqkd.compat import keras, tf
+from tfqkd.export import FORMATS, ExportError, export, load, verification
+from tfqkd.export.owners import Owners
+from tfqkd.quantization.kernels import kernels_of
+
+from . import kinds
+
+_GROUPED = "with PartitionedCall, which tf2onnx cannot convert; grouped convolutions are such"
+_LOOP = "that loops over the steps, with .*Build the layer with unroll=True"
+# By kind and the beginning of a format's name.
+REFUSED = {
+    ("Conv2D, grouped", "onnx"): rf"layer 'conv2d\w*' {_GROUPED}",
+    ("GroupNormalization", "litert"): "first layer that goes wrong is 'group_normalization",
+    ("Conv3D", "litert-int8-full"): r"layer 'conv3d\w*', whose kernel .* does not round",
+    (
+        "Conv3DTranspose",
+        "litert-int8-full",
+    ): r"layer 'conv3d_transpose\w*', whose kernel .* not round",
+    **{(name, "litert"): _LOOP for name in kinds.LOOPS},
+}
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Runs the files here: a child process for each takes long, and other tests have it."""
+
+    def run_file(runner, draft, images):
+        if draft.is_dir():
+            signature = tf.saved_model.load(draft).signatures["serving_default"]
+            return signature(images=tf.constant(images))["logits"].numpy()
+        if draft.suffix == ".keras":
+            return keras.models.load_model(draft, compile=False).predict(images, verbose=0)
+        try:
+            return load(draft, direct="--direct" in runner)(images)
+        except RuntimeError as error:
+            raise ExportError(f"It does not run: {error}") from error
+
+    monkeypatch.setattr(verification, "run_file", run_file)
+    monkeypatch.setattr("tfqkd.export.localisation.run_file", run_file)
+
+
+def reason_to_refuse(name, form):
+    fitting = [
+        reason
+        for (kind, begin), reason in REFUSED.items()
+        if kind == name and form.startswith(begin)
+    ]
+    return fitting[0] if fitting else None
+
+
+def require_right(name, model, form, directory):
+    images = kinds.pixels(8)
+    reason = reason_to_refuse(name, form)
+    if reason:
+        with pytest.raises(ExportError, match=reason) as caught:
+            export(model, directory, form, images=images, calibration=images)
+        assert "report the model" not in str(caught.value)
+        return None
+    (report,) = export(model, directory, form, images=images, calibration=images)
+    return report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_a_kind_is_exported_right_or_refused_with_the_reason(name, tmp_path):
+    model = kinds.build(kinds.KINDS[name])
+    for form in FORMATS:
+        report = require_right(name, model, form, tmp_path)
+        if report is not None:
+            # Each kernel is in the file, under its layer's full name.
+            stored = {kernel.layer for kernel in report.quantized}
+            assert set(Owners.of(model).layers) == stored | set(report.float_layers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_a_ternary_kind_is_exported_right_or_refused_with_the_reason(name, tmp_path):
+    plain = kinds.build(kinds.KINDS[name])
+    if any(isinstance(layer, keras.Model) for layer in plain.layers):
+        pytest.skip("Models inside models are not quantized.")
+    middle = [
+        each for each in plain.layers[3:-1] if kernels_of(each) and each.get_weights()[0].any()
+    ]
+    if not middle:
+        pytest.skip("It has no kernel that is quantized.")
+    model = tfqkd.quantize_model(plain, tfqkd.TernaryScheme(), [each.name for each in middle])
+    for form in ("litert-float16", "litert-int8-full", "litert-int8", "litert-int2", "onnx-int2"):
+        report = require_right(name, model, form, tmp_path)
+        if report is not None and FORMATS[form].kernel_bits:
+            assert {kernel.layer for kernel in report.quantized} == {each.name for each in middle}
+
+
+def many(x):
+    """The kinds that were refused, in one model: separable, GELU, rank 3, attentions, unrolled."""
+    x = layers.Activation("gelu")(layers.SeparableConv2D(4, 3, name="separable")(x))
+    x = layers.Reshape((6, 24))(x)
+    x = layers.Dense(24, activation="relu", name="dense")(x)
+    return layers.GRU(3, unroll=True, name="gru")(kinds.attention(x, 2))
+
+
+layers = keras.layers
+MANY = ["stem", "separable", "dense", "gru/gru_cell", "head"] + [
+    f"multi_head_attention{number}/{name}"
+    for number in ("", "_1")
+    for name in ("query", "key", "value", "attention_output")
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.backend.clear_session()
+    return kinds.build(many)
+
+
+@pytest.mark.parametrize("form", ["litert-float16", "litert-int8-full", "onnx-float32"])
+def test_kernels_are_told_apart_where_names_clash(model, form, tmp_path):
+    report = require_right("many", model, form, tmp_path)
+    assert sorted(report.float_layers) == sorted(MANY)
+
+
+def test_a_ternary_kernel_is_stored_as_codes_beside_attention(model, tmp_path):
+    quantized = tfqkd.quantize_model(model, tfqkd.TernaryScheme(), ["separable", "dense"])
+    report = require_right("many", quantized, "onnx-int2", tmp_path)
+    stored = [(kernel.layer, kernel.bits) for kernel in report.quantized]
+    assert stored == [("separable", 2), ("separable", 2), ("dense", 2)]
+
+
+def test_a_branch_reads_what_was_renamed(tmp_path):
+    keras.backend.clear_session()
+    model = kinds.build(kinds.KINDS["CenterCrop"])
+    assert require_right("CenterCrop", model, "onnx-int2", tmp_path).float_layers
+
+
+def test_a_loop_is_an_operator_in_onnx_and_refused_by_litert_with_what_to_do(tmp_path):
+    model = kinds.build(kinds.LOOPS["GRU, looping"])
+    report = require_right("GRU, looping", model, "onnx-float32", tmp_path)
+    assert report.float_layers[-1].endswith("/gru_cell")
+    require_right("GRU, looping", model, "litert-int2", tmp_path)
+
+
+def test_a_layer_that_the_float_file_fails_with_is_named_and_no_other(tmp_path):
+    model = kinds.build(kinds.KINDS["GroupNormalization"])
+    require_right("GroupNormalization", model, "litert-int2", tmp_path)
+
+
+def test_a_volume_gets_codes(tmp_path):
+    model = tfqkd.quantize_model(kinds.build(kinds.KINDS["Conv3D"]), tfqkd.TernaryScheme())
+    for form in ("litert-int2", "onnx-int2"):
+        (kernel,) = require_right("", model, form, tmp_path).quantized
+        assert (kernel.bits, kernel.weights) == (2, 2 * 2 * 2 * 8 * 5)
+    np.testing.assert_array_equal(len(list(tmp_path.iterdir())), 2)

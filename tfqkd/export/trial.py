@@ -1,0 +1,76 @@
+"""Writes the formats of a run once before it trains: one that cannot be written says so at once."""
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tfqkd.compat import keras
+from tfqkd.export.exporter import write_format
+from tfqkd.export.formats import Format, parse_formats
+from tfqkd.export.source import Source
+from tfqkd.export.verification import ExportError
+from tfqkd.runtime.outputs import LOGITS
+
+_SLOW_SECONDS = 5.0
+_passed: set[str] = set()  # What this process has tried already, for comparisons of many runs.
+
+
+def require_formats(
+    model: keras.Model,
+    formats: Sequence[str],
+    images: np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Exports an untrained model to every format, to a directory that is deleted.
+
+    Each file is converted, read back and run, as that of the trained model will be. How far rounding
+    moves the logits says something of a trained one alone. Prints which formats take long.
+
+    Args:
+        model: See `export`.
+        formats: Names of formats.
+        images: Real images, uint8 or float32 [n, H, W, C] in 0..255; activations are calibrated on them.
+        class_names: See `export`.
+
+    Raises:
+        ExportError: If a format cannot be written; it names the format.
+    """
+    digest = hashlib.sha256(f"{model.to_json()} {formats} {class_names}".encode()).hexdigest()
+    if digest in _passed:
+        return
+    print(f"Tries {', '.join(formats)} on the untrained student.", flush=True)
+    source = Source.prepare(model, class_names, images[:2], images, output=LOGITS)
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
+        for form in parse_formats(",".join(formats)):
+            began = time.monotonic()
+            with _named(form):
+                write_format(source, pathlib.Path(directory), _without_figures(form))
+            seconds[form.name] = time.monotonic() - began
+    slow = [f"{name} {took:.0f} s" for name, took in seconds.items() if took > _SLOW_SECONDS]
+    if slow:
+        print(f"Slow to write: {', '.join(slow)}.", flush=True)
+    _passed.add(digest)
+
+
+def _without_figures(form: Format) -> Format:
+    """Returns a format whose logits may be off, if it rounds: an untrained model's are mostly ties."""
+    return form if form.weights == "float32" else dataclasses.replace(form, tolerance=math.inf)
+
+
+@contextlib.contextmanager
+def _named(form: Format) -> Iterator[None]:
+    try:
+        yield
+    except ExportError as error:
+        raise ExportError(
+            f"{error} Nothing has been trained yet: change the student, or leave {form.name} out of the "
+            "formats."
+        ) from error
