@@ -67,11 +67,9 @@ def gentle(recipe: Recipe) -> Cells:
     """Returns the recipe as it is, and with each way to get there gently."""
     options = {
         PLAIN: {},
-        "moving averages of batch norm": {"batch_norm": "moving"},
         "gradual bits 8, 4, then the last": {"gradual_bits": ("8", "4")},
         "gradual share 50, 75, 100 %": {"gradual_share": ("0.5", "0.75")},
         "EMA 0.98": {"ema": 0.98},
-        "EMA 0.98, moving averages of batch norm": {"ema": 0.98, "batch_norm": "moving"},
     }
     cells = {("float", "accuracy"): dataclasses.replace(recipe, bits=FLOAT_BITS)}
     for name, settings in options.items():

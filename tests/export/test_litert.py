@@ -146,6 +146,7 @@ def test_metadata_is_a_json_object(exported, name):
         "format": name,
         "input_range": [0, 255],
         "class_names": list(classifier.CLASS_NAMES),
+        "output": "logits",
     }
     assert {b"min_runtime_version", b"CONVERSION_METADATA"} < {item.name for item in file.metadata}
 

@@ -81,6 +81,7 @@ def test_metadata_is_a_json_object(files):
         "format": "onnx-int2",
         "input_range": [0, 255],
         "class_names": list(classifier.CLASS_NAMES),
+        "output": "logits",
     }
 
 

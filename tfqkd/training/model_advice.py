@@ -79,7 +79,7 @@ def _keras_version(path: pathlib.Path) -> str:
 
 
 def _of_its_content(said: str) -> str:
-    if re.search(r"Quantize(Wrapper|Layer)|tensorflow_model_optimization", said):
+    if re.search(r"Quantized?(Wrapper|Layer)|tensorflow_model_optimization", said):
         return (
             "it is still wrapped for quantization. Save tfqkd.strip_quantization(model); a run keeps that as "
             "model.keras"

@@ -165,13 +165,13 @@ def check_model(field: str, name: str) -> None:
             try:
                 parse_model_name(part)
             except ValueError as error:
-                if pathlib.Path(part).exists():
+                if _exists(part):
                     raise ValueError(
                         f"`{field}` must be a known name or the path of a saved Keras model. "
                         f"Received: {field}={part!r}, no known name. The file or folder is ./{part}."
                     ) from error
                 raise ValueError(f"`{field}`: {error}") from error
-        elif not pathlib.Path(part).exists():
+        elif not _exists(part):
             raise ValueError(
                 f"`{field}` must be a known name or the path of a saved Keras model. "
                 f"Received: {field}={part!r}, which does not exist."
@@ -182,6 +182,13 @@ def check_model(field: str, name: str) -> None:
             f"Received: teacher={name!r}. Name each once; for members of other seeds, give the saved models "
             "of runs with other seeds."
         )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return pathlib.Path(path).exists()
+    except OSError:  # A name may be too long for any file.
+        return False
 
 
 def _which(name: str) -> Architecture | pathlib.Path:

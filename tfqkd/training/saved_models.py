@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData
+from tfqkd.quantization.model import plain_layer
 from tfqkd.training.model_advice import advice_on
 from tfqkd.training.model_files import require_data_only
 from tfqkd.training.products import file_fingerprint
@@ -21,6 +22,9 @@ def load_model(path: pathlib.Path) -> keras.Model:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
         if not getattr(model, "inputs", None):
             raise TypeError(f"a {type(model).__name__} without inputs")
+        wrapped = [layer for layer in model.layers if plain_layer(layer) is not layer]
+        if wrapped:
+            raise TypeError(f"a model with a {type(wrapped[0]).__name__}")
     except (MemoryError, PermissionError):
         raise
     except Exception as error:
