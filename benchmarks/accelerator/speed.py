@@ -1,0 +1,102 @@
+"""Images a second of the training programs, of several processes on one device, and what binds a step."""
+
+import collections
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.profiler import ProfileData
+
+from benchmarks.accelerator import programs
+from benchmarks.accelerator.rows import Stage
+from benchmarks.accelerator.training import Trainer
+from benchmarks.result import Result
+
+MATRIX = ("conv", "gemm", "xmma", "cutlass", "cudnn", "cublas", "fprop", "dgrad", "wgrad")
+"""Parts of the names of kernels that compute in matrix units; the others move memory."""
+
+
+def measure(trainer: Trainer, index: int, barrier: Any, rates: Any) -> None:
+    """Times each program in 1, 2, 4, ... processes at once; process 0 profiles it and writes the table."""
+    o, rows = trainer.o, []
+    counts = [2**power for power in range(o.processes.bit_length())]
+    for name in ("float", "ternary", "ternary, live teacher"):
+        for batch in o.batches:
+            o.batch = batch
+            stage = Stage(name, o.student, 10**9, 1e-3, 0, ternary=name != "float")
+            state, row, student, teacher = trainer.prepare(stage)
+            if "teacher" in name:
+                teacher = programs.network(o.teacher, **trainer.fixed)
+                row["taught"] = jax.device_put(trainer.variables("", o.teacher))
+            epochs = trainer.epochs(stage, (state, row, student, teacher))
+            for turn in (
+                True,
+                False,
+            ):  # One process compiles; the others find the program in the cache.
+                if turn == (index == 0):
+                    jax.block_until_ready(next(epochs))
+                barrier.wait()
+            images, together = len(trainer.train[0]) // o.batch * o.batch, []
+            for count in counts:
+                barrier.wait()
+                begun, made = time.perf_counter(), 0
+                while index < count and time.perf_counter() < begun + o.turn:
+                    jax.block_until_ready(next(epochs))
+                    made += images
+                rates[index] = made / (time.perf_counter() - begun)
+                barrier.wait()
+                together.append(round(sum(rates)))
+            if index == 0:
+                micros = 1e6 * o.batch / together[0]
+                cells = [f"{each:.0f}" for each in profile(o, epochs, images // o.batch)]
+                rows.append((name, o.batch, *together, f"{micros:.0f}", *cells))
+                print(*rows[-1], flush=True)
+            barrier.wait()
+    if index == 0:
+        headings = ("program", "batch", *(f"images/s, {count} processes" for count in counts))
+        headings += (
+            "µs a step",
+            "kernels",
+            "µs in matrix kernels",
+            "µs in others",
+            "TFLOP/s needed",
+        )
+        title = f"{o.student}, teacher {o.teacher}, {jax.devices()[0].device_kind}"
+        Result("speed", title, headings, rows, ceilings()).write(o.folder)
+
+
+def profile(o: Any, epochs: Any, steps: int) -> list[float]:
+    """Returns a step's number of kernels, and the microseconds in those of each kind; nothing off a GPU."""
+    place = o.folder / "profile"
+    with jax.profiler.trace(str(place)):
+        jax.block_until_ready(next(epochs))
+    file = max(place.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
+    spent, kernels = collections.Counter(), 0
+    for plane in ProfileData.from_file(str(file)).planes:
+        for line in plane.lines:
+            if plane.name.startswith("/device:GPU") and line.name.startswith("Stream"):
+                for event in line.events:
+                    kind = any(part in event.name.lower() for part in MATRIX)
+                    spent[kind] += event.duration_ns / 1e3
+                    kernels += 1
+    return [kernels / steps, spent[True] / steps, spent[False] / steps]
+
+
+def ceilings() -> tuple[str, ...]:
+    """Returns what the device reaches: bytes a second of a copy, operations of a bfloat16 product."""
+    size, count = 8192 if jax.default_backend() == "gpu" else 256, 20
+
+    def seconds(function: Any, argument: Any) -> float:
+        compiled = jax.jit(function)
+        compiled(argument).block_until_ready()
+        begun = time.perf_counter()
+        for _ in range(count):
+            result = compiled(argument)
+        result.block_until_ready()
+        return (time.perf_counter() - begun) / count
+
+    matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16)
+    copied = 2 * 4 * size * size * 4 / seconds(lambda x: x + 1, jnp.zeros((4, size, size)))
+    product = 2 * size**3 / seconds(lambda x: x @ x, matrix)
+    return (f"Copy: {copied / 1e12:.2f} TB/s. Product in bfloat16: {product / 1e12:.0f} TFLOP/s.",)
