@@ -1,6 +1,8 @@
 """Images a second of the training programs, of several processes on one device, and what binds a step."""
 
-import collections
+import functools
+import itertools
+import math
 import time
 from typing import Any
 
@@ -21,69 +23,75 @@ def measure(trainer: Trainer, index: int, barrier: Any, rates: Any) -> None:
     """Times each program in 1, 2, 4, ... processes at once; process 0 profiles it and writes the table."""
     o, rows = trainer.o, []
     counts = [2**power for power in range(o.processes.bit_length())]
-    for name in ("float", "ternary", "ternary, live teacher"):
-        for batch in o.batches:
-            o.batch = batch
-            stage = Stage(name, o.student, 10**9, 1e-3, 0, ternary=name != "float")
-            state, row, student, teacher = trainer.prepare(stage)
-            if "teacher" in name:
-                teacher = programs.network(o.teacher, **trainer.fixed)
-                row["taught"] = jax.device_put(trainer.variables("", o.teacher))
-            epochs = trainer.epochs(stage, (state, row, student, teacher))
-            for turn in (
-                True,
-                False,
-            ):  # One process compiles; the others find the program in the cache.
-                if turn == (index == 0):
-                    jax.block_until_ready(next(epochs))
-                barrier.wait()
-            images, together = len(trainer.train[0]) // o.batch * o.batch, []
-            for count in counts:
-                barrier.wait()
-                begun, made = time.perf_counter(), 0
-                while index < count and time.perf_counter() < begun + o.turn:
-                    jax.block_until_ready(next(epochs))
-                    made += images
-                rates[index] = made / (time.perf_counter() - begun)
-                barrier.wait()
-                together.append(round(sum(rates)))
-            if index == 0:
-                micros = 1e6 * o.batch / together[0]
-                cells = [f"{each:.0f}" for each in profile(o, epochs, images // o.batch)]
-                rows.append((name, o.batch, *together, f"{micros:.0f}", *cells))
-                print(*rows[-1], flush=True)
+    headings = ("program", "batch", *(f"images/s by {count}" for count in counts), "µs a step")
+    headings += ("kernels", "µs in matrix kernels", "µs in others", "µs idle", "TFLOP/s")
+    for name, batch in itertools.product(("float", "ternary", "ternary, live teacher"), o.batches):
+        o.batch, steps = batch, len(trainer.train[0]) // batch
+        stage = Stage(name, o.student, 10**9, 1e-3, 0, ternary=name != "float")
+        state, row, student, teacher = trainer.prepare(stage)
+        needed = 3 * operations(student)
+        if "teacher" in name:
+            teacher = programs.network(o.teacher, **trainer.fixed)
+            row["taught"] = jax.device_put(trainer.variables("", o.teacher))
+            needed += operations(teacher)
+        epochs = trainer.epochs(stage, (state, row, student, teacher))
+        for turn in (
+            True,
+            False,
+        ):  # One process compiles; the others find the program in the cache.
+            if turn == (index == 0):
+                jax.block_until_ready(next(epochs))
             barrier.wait()
-    if index == 0:
-        headings = ("program", "batch", *(f"images/s, {count} processes" for count in counts))
-        headings += (
-            "µs a step",
-            "kernels",
-            "µs in matrix kernels",
-            "µs in others",
-            "TFLOP/s needed",
-        )
-        title = f"{o.student}, teacher {o.teacher}, {jax.devices()[0].device_kind}"
-        Result("speed", title, headings, rows, ceilings()).write(o.folder)
+        together = []
+        for count in counts:
+            barrier.wait()
+            begun, made = time.perf_counter(), 0
+            while index < count and time.perf_counter() < begun + o.turn:
+                jax.block_until_ready(next(epochs))
+                made += steps * batch
+            rates[index] = made / (time.perf_counter() - begun)
+            barrier.wait()
+            together.append(sum(rates))
+        if index == 0:
+            took = 1e6 * batch / together[0]
+            try:
+                kernels, matrix, others = (each / steps for each in profile(o, epochs))
+            except (RuntimeError, ValueError) as error:
+                # What was timed outlasts a profiler that does not work.
+                print(f"No profile: {error}", flush=True)
+                kernels = matrix = others = math.nan
+            cells = (*together, took, kernels, matrix, others, took - matrix - others)
+            cells = (*(f"{each:.0f}" for each in cells), f"{needed * max(together) / 1e12:.1f}")
+            rows.append((name, batch, *cells))
+            title = f"{o.student}, teacher {o.teacher}, {jax.devices()[0].device_kind}"
+            Result("speed", title, headings, rows, (ceilings(),)).write(o.folder)
+            print(*rows[-1], flush=True)
+        barrier.wait()
 
 
-def profile(o: Any, epochs: Any, steps: int) -> list[float]:
-    """Returns a step's number of kernels, and the microseconds in those of each kind; nothing off a GPU."""
-    place = o.folder / "profile"
-    with jax.profiler.trace(str(place)):
+def operations(model: Any) -> int:
+    """Returns the floating-point operations of a forward pass of one image, of its kernels alone."""
+    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    return sum(2 * math.prod((*each.kernel.shape, *each.output.shape[1:-1])) for each in layers)
+
+
+def profile(o: Any, epochs: Any) -> tuple[float, float, float]:
+    """Returns an epoch's number of kernels, and the microseconds in those of each kind; 0 off a GPU."""
+    with jax.profiler.trace(str(o.folder / "profile")):
         jax.block_until_ready(next(epochs))
-    file = max(place.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    spent, kernels = collections.Counter(), 0
+    file = max((o.folder / "profile").rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
+    spent = {True: [], False: []}
     for plane in ProfileData.from_file(str(file)).planes:
         for line in plane.lines:
             if plane.name.startswith("/device:GPU") and line.name.startswith("Stream"):
                 for event in line.events:
                     kind = any(part in event.name.lower() for part in MATRIX)
-                    spent[kind] += event.duration_ns / 1e3
-                    kernels += 1
-    return [kernels / steps, spent[True] / steps, spent[False] / steps]
+                    spent[kind].append(event.duration_ns / 1e3)
+    return len(spent[True] + spent[False]), sum(spent[True]), sum(spent[False])
 
 
-def ceilings() -> tuple[str, ...]:
+@functools.cache
+def ceilings() -> str:
     """Returns what the device reaches: bytes a second of a copy, operations of a bfloat16 product."""
     size, count = 8192 if jax.default_backend() == "gpu" else 256, 20
 
@@ -99,4 +107,4 @@ def ceilings() -> tuple[str, ...]:
     matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16)
     copied = 2 * 4 * size * size * 4 / seconds(lambda x: x + 1, jnp.zeros((4, size, size)))
     product = 2 * size**3 / seconds(lambda x: x @ x, matrix)
-    return (f"Copy: {copied / 1e12:.2f} TB/s. Product in bfloat16: {product / 1e12:.0f} TFLOP/s.",)
+    return f"Copy: {copied / 1e12:.2f} TB/s. Product in bfloat16: {product / 1e12:.0f} TFLOP/s."

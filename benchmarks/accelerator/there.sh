@@ -8,7 +8,7 @@ data=/tmp/data run=/tmp/run site=/tmp/site lists=/tmp/lists limit=15000000
 
 pack() {
     rm -rf "$lists" && mkdir "$lists"
-    (cd "$run" && for kind in '*.json' '*.md' '*[!t].npz' '*.cut.npz' 'cache/*-cache'; do
+    (cd "$run" && for kind in '*/*.json' '*/*.md' '*/*[!t].npz' '*/*.cut.npz' 'cache/*-cache'; do
         compgen -G "$kind" | sort
     done | xargs -r stat -c '%s %n') |
         awk -v limit="$limit" -v lists="$lists" '$1 < limit {
@@ -33,7 +33,7 @@ if [ -n "${MPS:-}" ] && command -v nvidia-cuda-mps-control >/dev/null; then
     nvidia-cuda-mps-control -d
     timeout 60 python3 -c 'import jax; print("MPS:", jax.devices())' || echo quit | nvidia-cuda-mps-control
 fi
-python3 -m benchmarks.accelerator.run "$@" --data $data --folder $run &
+python3 -m benchmarks.accelerator.run "$@" --data=$data --folder=$run &
 trained=$!
 while kill -0 $trained 2>/dev/null; do sleep 3; [ $((SECONDS % 15)) -lt 3 ] && pack; done
 wait $trained

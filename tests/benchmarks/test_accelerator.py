@@ -220,11 +220,15 @@ def rehearsal(strips, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rehearsal")
     short = ("--images=512", "--batch=64", "--epochs=2", "--last_epochs=2", "--seeds=1")
     call("rows", strips, folder, *short, "--processes=2")
-    return folder, functools.partial(call, "rows", strips, folder, *short)
+    return folder / "colours", functools.partial(call, "rows", strips, folder, *short)
 
 
 def results(folder):
-    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+    return {
+        file.stem: json.loads(file.read_text())
+        for file in folder.glob("*.json")
+        if file.stem != "settings"
+    }
 
 
 @pytest.mark.slow
@@ -239,6 +243,12 @@ def test_every_row_trains_and_a_row_that_is_done_is_not_trained_again(rehearsal)
     before = {file: file.stat().st_mtime_ns for file in folder.glob("*.npz")}
     assert again() == ""
     assert before == {file: file.stat().st_mtime_ns for file in folder.glob("*.npz")}
+
+
+@pytest.mark.slow
+def test_rows_of_another_recipe_are_refused(rehearsal):
+    with pytest.raises(AssertionError, match=r"rows of one --name must share .*'rate': 0\.1"):
+        rehearsal[1]("--rate=0.2")
 
 
 @pytest.mark.slow
@@ -301,21 +311,21 @@ def test_a_resnet20_row_trains_five_steps_in_the_scan(strips, tmp_path):
         "rows", strips, tmp_path, "--student=resnet20", "--teacher=cnn4", "--images=80",
         "--batch=16", "--epochs=1", "--last_epochs=1", "--soft=dkd", r"--rows=annealed_dkd\.0",
     )  # fmt: skip
-    row = results(tmp_path)["annealed_dkd.0"]
+    row = results(tmp_path / "colours")["annealed_dkd.0"]
     assert np.isfinite(row["history"]["soft_loss"]).all()
-    with np.load(tmp_path / "annealed_dkd.0.npz") as kept:
+    with np.load(tmp_path / "colours/annealed_dkd.0.npz") as kept:
         levels = {name: len(np.unique(kept[name])) for name in kept if name.endswith("kernel")}
     last = levels.pop("logits/kernel")
     assert min(levels.pop("stem_conv/kernel"), last) > 3
     assert len(levels) == 20
     assert set(levels.values()) == {3}
-    assert (tmp_path / "annealed_dkd.0.npz").stat().st_size < 3e6
+    assert (tmp_path / "colours/annealed_dkd.0.npz").stat().st_size < 3e6
 
 
 @pytest.mark.slow
 def test_programs_are_timed_by_one_and_by_two_processes(strips, tmp_path):
     call("speed", strips, tmp_path, "--batches", "64", "--turn=1", "--processes=2")
-    cells = json.loads((tmp_path / "speed.json").read_text())["rows"]
+    cells = json.loads((tmp_path / "colours/speed.json").read_text())["rows"]
     assert [row[0] for row in cells] == ["float", "ternary", "ternary, live teacher"]
     assert all(rate > 0 for row in cells for rate in row[2:4])
 
@@ -325,12 +335,13 @@ def test_what_is_brought_back_fits_and_results_come_first(tmp_path):
     script = (ROOT / "benchmarks/accelerator/there.sh").read_text()
     pack = script[script.index("pack() {") : script.index("\n}\n") + 3]
     run, out = tmp_path / "run", tmp_path / "out"
-    (run / "cache").mkdir(parents=True)
+    for name in ("cache", "rows"):
+        (run / name).mkdir(parents=True)
     out.mkdir()
     generator = np.random.default_rng(0)
-    sizes = {f"row.{at}.npz": 2_000_000 for at in range(9)} | {"row.0.cut.npz": 2_000_000}
+    sizes = {f"rows/{at}.npz": 2_000_000 for at in range(9)} | {"rows/0.cut.npz": 2_000_000}
     sizes |= {f"cache/{at}-cache": 6_000_000 for at in range(9)} | {"cache/huge-cache": 20_000_000}
-    for name, size in {**sizes, "row.0.json": 10, "row.1.claim": 10}.items():
+    for name, size in {**sizes, "rows/0.json": 10, "rows/1.claim": 10}.items():
         (run / name).write_bytes(generator.bytes(size))
     lists = tmp_path / "lists"
     subprocess.run(
@@ -343,7 +354,7 @@ def test_what_is_brought_back_fits_and_results_come_first(tmp_path):
     names = subprocess.run(
         ["bash", "-c", f"for f in {out}/*; do tar tf $f; done"], capture_output=True, text=True, check=True
     ).stdout.split()  # fmt: skip
-    assert names[0] == "row.0.json"
-    assert set(names) >= {f"row.{at}.npz" for at in range(9)} | {"row.0.cut.npz"}
-    assert not {"cache/huge-cache", "row.1.claim"} & set(names)
+    assert names[0] == "rows/0.json"
+    assert set(names) >= {f"rows/{at}.npz" for at in range(9)} | {"rows/0.cut.npz"}
+    assert not {"cache/huge-cache", "rows/1.claim"} & set(names)
     assert len(names) == len(set(names))
