@@ -75,19 +75,23 @@ def operations(model: Any) -> int:
     return sum(2 * math.prod((*each.kernel.shape, *each.output.shape[1:-1])) for each in layers)
 
 
-def profile(o: Any, epochs: Any) -> tuple[float, float, float]:
-    """Returns an epoch's number of kernels, and the microseconds in those of each kind; 0 off a GPU."""
+def profile(o: Any, epochs: Any) -> tuple[int, float, float]:
+    """Returns `spent` of one epoch."""
     with jax.profiler.trace(str(o.folder / "profile")):
         jax.block_until_ready(next(epochs))
-    file = max((o.folder / "profile").rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    spent = {True: [], False: []}
-    for plane in ProfileData.from_file(str(file)).planes:
-        for line in plane.lines:
-            if plane.name.startswith("/device:GPU") and line.name.startswith("Stream"):
-                for event in line.events:
-                    kind = any(part in event.name.lower() for part in MATRIX)
-                    spent[kind].append(event.duration_ns / 1e3)
-    return len(spent[True] + spent[False]), sum(spent[True]), sum(spent[False])
+    files = (o.folder / "profile").rglob("*.xplane.pb")
+    return spent(ProfileData.from_file(str(max(files, key=lambda file: file.stat().st_mtime))))
+
+
+def spent(data: ProfileData) -> tuple[int, float, float]:
+    """Returns the number of kernels on GPUs, the microseconds in matrix kernels, and in the others."""
+    gpus = [plane for plane in data.planes if plane.name.startswith("/device:GPU")]
+    lines = [line for gpu in gpus for line in gpu.lines if line.name.startswith("Stream")]
+    events = [
+        (event.name.lower(), event.duration_ns / 1e3) for line in lines for event in line.events
+    ]
+    matrix = sum(took for name, took in events if any(part in name for part in MATRIX))
+    return len(events), matrix, sum(took for _, took in events) - matrix
 
 
 @functools.cache

@@ -327,7 +327,33 @@ def test_programs_are_timed_by_one_and_by_two_processes(strips, tmp_path):
     call("speed", strips, tmp_path, "--batches", "64", "--turn=1", "--processes=2")
     cells = json.loads((tmp_path / "colours/speed.json").read_text())["rows"]
     assert [row[0] for row in cells] == ["float", "ternary", "ternary, live teacher"]
-    assert all(rate > 0 for row in cells for rate in row[2:4])
+    for _, batch, one, two, took, kernels, *_ in cells:
+        assert float(one) * float(took) == pytest.approx(1e6 * batch, rel=0.02)
+        assert float(two) > 0
+        assert kernels == "0"  # Of a GPU.
+
+
+PROFILE = """
+planes { name: "/device:GPU:0"
+  event_metadata { key: 1 value { id: 1 name: "sm90_xmma_fprop_implicit_gemm_bf16" } }
+  event_metadata { key: 2 value { id: 2 name: "loop_add_fusion_7" } }
+  lines { name: "Stream #13(Compute)" events { metadata_id: 1 duration_ps: 5000000 }
+    events { metadata_id: 2 duration_ps: 2000000 } events { metadata_id: 2 duration_ps: 1000000 } }
+  lines { name: "XLA Modules" events { metadata_id: 1 duration_ps: 9000000 } } }
+planes { name: "/host:CPU" lines { name: "Stream" events { duration_ps: 7000000 } } }
+"""
+
+
+@pytest.mark.slow
+def test_kernels_of_a_profile_are_told_apart():
+    script = """
+import sys
+from benchmarks.accelerator.speed import ProfileData, spent
+raw = ProfileData.text_proto_to_serialized_xspace(sys.argv[1])
+assert spent(ProfileData.from_serialized_xspace(raw)) == (3, 5.0, 3.0)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    subprocess.run([interpreter(), "-c", script, PROFILE], env=environment, check=True)
 
 
 def test_what_is_brought_back_fits_and_results_come_first(tmp_path):
