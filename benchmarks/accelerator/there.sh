@@ -1,10 +1,10 @@
 #!/bin/bash
 # On the GPU machine: takes what was carried, runs benchmarks.accelerator.run with these arguments, and keeps under
 # $OUT at every moment what is worth bringing back: back-1.tar ... back-4.tar, results first, compiled programs last.
-# With ONLY_DATA=1 it only takes data; with MPS=1 processes share the GPU through its daemon, if that works.
+# With ONLY_DATA=1 it only takes what was carried; with MPS=1 processes share the GPU through its daemon, if that works.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-data=/tmp/data run=/tmp/run site=/tmp/site lists=/tmp/lists limit=15000000
+data=/tmp/data run=/tmp/run site=/tmp/site lists=/tmp/lists limit=12000000
 
 pack() {
     rm -rf "$lists" && mkdir "$lists"
@@ -23,10 +23,10 @@ pack() {
 
 mkdir -p $data $run
 for part in .accelerator/cifar*; do [ -d "$part" ] && cp -r "$part/." $data/ && rm -rf "$part"; done
+for old in .accelerator/back/*.tar; do [ -f "$old" ] && tar xf "$old" -C $run && rm "$old"; done
 [ -n "${ONLY_DATA:-}" ] && exit
 if [ ! -d $site ]; then
     python3 -m pip install -q --no-index --no-deps --no-compile --target $site .accelerator/wheels/*.whl || exit
-    for old in .accelerator/back/*.tar; do [ -f "$old" ] && tar xf "$old" -C $run; done
 fi
 export PYTHONPATH=$PWD:$site
 if [ -n "${MPS:-}" ] && command -v nvidia-cuda-mps-control >/dev/null; then

@@ -371,7 +371,7 @@ def test_what_is_brought_back_fits_and_results_come_first(tmp_path):
         (run / name).write_bytes(generator.bytes(size))
     lists = tmp_path / "lists"
     subprocess.run(
-        ["bash", "-uc", f"run={run} lists={lists} OUT={out} limit=15000000\n{pack}\npack"],
+        ["bash", "-uc", f"run={run} lists={lists} OUT={out} limit=12000000\n{pack}\npack"],
         check=True,
     )
     packed = sorted(out.iterdir())
