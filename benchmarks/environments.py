@@ -3,18 +3,18 @@
 import pathlib
 import subprocess
 import sys
-import venv
 
 from benchmarks.contest import ROOT
 
 DIRECTORY = ROOT / "benchmarks" / ".environments"
 
 
-def python_of(peer: str) -> str:
+def python_of(peer: str, interpreter: str = sys.executable) -> str:
     """Returns the interpreter of a peer's environment, made if it is not there.
 
     Args:
         peer: Its requirements are in `benchmarks/peers/PEER.txt`.
+        interpreter: Makes the environment.
 
     Raises:
         RuntimeError: If they cannot be installed.
@@ -24,7 +24,7 @@ def python_of(peer: str) -> str:
     python, ready = directory / "bin" / "python", directory / "ready"
     if not ready.exists() or ready.read_text() != requirements.read_text():
         print(f"Installing {requirements.name} ...", file=sys.stderr, flush=True)
-        venv.create(directory, with_pip=True, clear=True)
+        subprocess.run([interpreter, "-m", "venv", "--clear", str(directory)], check=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)]
         child = subprocess.run(command, capture_output=True, text=True, check=False)
         if child.returncode:
