@@ -14,10 +14,28 @@ from tfqkd.export.exporter import export
 from tfqkd.runtime import load
 from tfqkd.training.comparison import run_path
 from tfqkd.training.comparison_directory import ComparisonDirectory
+from tfqkd.training.products import file_fingerprint
 from tfqkd.training.recipe import Recipe
 
 ANNEALED = "ternary, teacher, annealed coefficient"
 SEEDED = {0: 0.75, 2: 0.8125}
+
+
+_measured: dict[tuple[str, bool], int] = {}
+
+
+@pytest.fixture(autouse=True)
+def files_are_written_once(monkeypatch):
+    """Measures the file of a model when it is first met: the runs here hold three models, many times."""
+    measure = trained.Done.file_bytes
+
+    def remembered(self):
+        key = (file_fingerprint(self.model), bool(self.figures.get("quantized_share")))
+        if key not in _measured:
+            _measured[key] = measure(self)
+        return _measured[key]
+
+    monkeypatch.setattr(trained.Done, "file_bytes", remembered)
 
 
 @pytest.fixture
