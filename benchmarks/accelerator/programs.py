@@ -80,13 +80,15 @@ def epoch(state: Any, data: Any, row: Any, student: Any, teacher: Any, batch: in
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def statistics(weights: Any, data: Any, key: Any, student: Any, batch: int) -> list:
-    """Returns batch norm's on 10,000 plain training images: `μ = E[μ_B]`, `σ² = E[σ_B²] + Var[μ_B]`."""
-    order = draw_order(key, 0, jnp.arange(len(data[0])), WORDS)
+    """Returns batch norm's on 10,000 augmented training images: `μ = E[μ_B]`, `σ² = E[σ_B²] + Var[μ_B]`."""
+    examples = jnp.arange(len(data[0]))
+    views = draw_numbers(key, 0, examples, VIEWS, WORDS).astype(jnp.int32)
+    order = draw_order(key, 0, examples, WORDS)
     order = order[: min(10_000, len(order)) // batch * batch].reshape(-1, batch)
     zeros = [jnp.zeros(variable.shape) for variable in student.non_trainable_variables]
 
     def one(_: None, rows: Any) -> tuple[None, list]:
-        pixels = data[0][rows].astype(jnp.float32)
+        pixels = show(data[0], rows, views[rows], jnp).astype(jnp.float32)
         return None, student.stateless_call(weights, zeros, pixels, training=True)[1]
 
     # Averages with momentum 0.9 that start from 0 end at a tenth of what the batch has.

@@ -102,7 +102,11 @@ def test_the_cifar_recipes_are_the_papers_at_full_length(name):
     assert (recipe.granularity, recipe.step_update) == ("tensor", "once")
     assert (recipe.schedule, recipe.coefficient, recipe.coefficient_end) == ("gradual", 0.9, 0.0)
     assert (recipe.temperature, recipe.weight_decay, recipe.distil_float) == (4.0, 0.005, True)
-    assert (recipe.batch_norm, recipe.mixed_precision, recipe.teacher_views) == ("plain", "auto", 0)
+    assert (recipe.batch_norm, recipe.mixed_precision, recipe.teacher_views) == (
+        "augmented",
+        "auto",
+        0,
+    )
     assert (recipe.schedule_on, recipe.soft_loss) == ("epoch", "cross_entropy")
     assert (recipe.crop_padding, recipe.flip, recipe.momentum) == (4, True, 0.9)
     assert recipe.learning_rate_schedule == "cosine"

@@ -290,12 +290,12 @@ class Settings:
     warmup_epochs: float = setting(
         0.0, "optimizer", "Epochs over which the learning rate first rises from 0."
     )
-    batch_norm: Literal["plain", "augmented", "moving"] = setting(
-        "plain",
+    batch_norm: Literal["augmented", "plain", "moving"] = setting(
+        "augmented",
         "optimizer",
-        "Statistics of batch norm in the model that a stage keeps: measured anew on training images as they "
-        "are, or on augmented ones; or the moving averages of the training.",
-        choices=("plain", "augmented", "moving"),
+        "Statistics of batch norm in the model that a stage keeps: measured anew on augmented "
+        "training images, or on plain ones; or the moving averages of the training.",
+        choices=("augmented", "plain", "moving"),
     )
     label_smoothing: float = setting(0.0, "optimizer", "Of the hard loss, 0 to below 1.")
 
