@@ -182,18 +182,31 @@ def require_ours(error):
     assert "Received: " in str(error)
 
 
-@hypothesis.given(
-    models(), st.sampled_from(["student", "teacher"]), st.sampled_from([2, 4, 32]), st.booleans()
-)
-@hypothesis.settings(max_examples=25, suppress_health_check=list(hypothesis.HealthCheck))
-def test_no_topology_ends_in_somebody_elses_traceback(tmp_path_factory, model, role, bits, channel):
-    granularity = "channel" if channel else "tensor"
-    directory = tmp_path_factory.mktemp("search")
-    stages = stages_of(model, directory, bits=bits, granularity=granularity, **{role: None})
-    try:
-        stages.check()
-    except (ValueError, TypeError) as error:
-        require_ours(error)
+def search_topologies(examples):
+    """A test of this many topologies: each is taken, or refused in words of ours."""
+
+    @hypothesis.given(
+        models(),
+        st.sampled_from(["student", "teacher"]),
+        st.sampled_from([2, 4, 32]),
+        st.booleans(),
+    )
+    @hypothesis.settings(max_examples=examples, suppress_health_check=list(hypothesis.HealthCheck))
+    def search(tmp_path_factory, model, role, bits, channel):
+        granularity = "channel" if channel else "tensor"
+        directory = tmp_path_factory.mktemp("search")
+        stages = stages_of(model, directory, bits=bits, granularity=granularity, **{role: None})
+        try:
+            stages.check()
+        except (ValueError, TypeError) as error:
+            require_ours(error)
+
+    return search
+
+
+# A topology that fits is exported in every default format: ten of them are seconds, more are slow.
+test_no_topology_ends_in_somebody_elses_traceback = search_topologies(10)
+test_no_topology_of_many_ends_in_somebody_elses_traceback = pytest.mark.slow(search_topologies(50))
 
 
 @pytest.mark.slow

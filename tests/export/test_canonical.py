@@ -17,9 +17,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), np.uint8)
 
 
 def build(*middle):
-    # It forgets the seed where Keras draws from a generator of its own, as other tests leave it.
-    keras.backend.clear_session()
     keras.utils.set_random_seed(0)
+    keras.backend.clear_session()
     layers = keras.layers
     ends = [layers.Flatten(), layers.Dense(3, name="head")]
     return keras.Sequential([keras.Input((4, 4, 3)), *middle, *ends], name="small")
@@ -42,7 +41,9 @@ def test_every_file_has_the_same_bytes_later_in_the_same_process(tmp_path, monke
     formats = [name for name, form in FORMATS.items() if form.kernel_bits != 8]
     written = []
     for number in range(2):
-        model = build(keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization())
+        # With names of their own: Keras numbers the layers of a process.
+        conv = keras.layers.Conv2D(4, 3, name="conv")
+        model = build(conv, keras.layers.BatchNormalization(name="norm"))
         directory = tmp_path / str(number)
         reports = export(model, directory, formats, images=IMAGES, calibration=IMAGES)
         written.append((contents(directory), [report.gzip_bytes for report in reports]))
@@ -66,6 +67,7 @@ def test_every_file_has_the_same_bytes_later_in_the_same_process(tmp_path, monke
 def test_a_settled_graph_is_the_same_and_computes_the_same(tmp_path, middle):
     graphs = []
     for number in range(2):
+        keras.backend.clear_session()
         first = keras.layers.Conv2D(4, 1)
         source = Source.prepare(build(first, *middle()), images=IMAGES)
         directory = tmp_path / str(number)

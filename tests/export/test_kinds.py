@@ -118,7 +118,14 @@ def model():
     return kinds.build(many)
 
 
-@pytest.mark.parametrize("form", ["litert-float16", "litert-int8-full", "onnx-float32"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "litert-int8-full",
+        pytest.param("litert-float16", marks=pytest.mark.slow),
+        pytest.param("onnx-float32", marks=pytest.mark.slow),
+    ],
+)
 def test_kernels_are_told_apart_where_names_clash(model, form, tmp_path):
     report = require_right("many", model, form, tmp_path)
     assert sorted(report.float_layers) == sorted(MANY)

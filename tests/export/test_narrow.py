@@ -118,6 +118,7 @@ def resnet20(classes=10):
     return tfqkd.quantize_model(model, tfqkd.TernaryScheme())
 
 
+@pytest.mark.slow
 def test_resnet20_takes_at_most_1_45_times_its_packed_weights(tmp_path):
     names = [f"a class name {index}" for index in range(10)]
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

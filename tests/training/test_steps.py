@@ -70,7 +70,7 @@ def make_data():
     return ImageData("random", ("a", "b", "c"), split, None, split)
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize("steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_no_step_waits_for_the_host(tmp_path, reads, steps_per_execution):
     fit(
         make_network(),
