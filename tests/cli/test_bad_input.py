@@ -124,7 +124,7 @@ FLAGS = {
     "statistics of batch norm": (
         ["--batch_norm=running"],
         2,
-        "--batch_norm=running: value should be one of <plain|augmented|moving>",
+        "--batch_norm=running: value should be one of <augmented|plain|moving>",
     ),
     "views": (["--teacher_views=-1"], 2, "`teacher_views` must be 0 or more"),
     "limit of the cache": (
