@@ -77,6 +77,11 @@ class Recipe(Settings):
         )
 
     @property
+    def teaches_float(self) -> bool:
+        """Whether the teacher's logits enter the loss of the float student too."""
+        return self.distil_float and self.has_teacher
+
+    @property
     def distils(self) -> bool:
         """Whether the quantized stage weighs its losses at all: a teacher, or the control without one."""
         return self.has_teacher or self.soft_loss == "none"

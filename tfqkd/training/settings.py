@@ -178,7 +178,7 @@ class Settings:
         0.0,
         "quantized stage",
         "Momentum of an exponential moving average over all trained weights, in [0, 1), which replaces them "
-        "at the end; 0 for none. Best without --batch_norm=moving.",
+        "at the end; 0 for none. --batch_norm=moving does not fit the averaged weights.",
         stages=(QUANTIZED,),
     )
     quantized_epochs: int = setting(
@@ -309,8 +309,9 @@ class Settings:
     mixed_precision: str = setting(
         "float32",
         "run",
-        "Compute in float32, or in half precision with float32 variables. auto: mixed_bfloat16 where GPUs, "
-        "or else the processor (AMX, AVX512-BF16), compute in it, or float32; a run goes on as it began.",
+        "Compute in float32, or in half precision with float32 variables. auto takes mixed_bfloat16 where "
+        "the GPUs (without any, the processor: AMX, AVX512-BF16) compute in it, else float32; a run goes on as "
+        "it began.",
         choices=(AUTO_PRECISION, "float32", "mixed_float16", "mixed_bfloat16"),
     )
     strategy: str = setting(

@@ -86,8 +86,7 @@ class Stages:
 
     def student(self) -> pathlib.Path:
         """Returns the model file of the float student, trained if it was not."""
-        taught = self.recipe.distil_float and self.recipe.has_teacher
-        teachers = self.teachers() if taught else []
+        teachers = self.teachers() if self.recipe.teaches_float else []
         return self._float_model(STUDENT, self.recipe.student, teachers)
 
     def quantized(self) -> pathlib.Path:
@@ -187,8 +186,8 @@ class Stages:
         teachers = [self._float_path(TEACHER, name) for name in self.recipe.teachers()]
         if not all(path.exists() for path in teachers):
             return False
-        taught = self.recipe.distil_float and self.recipe.has_teacher
-        student = self._float_path(STUDENT, self.recipe.student, teachers if taught else [])
+        taught_by = teachers if self.recipe.teaches_float else []
+        student = self._float_path(STUDENT, self.recipe.student, taught_by)
         if not student.exists():
             return False
         return self.products.path(QUANTIZED, self._quantized_key(teachers, student)).is_dir()
