@@ -310,8 +310,8 @@ class Settings:
         "float32",
         "run",
         "Compute in float32, or in half precision with float32 variables. auto takes mixed_bfloat16 where "
-        "the GPUs (without any, the processor: AMX, AVX512-BF16) compute in it, else float32; a run goes on as "
-        "it began.",
+        "the GPUs (without any, the processor: AMX, AVX512-BF16) compute in it, else float32; a run goes on "
+        "as it began.",
         choices=(AUTO_PRECISION, "float32", "mixed_float16", "mixed_bfloat16"),
     )
     strategy: str = setting(
