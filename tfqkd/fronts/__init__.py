@@ -1,0 +1,1 @@
+"""The fronts: each makes tfqkd's core work on one Keras."""

@@ -1,0 +1,1 @@
+"""The tfmot front: tf_keras models, quantized through tensorflow-model-optimization."""
