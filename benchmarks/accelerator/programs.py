@@ -20,7 +20,15 @@ sys.modules["tfqkd.compat"] = types.ModuleType("tfqkd.compat")
 vars(sys.modules["tfqkd.compat"]).update(keras=keras, tf=types.SimpleNamespace(Tensor=Any))
 from tfqkd.models.zoo import build  # noqa: E402
 
-network = functools.cache(build)
+
+def new_network(*names: Any, **fixed: Any) -> Any:
+    """Builds a network on the CPU: a GPU would compile the draw of each initial value."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        return build(*names, **fixed)
+
+
+network = functools.cache(new_network)
+
 VIEWS, MOMENTUM, LOGS = 162, 0.9, ("hard_loss", "soft_loss", "accuracy", "agreement")
 WORDS = Words(
     *(jnp.uint32, jnp.add, jnp.multiply, jnp.bitwise_xor, jnp.right_shift, jnp.remainder),

@@ -8,6 +8,9 @@ SOFT_LOSSES = {"kd": (4, 0, 1, 0, 1), "standardized": (2, 1, 10, 0, 10), "dkd": 
 """The numbers of `soft_loss`: T, standardize, target, others, rest. Standardised logits weigh ten times as
 much (their authors: 9 beside 0.1 of the labels); DKD has α 1, β 2, its authors' for resnet56 and resnet20."""
 
+FLOAT = np.float32(-1)
+"""The step of weights that stay float: a value, so that one compiled program serves float and ternary rows."""
+
 
 def ternary_step(weights: np.ndarray) -> np.float32:
     """Returns the L2-optimal step of ternary weights: the bits of tfqkd's `optimal_step`."""
@@ -18,11 +21,9 @@ def ternary_step(weights: np.ndarray) -> np.float32:
 
 
 def quantize(weights: Any, step: Any, xp: Any) -> Any:
-    """Returns `Δ · sign(w) · min(⌊|w|/Δ + 1/2⌋, 1)`; zeros where Δ is 0, and w itself where it is None."""
-    if step is None:
-        return weights
+    """Returns `Δ · sign(w) · min(⌊|w|/Δ + 1/2⌋, 1)`; zeros where Δ is 0, and w itself where it is `FLOAT`."""
     magnitude = xp.floor(xp.abs(weights) / xp.where(step > 0, step, xp.ones_like(step)) + 0.5)
-    return step * (xp.sign(weights) * xp.minimum(magnitude, 1))
+    return xp.where(step < 0, weights, step * (xp.sign(weights) * xp.minimum(magnitude, 1)))
 
 
 def show(images: Any, rows: Any, views: Any, xp: Any, padding: int = 4) -> Any:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.accelerator.run rows|speed`: trains the rows of the table, or times the programs."""
+"""`python -m benchmarks.accelerator.run rows|speed|warm`: trains the rows of the table, times the programs, or compiles them."""
 
 import argparse
 import json
@@ -27,25 +27,17 @@ def work(o: argparse.Namespace, index: int, barrier: Any, rates: Any) -> None:
     jax.config.update("jax_compilation_cache_dir", str(o.cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     trainer = training.Trainer(o)
-    if o.what == "speed":
+    if o.what == "warm":
+        trainer.warm()
+    elif o.what == "speed":
         speed.measure(trainer, index, barrier, rates)
     else:
         for stage in training.claimed(o):
             trainer.run(stage)
 
 
-def main() -> int:
-    """Starts the processes, and waits for them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("rows", "speed"))
-    for name, default in OPTIONS.items():
-        several = isinstance(default, list)
-        kind = type(default[0] if several else default)
-        parser.add_argument(f"--{name}", type=kind, nargs="+" if several else None, default=default)
-    o = parser.parse_args()
-    o.deadline = time.time() + o.seconds
-    o.cache, o.folder = o.folder / "cache", o.folder / (o.name or o.dataset)
-    o.folder.mkdir(parents=True, exist_ok=True)
+def agree(parser: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Writes what all rows of a folder share, or ends the command where rows of other settings lie there."""
     file = o.folder / "settings.json"
     settings = {name: getattr(o, name) for name in SHARED.split()} | {"soft": o.soft[0]}
     begun = json.loads(file.read_text()) if file.exists() else settings
@@ -54,9 +46,25 @@ def main() -> int:
             f"rows of one --name must share {begun}; received {settings}; take another --name"
         )
     file.write_text(json.dumps(settings))
-    for claim in o.folder.glob("*.claim"):
-        claim.unlink()
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / o.processes:.3f}")
+
+
+def main() -> int:
+    """Starts the processes, and waits for them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("rows", "speed", "warm"))
+    for name, default in OPTIONS.items():
+        several = isinstance(default, list)
+        kind = type(default[0] if several else default)
+        parser.add_argument(f"--{name}", type=kind, nargs="+" if several else None, default=default)
+    o = parser.parse_args()
+    o.deadline = time.time() + o.seconds
+    o.cache, o.folder = o.folder / "cache", o.folder / (o.name or o.dataset)
+    o.folder.mkdir(parents=True, exist_ok=True)
+    if o.what == "rows":
+        agree(parser, o)
+        for claim in o.folder.glob("*.claim"):
+            claim.unlink()
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.15")
     context = multiprocessing.get_context("spawn")
     shared = (context.Barrier(o.processes, timeout=400), context.Array("d", o.processes))
     team = [context.Process(target=work, args=(o, at, *shared)) for at in range(o.processes)]

@@ -1,10 +1,15 @@
 #!/bin/bash
-# On the GPU machine: takes what was carried, runs benchmarks.accelerator.run with these arguments, and keeps under
-# $OUT at every moment what is worth bringing back: back-1.tar ... back-4.tar, results first, compiled programs last.
-# With ONLY_DATA=1 it only takes what was carried; with MPS=1 processes share the GPU through its daemon, if that works.
+# On the GPU machine; verbs in turn, as `there.sh take start rows ... -- look 60`:
+#   take             takes what was carried: data, wheels, what came back from the machine before; keeps the code
+#   start ARGS --    runs benchmarks.accelerator.run with ARGS in a session of its own, which outlasts this call
+#   look SECONDS     waits, at most until all that was started has ended; shows what they print; then keeps under $OUT
+#                    what is worth bringing back: back-1.tar ... back-4.tar, results first, compiled programs last
+# With MPS=1 `take` starts the daemon by which processes share the GPU, if it works.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-data=/tmp/data run=/tmp/run site=/tmp/site lists=/tmp/lists limit=12000000
+data=/tmp/data run=/tmp/run site=/tmp/site code=/tmp/code lists=/tmp/lists limit=14000000
+mkdir -p $data $run $code
+export PYTHONPATH=$code:$site PYTHONUNBUFFERED=1 CUDA_MPS_PIPE_DIRECTORY=/tmp/mps CUDA_MPS_LOG_DIRECTORY=/tmp/mps
 
 pack() {
     rm -rf "$lists" && mkdir "$lists"
@@ -21,23 +26,38 @@ pack() {
     done
 }
 
-mkdir -p $data $run
-for part in .accelerator/cifar*; do [ -d "$part" ] && cp -r "$part/." $data/ && rm -rf "$part"; done
-for old in .accelerator/back/*.tar; do [ -f "$old" ] && tar xf "$old" -C $run && rm "$old"; done
-[ -n "${ONLY_DATA:-}" ] && exit
-if [ ! -d $site ]; then
+take() {
+    for part in .accelerator/cifar*; do [ -d "$part" ] && cp -r "$part/." $data/ && rm -rf "$part"; done
+    for old in .accelerator/back/*.tar; do [ -f "$old" ] && tar xf "$old" -C $run && rm "$old"; done
+    [ -d $site ] && return
+    cp -r --parents benchmarks/*.py benchmarks/accelerator tfqkd $code
     python3 -m pip install -q --no-index --no-deps --no-compile --target $site .accelerator/wheels/*.whl || exit
-fi
-export PYTHONPATH=$PWD:$site
-if [ -n "${MPS:-}" ] && command -v nvidia-cuda-mps-control >/dev/null; then
-    nvidia-cuda-mps-control -d
-    timeout 60 python3 -c 'import jax; print("MPS:", jax.devices())' || echo quit | nvidia-cuda-mps-control
-fi
-python3 -m benchmarks.accelerator.run "$@" --data=$data --folder=$run &
-trained=$!
-while kill -0 $trained 2>/dev/null; do sleep 3; [ $((SECONDS % 15)) -lt 3 ] && pack; done
-wait $trained
-code=$?
-pack
-nvidia-smi --query-gpu=name,driver_version,memory.used --format=csv 2>/dev/null
-exit $code
+    [ -n "${MPS:-}" ] || return
+    mkdir -p $CUDA_MPS_PIPE_DIRECTORY
+    nvidia-cuda-mps-control -d && timeout 40 python3 -c 'import jax; print("MPS:", jax.devices())' && return
+    echo quit | nvidia-cuda-mps-control
+    echo "MPS does not work here."
+}
+
+while [ $# -gt 0 ]; do
+    verb=$1 && shift
+    case $verb in
+    take) take ;;
+    start)
+        words=()
+        while [ $# -gt 0 ] && [ "$1" != -- ]; do words+=("$1") && shift; done
+        [ $# -gt 0 ] && shift
+        log=$run/$(ls $run/*.log 2>/dev/null | wc -l).log
+        (cd $code && setsid python3 -m benchmarks.accelerator.run "${words[@]}" --data=$data --folder=$run >"$log" 2>&1 &)
+        ;;
+    look)
+        until=$((SECONDS + $1)) && shift
+        sleep 2
+        while [ $SECONDS -lt $until ] && pgrep -f 'accelerator.run' >/dev/null; do sleep 1; done
+        for log in $run/*.log; do echo "== $log" && grep -v Warning "$log" | tail -n 40 | cut -c 1-400; done
+        nvidia-smi --query-gpu=name,utilization.gpu,memory.used,clocks.sm,power.draw --format=csv,noheader 2>/dev/null
+        pack
+        ;;
+    *) echo "There is no verb $verb." && exit 2 ;;
+    esac
+done

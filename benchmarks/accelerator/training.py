@@ -12,12 +12,32 @@ from PIL import Image
 
 from benchmarks.accelerator import programs
 from benchmarks.accelerator.rows import Stage, plan
-from benchmarks.accelerator.rules import SOFT_LOSSES, quantize, sharpness, table, ternary_step
+from benchmarks.accelerator.rules import FLOAT, SOFT_LOSSES, quantize, sharpness, table, ternary_step
 from tfqkd.core.views import folded
 
 
+MOMENTS = {
+    "cifar10": ((125.31, 122.95, 113.87), (62.99, 62.09, 66.70)),
+    "cifar100": ((129.30, 124.07, 112.43), (68.17, 65.39, 70.42)),
+}
+"""Mean and deviation of the training pixels: known beforehand, so that programs can be compiled before the data is there."""
+
+
+def moments(images: np.ndarray) -> tuple[tuple, tuple]:
+    """Returns mean and standard deviation of uint8 images `[n, H, W, C]` by channel."""
+    mean, deviation = (f(images, (0, 1, 2), np.float64) for f in (np.mean, np.std))
+    return tuple(mean.tolist()), tuple(deviation.tolist())
+
+
 def load(o: argparse.Namespace, split: str) -> list[np.ndarray]:
-    """Returns images and labels of a split: the strips, in the order of the TFDS data set."""
+    """Returns images and labels of a split: the strips, in the order of the TFDS data set.
+
+    To compile programs beforehand, black images stand for those of CIFAR.
+    """
+    if o.what == "warm":
+        classes, count = int(o.dataset.removeprefix("cifar")), {"train": 50_000, "test": 10_000}[split]
+        labels = np.arange(count, dtype=np.int32) % classes
+        return [np.zeros((count, 32, 32, 3), np.uint8), labels]
     strips = sorted((o.data / o.dataset / split).glob("*/*.webp"))
     classes = sorted({strip.parent.name for strip in strips})
     strip_images = [np.asarray(Image.open(each).convert("RGB")) for each in strips]
@@ -35,8 +55,8 @@ class Trainer:
         if o.validation:
             test = [each[: o.validation] for each in train]
             train = [each[o.validation :] for each in train]
-        mean, std = (tuple(f(train[0], (0, 1, 2), np.float64)) for f in (np.mean, np.std))
         shape, classes = train[0].shape[1:], int(train[1].max()) + 1
+        mean, std = MOMENTS.get(o.dataset) or moments(train[0])
         self.fixed = {"image_shape": shape, "classes": classes, "mean": mean, "std": std}
         self.train, self.test = jax.device_put((train, test))
         if jax.default_backend() == "gpu":
@@ -45,7 +65,7 @@ class Trainer:
     def variables(self, stage: str, network: str, seed: int = 0) -> list[list]:
         """Returns trainable and other variables: those that a stage left, or new ones without a stage."""
         programs.keras.utils.set_random_seed(seed)
-        model = programs.build(network, **self.fixed)
+        model = programs.new_network(network, **self.fixed)
         lists = (model.trainable_variables, model.non_trainable_variables)
         if not stage:
             return [[np.asarray(v.value) for v in each] for each in lists]
@@ -58,7 +78,7 @@ class Trainer:
         key, soft = folded(stage.seed, *stage.part), np.float32(SOFT_LOSSES[stage.soft])
         weights, moving = self.variables(stage.start, stage.network, key)
         inner = [at for at, w in enumerate(weights) if w.ndim > 1][1:-1] if stage.ternary else ()
-        steps = [ternary_step(w) if at in inner else None for at, w in enumerate(weights)]
+        steps = [ternary_step(w) if at in inner else FLOAT for at, w in enumerate(weights)]
         row = {"steps": steps, "statistics": moving, "key": np.uint32(key), "soft": soft}
         row |= {"decay": np.float32(self.o.decay), "sharpness": np.float32(0), "taught": None}
         if stage.teacher:
@@ -94,6 +114,7 @@ class Trainer:
             history.append(logs)
             state, late = after, time.time() > self.o.deadline and len(history) < stage.epochs
             if late or len(history) % 10 == 0:
+                self.tell(stage, history, begun)
                 leaves = {str(at): leaf for at, leaf in enumerate(jax.tree.leaves(state))}
                 self.write(cut, np.savez, history=np.stack(history), **leaves)
             if late:
@@ -113,6 +134,30 @@ class Trainer:
         self.write(self.o.folder / f"{stage.name}.json", lambda file: file.write(text))
         cut.unlink(missing_ok=True)
         print(f"{stage.name}: {100 * said['accuracy']:.2f} %", flush=True)
+
+    def tell(self, stage: Stage, history: list, begun: float) -> None:
+        """Prints where a stage is; the time is that since the process began it."""
+        said = " ".join(f"{name} {value:.4f}" for name, value in zip(programs.LOGS, history[-2:][0], strict=True))
+        print(f"{time.time() - begun:.1f} s  {stage.name} {len(history)}/{stage.epochs}: {said}", flush=True)
+
+    def warm(self) -> None:
+        """Compiles what `rows` needs, into the cache on disk: first the teacher's training, last the float one."""
+        o, steps = self.o, len(self.train[0]) // self.o.batch
+        for name, taught in ((o.teacher, False), (o.student, True), (o.student, False)):
+            begun = time.time()
+            stage = Stage("warm", name, o.epochs, o.rate, 0)
+            state, row, student, teacher = self.prepare(stage)
+            if taught:
+                teacher = programs.network(o.teacher, **self.fixed)
+                row["taught"] = jax.device_put(self.variables("", o.teacher))
+            now = {**row, "epoch": np.uint32(0), "table": table(0, stage, steps)}
+            programs.epoch.lower(state, self.train, now, student, teacher, o.batch).compile()
+            weights, moving = self.variables("", name)
+            if not taught:
+                programs.statistics.lower(weights, self.train, row["key"], student, o.batch).compile()
+                test = (weights, moving), self.test, np.float32(1), student
+                programs.evaluate.lower(*test).compile()
+            print(f"{name}, taught {taught}: compiled in {time.time() - begun:.0f} s", flush=True)
 
     def write(self, path: Any, fill: Any, **named: Any) -> None:
         """Writes a file as a whole."""

@@ -291,7 +291,7 @@ for name, deadline, runs in (("whole", 1e12, 1), ("cut", 0, 3)):
         trainer.run(Stage("row", "cnn4", 3, 0.1, 0, ternary=True))
 """
     options = {"data": str(strips), "folder": str(tmp_path), "dataset": "colours", "images": 0}
-    options |= {"validation": 0, "batch": 64, "decay": 0.005}
+    options |= {"validation": 0, "batch": 64, "decay": 0.005, "what": "rows"}
     subprocess.run(
         [interpreter(), "-c", script, json.dumps(options)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
