@@ -1,0 +1,62 @@
+"""TensorFlow's functions for the maths of the core."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfqkd.core.ops import Ops
+
+
+def _shape(x: tf.Tensor) -> tuple:
+    known = tuple(x.shape)
+    if None not in known:
+        return known
+    traced = tf.shape(x)
+    return tuple(traced[axis] if size is None else size for axis, size in enumerate(known))
+
+
+def _take_along_last_axis(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
+    return tf.gather(x, indices, axis=axis, batch_dims=len(x.shape) - 1)
+
+
+def _reduction(function: Any) -> Any:
+    return lambda x, axis=None, keepdims=False: function(x, axis, keepdims)
+
+
+OPS = Ops(
+    name="tensorflow",
+    accurate="float64",
+    abs=tf.abs,
+    sign=tf.sign,
+    floor=tf.floor,
+    round=tf.round,
+    tanh=tf.tanh,
+    rsqrt=tf.math.rsqrt,
+    clip=tf.clip_by_value,
+    minimum=tf.minimum,
+    maximum=tf.maximum,
+    divide_no_nan=tf.math.divide_no_nan,
+    logical_and=tf.logical_and,
+    equal=tf.equal,
+    where=tf.where,
+    sum=_reduction(tf.reduce_sum),
+    mean=_reduction(tf.reduce_mean),
+    max=_reduction(tf.reduce_max),
+    argmax=tf.argmax,
+    sort=tf.sort,
+    cumsum=tf.cumsum,
+    take_along_axis=_take_along_last_axis,
+    softmax=tf.nn.softmax,
+    log_softmax=tf.nn.log_softmax,
+    exp=tf.exp,
+    log=tf.math.log,
+    convert_to_tensor=tf.convert_to_tensor,
+    cast=tf.cast,
+    shape=_shape,
+    reshape=tf.reshape,
+    transpose=tf.transpose,
+    stack=tf.stack,
+    arange=lambda count, dtype: tf.range(count, dtype=dtype),
+    switch=lambda index, branches: tf.switch_case(tf.cast(index, tf.int32), branches),
+    stop_gradient=tf.stop_gradient,
+)
