@@ -1,7 +1,7 @@
 """Float networks for image classification, each made by a plain function, and trained ones that come along.
 
-The package is lazy: TensorFlow is imported when a name is first used. `tfqkd.models.names` needs
-none.
+A network is a plain function of a Keras module: of tf_keras, which is imported when a network is built, or of
+the one that is given. The package is lazy; `tfqkd.models.names` needs the standard library alone.
 """
 
 import importlib

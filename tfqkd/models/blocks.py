@@ -1,23 +1,38 @@
-"""The parts that all networks here are made of."""
+"""The parts that all networks here are made of, each a function of the Keras module that makes its layers."""
 
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from tfqkd.compat import keras, tf
-
 ChannelValues = Sequence[float] | np.ndarray
+Tensor = Any
+"""A symbolic tensor of the Keras module in use."""
+Model = Any
+"""A `keras.Model` of the Keras module in use."""
+
+
+def default_keras(keras: ModuleType | None) -> ModuleType:
+    """Returns the Keras module that is given, or tf_keras, which is imported only here."""
+    if keras is not None:
+        return keras
+    from tfqkd.compat import keras as tf_keras  # noqa: PLC0415 (networks of Keras 3 do without it)
+
+    return tf_keras
 
 
 def pixels(
+    keras: ModuleType,
     image_shape: tuple[int, int, int],
     smallest: int,
     mean: ChannelValues | None,
     std: ChannelValues | None,
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Starts a network that takes raw pixels 0..255 and standardizes them itself.
 
     Args:
+      keras: tf_keras or Keras 3.
       image_shape: Height, width and channels.
       smallest: Height and width that the network needs at least.
       mean: Mean pixel per channel, in 0..255; None, with `std`, to take pixels as they are.
@@ -61,8 +76,8 @@ def pixels(
 
 
 def convolve(
-    x: tf.Tensor, filters: int, name: str, *, size: int = 3, strides: int = 1
-) -> tf.Tensor:
+    keras: ModuleType, x: Tensor, filters: int, name: str, *, size: int = 3, strides: int = 1
+) -> Tensor:
     """Convolves with zero padding, without a bias, since batch normalization follows."""
     return keras.layers.Conv2D(
         filters,
@@ -75,7 +90,7 @@ def convolve(
     )(x)
 
 
-def normalize(x: tf.Tensor, name: str) -> tf.Tensor:
+def normalize(keras: ModuleType, x: Tensor, name: str) -> Tensor:
     """Normalizes over the batch, with momentum 0.9 and epsilon 1e-5 as in the CIFAR literature.
 
     Keras' momentum of 0.99 needs hundreds of steps, many epochs of a small data set, to settle.
@@ -83,15 +98,16 @@ def normalize(x: tf.Tensor, name: str) -> tf.Tensor:
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
-def rectify(x: tf.Tensor, name: str) -> tf.Tensor:
+def rectify(keras: ModuleType, x: Tensor, name: str) -> Tensor:
     """Takes max(x, 0)."""
     return keras.layers.ReLU(name=name)(x)
 
 
-def classify(inputs: tf.Tensor, x: tf.Tensor, classes: int, name: str) -> keras.Model:
+def classify(keras: ModuleType, inputs: Tensor, x: Tensor, classes: int, name: str) -> Model:
     """Ends a network in logits, which are float32 under every precision policy.
 
     Args:
+      keras: The module that made them.
       inputs: What `pixels` gave.
       x: Features `[B, F]`.
       classes: Number of classes, at least 2.

@@ -1,7 +1,17 @@
 """A small convolutional network for small images, quick to train on one core."""
 
-from tfqkd.compat import keras
-from tfqkd.models.blocks import ChannelValues, classify, convolve, normalize, pixels, rectify
+from types import ModuleType
+
+from tfqkd.models.blocks import (
+    ChannelValues,
+    Model,
+    classify,
+    convolve,
+    default_keras,
+    normalize,
+    pixels,
+    rectify,
+)
 
 
 def cnn(
@@ -11,7 +21,8 @@ def cnn(
     *,
     mean: ChannelValues | None = None,
     std: ChannelValues | None = None,
-) -> keras.Model:
+    keras: ModuleType | None = None,
+) -> Model:
     """Builds three 3x3 convolutions, each with BN and ReLU, the global average and the logits.
 
     Args:
@@ -21,6 +32,7 @@ def cnn(
       image_shape: Height and width of at least 2, and channels.
       mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
       std: Standard deviation per channel, in 0..255.
+      keras: The Keras module that makes it: tf_keras (None) or Keras 3.
 
     Returns:
       A float model from raw pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
@@ -32,9 +44,10 @@ def cnn(
         raise ValueError(
             f"`width` must be a number of filters. Received: width={width}. Use 4 or more."
         )
-    inputs, x = pixels(image_shape, 2, mean, std)
+    keras = default_keras(keras)
+    inputs, x = pixels(keras, image_shape, 2, mean, std)
     for layer, (filters, strides) in enumerate(((width, 1), (2 * width, 2), (2 * width, 1)), 1):
-        x = convolve(x, filters, f"conv{layer}", strides=strides)
-        x = rectify(normalize(x, f"bn{layer}"), f"relu{layer}")
+        x = convolve(keras, x, filters, f"conv{layer}", strides=strides)
+        x = rectify(keras, normalize(keras, x, f"bn{layer}"), f"relu{layer}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return classify(inputs, x, classes, f"cnn{width}")
+    return classify(keras, inputs, x, classes, f"cnn{width}")

@@ -1,7 +1,18 @@
 """ResNets for small images, and their wide variants."""
 
-from tfqkd.compat import keras, tf
-from tfqkd.models.blocks import ChannelValues, classify, convolve, normalize, pixels, rectify
+from types import ModuleType
+
+from tfqkd.models.blocks import (
+    ChannelValues,
+    Model,
+    Tensor,
+    classify,
+    convolve,
+    default_keras,
+    normalize,
+    pixels,
+    rectify,
+)
 from tfqkd.models.dimensions import RESNET_FILTERS, check_depth, scale_filters
 
 
@@ -13,7 +24,8 @@ def resnet(
     *,
     mean: ChannelValues | None = None,
     std: ChannelValues | None = None,
-) -> keras.Model:
+    keras: ModuleType | None = None,
+) -> Model:
     """Builds the CIFAR ResNet of He et al., section 4.2, or a wide one.
 
     A 3x3 stem of 16 filters, three stages of n blocks with round(16·width), round(32·width) and
@@ -29,6 +41,7 @@ def resnet(
       width: Multiplier of the filters; ResNet20 is WRN20x1.
       mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
       std: Standard deviation per channel, in 0..255.
+      keras: The Keras module that makes it: tf_keras (None) or Keras 3.
 
     Returns:
       A float model from raw pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
@@ -40,24 +53,27 @@ def resnet(
     (arXiv 1605.07146).
     """
     blocks = (check_depth(depth) - 2) // 6
-    inputs, x = pixels(image_shape, 4, mean, std)
-    x = convolve(x, RESNET_FILTERS[0], "stem_conv")
-    x = rectify(normalize(x, "stem_bn"), "stem_relu")
+    keras = default_keras(keras)
+    inputs, x = pixels(keras, image_shape, 4, mean, std)
+    x = convolve(keras, x, RESNET_FILTERS[0], "stem_conv")
+    x = rectify(keras, normalize(keras, x, "stem_bn"), "stem_relu")
     for stage, filters in enumerate(RESNET_FILTERS, start=1):
         for block in range(1, blocks + 1):
             strides = 2 if stage > 1 and block == 1 else 1
-            x = _block(x, scale_filters(filters, width), strides, f"stage{stage}_block{block}")
+            x = _block(
+                keras, x, scale_filters(filters, width), strides, f"stage{stage}_block{block}"
+            )
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     name = f"resnet{depth}" if width == 1 else f"wrn{depth}x{width:g}"
-    return classify(inputs, x, classes, name)
+    return classify(keras, inputs, x, classes, name)
 
 
-def _block(x: tf.Tensor, filters: int, strides: int, name: str) -> tf.Tensor:
+def _block(keras: ModuleType, x: Tensor, filters: int, strides: int, name: str) -> Tensor:
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
-        shortcut = convolve(x, filters, f"{name}_projection", size=1, strides=strides)
-        shortcut = normalize(shortcut, f"{name}_projection_bn")
-    x = convolve(x, filters, f"{name}_conv1", strides=strides)
-    x = rectify(normalize(x, f"{name}_bn1"), f"{name}_relu1")
-    x = normalize(convolve(x, filters, f"{name}_conv2"), f"{name}_bn2")
-    return rectify(keras.layers.Add(name=f"{name}_add")([x, shortcut]), f"{name}_relu2")
+        shortcut = convolve(keras, x, filters, f"{name}_projection", size=1, strides=strides)
+        shortcut = normalize(keras, shortcut, f"{name}_projection_bn")
+    x = convolve(keras, x, filters, f"{name}_conv1", strides=strides)
+    x = rectify(keras, normalize(keras, x, f"{name}_bn1"), f"{name}_relu1")
+    x = normalize(keras, convolve(keras, x, filters, f"{name}_conv2"), f"{name}_bn2")
+    return rectify(keras, keras.layers.Add(name=f"{name}_add")([x, shortcut]), f"{name}_relu2")

@@ -1,7 +1,17 @@
 """VGG-7, the plain network that ternary weights are measured on."""
 
-from tfqkd.compat import keras
-from tfqkd.models.blocks import ChannelValues, classify, convolve, normalize, pixels, rectify
+from types import ModuleType
+
+from tfqkd.models.blocks import (
+    ChannelValues,
+    Model,
+    classify,
+    convolve,
+    default_keras,
+    normalize,
+    pixels,
+    rectify,
+)
 from tfqkd.models.dimensions import VGG_FILTERS, scale_filters
 
 _UNITS = 1024
@@ -14,7 +24,8 @@ def vgg(
     *,
     mean: ChannelValues | None = None,
     std: ChannelValues | None = None,
-) -> keras.Model:
+    keras: ModuleType | None = None,
+) -> Model:
     """Builds VGG-7: 2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC, then the logits.
 
     BN and ReLU follow every convolution and the 1024 units.
@@ -25,6 +36,7 @@ def vgg(
       width: Multiplier of the filters and of the 1024 units.
       mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
       std: Standard deviation per channel, in 0..255.
+      keras: The Keras module that makes it: tf_keras (None) or Keras 3.
 
     Returns:
       A float model from raw pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
@@ -34,15 +46,18 @@ def vgg(
 
     Source: Ternary Weight Networks (arXiv 1605.04711), section 3.
     """
-    inputs, x = pixels(image_shape, 8, mean, std)
+    keras = default_keras(keras)
+    inputs, x = pixels(keras, image_shape, 8, mean, std)
     for stage, filters in enumerate(VGG_FILTERS, start=1):
         for layer in (1, 2):
-            x = convolve(x, scale_filters(filters, width), f"stage{stage}_conv{layer}")
-            x = rectify(normalize(x, f"stage{stage}_bn{layer}"), f"stage{stage}_relu{layer}")
+            x = convolve(keras, x, scale_filters(filters, width), f"stage{stage}_conv{layer}")
+            x = rectify(
+                keras, normalize(keras, x, f"stage{stage}_bn{layer}"), f"stage{stage}_relu{layer}"
+            )
         x = keras.layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     x = keras.layers.Dense(
         scale_filters(_UNITS, width), use_bias=False, kernel_initializer="he_normal", name="fc"
     )(x)
-    x = rectify(normalize(x, "fc_bn"), "fc_relu")
-    return classify(inputs, x, classes, "vgg7" if width == 1 else f"vgg7x{width:g}")
+    x = rectify(keras, normalize(keras, x, "fc_bn"), "fc_relu")
+    return classify(keras, inputs, x, classes, "vgg7" if width == 1 else f"vgg7x{width:g}")

@@ -1,7 +1,8 @@
 """Builds a network by name."""
 
-from tfqkd.compat import keras
-from tfqkd.models.blocks import ChannelValues
+from types import ModuleType
+
+from tfqkd.models.blocks import ChannelValues, Model
 from tfqkd.models.cnns import cnn
 from tfqkd.models.names import parse
 from tfqkd.models.resnets import resnet
@@ -15,7 +16,8 @@ def build(
     *,
     mean: ChannelValues | None = None,
     std: ChannelValues | None = None,
-) -> keras.Model:
+    keras: ModuleType | None = None,
+) -> Model:
     """Builds a network by name.
 
     Args:
@@ -24,6 +26,7 @@ def build(
       classes: Number of classes.
       mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
       std: Standard deviation per channel, in 0..255.
+      keras: The Keras module that makes it: tf_keras (None) or Keras 3.
 
     Returns:
       A float model from raw pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
@@ -38,7 +41,7 @@ def build(
     architecture = parse(name)
     depth, width = architecture.depth, architecture.width
     if architecture.family == "resnet":
-        return resnet(depth, classes, image_shape, width, mean=mean, std=std)
+        return resnet(depth, classes, image_shape, width, mean=mean, std=std, keras=keras)
     if architecture.family == "vgg":
-        return vgg(classes, image_shape, width, mean=mean, std=std)
-    return cnn(int(width), classes, image_shape, mean=mean, std=std)
+        return vgg(classes, image_shape, width, mean=mean, std=std, keras=keras)
+    return cnn(int(width), classes, image_shape, mean=mean, std=std, keras=keras)
