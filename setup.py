@@ -36,6 +36,7 @@ setup(
     package_data={"tfqkd.reporting": ["templates/*"], "tfqkd.models": ["weights/*"]},
     install_requires=[
         "absl-py~=1.4.0",  # Flags and flag files of the commands.
+        "filelock~=4.3",  # Locks that two processes on one machine, or on one NFS, agree on.
         "h5py~=3.14",  # Looks into model files before Keras loads them.
         "importlib-resources",  # tensorflow-datasets 4.9.10 needs it and does not declare it.
         "jinja2~=3.1",  # The page of a run or study.

@@ -17,8 +17,8 @@ from absl import flags
 
 from tfqkd.cli.command import Command, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
-from tfqkd.reporting.tables import Table
-from tfqkd.training.directory import write_atomically
+from tfqkd.storage import write_atomically
+from tfqkd.tables import Table
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.settings import FLOAT_BITS, TERNARY_QUANTIZERS, WEIGHT_QUANTIZERS
 

@@ -23,10 +23,11 @@ from benchmarks.trained import PRETRAINED, Done, done_rows
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.reporting.figures import plot_run
-from tfqkd.reporting.tables import Table
+from tfqkd.storage import write_atomically
+from tfqkd.tables import Table
 from tfqkd.training.comparison import run_path, variants
 from tfqkd.training.comparison_directory import ComparisonDirectory, Row
-from tfqkd.training.directory import RECIPE_FILE, RESULTS_FILE, read_recipe, write_atomically
+from tfqkd.training.directory import RECIPE_FILE, RESULTS_FILE, read_recipe
 from tfqkd.training.fitting import HISTORY_FILE
 
 SHIPPED = "ternary, teacher, annealed coefficient"

@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from tfqkd.reporting.tables import Table
+from tfqkd.tables import Table
 
 
 @dataclasses.dataclass(frozen=True)

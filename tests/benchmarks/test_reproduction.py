@@ -12,9 +12,9 @@ from benchmarks import reproduction, trained
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
 from tfqkd.runtime import load
+from tfqkd.storage import tree_digest
 from tfqkd.training.comparison import run_path
 from tfqkd.training.comparison_directory import ComparisonDirectory
-from tfqkd.training.products import file_fingerprint
 from tfqkd.training.recipe import Recipe
 
 ANNEALED = "ternary, teacher, annealed coefficient"
@@ -30,7 +30,7 @@ def files_are_written_once(monkeypatch):
     measure = trained.Done.file_bytes
 
     def remembered(self):
-        key = (file_fingerprint(self.model), bool(self.figures.get("quantized_share")))
+        key = (tree_digest(self.model), bool(self.figures.get("quantized_share")))
         if key not in _measured:
             _measured[key] = measure(self)
         return _measured[key]

@@ -1,5 +1,3 @@
-import fcntl
-import os
 import pathlib
 import subprocess
 import sys
@@ -9,7 +7,7 @@ import pytest
 from ai_edge_litert.tools import flatbuffer_utils
 
 from tfqkd.export import verification
-from tfqkd.export.verification import ExportError, staged, verify
+from tfqkd.export.verification import ExportError, staged_file, verify
 
 from . import classifier
 
@@ -142,116 +140,10 @@ def test_a_file_with_wrong_weights_is_refused(tmp_path, good, change, message):
         verify(LITERT, file, images, logits, 1e-4)
 
 
-def test_staging_replaces_a_file_only_at_the_end(tmp_path):
-    target = tmp_path / "deep" / "file"
-    with staged(target) as draft:
-        draft.write_text("first")
-        assert not target.exists()
-    with staged(target) as draft:
-        draft.write_text("second")
-        assert target.read_text() == "first"
-    assert target.read_text() == "second"
-    assert list(target.parent.iterdir()) == [target]
-
-
-def test_staging_replaces_a_directory(tmp_path):
-    for content in ("first", "second"):
-        with staged(tmp_path / "target") as draft:
-            draft.mkdir()
-            (draft / content).write_text(content)
-    assert [file.name for file in (tmp_path / "target").iterdir()] == ["second"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["target"]
-
-
-@pytest.mark.parametrize("directory", [False, True])
-def test_a_failure_leaves_the_earlier_one_and_nothing_else(tmp_path, directory):
-    target = tmp_path / "target"
-    inner = target / "inner" if directory else target
-    inner.parent.mkdir(exist_ok=True)
-    inner.write_text("earlier")
-    with pytest.raises(ZeroDivisionError), staged(target) as draft:
-        draft.write_text("half")
-        raise ZeroDivisionError
-    assert inner.read_text() == "earlier"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_draft_that_cannot_be_renamed_restores_an_earlier_directory(tmp_path, monkeypatch):
-    target = tmp_path / "target"
-    target.mkdir()
-    (target / "inner").write_text("earlier")
-
-    def refuse(*_):
-        raise OSError("the disk went away")
-
-    with pytest.raises(OSError, match="went away"), staged(target) as draft:
-        draft.mkdir()
-        monkeypatch.setattr(pathlib.Path, "replace", refuse)
-    assert (target / "inner").read_text() == "earlier"
-
-
-def test_a_draft_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
-    target = tmp_path / "target"
-    done = []
-
-    def sync(handle):
-        name = pathlib.Path(f"/proc/self/fd/{handle}").readlink().name
-        done.append((name, target.exists()))
-
-    monkeypatch.setattr(os, "fsync", sync)
-    with staged(target) as draft:
-        (draft / "variables").mkdir(parents=True)
-        (draft / "variables" / "index").write_text("x")
-    *contents, last = done
-    assert {name for name, _ in contents} == {"target", "variables", "index"}
-    assert not any(is_there for _, is_there in contents)
-    assert last == (tmp_path.name, True)
-
-
-def test_what_a_killed_export_left_is_deleted_and_what_another_writes_is_not(tmp_path):
-    code = (
-        "import os, pathlib, signal, sys, time\n"
-        "from tfqkd.export.verification import staged\n"
-        "with staged(pathlib.Path(sys.argv[1])) as draft:\n"
-        "    draft.write_text('half')\n"
-        "    print('ready', flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "target")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        child.stdout.readline()
-        with staged(tmp_path / "other") as draft:
-            draft.write_text("whole")
-        (abandoned,) = tmp_path.glob(".tfqkd-*")
-        assert (abandoned / "target").read_text() == "half"
-        child.kill()
-        child.wait()
-    assert abandoned.exists()
-    with staged(tmp_path / "other") as draft:
-        draft.write_text("again")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["other"]
-
-
-def test_an_export_that_begins_takes_no_other_that_begins_for_abandoned(tmp_path, monkeypatch):
-    lock = fcntl.flock
-
-    def lock_late(*arguments):
-        monkeypatch.setattr(fcntl, "flock", lock)
-        with staged(tmp_path / "other") as draft:
-            draft.write_text("other")
-        lock(*arguments)
-
-    monkeypatch.setattr(fcntl, "flock", lock_late)
-    with staged(tmp_path / "target") as draft:
-        draft.write_text("whole")
-    contents = {entry.name: entry.read_text() for entry in tmp_path.iterdir()}
-    assert contents == {"target": "whole", "other": "other"}
-
-
 def test_a_directory_that_cannot_be_written_is_an_early_error(tmp_path):
     (tmp_path / "file").write_text("")
     message = "must lie in a directory that can be written"
-    with pytest.raises(ExportError, match=message), staged(tmp_path / "file" / "target"):
+    with pytest.raises(ExportError, match=message), staged_file(tmp_path / "file" / "target"):
         raise AssertionError("The block must not run.")
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tfqkd.training.directory import RunDirectory, read_recipe, write_atomically
+from tfqkd.training.directory import RunDirectory, read_recipe
 from tfqkd.training.recipe import Recipe
 
 RECIPE = Recipe(dataset="digits", student="cnn2", teacher="none")
@@ -118,17 +118,6 @@ def test_a_directory_without_a_good_recipe_is_refused(tmp_path, text, message):
         (tmp_path / "recipe.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_recipe(tmp_path)
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "file"
-    write_atomically(path, "old µ")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "new \ud800")
-    assert path.read_text(encoding="utf-8") == "old µ"
-    write_atomically(path, "new")
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 HOLD = """

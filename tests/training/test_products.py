@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tfqkd.training import products as module
-from tfqkd.training.products import CHECKPOINTS, FORMATS, Products, file_fingerprint, fingerprint
+from tfqkd.training.products import CHECKPOINTS, FORMATS, Products, fingerprint
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE_SECONDS = 60
@@ -198,33 +198,3 @@ def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path):
     owner.join(PATIENCE_SECONDS)
     products.get("teacher", {"x": 1}, write("made by another"))
     assert (path / "file").read_text() == "made by another"
-
-
-def test_the_fingerprint_of_a_file_is_of_its_content(tmp_path):
-    a, b = tmp_path / "a", tmp_path / "b"
-    a.write_bytes(b"weights")
-    b.write_bytes(b"weights")
-    content = hashlib.sha256(b"weights").digest()
-    assert file_fingerprint(a) == hashlib.sha256(b"." + content).hexdigest()
-    assert file_fingerprint(a) == file_fingerprint(b)
-    b.write_bytes(b"weightz")
-    assert file_fingerprint(a) != file_fingerprint(b)
-
-
-def test_the_fingerprint_of_a_directory_is_of_its_files_and_their_names(tmp_path):
-    def tree(name, files):
-        for path, content in files.items():
-            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name / path).write_text(content)
-        return file_fingerprint(tmp_path / name)
-
-    first = tree("first", {"model.pb": "m", "variables/index": "i"})
-    assert first == tree("copy", {"variables/index": "i", "model.pb": "m"})
-    others = {
-        tree("content", {"model.pb": "m", "variables/index": "j"}),
-        tree("renamed", {"model.pb": "m", "variables/index2": "i"}),
-        tree("moved", {"model.pb": "m", "index": "i"}),
-        tree("more", {"model.pb": "m", "variables/index": "i", "extra": ""}),
-        tree("swapped", {"model.pb": "i", "variables/index": "m"}),
-    }
-    assert len(others | {first}) == 6

@@ -1,11 +1,13 @@
 """Labelled images in memory: a split, and the splits of one data set. Needs NumPy only."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+
+from tfqkd.storage import digest
 
 _CHUNK = 4096  # Images counted at a time: a histogram needs eight bytes a pixel while it counts.
 
@@ -44,9 +46,7 @@ class Split:
     @cached_property
     def images_fingerprint(self) -> str:
         """SHA-256 in hex over the shape and the pixels of the images, not over the labels."""
-        digest = hashlib.sha256(str(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images).reshape(-1).data)
-        return digest.hexdigest()
+        return digest(str(self.images.shape), _bytes(self.images))
 
     def take(self, rows: np.ndarray) -> "Split":
         """Returns a copy of the examples at `rows`, an int array `[M]`, in that order."""
@@ -168,9 +168,12 @@ class ImageData:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 in hex over the class names and the contents of all splits, not over `name`."""
-        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        parts: list[Any] = [json.dumps(self.class_names)]
         for role, split in self._splits().items():
-            digest.update(f"{role}{split.images.shape}".encode())
-            digest.update(np.ascontiguousarray(split.images).reshape(-1).data)
-            digest.update(split.labels.astype("<i8").data)
-        return digest.hexdigest()
+            labels = split.labels.astype("<i8")
+            parts += [f"{role}{split.images.shape}", _bytes(split.images), labels.data]
+        return digest(*parts)
+
+
+def _bytes(images: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(images).reshape(-1).data

@@ -1,6 +1,5 @@
 """Logits on disk: written in blocks, resumable, checksummed, and read through a memory map."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -9,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfqkd.compat import tf
+from tfqkd.storage import digest, write_atomically
 
 BYTES_PER_LOGIT = 2
 _LOGITS_FILE = "logits.f16"
@@ -54,8 +54,8 @@ def write_logits(
             file.write(block)
             file.flush()
             os.fsync(file.fileno())
-            digests.append(hashlib.sha256(block).hexdigest())
-            _list(directory, digests)
+            digests.append(digest(block))
+            write_atomically(directory / _BLOCKS_FILE, json.dumps(digests))
             done = stop
             progress(done)
 
@@ -111,10 +111,10 @@ def _checked(logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _valid_blocks(path: pathlib.Path, digests: list[str], count: int, row: int) -> int:
     """Returns how many of the first blocks have the digests that are listed."""
     with path.open("rb") as file:
-        for number, digest in enumerate(digests):
+        for number, expected in enumerate(digests):
             examples = min(_BLOCK, count - number * _BLOCK)
             block = file.read(examples * row)
-            if len(block) != examples * row or hashlib.sha256(block).hexdigest() != digest:
+            if len(block) != examples * row or digest(block) != expected:
                 return number
     return len(digests)
 
@@ -126,12 +126,3 @@ def _listed(directory: pathlib.Path) -> list[str]:
     except (FileNotFoundError, ValueError, RecursionError):
         return []
     return listed if isinstance(listed, list) else []
-
-
-def _list(directory: pathlib.Path, digests: list[str]) -> None:
-    draft = directory / f"{_BLOCKS_FILE}.new"
-    with draft.open("w") as file:
-        json.dump(digests, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(directory / _BLOCKS_FILE)

@@ -26,7 +26,7 @@ from tfqkd.export.verification import (
     ConversionError,
     ExportError,
     run_file,
-    staged,
+    staged_file,
     verify,
 )
 from tfqkd.version import __version__
@@ -107,7 +107,7 @@ def publish(
     Raises:
         ExportError: If it cannot be written, or does not compute what the model computes.
     """
-    with staged(path) as draft:
+    with staged_file(path) as draft:
         written = _write(source, draft, form, write, runners[-1])
         agreements = [_verify(runner, written, draft, source, form, write) for runner in runners]
         accuracy = _test(runners[-1], draft, source, form)

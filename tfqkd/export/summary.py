@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tfqkd.export.benchmark import Benchmark
 from tfqkd.export.report import Report
-from tfqkd.reporting.tables import Table
 from tfqkd.runtime.outputs import LOGITS, OUTPUTS
+from tfqkd.tables import Table
 
 REPORT_FILE = "report.json"
 _REFERENCE = "litert-float32"

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import math
 import pathlib
 import tempfile
@@ -17,6 +16,7 @@ from tfqkd.export.formats import Format, parse_formats
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.outputs import LOGITS
+from tfqkd.storage import digest
 
 _SLOW_SECONDS = 5.0
 _passed: set[str] = set()  # What this process has tried already, for comparisons of many runs.
@@ -42,8 +42,8 @@ def require_formats(
     Raises:
         ExportError: If a format cannot be written; it names the format.
     """
-    digest = hashlib.sha256(f"{model.to_json()} {formats} {class_names}".encode()).hexdigest()
-    if digest in _passed:
+    tried = digest(f"{model.to_json()} {formats} {class_names}")
+    if tried in _passed:
         return
     print(f"Tries {', '.join(formats)} on the untrained student.", flush=True)
     source = Source.prepare(model, class_names, images[:2], images, output=LOGITS)
@@ -57,7 +57,7 @@ def require_formats(
     slow = [f"{name} {took:.0f} s" for name, took in seconds.items() if took > _SLOW_SECONDS]
     if slow:
         print(f"Slow to write: {', '.join(slow)}.", flush=True)
-    _passed.add(digest)
+    _passed.add(tried)
 
 
 def _without_figures(form: Format) -> Format:

@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,16 +12,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfqkd.durability import sync
 from tfqkd.export.report import Report
 from tfqkd.runtime.signature import INPUT, OUTPUT
+from tfqkd.storage import staged
 
 TIMEOUT_SECONDS = 1800.0
 """When a child process is given up: far above what 10,000 images take."""
 
 
-_SCRATCH = ".tfqkd-"
-_LOCK_FILE = ".lock"
 _ADVICE = "Nothing was written. Export to another format."
 
 
@@ -57,55 +53,22 @@ class Agreement:
 
 
 @contextlib.contextmanager
-def staged(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a path to write to; what is there when the block ends replaces `path`.
-
-    The draft lies in a hidden directory beside `path`, so that replacing is one rename. If the
-    block raises, the draft is deleted and `path` stays as it was. What a process left that was
-    killed is deleted too.
-
-    Args:
-        path: The file or directory to write. Directories above it are created.
+def staged_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Does as `tfqkd.storage.staged`, for an exported file.
 
     Raises:
         ExportError: If its directory cannot be written.
     """
-    path = path.absolute()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _delete_abandoned(path.parent)
-        scratch = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=path.parent)
-    except OSError as error:
-        raise ExportError(
-            f"`path` must lie in a directory that can be written. Received: {path}: {error}. "
-            "Choose another path, or change the directory's permissions."
-        ) from error
-    with scratch as directory, _locked(pathlib.Path(directory)):
-        draft = pathlib.Path(directory) / path.name
+    with contextlib.ExitStack() as stack:
+        try:
+            draft = stack.enter_context(staged(path))
+        except OSError as error:
+            raise ExportError(
+                "`path` must lie in a directory that can be written. "
+                f"Received: {path.absolute()}: {error}. "
+                "Choose another path, or change the directory's permissions."
+            ) from error
         yield draft
-        # The name must not outlast a loss of power that the contents do not.
-        for written in (draft, *draft.rglob("*")):
-            sync(written)
-        _replace(path, draft)
-        sync(path.parent)
-
-
-@contextlib.contextmanager
-def _locked(directory: pathlib.Path) -> Iterator[None]:
-    """Shows that a process writes there; the kernel drops the lock of one that dies."""
-    unlocked = directory / ".unlocked"
-    with unlocked.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        # It is found by this name, and never without its lock.
-        unlocked.rename(directory / _LOCK_FILE)
-        yield
-
-
-def _delete_abandoned(parent: pathlib.Path) -> None:
-    for lock in parent.glob(f"{_SCRATCH}*/{_LOCK_FILE}"):
-        with contextlib.suppress(OSError), lock.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent)
 
 
 def verify(
@@ -191,19 +154,6 @@ def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> 
             )
         with np.load(outputs, allow_pickle=False) as arrays:
             return arrays[OUTPUT]
-
-
-def _replace(path: pathlib.Path, draft: pathlib.Path) -> None:
-    previous = draft.with_name(f"{draft.name}.previous")
-    if path.is_dir():
-        # A directory cannot be renamed onto another; this one is deleted together with the scratch.
-        path.rename(previous)
-    try:
-        draft.replace(path)
-    except OSError:
-        if previous.exists():
-            previous.rename(path)
-        raise
 
 
 def child_environment() -> dict[str, str]:

@@ -24,7 +24,7 @@ from tfqkd.quantization.policy import Bits, LayerPolicy, Selector, Width
 from tfqkd.quantization.quantizers import require_choice
 from tfqkd.quantization.schemes import Scheme, TernaryScheme
 from tfqkd.quantization.summary import FLOAT_BYTES
-from tfqkd.reporting.tables import Table
+from tfqkd.tables import Table
 
 Mode = Literal["one", "all_but_one"]
 MODES: tuple[str, ...] = ("one", "all_but_one")

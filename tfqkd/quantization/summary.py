@@ -14,7 +14,7 @@ from tfqkd.quantization.model import (
     quantized_activations,
     quantized_kernels,
 )
-from tfqkd.reporting.tables import Table
+from tfqkd.tables import Table
 
 FLOAT_BITS, FLOAT_BYTES = 32, 4
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tfqkd.reporting.style import COLOURS, INK, label
+from tfqkd.storage import whole_file
 
 mpl.use("Agg")
 
@@ -130,7 +131,6 @@ def _bars(axes: Axes, accuracies: Mapping[str, Sequence[float]]) -> None:
 
 
 def _save(figure: plt.Figure, path: pathlib.Path) -> None:
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    figure.savefig(partial, dpi=120)
+    with whole_file(path) as draft:
+        figure.savefig(draft, dpi=120)
     plt.close(figure)
-    partial.replace(path)

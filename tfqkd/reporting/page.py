@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from tfqkd.reporting.drawings import Drawing, Missing
-from tfqkd.training.directory import write_atomically
+from tfqkd.storage import write_atomically
 
 PAGE_FILE = "report.html"
 FIGURES_DIRECTORY = "figures"

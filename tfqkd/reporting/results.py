@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfqkd.reporting.tables import Table
+from tfqkd.tables import Table
 
 if TYPE_CHECKING:
     from tfqkd.training.comparison_directory import Row

@@ -1,6 +1,5 @@
 """The page of a study."""
 
-import fcntl
 import pathlib
 
 import pandas as pd
@@ -20,11 +19,11 @@ from tfqkd.reporting.study_figures import (
     teacher_size,
     with_teacher,
 )
-from tfqkd.reporting.tables import Table
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
+from tfqkd.storage import locked, write_atomically
 from tfqkd.study.queue import shown
 from tfqkd.study.results import StudyResults
-from tfqkd.training.directory import write_atomically
+from tfqkd.tables import Table
 from tfqkd.training.flag_file import flag_file
 
 BEST_FILE, RUNS_FILE = "best.flags", "runs.csv"
@@ -43,9 +42,8 @@ def write_study_page(results: StudyResults, directory: pathlib.Path) -> pathlib.
         The page.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / _LOCK_FILE).open("w") as lock:
-        # Workers that end together write the same files.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Workers that end together write the same files.
+    with locked(directory / _LOCK_FILE):
         return _write(results, directory)
 
 

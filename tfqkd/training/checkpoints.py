@@ -1,8 +1,6 @@
 """Checkpoints of a stage: enough to go on at any step as if nothing had happened."""
 
-import hashlib
 import json
-import os
 import pathlib
 import shutil
 import tempfile
@@ -10,14 +8,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfqkd.compat import keras, tf
-from tfqkd.durability import sync
-from tfqkd.training.directory import look_at_json, write_atomically
+from tfqkd.storage import PARTIAL, file_digest, put_in_place, write_atomically
+from tfqkd.training.directory import look_at_json
 from tfqkd.training.metrics import built_metrics
 
 _MANIFEST = "checkpoint.json"
 _STATE, _METRICS = "state", "metrics"
 _SHAPE = {"sha256": {f"{_STATE}.index": str}}
-_PARTIAL = ".partial"
 _NO_FAULT_OF_ITS_OWN = (
     tf.errors.ResourceExhaustedError,
     tf.errors.PermissionDeniedError,
@@ -112,16 +109,15 @@ class Checkpoints:
                 self._write(pathlib.Path(scratch), position)
             return
         self._directory.mkdir(exist_ok=True)
-        for left in self._directory.glob(f"*{_PARTIAL}"):
+        for left in self._directory.glob(f"*{PARTIAL}"):
             shutil.rmtree(left)
         path = self._directory / f"epoch{position.epoch:06}-step{position.step:09}"
-        partial = path.with_name(path.name + _PARTIAL)
+        partial = path.with_name(path.name + PARTIAL)
         partial.mkdir()
         self._write(partial, position)
         if path.exists():
             shutil.rmtree(path)
-        partial.rename(path)
-        sync(self._directory)
+        put_in_place(partial, path)
         for _, old in list(self._found())[: -self._kept]:
             shutil.rmtree(old)
 
@@ -129,7 +125,7 @@ class Checkpoints:
         self._state.write(str(path / _STATE))
         if position.step:
             self._metrics.write(str(path / _METRICS))
-        files = {file.name: _digest(file) for file in sorted(path.iterdir())}
+        files = {file.name: file_digest(file) for file in sorted(path.iterdir())}
         manifest = {**position._asdict(), "sha256": files}
         write_atomically(path / _MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
@@ -163,17 +159,9 @@ def _damage(path: pathlib.Path) -> str:
     # A manifest names no other file, and what the system refuses to read is not damaged.
     there = {file.name for file in path.iterdir() if file.is_file() and not file.is_symlink()}
     for name, digest in manifest["sha256"].items():
-        if name not in there or _digest(path / name) != digest:
+        if name not in there or file_digest(path / name) != digest:
             return f"{name} is not what was written"
     return ""
-
-
-def _digest(file: pathlib.Path) -> str:
-    """Returns the SHA-256 of a file, once it is on the disk."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        os.fsync(stream.fileno())
-    return digest
 
 
 def _random_states(model: keras.Model) -> list[tf.random.Generator]:

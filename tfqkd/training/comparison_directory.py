@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
+from tfqkd.storage import write_atomically
 from tfqkd.training.directory import (
     COMPARISON_RECIPE_FILE,
     RECIPE_FILE,
     is_comparison,
     read_json,
     refuse_differences,
-    write_atomically,
 )
 from tfqkd.training.recipe import Recipe
 

@@ -1,16 +1,15 @@
 """The run directory: the recipe, the command that made it, and what came out."""
 
-import fcntl
+import contextlib
 import json
 import os
 import pathlib
 import shlex
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from tfqkd.durability import sync
+from tfqkd.storage import OccupiedError, locked_at_once, write_atomically
 from tfqkd.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.json"
@@ -59,7 +58,7 @@ class RunDirectory:
             self.recipe = recipe.resumed_as(read_recipe(path))
         self._require_same()
 
-    @contextmanager
+    @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other processes out of the directory, which is made if it is missing.
 
@@ -69,19 +68,16 @@ class RunDirectory:
             RuntimeError: If another process works on it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK_FILE).open("a+") as file:
+        owner = f"process {os.getpid()} on {socket.gethostname()}\n"
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
+                stack.enter_context(locked_at_once(self.path / LOCK_FILE, owner))
+            except OccupiedError as error:
                 raise RuntimeError(
                     "One process at a time works on a run directory. "
-                    f"Received: {self.path}, on which {file.read().strip() or 'another one'} works. "
+                    f"Received: {self.path}, on which {str(error) or 'another one'} works. "
                     "Wait for it, end it, or give another --run_dir."
                 ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
             yield
 
     def require_replicas(self, count: int) -> None:
@@ -223,17 +219,6 @@ def _fits(value: Any, shape: Any) -> bool:
         enough = isinstance(value, list) and (bool(value) or ... in shape)
         return enough and all(_fits(each, shape[0]) for each in value)
     return isinstance(value, shape)
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a text file so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    sync(path.parent)
 
 
 def refuse_differences(path: pathlib.Path, differences: dict[str, tuple[Any, Any]]) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tfqkd.compat import keras
-from tfqkd.training.directory import write_atomically
+from tfqkd.storage import write_atomically
 
 
 class History(keras.callbacks.Callback):

@@ -23,8 +23,9 @@ from tfqkd.runtime import load
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.runtime.signature import INPUT, SIGNATURE
+from tfqkd.storage import write_atomically
 from tfqkd.training.comparison_directory import COMPARISON_FILE
-from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results, write_atomically
+from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results
 from tfqkd.training.evaluation import Evaluation, evaluate_outputs
 from tfqkd.training.model_files import require_pure_graph
 from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict

@@ -5,18 +5,16 @@ directory; while it is made it lies under a `.partial` name, and a rename makes 
 once it is whole: nobody goes on from them any more.
 """
 
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from tfqkd.durability import sync
+from tfqkd.storage import PARTIAL, digest, locked, put_in_place
 from tfqkd.training.workers import Workers
 
 CHECKPOINTS = "checkpoints"
@@ -59,7 +57,7 @@ class Products:
         if self._workers and self._workers.count > 1:
             self._get_together(path, key, make, self._workers)
         elif not path.is_dir() or _holds_checkpoints(path):
-            with self._lock(path):
+            with _lock(path):
                 _make(path, key, make)
         return path
 
@@ -72,7 +70,7 @@ class Products:
     ) -> None:
         if path in self._agreed:
             return
-        with self._lock(path) if workers.is_chief else nullcontext():
+        with _lock(path) if workers.is_chief else nullcontext():
             # One answer for all: another run may finish the product between two looks at it.
             there = workers.chief_says(path.is_dir())
             if workers.is_chief:
@@ -96,20 +94,16 @@ class Products:
         files = _partial(self.path(stage, key)).rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file())
 
-    @contextmanager
-    def _lock(self, path: pathlib.Path) -> Iterator[None]:
-        # The kernel drops the lock of a process that dies, so a dead owner keeps nobody waiting.
-        with path.with_name(path.name + ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"Another process makes {path.name}; waiting for it.", flush=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+
+def _lock(path: pathlib.Path) -> AbstractContextManager[None]:
+    def say() -> None:
+        print(f"Another process makes {path.name}; waiting for it.", flush=True)
+
+    return locked(path.with_name(path.name + ".lock"), say)
 
 
 def _partial(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(path.name + ".partial")
+    return path.with_name(path.name + PARTIAL)
 
 
 def _make(path: pathlib.Path, key: dict[str, Any], make: Callable[[pathlib.Path], None]) -> None:
@@ -119,12 +113,7 @@ def _make(path: pathlib.Path, key: dict[str, Any], make: Callable[[pathlib.Path]
         partial.mkdir(exist_ok=True)
         make(partial)
         (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
-        # The name must not outlast a loss of power that the contents do not.
-        for entry in partial.rglob("*"):
-            sync(entry)
-        sync(partial)
-        partial.rename(path)
-        sync(path.parent)
+        put_in_place(partial, path)
     # Not before: a run that is killed here would have nothing to go on with.
     if _holds_checkpoints(path):
         shutil.rmtree(path / CHECKPOINTS)
@@ -142,18 +131,7 @@ def _with_format(stage: str, key: dict[str, Any]) -> dict[str, Any]:
 
 def fingerprint(key: dict[str, Any]) -> str:
     """Returns 12 hexadecimal digits that tell this key from any other (SHA-256)."""
-    return hashlib.sha256(_canonical(key).encode()).hexdigest()[:12]
-
-
-def file_fingerprint(path: pathlib.Path) -> str:
-    """Returns the SHA-256 of a file, or of the files of a directory with their names."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    for file in files:
-        digest.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+    return digest(_canonical(key))[:12]
 
 
 def _canonical(key: dict[str, Any]) -> str:

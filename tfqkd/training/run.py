@@ -14,15 +14,10 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.data.datasets import load
 from tfqkd.data.images import ImageData, Split
-from tfqkd.export.verification import ExportError, staged
+from tfqkd.export.verification import ExportError
+from tfqkd.storage import staged, write_atomically
 from tfqkd.training.caller import callers_state_kept
-from tfqkd.training.directory import (
-    EXPORTED,
-    MEASURED,
-    RunDirectory,
-    read_json,
-    write_atomically,
-)
+from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData
 from tfqkd.quantization.model import plain_layer
+from tfqkd.storage import tree_digest
 from tfqkd.training.model_advice import advice_on
 from tfqkd.training.model_files import require_data_only
-from tfqkd.training.products import file_fingerprint
 
 
 def load_model(path: pathlib.Path) -> keras.Model:
@@ -38,7 +38,7 @@ def load_model(path: pathlib.Path) -> keras.Model:
 def model_key(path: pathlib.Path) -> str:
     """Returns what a model is, for a fingerprint: the product it lies in, or its contents."""
     product = path.parent / "product.json"
-    return path.parent.name if product.exists() else file_fingerprint(path)
+    return path.parent.name if product.exists() else tree_digest(path)
 
 
 def require_different(paths: Sequence[pathlib.Path]) -> None:

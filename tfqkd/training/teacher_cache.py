@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import pathlib
@@ -16,6 +15,7 @@ from tfqkd.data.batches import FIXED_VIEWS_SEED, training_batches
 from tfqkd.data.images import Split
 from tfqkd.distillation.logits import BYTES_PER_LOGIT, read_logits, write_logits
 from tfqkd.distillation.teachers import as_teacher
+from tfqkd.storage import digest
 from tfqkd.training.products import Products
 from tfqkd.training.progress import task_bar
 
@@ -219,7 +219,5 @@ def require_space(directory: pathlib.Path, whole: int, missing: int, limit_gb: f
 
 def model_fingerprint(model: keras.Model) -> str:
     """Returns the SHA-256 of a model's architecture and of the values of its weights."""
-    digest = hashlib.sha256(json.dumps(json.loads(model.to_json()), sort_keys=True).encode())
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
+    architecture = json.dumps(json.loads(model.to_json()), sort_keys=True)
+    return digest(architecture, *(weight.tobytes() for weight in model.get_weights()))

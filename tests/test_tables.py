@@ -1,6 +1,6 @@
 import pytest
 
-from tfqkd.reporting.tables import Table
+from tfqkd.tables import Table
 
 ROWS = [("layer", "bits", "bytes"), ("first", "float", "1,024"), ("[bold]", "2", "64")]
 
