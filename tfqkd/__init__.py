@@ -20,14 +20,14 @@ _MODULES = (
     "training",
 )
 _NAMES = {
-    "CoefficientScheduler": "tfqkd.distillation.callbacks",
+    "CoefficientScheduler": "tfqkd.core.schedulers",
     "Distiller": "tfqkd.distillation.distiller",
     "Ensemble": "tfqkd.distillation.teachers",
     "LOGITS_IN_BATCH": "tfqkd.distillation.teachers",
-    "GradualSoftLossReducing": "tfqkd.distillation.callbacks",
+    "GradualSoftLossReducing": "tfqkd.core.schedulers",
     "Recipe": "tfqkd.training.recipe",
     "Scheme": "tfqkd.quantization.schemes",
-    "TemperatureScheduler": "tfqkd.distillation.callbacks",
+    "TemperatureScheduler": "tfqkd.core.schedulers",
     "TeacherCache": "tfqkd.training.teacher_cache",
     "TernaryScheme": "tfqkd.quantization.schemes",
     "UniformScheme": "tfqkd.quantization.schemes",
@@ -38,7 +38,7 @@ _NAMES = {
     "quantized_activations": "tfqkd.quantization.model",
     "reestimate_batch_norm": "tfqkd.quantization.batch_norm",
     "run": "tfqkd.training.run",
-    "schedules": "tfqkd.distillation",
+    "schedules": "tfqkd.core",
     "sensitivity": "tfqkd.quantization.sensitivity",
     "strip_quantization": "tfqkd.quantization.model",
 }

@@ -10,9 +10,9 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation.callbacks import CoefficientScheduler, TemperatureScheduler
+from tfqkd.core.schedulers import CoefficientScheduler, TemperatureScheduler
+from tfqkd.core.schedules import Linear
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.schedules import Linear
 from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, as_teacher
 from tfqkd.quantization.model import quantize_model, quantized_kernels
 
@@ -419,9 +419,9 @@ import numpy as np
 from tfqkd.compat import keras, tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfqkd.distillation.callbacks import CoefficientScheduler
+from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.schedules import Linear
+from tfqkd.core.schedules import Linear
 from tfqkd.quantization.model import quantize_model, quantized_kernels
 from tfqkd.quantization.schemes import TernaryScheme
 

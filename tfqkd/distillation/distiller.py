@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from tfqkd.distillation.answers import Answers
 from tfqkd.distillation.hard_loss import HardLoss, read_loss
 from tfqkd.distillation.labels import Labels
 from tfqkd.distillation.scheduled import ScheduledVariable
+from tfqkd.distillation.scheduler_callback import following
 from tfqkd.distillation.shapes import declared_shape, require_takes
 from tfqkd.distillation.step_error import step_error
 from tfqkd.distillation.tasks import AUTO, Task, require_task
@@ -40,7 +42,7 @@ class Distiller(keras.Model):
     nor agreement, and of a regression neither agreement nor temperature.
 
     `coefficient` and `temperature` are variables: assign to them at any time, or let a callback do it
-    (`callbacks.CoefficientScheduler`); nothing is traced or compiled again.
+    (`core.schedulers.CoefficientScheduler`); nothing is traced or compiled again.
 
     Example:
         ```python
@@ -164,6 +166,10 @@ class Distiller(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains the student as `keras.Model.fit` does; a schedule ends with it, its last value stays.
 
+        Args:
+            *args: As for `keras.Model.fit`.
+            **kwargs: As for `keras.Model.fit`; `callbacks` may hold schedulers (`core.schedulers`).
+
         Raises:
             ValueError: If there is no loss or no labels, the batches are not what student and teacher take,
                 labels are out of range of the student's classes, or a teacher that shows no layers answers
@@ -171,9 +177,11 @@ class Distiller(keras.Model):
                 steps at once on a CPU, else at the end.
         """
         self._forget()
+        arguments = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        arguments["callbacks"] = following(arguments.get("callbacks"))
         try:
             with self._labels_explained():
-                history = super().fit(*args, **kwargs)
+                history = super().fit(**arguments)
             self._look_at_answers()
             return history
         finally:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
+from tfqkd.core import schedules
+from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import evaluation_batches, steps_per_epoch, training_batches
 from tfqkd.data.images import ImageData
-from tfqkd.distillation import schedules
-from tfqkd.distillation.callbacks import CoefficientScheduler
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.training.batch_norm import synchronize_batch_norm
 from tfqkd.training.checkpoints import Checkpoints, Position

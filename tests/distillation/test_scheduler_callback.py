@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation import schedules
-from tfqkd.distillation.callbacks import (
+from tfqkd.core import schedules
+from tfqkd.core.schedulers import (
     CoefficientScheduler,
     GradualSoftLossReducing,
     TemperatureScheduler,

@@ -1,11 +1,20 @@
+import json
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfqkd.distillation.callbacks import GradualSoftLossReducing
-from tfqkd.distillation.schedules import Constant, Cosine, Exponential, Linear, Step
+from tfqkd.core.schedulers import GradualSoftLossReducing
+from tfqkd.core.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    Step,
+    from_settings,
+    settings,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +54,45 @@ def test_an_exponential_that_touches_zero_is_refused(ends):
 def test_milestones_that_do_not_rise_within_the_training_are_refused(milestones):
     with pytest.raises(ValueError, match="must rise within"):
         Step(1.0, milestones)
+
+
+SCHEDULES = [
+    Constant(0.3),
+    Linear(0.8, 0.2),
+    Cosine(0.8, 0.2),
+    Exponential(1.0, 0.01),
+    Step(1.0, (0.5, 0.75), 0.1),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: type(schedule).__name__)
+def test_settings_through_json_make_the_same_schedule(schedule):
+    assert from_settings(json.loads(json.dumps(settings(schedule)))) == schedule
+
+
+def test_settings_are_the_name_and_the_arguments():
+    assert settings(Linear(0.8)) == {"name": "Linear", "start": 0.8, "end": 0.0}
+
+
+class Own(Linear):
+    pass
+
+
+@pytest.mark.parametrize("schedule", [lambda progress: progress, Own(1.0)])
+def test_a_schedule_of_the_users_own_has_no_settings(schedule):
+    with pytest.raises(TypeError, match=r"Only the schedules Constant, Linear.*Received"):
+        settings(schedule)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"start": 1.0}, r"must name one of the schedules Constant.*Received"),
+        ({"name": "Square", "start": 1.0}, "must name one of the schedules"),
+        ({"name": "Linear", "start": 1.0, "slope": 2.0}, "of Linear must be its arguments.*slope"),
+        ({"name": "Linear"}, "of Linear must be its arguments.*start"),
+    ],
+)
+def test_settings_of_no_schedule_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        from_settings(given)

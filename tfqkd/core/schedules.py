@@ -1,12 +1,13 @@
 """Schedules: pure functions of the progress of training, a float from 0 (first) to 1 (last).
 
-Any callable from progress to a float is a schedule; the classes here are the common ones. A callback
-(`callbacks.py`) assigns their `values` to the distiller's variables.
+Any callable from progress to a float is a schedule; the classes here are the common ones, and `settings` of
+them can be written as JSON. A scheduler (`schedulers.py`) tells a training which of their `values` to take.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 Schedule = Callable[[float], float]
 
@@ -82,11 +83,13 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        # A list of JSON makes the same schedule as the tuple that it was.
+        object.__setattr__(self, "milestones", tuple(self.milestones))
         rising = list(self.milestones) == sorted(set(self.milestones))
         if not rising or not all(0 < milestone < 1 for milestone in self.milestones):
             raise ValueError(
                 "`milestones` must rise within (0, 1), as shares of the training. "
-                f"Received: milestones={tuple(self.milestones)}."
+                f"Received: milestones={self.milestones}."
             )
 
     def __call__(self, progress: float) -> float:
@@ -106,6 +109,47 @@ class Step:
 
     def _behind(self, passed: int) -> float:
         return self.start * self.factor**passed
+
+
+KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (Constant, Linear, Cosine, Exponential, Step)
+}
+"""The schedules that have settings, by the name that `settings` gives them."""
+
+
+def settings(schedule: Schedule) -> dict[str, Any]:
+    """Returns a schedule's name and what it was made of, as JSON holds them; `from_settings` reads it.
+
+    Raises:
+        TypeError: If it is a function or a class of the user's own, whose code no settings hold.
+    """
+    name = type(schedule).__name__
+    if KINDS.get(name) is not type(schedule):
+        raise TypeError(
+            f"Only the schedules {', '.join(KINDS)} have settings. Received: {schedule!r}. "
+            "Keep the code of a schedule of your own beside its results."
+        )
+    return {"name": name, **dataclasses.asdict(schedule)}  # type: ignore[call-overload]
+
+
+def from_settings(made_of: Mapping[str, Any]) -> Schedule:
+    """Returns the schedule that `settings` described.
+
+    Raises:
+        ValueError: If it names no schedule, or settings that the schedule does not have.
+    """
+    given = dict(made_of)
+    kind = KINDS.get(given.pop("name", ""))
+    if kind is None:
+        raise ValueError(
+            f"Settings must name one of the schedules {', '.join(KINDS)}. Received: {dict(made_of)}."
+        )
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise ValueError(
+            f"Settings of {kind.__name__} must be its arguments. Received: {dict(made_of)}: {error}."
+        ) from None
 
 
 def values(schedule: Schedule, count: int) -> list[float]:
