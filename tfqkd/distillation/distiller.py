@@ -1,25 +1,26 @@
 """The `Distiller`: a Keras model that trains a student on hard labels and on a teacher's soft targets."""
 
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from tfqkd.compat import is_keras3, keras, tf
-from tfqkd.distillation import losses
-from tfqkd.distillation.answers import Answers
-from tfqkd.distillation.hard_loss import HardLoss, read_loss
-from tfqkd.distillation.labels import Labels
+from tfqkd.compat import keras, tf
+from tfqkd.distillation.arguments import require_same_shapes, require_settings, require_student
+from tfqkd.distillation.hard_loss import HardLoss, read_loss, require_hard_loss
+from tfqkd.distillation.inspection import Inspection, looking_once
+from tfqkd.distillation.loss_scaling import with_loss_scaling
+from tfqkd.distillation.means import mean, penalties, share_of_global_batch
 from tfqkd.distillation.scheduled import ScheduledVariable
 from tfqkd.distillation.scheduler_callback import following
-from tfqkd.distillation.shapes import declared_shape, require_takes
-from tfqkd.distillation.step_error import step_error
-from tfqkd.distillation.tasks import AUTO, Task, require_task
-from tfqkd.distillation.teachers import LOGITS_IN_BATCH, as_teacher, members, require_logits
+from tfqkd.distillation.shapes import require_takes
+from tfqkd.distillation.soft_term import SoftTerm
+from tfqkd.distillation.tasks import AUTO, Task
+from tfqkd.distillation.teachers import LOGITS_IN_BATCH, as_teacher, require_logits, unpack_logits
+from tfqkd.distillation.unsaved import Unsaved
 
 
-class Distiller(keras.Model):
+class Distiller(Unsaved):
     """Trains a student with `loss = (1-λ)·hard + λ·soft` (arXiv 1909.01688) plus its regularisers.
 
     `hard` is the compiled loss on the labels, `soft` the loss between the outputs of teacher and student, λ
@@ -94,14 +95,14 @@ class Distiller(keras.Model):
         task: str = AUTO,
         **kwargs: Any,
     ) -> None:
-        _require_settings(temperature, coefficient, soft_loss)
-        _require_weights(soft_weight=soft_weight, dkd_beta=dkd_beta)
-        require_task(task)
-        _require_student(student)
+        require_settings(
+            temperature, coefficient, soft_loss, task, soft_weight=soft_weight, dkd_beta=dkd_beta
+        )
+        require_student(student)
         require_logits(student, "student", task)
         asks = soft_loss != "none" and teacher is not LOGITS_IN_BATCH
         if asks:
-            _require_same_shapes(student, teacher)
+            require_same_shapes(student, teacher)
         super().__init__(**kwargs)
         # Every replica returns the same logs; by default Keras would add them up.
         self.distribute_reduction_method = "first"
@@ -121,10 +122,9 @@ class Distiller(keras.Model):
         self.coefficient = self._scheduled["coefficient"].value
         self.temperature = self._scheduled["temperature"].value
         self._given_task = task
-        self._task: Task | None = None
         self._hard: HardLoss | None = None
-        self._answers = Answers()
-        self._labels = Labels()
+        self._soft: SoftTerm | None = None
+        self._inspection = Inspection()
         self._trackers: list[keras.metrics.Metric] = []
 
     def compile(self, optimizer: Any = "sgd", loss: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -142,26 +142,15 @@ class Distiller(keras.Model):
                 outputs are while `task` is "auto"; or if a model ends in what the loss applies itself.
         """
         self._hard = read_loss(loss)
-        self._task = None
+        self._soft = None
         if self._hard and self.soft_loss != "none":
-            self._task = self._hard.task(self._given_task)
-            # Export looks for it: the student's file says what its outputs are.
-            self.student.distilled_task = self._task.name
-            require_logits(self.student, "student", self._task.name)
-            self._require_teacher(self._task.name)
-            self._task.require_soft_loss(self.soft_loss)
-            if isinstance(getattr(self.student, "output_shape", None), tuple):
-                outputs = tf.TensorShape(self.student.output_shape)
-                self._task.require_outputs(outputs)
-                _require_classes(self.soft_loss, outputs[-1])
-        if _computes_in_float16(self.student):
-            optimizer = keras.optimizers.get(optimizer)
-            if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
-                optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+            self._soft = self._soft_term(self._hard.task(self._given_task))
+        optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer, loss, *args, **kwargs)
-        self._forget()
+        self._inspection.forget()
+        logged = ["loss", "hard_loss", *(self._soft.logged if self._soft else [])]
         with self.distribute_strategy.scope():
-            self._trackers = [keras.metrics.Mean(name=name) for name in self._logged()]
+            self._trackers = [keras.metrics.Mean(name=name) for name in logged]
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains the student as `keras.Model.fit` does; a schedule ends with it, its last value stays.
@@ -176,13 +165,13 @@ class Distiller(keras.Model):
                 in probabilities: before the first step, or after it where a step must tell. Labels of later
                 steps at once on a CPU, else at the end.
         """
-        self._forget()
+        self._inspection.forget()
         arguments = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         arguments["callbacks"] = following(arguments.get("callbacks"))
         try:
-            with self._labels_explained():
+            with self._inspection.labels_explained():
                 history = super().fit(**arguments)
-            self._look_at_answers()
+            self._require_answers()
             return history
         finally:
             # Keras calls no callback when a fit is interrupted.
@@ -195,7 +184,7 @@ class Distiller(keras.Model):
         Raises:
             ValueError: If labels are out of range of the student's classes.
         """
-        with self._labels_explained():
+        with self._inspection.labels_explained():
             return super().evaluate(*args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> Callable[[Any], Any]:
@@ -206,16 +195,9 @@ class Distiller(keras.Model):
         """
         if self.train_function is None or force:
             execute = super().make_train_function(force)
-
-            def look_once(iterator: Any) -> Any:
-                with self._labels_explained():
-                    logs = execute(iterator)
-                if self.train_function is look_once:
-                    self.train_function = execute
-                    self._look_at_answers()
-                return logs
-
-            self.train_function = look_once
+            self.train_function = looking_once(
+                self, execute, self._inspection, self._require_answers
+            )
         return self.train_function
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
@@ -239,23 +221,21 @@ class Distiller(keras.Model):
             logits = tf.cast(self.student(x, training=True), tf.float32)
             hard = self._mean_hard_loss(y, logits, sample_weight)
             distillation = (1 - coefficient) * hard
-            if self._task and teacher_logits is not None:
-                soft = self._mean_soft_loss(
-                    self._task, teacher_logits, logits, y, temperature, sample_weight
-                )
+            if self._soft and teacher_logits is not None:
+                soft = self._soft.mean(teacher_logits, logits, y, temperature, sample_weight)
                 distillation += coefficient * self.soft_weight * soft
-            regularization = tf.add_n([0.0, *(tf.cast(r, tf.float32) for r in self.student.losses)])
+            regularization = penalties(self.student.losses)
             batch = tf.shape(logits)[0]
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            loss = distillation * _share_of_global_batch(batch) + regularization / replicas
+            loss = distillation * share_of_global_batch(batch) + regularization / replicas
         self.optimizer.minimize(loss, self.student.trainable_variables, tape=tape)
 
         values = [distillation + regularization, hard]
-        if self._task and teacher_logits is not None:
-            self._answers.note(teacher_logits, self._task)
+        if self._soft and teacher_logits is not None:
+            self._inspection.note_answers(teacher_logits, self._soft.task)
             values.append(soft)
-            if self._task.agreement:
-                values.append(_mean(self._task.agreement(teacher_logits, logits)))
+            if self._soft.task.agreement:
+                values.append(mean(self._soft.task.agreement(teacher_logits, logits)))
         for tracker, value in zip(self._trackers, values, strict=True):
             tracker.update_state(value, sample_weight=batch)
         self.compiled_metrics.update_state(y, logits, sample_weight)
@@ -263,7 +243,7 @@ class Distiller(keras.Model):
             **{tracker.name: tracker.result() for tracker in self._trackers},
             **self._compiled_results(),
             "coefficient": coefficient,
-            **({"temperature": temperature} if self._task is None or self._task.softens else {}),
+            **({"temperature": temperature} if not self._soft or self._soft.task.softens else {}),
         }
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -272,196 +252,44 @@ class Distiller(keras.Model):
         require_takes(self.student, "student", x)
         logits = tf.cast(self.student(x, training=False), tf.float32)
         loss = self._mean_hard_loss(y, logits, sample_weight)
-        loss += tf.add_n([0.0, *(tf.cast(r, tf.float32) for r in self.student.losses)])
+        loss += penalties(self.student.losses)
         self._trackers[0].update_state(loss, sample_weight=tf.shape(logits)[0])
         self.compiled_metrics.update_state(y, logits, sample_weight)
         return {"loss": self._trackers[0].result(), **self._compiled_results()}
-
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Refuses: a file could not hold the teacher, which may be any function. Save the student.
-
-        Raises:
-            ValueError: Always; `keras.models.save_model` and `ModelCheckpoint` raise it too.
-        """
-        del args, kwargs
-        raise self._unsaved(str(filepath))
-
-    def get_config(self) -> dict[str, Any]:
-        """Refuses as `save` does."""
-        raise self._unsaved("a request for its config")
-
-    def _unsaved(self, received: str) -> ValueError:
-        return ValueError(
-            "A Distiller is not saved, for its teacher may be any function; its student is: "
-            f"distiller.student.save(...). Received: {received}. Let a ModelCheckpoint keep weights alone "
-            "(save_weights_only=True), or save the student in a callback of your own."
-        )
 
     def schedule(self, name: str) -> ScheduledVariable:
         """Returns what drives "coefficient" or "temperature"; for callbacks."""
         return self._scheduled[name]
 
+    def _soft_term(self, task: Task) -> SoftTerm:
+        # Export looks for it: the student's file says what its outputs are.
+        self.student.distilled_task = task.name
+        require_logits(self.student, "student", task.name)
+        self._require_teacher(task.name)
+        soft = SoftTerm(task, self.soft_loss, self.dkd_beta, self.scale_by_temperature_squared)
+        soft.require_student(self.student)
+        return soft
+
     def _asked(self, x: Any) -> tuple[Any, tf.Tensor | None]:
         """Returns the student's inputs and the teacher's logits for them."""
-        if not self._logits_in_batch:
-            require_takes(self.student, "student", x)
-            return x, None if self._teacher is None else self._teacher(x)
-        if not (isinstance(x, tuple) and len(x) == 2):
-            raise step_error(
-                "With LOGITS_IN_BATCH every training batch must be ((x, teacher_logits), y). "
-                f"Received: {tf.nest.map_structure(lambda t: t.shape, x)} for x. "
-                "Train on TeacherCache.batches(...), or give the Distiller a teacher to ask."
-            )
-        x, logits = x
+        logits = None
+        if self._logits_in_batch:
+            x, logits = unpack_logits(x)
         require_takes(self.student, "student", x)
-        return x, None if self.soft_loss == "none" else tf.cast(logits, tf.float32)
+        if self._teacher is not None:
+            logits = self._teacher(x)
+        return x, None if self.soft_loss == "none" else logits
 
     def _mean_hard_loss(self, y: Any, logits: tf.Tensor, sample_weight: Any) -> tf.Tensor:
-        if self._hard is None:
-            raise step_error(
-                "A Distiller must be compiled with a hard loss. Received: loss=None. Compile it with "
-                "keras.losses.SparseCategoricalCrossentropy(from_logits=True), say; coefficient=1.0 trains "
-                "on the teacher alone."
-            )
-        if y is None:
-            raise step_error(
-                "A hard loss needs labels. Received: batches without labels. Pass (x, y); with "
-                "coefficient=1.0 it does not matter which labels, as long as they are in range."
-            )
-        y = self._labels.note(y, logits, self._hard)
+        hard = require_hard_loss(self._hard, y)
+        y = self._inspection.note_labels(y, logits, hard)
         # Keras divides the mean over this replica's part of the batch by the number of replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         return self.compiled_loss(y, logits, sample_weight) * replicas
 
-    def _mean_soft_loss(
-        self,
-        task: Task,
-        teacher_logits: tf.Tensor,
-        logits: tf.Tensor,
-        labels: Any,
-        temperature: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-    ) -> tf.Tensor:
-        task.require_outputs(logits.shape)
-        if not teacher_logits.shape.is_compatible_with(logits.shape):
-            raise step_error(
-                "Teacher and student must return logits of one shape, or values. Received: teacher "
-                f"{teacher_logits.shape}, student {logits.shape}. Train both on the same data."
-            )
-        # What shows no shape yet must not be stretched to the student's in silence.
-        asked = tf.ensure_shape(teacher_logits, logits.shape)
-        scaled = self.scale_by_temperature_squared
-        if self.soft_loss == losses.DECOUPLED:
-            classes = losses.class_numbers(tf.nest.flatten(labels)[0], logits)
-            soft = losses.decoupled_soft_loss(
-                asked, logits, classes, temperature, self.dkd_beta, scaled
-            )
-        elif self.soft_loss == losses.STANDARDIZED:
-            asked, logits = losses.standardized(asked), losses.standardized(logits)
-            soft = task.soft_loss(asked, logits, temperature, "kl", scaled)
-        else:
-            soft = task.soft_loss(asked, logits, temperature, self.soft_loss, scaled)
-        if sample_weight is not None:
-            soft *= tf.reshape(tf.cast(sample_weight, tf.float32), tf.shape(soft))
-        return _mean(soft)
-
-    def _logged(self) -> list[str]:
-        if self._task is None:
-            return ["loss", "hard_loss"]
-        return ["loss", "hard_loss", "soft_loss", *(["agreement"] if self._task.agreement else [])]
-
-    def _forget(self) -> None:
-        self._answers.forget()
-        self._labels.forget()
-
-    def _look_at_answers(self) -> None:
-        if self._task:
-            self._answers.require_logits(self._task)
-
-    @contextlib.contextmanager
-    def _labels_explained(self) -> Iterator[None]:
-        """Looks at the labels when steps are made, or when one failed, as a loss does on a CPU."""
-        try:
-            yield
-        except tf.errors.InvalidArgumentError:
-            self._labels.require_in_range()
-            raise
-        self._labels.require_in_range()
+    def _require_answers(self) -> None:
+        if self._soft:
+            self._inspection.require_logits(self._soft.task)
 
     def _compiled_results(self) -> dict[str, tf.Tensor]:
         return {metric.name: metric.result() for metric in self.compiled_metrics.metrics}
-
-
-def _mean(values: tf.Tensor) -> tf.Tensor:
-    """The mean, or zero where a replica gets no example of a small last batch."""
-    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
-
-
-def _share_of_global_batch(batch: tf.Tensor) -> tf.Tensor | float:
-    """What part of the global batch this replica has: a mean over it times this, summed, is the mean."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return 1.0
-    batch = tf.cast(batch, tf.float32)
-    return batch / context.all_reduce(tf.distribute.ReduceOp.SUM, batch)
-
-
-def _computes_in_float16(model: keras.Model) -> bool:
-    return any(layer.compute_dtype == "float16" for layer in model.layers)
-
-
-def _require_settings(temperature: float, coefficient: float, soft_loss: str) -> None:
-    if not 0 < temperature < float("inf"):
-        raise ValueError(
-            f"`temperature` must be above 0 and finite. Received: temperature={temperature}. "
-            "1 leaves the logits as they are; more softens them."
-        )
-    if not 0 <= coefficient <= 1:
-        raise ValueError(
-            f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
-            "It weighs the soft loss; the hard loss gets 1 - coefficient."
-        )
-    if soft_loss not in (*losses.CLASS_LOSSES, "none"):
-        raise ValueError(
-            f"`soft_loss` must be one of {', '.join(losses.CLASS_LOSSES)}, none. "
-            f"Received: soft_loss={soft_loss!r}."
-        )
-
-
-def _require_weights(**weights: float) -> None:
-    for name, value in weights.items():
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"`{name}` must be 0 or more, and finite. Received: {name}={value}.")
-
-
-def _require_classes(soft_loss: str, classes: int | None) -> None:
-    if soft_loss == losses.DECOUPLED and classes == 2:
-        raise ValueError(
-            "Decoupled distillation needs three classes or more: of two, none are left beside the label. "
-            "Received: soft_loss='dkd' for 2 classes. Take soft_loss='kl'."
-        )
-
-
-def _require_student(student: object) -> None:
-    if not isinstance(student, keras.Model):
-        hint = " It is a Keras 3 model." if is_keras3(student) else ""
-        raise TypeError(
-            f"The student must be a tf_keras model. Received: {type(student)}.{hint} "
-            "Build it with `from tfqkd.compat import keras`."
-        )
-
-
-def _require_same_shapes(student: keras.Model, teacher: object) -> None:
-    """Raises if what student and teachers declare to take and to return shows that they differ."""
-    taken = declared_shape(student)
-    for each in members(teacher):
-        if taken:
-            require_takes(each, "teacher", tf.TensorSpec(taken))
-        shapes = [getattr(model, "output_shape", None) for model in (student, each)]
-        outputs = [shape[-1] for shape in shapes if isinstance(shape, tuple) and shape[-1]]
-        if len(set(outputs)) > 1:
-            raise ValueError(
-                "Teacher and student must have the same outputs, those of the same classes. "
-                f"Received: a student with {outputs[0]} and a teacher with {outputs[1]}. "
-                "Train the teacher on the student's data set."
-            )

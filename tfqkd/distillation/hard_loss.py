@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from tfqkd.compat import keras, tf
+from tfqkd.distillation.step_error import step_error
 from tfqkd.distillation.tasks import AUTO, TASKS, Task
 
 _keras = keras.losses
@@ -112,6 +113,26 @@ def read_loss(compiled: Any) -> HardLoss | None:
     )
     _require_logits(hard)
     _require_mean(hard)
+    return hard
+
+
+def require_hard_loss(hard: HardLoss | None, labels: Any) -> HardLoss:
+    """Returns the hard loss of a step; raises if there is none, or no labels for it.
+
+    Raises:
+        ValueError: If so; as the step is traced.
+    """
+    if hard is None:
+        raise step_error(
+            "A Distiller must be compiled with a hard loss. Received: loss=None. Compile it with "
+            "keras.losses.SparseCategoricalCrossentropy(from_logits=True), say; coefficient=1.0 trains "
+            "on the teacher alone."
+        )
+    if labels is None:
+        raise step_error(
+            "A hard loss needs labels. Received: batches without labels. Pass (x, y); with "
+            "coefficient=1.0 it does not matter which labels, as long as they are in range."
+        )
     return hard
 
 

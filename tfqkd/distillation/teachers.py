@@ -22,6 +22,25 @@ LOGITS_IN_BATCH = LogitsInBatch()
 """A teacher for a `Distiller` that is trained on batches `((x, teacher_logits), y)`."""
 
 
+def unpack_logits(x: Any) -> tuple[Any, tf.Tensor]:
+    """Returns the images and the teacher's logits, float32, of the first half of a batch that has both.
+
+    Args:
+        x: `(x, teacher_logits)`.
+
+    Raises:
+        ValueError: If it is no such pair; as the step is traced.
+    """
+    if not (isinstance(x, tuple) and len(x) == 2):
+        raise step_error(
+            "With LOGITS_IN_BATCH every training batch must be ((x, teacher_logits), y). "
+            f"Received: {tf.nest.map_structure(lambda t: t.shape, x)} for x. "
+            "Train on TeacherCache.batches(...), or give the Distiller a teacher to ask."
+        )
+    images, logits = x
+    return images, tf.cast(logits, tf.float32)
+
+
 # What a last layer must not apply, by what a Distiller takes the outputs for. "auto" is not known yet.
 _SQUASHING = {
     "auto": ("softmax",),
