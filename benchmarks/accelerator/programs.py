@@ -2,8 +2,6 @@
 
 import functools
 import os
-import sys
-import types
 from typing import Any
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -14,17 +12,13 @@ import keras
 
 from benchmarks.accelerator.rules import quantize, show, soft_loss
 from tfqkd.core.views import Words, draw_numbers, draw_order
-
-# The networks are tfqkd's own: its builders take Keras from this module, which would import TensorFlow.
-sys.modules["tfqkd.compat"] = types.ModuleType("tfqkd.compat")
-vars(sys.modules["tfqkd.compat"]).update(keras=keras, tf=types.SimpleNamespace(Tensor=Any))
-from tfqkd.models.zoo import build  # noqa: E402
+from tfqkd.models.zoo import build
 
 
 def new_network(*names: Any, **fixed: Any) -> Any:
     """Builds a network on the CPU: a GPU would compile the draw of each initial value."""
     with jax.default_device(jax.devices("cpu")[0]):
-        return build(*names, **fixed)
+        return build(*names, keras=keras, **fixed)
 
 
 network = functools.cache(new_network)

@@ -9,7 +9,7 @@ SOFT_LOSSES = {"kd": (4, 0, 1, 0, 1), "standardized": (2, 1, 10, 0, 10), "dkd": 
 much (their authors: 9 beside 0.1 of the labels); DKD has α 1, β 2, its authors' for resnet56 and resnet20."""
 
 FLOAT = np.float32(-1)
-"""The step of weights that stay float: a value, so that one compiled program serves float and ternary rows."""
+"""The step of weights that stay float: a value, so that one program serves float and ternary rows."""
 
 
 def ternary_step(weights: np.ndarray) -> np.float32:

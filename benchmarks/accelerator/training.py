@@ -12,15 +12,21 @@ from PIL import Image
 
 from benchmarks.accelerator import programs
 from benchmarks.accelerator.rows import Stage, plan
-from benchmarks.accelerator.rules import FLOAT, SOFT_LOSSES, quantize, sharpness, table, ternary_step
+from benchmarks.accelerator.rules import (
+    FLOAT,
+    SOFT_LOSSES,
+    quantize,
+    sharpness,
+    table,
+    ternary_step,
+)
 from tfqkd.core.views import folded
-
 
 MOMENTS = {
     "cifar10": ((125.31, 122.95, 113.87), (62.99, 62.09, 66.70)),
     "cifar100": ((129.30, 124.07, 112.43), (68.17, 65.39, 70.42)),
 }
-"""Mean and deviation of the training pixels: known beforehand, so that programs can be compiled before the data is there."""
+"""Mean and deviation of the training pixels, so that programs compile before the data is there."""
 
 
 def moments(images: np.ndarray) -> tuple[tuple, tuple]:
@@ -35,7 +41,10 @@ def load(o: argparse.Namespace, split: str) -> list[np.ndarray]:
     To compile programs beforehand, black images stand for those of CIFAR.
     """
     if o.what == "warm":
-        classes, count = int(o.dataset.removeprefix("cifar")), {"train": 50_000, "test": 10_000}[split]
+        classes, count = (
+            int(o.dataset.removeprefix("cifar")),
+            {"train": 50_000, "test": 10_000}[split],
+        )
         labels = np.arange(count, dtype=np.int32) % classes
         return [np.zeros((count, 32, 32, 3), np.uint8), labels]
     strips = sorted((o.data / o.dataset / split).glob("*/*.webp"))
@@ -137,11 +146,15 @@ class Trainer:
 
     def tell(self, stage: Stage, history: list, begun: float) -> None:
         """Prints where a stage is; the time is that since the process began it."""
-        said = " ".join(f"{name} {value:.4f}" for name, value in zip(programs.LOGS, history[-2:][0], strict=True))
-        print(f"{time.time() - begun:.1f} s  {stage.name} {len(history)}/{stage.epochs}: {said}", flush=True)
+        values = zip(programs.LOGS, history[-2:][0], strict=True)
+        said = " ".join(f"{name} {value:.4f}" for name, value in values)
+        print(
+            f"{time.time() - begun:.1f} s  {stage.name} {len(history)}/{stage.epochs}: {said}",
+            flush=True,
+        )
 
     def warm(self) -> None:
-        """Compiles what `rows` needs, into the cache on disk: first the teacher's training, last the float one."""
+        """Compiles what `rows` needs into the cache on disk, in the order in which rows need it."""
         o, steps = self.o, len(self.train[0]) // self.o.batch
         for name, taught in ((o.teacher, False), (o.student, True), (o.student, False)):
             begun = time.time()
@@ -154,7 +167,9 @@ class Trainer:
             programs.epoch.lower(state, self.train, now, student, teacher, o.batch).compile()
             weights, moving = self.variables("", name)
             if not taught:
-                programs.statistics.lower(weights, self.train, row["key"], student, o.batch).compile()
+                programs.statistics.lower(
+                    weights, self.train, row["key"], student, o.batch
+                ).compile()
                 test = (weights, moving), self.test, np.float32(1), student
                 programs.evaluate.lower(*test).compile()
             print(f"{name}, taught {taught}: compiled in {time.time() - begun:.0f} s", flush=True)
