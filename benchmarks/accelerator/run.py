@@ -1,4 +1,4 @@
-"""`python -m benchmarks.accelerator.run rows|speed|warm`: trains rows of the table, times programs, compiles them."""
+"""`python -m benchmarks.accelerator.run rows|speed|warm`: trains rows, times programs, compiles them."""
 
 import argparse
 import json
