@@ -16,12 +16,12 @@ from benchmarks.accelerator import rules
 from benchmarks.accelerator.rows import Stage, plan
 from benchmarks.environments import python_of
 from tfqkd.compat import tf
+from tfqkd.core import steps, uniform
 from tfqkd.core.schedules import Linear
 from tfqkd.core.views import NUMPY, draw_numbers, folded
 from tfqkd.data.augmentation import Augmentation, augment, draw_views
 from tfqkd.distillation.losses import soft_loss
 from tfqkd.models import build
-from tfqkd.quantization import arithmetic
 from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.recipe import Recipe
 
@@ -59,11 +59,11 @@ def test_ternary_steps_and_weights_are_those_of_tfqkd_bit_for_bit(draw, scale):
     }
     weights = (scale * draws[draw]()).astype(np.float32)
     step = rules.ternary_step(weights)
-    expected = arithmetic.optimal_step(weights, 2)
+    expected = steps.optimal_step(weights, 2)
     assert step.dtype == np.float32
-    assert step == expected.numpy().item()
+    assert step == expected.item()
     np.testing.assert_array_equal(
-        rules.quantize(weights, step, np), arithmetic.quantize(weights, expected, 2)
+        rules.quantize(weights, step, np), uniform.quantize(weights, expected, 2)
     )
 
 

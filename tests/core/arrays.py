@@ -21,3 +21,8 @@ VALUES = hnp.arrays(
 
 def upstream(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def floats(smallest: float, largest: float) -> st.SearchStrategy[float]:
+    # TensorFlow flushes subnormal numbers to zero, NumPy does not.
+    return st.floats(smallest, largest, width=32, allow_subnormal=False)

@@ -27,6 +27,7 @@ CALLS = {
     "maximum": [upstream(0, (3, 4)), POSITIVE],
     "divide_no_nan": [POSITIVE, np.float32([0, 1, 2, 0])],
     "logical_and": [POSITIVE > 1, POSITIVE > 0.5],
+    "logical_or": [POSITIVE > 1, POSITIVE < 0.5],
     "equal": [INDICES, 1],
     "where": [POSITIVE > 1, POSITIVE, 0.0],
     "sum": [POSITIVE],
@@ -125,9 +126,10 @@ class TestOpsOf:
 
 def test_the_core_imports_numpy_alone():
     modules = (
-        "activations dorefa learned ops pact quantizers steps ternary uniform".split()  # noqa: SIM905
+        "activations dorefa gradual learned ops pact policy quantizer quantizers schemes "
+        "serialization steps ternary uniform"
     )
-    script = "import sys\n" + "".join(f"import tfqkd.core.{name}\n" for name in modules)
+    script = "import sys\n" + "".join(f"import tfqkd.core.{name}\n" for name in modules.split())
     script += (
         "print({n.partition('.')[0] for n in sys.modules} & {'tensorflow', 'keras', 'tf_keras', "
     )

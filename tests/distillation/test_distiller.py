@@ -423,7 +423,7 @@ from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.core.schedules import Linear
 from tfqkd.quantization.model import quantize_model, quantized_kernels
-from tfqkd.quantization.schemes import TernaryScheme
+from tfqkd.core.schemes import TernaryScheme
 
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(15, 5)).astype("float32"), rng.integers(0, 4, 15)

@@ -5,11 +5,11 @@ import pytest
 
 import tfqkd
 from tfqkd.compat import keras
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.quantizers import DorefaQuantizer, TtqQuantizer, TwnQuantizer
+from tfqkd.core.schemes import Scheme
 from tfqkd.export import FORMATS, ExportError, export, load
-from tfqkd.quantization.activations import LsqActivationQuantizer
 from tfqkd.quantization.calibration import calibrate_activations
-from tfqkd.quantization.published_quantizers import DorefaQuantizer, TtqQuantizer, TwnQuantizer
-from tfqkd.quantization.schemes import Scheme
 
 from . import awkward
 

@@ -5,8 +5,8 @@ import pytest
 
 import tfqkd
 from tfqkd.compat import keras, tf
-from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
-from tfqkd.quantization.published_quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.float32)
 

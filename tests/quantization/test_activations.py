@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
+from tests.core import reference
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.policy import Bits
+from tfqkd.core.quantizers import LsqQuantizer, UniformQuantizer
+from tfqkd.core.schemes import Scheme
 from tfqkd.quantization.calibration import calibrate_activations
+from tfqkd.quantization.configs import LayerQuantizeConfig
 from tfqkd.quantization.model import (
     quantize_model,
     quantized_activations,
@@ -11,13 +16,7 @@ from tfqkd.quantization.model import (
     strip_quantization,
     strip_weights,
 )
-from tfqkd.quantization.policy import Bits
-from tfqkd.quantization.published_quantizers import LsqQuantizer
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme
 from tfqkd.quantization.summary import quantization_summary
-
-from . import reference
 
 layers = keras.layers
 IMAGES = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype(np.float32)
@@ -215,8 +214,11 @@ def test_the_summary_lists_quantized_activations():
 @pytest.mark.parametrize("make", [LsqActivationQuantizer, PactQuantizer])
 def test_settings_survive_serialisation(make):
     quantizer = make(5, signed=True)
-    serialized = keras.utils.legacy.serialize_keras_object(quantizer)
-    assert keras.utils.legacy.deserialize_keras_object(serialized) == quantizer
+    config = LayerQuantizeConfig(output=quantizer, gradient_bits=4)
+    serialized = keras.utils.legacy.serialize_keras_object(config)
+    copy = keras.utils.legacy.deserialize_keras_object(serialized)
+    assert copy == config
+    assert copy.output == quantizer
     assert quantizer.with_bits(3, signed=False) == make(3)
     for bits in (1, 9):
         with pytest.raises(ValueError, match="`bits` must be an integer from 2 to 8"):

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.quantization.activations import LsqActivationQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.quantizers import UniformQuantizer
+from tfqkd.core.schemes import Scheme
 from tfqkd.quantization.batch_norm import reestimate_batch_norm
 from tfqkd.quantization.model import quantize_model, quantized_kernels
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme
 
 layers = keras.layers
 DATA = np.random.default_rng(0).normal(1.0, 2.0, size=(10, 6, 6, 2)).astype(np.float32)

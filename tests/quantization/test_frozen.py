@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
+from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer, UniformQuantizer
+from tfqkd.core.schemes import Scheme
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
-from tfqkd.quantization.published_quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme
 
 layers = keras.layers
 FROZEN = ("a", "norm", "rectified", "b")

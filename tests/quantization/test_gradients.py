@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from tests.core.arrays import BITS, SEEDS, VALUES, upstream
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization import dorefa
-from tfqkd.quantization.activations import LsqActivationQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.quantizers import DorefaQuantizer
+from tfqkd.core.schemes import Scheme
+from tfqkd.quantization.gradients import round_gradient
 from tfqkd.quantization.model import quantize_model, quantized_activations, strip_quantization
-from tfqkd.quantization.published_quantizers import DorefaQuantizer
-from tfqkd.quantization.schemes import Scheme
-
-from .arrays import BITS, SEEDS, VALUES, upstream
 
 layers = keras.layers
 DATA = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -19,7 +18,7 @@ def rounded(factor, bits, seed):
     values = tf.zeros(factor.shape)
     with tf.GradientTape() as tape:
         tape.watch(values)
-        outputs = dorefa.round_gradient(values, bits, [seed, 0])
+        outputs = round_gradient(values, bits, [seed, 0])
     np.testing.assert_array_equal(outputs, values)
     return tape.gradient(outputs, values, factor).numpy()
 

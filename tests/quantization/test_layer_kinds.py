@@ -3,21 +3,20 @@
 import numpy as np
 import pytest
 
+from tests.core import reference
 from tfqkd.compat import keras
-from tfqkd.quantization.activations import LsqActivationQuantizer
-from tfqkd.quantization.calibration import calibrate_activations
-from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
-from tfqkd.quantization.published_quantizers import (
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.quantizers import (
     DorefaQuantizer,
     LsqQuantizer,
     TtqQuantizer,
     TwnQuantizer,
+    UniformQuantizer,
 )
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme
+from tfqkd.core.schemes import Scheme
+from tfqkd.quantization.calibration import calibrate_activations
+from tfqkd.quantization.model import quantize_model, quantized_kernels, strip_quantization
 from tfqkd.quantization.summary import quantization_summary
-
-from . import reference
 
 layers = keras.layers
 

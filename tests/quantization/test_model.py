@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
+from tfqkd.core.policy import Bits
+from tfqkd.core.schemes import TernaryScheme, UniformScheme
 from tfqkd.quantization.cloning import plain_layer
 from tfqkd.quantization.model import (
     is_quantized,
@@ -15,8 +17,7 @@ from tfqkd.quantization.model import (
     quantized_kernels,
     strip_quantization,
 )
-from tfqkd.quantization.policy import Bits, choose_bits
-from tfqkd.quantization.schemes import TernaryScheme, UniformScheme
+from tfqkd.quantization.policy import choose_bits
 from tfqkd.quantization.summary import quantization_summary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization.activations import LsqActivationQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.quantizers import LsqQuantizer
+from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.quantization.batch_norm import reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
 from tfqkd.quantization.cloning import plain_layer
@@ -16,8 +18,6 @@ from tfqkd.quantization.model import (
     strip_quantization,
     strip_weights,
 )
-from tfqkd.quantization.published_quantizers import LsqQuantizer
-from tfqkd.quantization.schemes import Scheme, TernaryScheme
 
 layers = keras.layers
 DATA = np.random.default_rng(0).normal(size=(16, 6)).astype(np.float32)

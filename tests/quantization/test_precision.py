@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
+from tests.core import reference
 from tfqkd.compat import keras
 from tfqkd.quantization.model import quantize_model, strip_quantization
-
-from . import reference
 
 layers = keras.layers
 IMAGES = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype(np.float32)

@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 
 import tfqkd
+from tests.core import reference
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
-from tfqkd.quantization.gradual import GradualQuantization, GradualQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.gradual import GradualQuantizer
+from tfqkd.core.quantizers import (
+    DorefaQuantizer,
+    LsqQuantizer,
+    TtqQuantizer,
+    TwnQuantizer,
+    UniformQuantizer,
+)
+from tfqkd.core.schemes import Scheme
+from tfqkd.quantization.gradual import GradualQuantization
 from tfqkd.quantization.model import (
     quantize_model,
     quantized_kernels,
     quantizer_variables,
     strip_quantization,
 )
-from tfqkd.quantization.published_quantizers import (
-    DorefaQuantizer,
-    LsqQuantizer,
-    TtqQuantizer,
-    TwnQuantizer,
-)
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme
-
-from . import reference
 
 layers = keras.layers
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
+from tfqkd.core.quantizers import UniformQuantizer
+from tfqkd.core.schemes import TernaryScheme, UniformScheme
 from tfqkd.quantization.configs import LayerQuantizeConfig
 from tfqkd.quantization.model import quantize_model, quantized_kernels
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import TernaryScheme, UniformScheme
 
 layers = keras.layers
 

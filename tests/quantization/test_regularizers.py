@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.quantizers import LsqQuantizer, UniformQuantizer
+from tfqkd.core.schemes import Scheme
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.quantization.activations import LsqActivationQuantizer
 from tfqkd.quantization.kernels import kernels_of
 from tfqkd.quantization.model import quantize_model, strip_quantization
-from tfqkd.quantization.published_quantizers import LsqQuantizer
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme
 
 layers = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

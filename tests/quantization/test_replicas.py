@@ -17,16 +17,15 @@ from tfqkd.compat import keras, tf
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import contextlib
 import numpy as np
-from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.quantization.batch_norm import reestimate_batch_norm
 from tfqkd.quantization.calibration import calibrate_activations
-from tfqkd.quantization.gradual import GradualQuantization, GradualQuantizer
+from tfqkd.quantization.gradual import GradualQuantization
+from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.quantization.model import quantize_model, quantizer_variables
-from tfqkd.quantization.published_quantizers import (
-    DorefaQuantizer, LsqQuantizer, TtqQuantizer, TwnQuantizer,
-)
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme
+from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer, TwnQuantizer
+from tfqkd.core.quantizers import UniformQuantizer
+from tfqkd.core.schemes import Scheme
 
 data = np.random.default_rng(0).normal(size=(16, 6)).astype(np.float32)
 targets = np.random.default_rng(1).normal(size=(16, 3)).astype(np.float32)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
-from tfqkd.quantization.gradual import GradualQuantizer
-from tfqkd.quantization.model import quantize_model, strip_quantization
-from tfqkd.quantization.published_quantizers import (
+from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.gradual import GradualQuantizer
+from tfqkd.core.quantizers import (
     DorefaQuantizer,
     LsqQuantizer,
     TtqQuantizer,
     TwnQuantizer,
+    UniformQuantizer,
 )
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme, TernaryScheme
+from tfqkd.core.schemes import Scheme, TernaryScheme
+from tfqkd.quantization.model import quantize_model, strip_quantization
 from tfqkd.quantization.summary import quantization_summary
 
 layers = keras.layers

@@ -4,16 +4,15 @@ import itertools
 import numpy as np
 import pytest
 
+from tests.core import reference
 from tfqkd.compat import keras, tf
-from tfqkd.quantization.activations import LsqActivationQuantizer
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.policy import Bits
+from tfqkd.core.quantizers import UniformQuantizer
+from tfqkd.core.schemes import Scheme, UniformScheme
 from tfqkd.quantization.model import quantize_model
-from tfqkd.quantization.policy import Bits
-from tfqkd.quantization.quantizers import UniformQuantizer
-from tfqkd.quantization.schemes import Scheme, UniformScheme
 from tfqkd.quantization.sensitivity import LayerSensitivity, Sensitivity, sensitivity
 from tfqkd.quantization.summary import quantization_summary
-
-from . import reference
 
 layers = keras.layers
 DATA = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)

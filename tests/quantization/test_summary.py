@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
+from tests.core import reference
 from tfqkd.compat import keras, tf, tfmot
+from tfqkd.core.schemes import UniformScheme
 from tfqkd.quantization.model import quantize_model
-from tfqkd.quantization.schemes import UniformScheme
 from tfqkd.quantization.summary import quantization_summary
-
-from . import reference
 
 layers = keras.layers
 

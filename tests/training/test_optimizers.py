@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.quantization.activations import PactQuantizer
+from tfqkd.core.activations import PactQuantizer
+from tfqkd.core.quantizers import LsqQuantizer
+from tfqkd.core.schemes import Scheme
 from tfqkd.quantization.model import quantize_model, quantizer_variables
-from tfqkd.quantization.published_quantizers import LsqQuantizer
-from tfqkd.quantization.schemes import Scheme
 from tfqkd.training.optimizers import WarmUp, make_optimizer
 from tfqkd.training.recipe import Recipe
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf, tfmot
+from tfqkd.core.steps import optimal_step
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError
 from tfqkd.models import build
-from tfqkd.quantization import arithmetic
 from tfqkd.quantization.batch_norm import batch_norms
 from tfqkd.quantization.layers import ActivationQuantization
 from tfqkd.quantization.model import quantize_model
@@ -585,7 +585,7 @@ def test_steps_that_follow_the_weights_follow_their_moving_average(tmp_path):
     with tfmot.quantization.keras.quantize_scope():
         model = keras.models.load_model(product / "quantized.h5", compile=False)
     for kernel in wrapped_kernels(model):
-        optimum = arithmetic.optimal_step(tf.constant(kernel.latent.numpy()), 2)
+        optimum = optimal_step(kernel.latent, 2)
         np.testing.assert_allclose(kernel.state["step"], optimum, rtol=1e-6)
 
 

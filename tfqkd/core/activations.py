@@ -168,7 +168,7 @@ class PactQuantizer(ActivationQuantizer):
         return self.regularization * (scale * scale)
 
 
-ACTIVATION_QUANTIZERS: dict[str, type] = {
+ACTIVATION_QUANTIZERS: dict[str, type[ActivationQuantizer]] = {
     cls.__name__: cls for cls in (LsqActivationQuantizer, PactQuantizer)
 }
-"""The quantizers that a saved model may name; a new one is added here."""
+"""The activation quantizers by name, as files name them; a new one is added here."""

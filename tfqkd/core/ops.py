@@ -33,6 +33,7 @@ class Ops:
         maximum: The larger of two.
         divide_no_nan: Quotient, zero where the divisor is.
         logical_and: Of two.
+        logical_or: Of two.
         equal: Of two.
         where: `(condition, x, y)`.
         sum: `(x, axis=None, keepdims=False)`.
@@ -70,6 +71,7 @@ class Ops:
     maximum: Callable[..., Tensor]
     divide_no_nan: Callable[..., Tensor]
     logical_and: Callable[..., Tensor]
+    logical_or: Callable[..., Tensor]
     equal: Callable[..., Tensor]
     where: Callable[..., Tensor]
     sum: Callable[..., Tensor]
@@ -133,6 +135,7 @@ NUMPY = Ops(
     maximum=np.maximum,
     divide_no_nan=_divide_no_nan,
     logical_and=np.logical_and,
+    logical_or=np.logical_or,
     equal=np.equal,
     where=np.where,
     sum=np.sum,

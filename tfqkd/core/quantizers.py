@@ -1,105 +1,22 @@
-"""Weight quantizers as settings: what state each starts from, how it moves, and what it makes of weights.
+"""The weight quantizers as settings: the paper's uniform one, and TWN, TTQ, LSQ and DoReFa."""
 
-A quantizer holds no tensors. A front keeps the state in variables beside the latent weights, float32, and
-at every training step
-
-1. assigns `restored(weights, state)` to the weights, if the quantizer `rests`,
-2. assigns `updated(weights, state)` to the state,
-3. computes with `quantize(weights, state)`.
-"""
-
-import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tfqkd.core import dorefa, learned, steps, ternary, uniform
 from tfqkd.core.ops import Ops, Tensor
-
-Granularity = Literal["tensor", "channel"]
-StepUpdate = Literal["once", "every_step"]
-State = Mapping[str, Tensor]
-
-GRANULARITIES: tuple[str, ...] = ("tensor", "channel")
-STEP_UPDATES: tuple[str, ...] = ("once", "every_step")
-
-
-class WeightQuantizer(abc.ABC):
-    """A quantizer of a layer's kernel: what every weight quantizer of tfqkd offers.
-
-    Attributes:
-        bits: Width of a code, 2 to 8.
-        granularity: "tensor", or "channel" where each output channel has a scale of its own.
-        gradient_bits: Width to which the gradients of the layers' outputs are rounded; None for float.
-        rests: Whether some weights rest while others train (see `restored`).
-    """
-
-    bits: int
-    granularity: Granularity = "tensor"
-    gradient_bits: int | None = None
-    rests: bool = False
-
-    @property
-    def learned(self) -> tuple[str, ...]:
-        """Names of the state that the optimizer trains, without weight decay, above `SMALLEST_STEP`."""
-        return ()
-
-    @abc.abstractmethod
-    def initial_state(
-        self, weights: Any, channel_axes: Sequence[int] = (-1,)
-    ) -> dict[str, np.ndarray]:
-        """Returns the first values of the state for trained weights, by name, float32.
-
-        Args:
-            weights: The weights, an array or what becomes one.
-            channel_axes: Axes of the output channels, which have scales of their own if `granularity` is
-                "channel".
-
-        Raises:
-            ValueError: If a weight is NaN or infinite.
-        """
-
-    @abc.abstractmethod
-    def quantize(self, weights: Tensor, state: State, ops: Ops) -> Tensor:
-        """Returns the quantized weights, float32, with their pseudo-gradient."""
-
-    @abc.abstractmethod
-    def scales(self, weights: Tensor, state: State, ops: Ops) -> Tensor:
-        """Returns the positive numbers that are kept beside the codes, float32 of any shape."""
-
-    def updated(self, weights: Tensor, state: State, ops: Ops) -> dict[str, Tensor]:
-        """Returns what a training step assigns to the state before the weights are quantized."""
-        del weights, state, ops
-        return {}
-
-    def restored(self, weights: Tensor, state: State, ops: Ops) -> Tensor:
-        """Returns the weights with those that rest where they were when they began to."""
-        del state, ops
-        return weights
-
-    def with_bits(self, bits: int) -> "WeightQuantizer":
-        """Returns the same quantizer with another width.
-
-        Raises:
-            ValueError: If it has no such width.
-        """
-        return dataclasses.replace(self, bits=bits)  # type: ignore[type-var]
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor, as JSON takes them."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "WeightQuantizer":
-        """Returns the quantizer of a config."""
-        return cls(**config)
-
-    def _axes(self, weights: np.ndarray, channel_axes: Sequence[int]) -> tuple[int, ...] | None:
-        if self.granularity == "tensor":
-            return None
-        return tuple(axis % weights.ndim for axis in channel_axes)
+from tfqkd.core.quantizer import (
+    GRANULARITIES,
+    STEP_UPDATES,
+    Granularity,
+    State,
+    StepUpdate,
+    WeightQuantizer,
+    require_choice,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +54,14 @@ class UniformQuantizer(WeightQuantizer):
         axes = self._axes(weights, channel_axes)
         return {"step": steps.optimal_step(weights, self.bits, axes)}
 
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The step, if it is taken at every step."""
+        return ("step",) if self.step_update == "every_step" else ()
+
     def updated(self, weights: Tensor, state: State, ops: Ops) -> dict[str, Tensor]:
         """Returns the step that follows the weights, if it is taken at every step."""
-        if self.step_update == "once":
+        if not self.followed:
             return {}
         return {"step": uniform.follow_step(weights, state["step"], self.bits, ops)}
 
@@ -310,20 +232,8 @@ class DorefaQuantizer(WeightQuantizer):
         return ops.convert_to_tensor(1.0 / dorefa.level_count(self.bits), "float32")
 
 
-QUANTIZERS: dict[str, type] = {
+QUANTIZERS: dict[str, type[WeightQuantizer]] = {
     cls.__name__: cls
     for cls in (UniformQuantizer, TwnQuantizer, TtqQuantizer, LsqQuantizer, DorefaQuantizer)
 }
-"""The quantizers that a saved model may name; a new one is added here."""
-
-
-def require_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Requires a setting to be one of a few words.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if value not in allowed:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}."
-        )
+"""The quantizers by name, as files name them; a new one is added here."""

@@ -4,12 +4,7 @@ Importing it tells Keras all classes that a saved model may name.
 """
 
 from tfqkd.quantization import (  # noqa: F401 (each registers its classes)
-    activations,
     configs,
-    gradients,
-    gradual,
     layers,
-    published_quantizers,
-    quantizers,
     wrapper,
 )

@@ -3,10 +3,14 @@
 from typing import Any
 
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.core.activations import ActivationQuantizer
+from tfqkd.core.quantizer import WeightQuantizer
+from tfqkd.core.serialization import deserialized, serialized
+from tfqkd.core.steps import largest_code
+from tfqkd.quantization.activations import OutputQuantizer
 from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.kernels import require_kernels
-from tfqkd.quantization.quantizers import WeightQuantizer
+from tfqkd.quantization.quantizers import KernelQuantizer
 
 
 @keras.utils.register_keras_serializable(package="tfqkd")
@@ -18,26 +22,33 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
 
     Args:
         weights: The quantizer of every kernel of the layer; None leaves them float.
-        output: The quantizer of the output, or what rounds its gradient; None leaves both as they are.
+        output: The quantizer of the output; None leaves it float.
+        gradient_bits: Width, 2 to 8, to which the gradient of the output is rounded; None leaves it float.
+
+    Raises:
+        ValueError: If `gradient_bits` is none of these.
     """
 
     def __init__(
         self,
         weights: WeightQuantizer | None = None,
-        output: ActivationQuantizer | GradientRounding | None = None,
+        output: ActivationQuantizer | None = None,
+        gradient_bits: int | None = None,
     ) -> None:
+        if gradient_bits is not None:
+            largest_code(gradient_bits)
         self.weights = weights
         self.output = output
+        self.gradient_bits = gradient_bits
 
     def get_weights_and_quantizers(
         self, layer: keras.layers.Layer
-    ) -> list[tuple[tf.Variable, WeightQuantizer]]:
+    ) -> list[tuple[tf.Variable, KernelQuantizer]]:
         """Returns the layer's kernels with their quantizer."""
         if self.weights is None:
             return []
-        return [
-            (getattr(layer, kernel.attribute), self.weights) for kernel in require_kernels(layer)
-        ]
+        quantizer = KernelQuantizer(self.weights)
+        return [(getattr(layer, kernel.attribute), quantizer) for kernel in require_kernels(layer)]
 
     def set_quantize_weights(self, layer: keras.layers.Layer, quantize_weights: list) -> None:
         """Puts the quantized kernels in the place of the latent ones."""
@@ -57,31 +68,32 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         del layer, quantize_activations  # AutoGraph cannot convert a body that is only a docstring.
 
     def get_output_quantizers(self, layer: keras.layers.Layer) -> list:
-        """Returns the quantizer of the output, if there is one."""
-        return [] if self.output is None else [self.output]
+        """Returns what quantizes the output or rounds its gradient, if it is to be."""
+        activation = None if self.output is None else OutputQuantizer(self.output)
+        if self.gradient_bits is not None:
+            return [GradientRounding(self.gradient_bits, activation)]
+        return [] if activation is None else [activation]
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
+        """Returns the arguments of the constructor, as JSON takes them."""
         return {
-            name: quantizer and keras.utils.legacy.serialize_keras_object(quantizer)
-            for name, quantizer in (("weights", self.weights), ("output", self.output))
+            "weights": self.weights and serialized(self.weights),
+            "output": self.output and serialized(self.output),
+            "gradient_bits": self.gradient_bits,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LayerQuantizeConfig":
-        """Rebuilds the config, also from quantizers that are still serialised."""
-        # As tfmot stores them: Keras's newer format does not find the classes again in an h5 file.
+        """Rebuilds the config."""
+        weights, output = config["weights"], config["output"]
         return cls(
-            **{
-                name: keras.utils.legacy.deserialize_keras_object(quantizer)
-                if isinstance(quantizer, dict)
-                else quantizer
-                for name, quantizer in config.items()
-            }
+            weights and deserialized(weights),
+            output and deserialized(output),
+            config["gradient_bits"],
         )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LayerQuantizeConfig) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
-        return hash((LayerQuantizeConfig, self.weights, self.output))
+        return hash((LayerQuantizeConfig, self.weights, self.output, self.gradient_bits))

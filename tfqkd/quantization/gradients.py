@@ -4,16 +4,36 @@ import zlib
 from typing import Any
 
 from tfqkd.compat import keras, tf, tfmot
-from tfqkd.quantization import arithmetic, dorefa
-from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.core.dorefa import rounded_gradient
+from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.quantization.activations import OutputQuantizer
 from tfqkd.quantization.quantizers import add_followed
 
 _COUNTER = "gradient_counter"
 
 
-@keras.utils.register_keras_serializable(package="tfqkd")
+def round_gradient(values: tf.Tensor, bits: int, seed: Any) -> tf.Tensor:
+    """Returns `values` as they are; their gradient is rounded stochastically (`dorefa.rounded_gradient`).
+
+    Args:
+        values: The output of a layer, [N, ...], float.
+        bits: 2 to 8.
+        seed: Two integers that decide the noise; another pair at every step.
+    """
+
+    @tf.custom_gradient
+    def identity(x: tf.Tensor) -> tuple:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            noise = tf.random.stateless_uniform(tf.shape(upstream), seed, -0.5, 0.5)
+            return rounded_gradient(upstream, noise, bits, OPS)
+
+        return tf.identity(x), gradient
+
+    return identity(values)
+
+
 class GradientRounding(tfmot.quantization.keras.quantizers.Quantizer):
-    """Rounds the gradient of a layer's output stochastically, as DoReFa-Net does (`dorefa.round_gradient`).
+    """Rounds the gradient of a layer's output stochastically, as DoReFa-Net does (`round_gradient`).
 
     The noise is a function of the layer's name, the replica and a counter of training steps, which lies in a
     checkpoint: a training that is resumed goes on with the noise that it would have seen.
@@ -21,13 +41,9 @@ class GradientRounding(tfmot.quantization.keras.quantizers.Quantizer):
     Args:
         bits: Of the gradient, 2 to 8.
         activation: The quantizer of the output itself, if it has one.
-
-    Raises:
-        ValueError: If `bits` is none of these.
     """
 
-    def __init__(self, bits: int, activation: ActivationQuantizer | None = None) -> None:
-        arithmetic.largest_code(bits)
+    def __init__(self, bits: int, activation: OutputQuantizer | None = None) -> None:
         self.bits = bits
         self.activation = activation
 
@@ -41,6 +57,7 @@ class GradientRounding(tfmot.quantization.keras.quantizers.Quantizer):
         self._layer = zlib.crc32(layer.name.encode()) & 0x3FFFFFFF
         return weights
 
+    @tf.autograph.experimental.do_not_convert
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any
     ) -> tf.Tensor:
@@ -52,26 +69,11 @@ class GradientRounding(tfmot.quantization.keras.quantizers.Quantizer):
             counter.assign_add(1.0)
             context = tf.distribute.get_replica_context()
             replica = context.replica_id_in_sync_group if context else 0
-            outputs = dorefa.round_gradient(inputs, self.bits, [self._layer + replica, count])
+            outputs = round_gradient(inputs, self.bits, [self._layer + replica, count])
         if self.activation is None:
             return outputs
         return self.activation(outputs, training, weights, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
-        activation = self.activation and keras.utils.legacy.serialize_keras_object(self.activation)
-        return {"bits": self.bits, "activation": activation}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "GradientRounding":
-        """Rebuilds the object."""
-        activation = config["activation"]
-        if activation is not None:
-            activation = keras.utils.legacy.deserialize_keras_object(activation)
-        return cls(config["bits"], activation)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, GradientRounding) and self.get_config() == other.get_config()
-
-    def __hash__(self) -> int:
-        return hash((GradientRounding, self.bits, self.activation))
+        """Returns nothing: `configs.LayerQuantizeConfig` saves the settings."""
+        return {}

@@ -4,14 +4,19 @@ import dataclasses
 from collections.abc import Iterator
 
 from tfqkd.compat import is_keras3, keras, tf, tfmot
-from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.core.activations import ActivationQuantizer
+from tfqkd.core.policy import Bits, LayerPolicy
+from tfqkd.core.quantizer import WeightQuantizer
+from tfqkd.core.schemes import Scheme, TernaryScheme
+from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.quantization.activations import OutputQuantizer
 from tfqkd.quantization.cloning import clone, copied, plain_layer
 from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.insertion import insert_behind
 from tfqkd.quantization.layers import ActivationQuantization
-from tfqkd.quantization.policy import Bits, LayerPolicy, choose_bits
-from tfqkd.quantization.quantizers import WeightQuantizer
-from tfqkd.quantization.schemes import Scheme, TernaryScheme
+from tfqkd.quantization.policy import choose_bits
+from tfqkd.quantization.quantizers import KernelQuantizer, read
+from tfqkd.quantization.schemes import layer_configs
 from tfqkd.quantization.wrapper import QuantizedLayer
 
 
@@ -23,7 +28,7 @@ class QuantizedKernel:
         layer: The layer's name, without tfmot's prefix.
         attribute: The layer's attribute that holds it, such as "kernel".
         latent: The float variable that training updates.
-        quantizer: Its quantizer.
+        quantizer: The settings of its quantizer.
         state: The quantizer's variables by name.
         trainable: Whether the layer trains; else kernel and state stay as they are.
     """
@@ -37,12 +42,17 @@ class QuantizedKernel:
 
     def value(self) -> tf.Tensor:
         """Returns the quantized kernel that the layer uses at inference, float32."""
-        return self.quantizer(self.latent, training=False, weights=self.state)
+        latent = tf.convert_to_tensor(self.latent)
+        return self.quantizer.quantize(latent, read(self.state), OPS)
+
+    def follow(self) -> None:
+        """Lets the state follow the weights as they are now, as a training step does."""
+        KernelQuantizer(self.quantizer)(self.latent, training=True, weights=self.state)
 
     def scales(self) -> tf.Tensor:
         """Returns the numbers that are kept beside the kernel's codes, float32."""
-        state = {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}
-        return self.quantizer.scales(tf.convert_to_tensor(self.latent), state)
+        latent = tf.convert_to_tensor(self.latent)
+        return self.quantizer.scales(latent, read(self.state), OPS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +61,7 @@ class QuantizedActivation:
 
     Attributes:
         layer: The layer's name, without tfmot's prefix.
-        quantizer: Its quantizer.
+        quantizer: The settings of its quantizer.
         learned: The variable that the quantizer trains.
     """
 
@@ -62,7 +72,7 @@ class QuantizedActivation:
     @property
     def step(self) -> float:
         """The trained step Δ: every activation is Δ times a code, zero is the code 0."""
-        return float(self.quantizer.step(self.learned))
+        return float(self.quantizer.step(tf.convert_to_tensor(self.learned)))
 
     @property
     def code_range(self) -> tuple[int, int]:
@@ -104,7 +114,7 @@ def quantize_model(
     # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
     copy = clone(model)
     copy.set_weights(model.get_weights())
-    configs = scheme.configs(copy, bits)
+    configs = layer_configs(scheme, copy, bits)
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         # What regularized its output there is a tensor of the copy.
@@ -142,7 +152,7 @@ def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
         for latent, quantizer, state in wrapper._weight_vars:
             attribute = latent.name.split("/")[-1].split(":")[0]
             yield QuantizedKernel(
-                wrapper.layer.name, attribute, latent, quantizer, state, wrapper.trainable
+                wrapper.layer.name, attribute, latent, quantizer.settings, state, wrapper.trainable
             )
 
 
@@ -152,7 +162,7 @@ def quantized_activations(model: keras.Model) -> Iterator[QuantizedActivation]:
         for quantizer in map(_activation_of, wrapper._output_quantizers):
             if quantizer is not None:
                 variable = quantizer.variable(wrapper._output_quantizer_vars)
-                yield QuantizedActivation(wrapper.layer.name, quantizer, variable)
+                yield QuantizedActivation(wrapper.layer.name, quantizer.settings, variable)
 
 
 def quantizer_variables(model: keras.Model) -> list[tf.Variable]:
@@ -234,15 +244,15 @@ def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-def _activation_of(output: object) -> ActivationQuantizer | None:
+def _activation_of(output: object) -> OutputQuantizer | None:
     return output.activation if isinstance(output, GradientRounding) else output  # type: ignore[return-value]
 
 
 def _require_ours(wrapper: keras.layers.Layer) -> None:
     weights = all(
-        isinstance(quantizer, WeightQuantizer) for _, quantizer, _ in wrapper._weight_vars
+        isinstance(quantizer, KernelQuantizer) for _, quantizer, _ in wrapper._weight_vars
     )
-    ours = (ActivationQuantizer, GradientRounding)
+    ours = (OutputQuantizer, GradientRounding)
     outputs = all(isinstance(quantizer, ours) for quantizer in wrapper._output_quantizers)
     if not (weights and outputs) or wrapper._quantize_activations:
         raise ValueError(

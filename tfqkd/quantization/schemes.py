@@ -1,4 +1,4 @@
-"""tfmot `QuantizeScheme`s: what `quantize_apply` and `quantize_model` do to a layer.
+"""The core's schemes as tfmot's `QuantizeScheme`: what `quantize_apply` and `quantize_model` do to a layer.
 
 Only the layers that were annotated are wrapped and, if the scheme quantizes activations, the layers whose
 outputs they read. Under tfmot's default 8-bit scheme, neighbouring activations would get 8-bit quantizers
@@ -6,125 +6,62 @@ that nobody asked for, and batch norm would be refused.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from tfqkd.compat import keras, tfmot
-from tfqkd.quantization.activations import ActivationQuantizer
+from tfqkd.core.policy import Bits
+from tfqkd.core.schemes import Scheme
 from tfqkd.quantization.configs import LayerQuantizeConfig
-from tfqkd.quantization.gradients import GradientRounding
 from tfqkd.quantization.kernels import require_kernels
-from tfqkd.quantization.policy import Bits
-from tfqkd.quantization.quantizers import (
-    Granularity,
-    StepUpdate,
-    UniformQuantizer,
-    WeightQuantizer,
-)
-from tfqkd.quantization.sites import Site, activation_sites
+from tfqkd.quantization.sites import activation_sites
 
 
-class Scheme(tfmot.quantization.keras.QuantizeScheme):
-    """Quantizes the kernels of annotated layers, and on request the activations that these layers read.
-
-    Example:
-        ```python
-        scheme = Scheme(LsqQuantizer(4), LsqActivationQuantizer(4))
-        quantized = tfqkd.quantize_model(model, scheme)
-        calibrate_activations(quantized, images)
-        ```
+def layer_configs(
+    scheme: Scheme, model: keras.Model, bits: Mapping[str, Bits]
+) -> dict[str, LayerQuantizeConfig]:
+    """Returns the config of every layer that must be wrapped, by name.
 
     Args:
-        quantizer: The weight quantizer of every annotated layer that has no config of its own.
-        activations: The quantizer of the activations; its `signed` is set where it stands
-            (`sites.activation_sites`). None (default) leaves activations float, as in the paper.
+        scheme: What a quantized layer gets.
+        model: A Functional or built Sequential model that is part of no other one.
+        bits: Bits of the layers that are to be quantized. A layer is also wrapped if one of them reads
+            what it puts out.
+    """
+    readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
+    activations: Any = scheme.activations
+    sites = activation_sites(model, readers) if activations else {}
+    weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
+    configs = {}
+    for layer in model.layers:
+        width, site = weights.get(layer.name), sites.get(layer.name)
+        if width is None and site is None:
+            continue
+        configs[layer.name] = LayerQuantizeConfig(
+            None if width is None else scheme.quantizer.with_bits(width),
+            None if site is None else activations.with_bits(site.bits, site.signed),
+            None if width is None else scheme.quantizer.gradient_bits,
+        )
+    return configs
+
+
+class TfmotScheme(tfmot.quantization.keras.QuantizeScheme):
+    """A scheme of tfqkd as tfmot asks for it.
+
+    Args:
+        scheme: What an annotated layer gets that has no config of its own.
     """
 
-    def __init__(
-        self, quantizer: WeightQuantizer, activations: ActivationQuantizer | None = None
-    ) -> None:
-        self.quantizer = quantizer
-        self.activations = activations
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme = scheme
         self._neighbours = _Neighbours()
-
-    @property
-    def bits(self) -> Bits:
-        """The bits of a layer that has none of its own."""
-        return Bits(self.quantizer.bits, self.activations and self.activations.bits)
-
-    def configs(
-        self, model: keras.Model, bits: Mapping[str, Bits]
-    ) -> dict[str, LayerQuantizeConfig]:
-        """Returns the config of every layer that must be wrapped, by name.
-
-        Args:
-            model: A Functional or built Sequential model that is part of no other one.
-            bits: Bits of the layers that are to be quantized. A layer is also wrapped if one of them reads
-                what it puts out.
-        """
-        readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
-        sites = activation_sites(model, readers) if self.activations else {}
-        weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
-        return {
-            layer.name: LayerQuantizeConfig(
-                self._weights(weights.get(layer.name)),
-                self._output(sites.get(layer.name), layer.name in weights),
-            )
-            for layer in model.layers
-            if layer.name in weights or layer.name in sites
-        }
 
     def get_layout_transformer(self) -> "_Annotations":
         """Returns the transform that gives each annotated layer its config; the layout stays."""
-        return _Annotations(self, self._neighbours)
+        return _Annotations(self._scheme, self._neighbours)
 
     def get_quantize_registry(self) -> "_Neighbours":
         """Returns the registry that tfmot asks about the layers before an annotated one."""
         return self._neighbours
-
-    def _weights(self, bits: int | None) -> WeightQuantizer | None:
-        if bits is None:
-            return None
-        return self.quantizer.with_bits(bits)
-
-    def _output(
-        self, site: Site | None, has_weights: bool
-    ) -> ActivationQuantizer | GradientRounding | None:
-        activation = None
-        if site is not None and self.activations is not None:
-            activation = self.activations.with_bits(site.bits, site.signed)
-        bits = self.quantizer.gradient_bits
-        return GradientRounding(bits, activation) if bits and has_weights else activation
-
-
-class UniformScheme(Scheme):
-    """The paper's uniform symmetric quantizer on every annotated layer (see `UniformQuantizer`).
-
-    Example:
-        ```python
-        quantized = tfqkd.quantize_model(model, tfqkd.UniformScheme(bits=4, granularity="channel"))
-        ```
-
-    Args:
-        bits: 2 (ternary) to 8.
-        granularity: "tensor" (default) or "channel".
-        step_update: "once" (default) or "every_step".
-    """
-
-    def __init__(
-        self,
-        bits: int,
-        granularity: Granularity = "tensor",
-        step_update: StepUpdate = "once",
-    ) -> None:
-        super().__init__(UniformQuantizer(bits, granularity, step_update))
-
-
-class TernaryScheme(UniformScheme):
-    """Ternary weights, -Δ, 0 and Δ: `UniformScheme(bits=2)`, the scheme of the paper."""
-
-    def __init__(
-        self, granularity: Granularity = "tensor", step_update: StepUpdate = "once"
-    ) -> None:
-        super().__init__(2, granularity, step_update)
 
 
 class _Annotations(tfmot.quantization.keras.QuantizeLayoutTransform):
@@ -149,7 +86,7 @@ class _Annotations(tfmot.quantization.keras.QuantizeLayoutTransform):
                 annotated[name] = self._scheme.bits
             else:
                 own[name] = config
-        configs = {**self._scheme.configs(model, annotated), **own}
+        configs = {**layer_configs(self._scheme, model, annotated), **own}
         self._neighbours.configs = {
             name: config for name, config in configs.items() if name not in layer_quantize_map
         }

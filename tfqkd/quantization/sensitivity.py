@@ -9,6 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.policy import Bits, LayerPolicy, Selector, Width
+from tfqkd.core.quantizer import require_choice
+from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.distillation.teachers import require_logits
 from tfqkd.quantization.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.quantization.calibration import batches_of, calibrate_activations, input_batches
@@ -20,9 +23,6 @@ from tfqkd.quantization.model import (
     require_quantizable,
     strip_quantization,
 )
-from tfqkd.quantization.policy import Bits, LayerPolicy, Selector, Width
-from tfqkd.quantization.quantizers import require_choice
-from tfqkd.quantization.schemes import Scheme, TernaryScheme
 from tfqkd.quantization.summary import FLOAT_BYTES
 from tfqkd.tables import Table
 

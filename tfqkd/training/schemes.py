@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 
-from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
-from tfqkd.quantization.gradual import GradualQuantizer
-from tfqkd.quantization.published_quantizers import (
+from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.gradual import GradualQuantizer
+from tfqkd.core.quantizer import WeightQuantizer
+from tfqkd.core.quantizers import (
     DorefaQuantizer,
     LsqQuantizer,
     TtqQuantizer,
     TwnQuantizer,
+    UniformQuantizer,
 )
-from tfqkd.quantization.quantizers import UniformQuantizer, WeightQuantizer
-from tfqkd.quantization.schemes import Scheme
+from tfqkd.core.schemes import Scheme
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.settings import FLOAT_BITS
 

@@ -27,6 +27,7 @@ from tfqkd.quantization.model import (
     require_quantizable,
     strip_quantization,
 )
+from tfqkd.quantization.schemes import layer_configs
 from tfqkd.quantization.summary import quantization_summary
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.training.fitting import augmentation_of, estimation_batches, first_batches, fit
@@ -154,7 +155,7 @@ class Stages:
         if self.recipe.bits != FLOAT_BITS:
             scheme = scheme_of(self.recipe)
             policy = self.recipe.bits_by_layer() or None
-            scheme.configs(model, require_quantizable(model, scheme, policy))
+            layer_configs(scheme, model, require_quantizable(model, scheme, policy))
         if self.recipe.has_teacher:
             size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
             # A teacher that is still to be trained has no logits there yet.
@@ -293,7 +294,7 @@ class Stages:
                 # Steps that follow the weights have followed those of training, not their average.
                 for kernel in quantized_kernels(model):
                     if kernel.trainable:
-                        kernel.quantizer(kernel.latent, training=True, weights=kernel.state)
+                        kernel.follow()
             self._settle_batch_norm(QUANTIZED, model)
             stripped = strip_quantization(model)
         with warnings.catch_warnings():

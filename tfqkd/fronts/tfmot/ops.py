@@ -37,6 +37,7 @@ OPS = Ops(
     maximum=tf.maximum,
     divide_no_nan=tf.math.divide_no_nan,
     logical_and=tf.logical_and,
+    logical_or=tf.logical_or,
     equal=tf.equal,
     where=tf.where,
     sum=_reduction(tf.reduce_sum),

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfqkd.compat import tf
-from tfqkd.quantization import learned_step
+from tfqkd.core import learned
+from tfqkd.core.ops import NUMPY
+from tfqkd.fronts.tfmot.ops import OPS
 
 from . import reference
 from .arrays import BITS, SEEDS, STEPS, VALUES, upstream
@@ -17,7 +19,7 @@ def value_and_gradients(values, step, lower, upper, factor, scale=1.0):
     inputs = [tf.convert_to_tensor(values), tf.convert_to_tensor(step)]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        value = learned_step.lsq(*inputs, lower, upper, scale)
+        value = learned.lsq(*inputs, lower, upper, scale)
     return value, *tape.gradient(value, inputs, factor)
 
 
@@ -26,47 +28,47 @@ def value_and_gradients(values, step, lower, upper, factor, scale=1.0):
     [(2, True, (-2, 1)), (2, False, (0, 3)), (8, True, (-128, 127)), (8, False, (0, 255))],
 )
 def test_codes_are_those_of_the_paper(bits, signed, expected):
-    assert learned_step.code_range(bits, signed) == expected
+    assert learned.code_range(bits, signed) == expected
 
 
 @pytest.mark.parametrize("bits", [1, 9, 2.0, True])
 def test_other_widths_are_refused(bits):
     with pytest.raises(ValueError, match="`bits` must be an integer from 2 to 8"):
-        learned_step.code_range(bits)
+        learned.code_range(bits)
 
 
 @given(VALUES, STEPS, BITS, SIGNED)
 def test_value_equals_the_formula_and_is_idempotent(values, step, bits, signed):
-    lower, upper = learned_step.code_range(bits, signed)
-    once = learned_step.lsq(tf.constant(values), tf.constant(step), lower, upper, 1.0)
+    lower, upper = learned.code_range(bits, signed)
+    once = learned.lsq(tf.constant(values), tf.constant(step), lower, upper, 1.0)
     np.testing.assert_array_equal(once, reference.lsq(values, step, lower, upper))
-    twice = learned_step.lsq(once, tf.constant(step), lower, upper, 1.0)
+    twice = learned.lsq(once, tf.constant(step), lower, upper, 1.0)
     np.testing.assert_array_equal(twice, once)
 
 
 @given(VALUES, STEPS, BITS, st.integers(-10, 10))
 def test_value_scales_with_values_and_step(values, step, bits, exponent):
-    lower, upper = learned_step.code_range(bits)
+    lower, upper = learned.code_range(bits)
     values, factor = np.where(np.abs(values) < 1e-9, 0, values), np.float32(2.0**exponent)
     np.testing.assert_array_equal(
-        learned_step.lsq(tf.constant(values * factor), tf.constant(step * factor), lower, upper, 1),
-        learned_step.lsq(tf.constant(values), tf.constant(step), lower, upper, 1) * factor,
+        learned.lsq(tf.constant(values * factor), tf.constant(step * factor), lower, upper, 1),
+        learned.lsq(tf.constant(values), tf.constant(step), lower, upper, 1) * factor,
     )
 
 
 @given(VALUES, STEPS, BITS)
 def test_values_within_the_smaller_side_are_symmetric(values, step, bits):
-    lower, upper = learned_step.code_range(bits)
+    lower, upper = learned.code_range(bits)
     values = np.clip(values, -step * upper, step * upper)
     np.testing.assert_array_equal(
-        learned_step.lsq(tf.constant(-values), tf.constant(step), lower, upper, 1),
-        -learned_step.lsq(tf.constant(values), tf.constant(step), lower, upper, 1),
+        learned.lsq(tf.constant(-values), tf.constant(step), lower, upper, 1),
+        -learned.lsq(tf.constant(values), tf.constant(step), lower, upper, 1),
     )
 
 
 @given(VALUES, STEPS, BITS, SIGNED, SEEDS)
 def test_gradients_equal_the_published_ones_value_by_value(values, step, bits, signed, seed):
-    lower, upper = learned_step.code_range(bits, signed)
+    lower, upper = learned.code_range(bits, signed)
     factor = upstream(seed, values.shape)
     _, to_values, to_step = value_and_gradients(values, step, lower, upper, factor, scale=0.25)
     ratio = values / step
@@ -89,7 +91,7 @@ def test_the_gradient_of_a_2_bit_step_is_the_sawtooth_of_the_paper(ratio, expect
 
 @given(VALUES.filter(lambda array: array.ndim > 1), BITS, SEEDS, st.data())
 def test_channels_have_values_and_gradients_of_their_own(values, bits, seed, data):
-    lower, upper = learned_step.code_range(bits)
+    lower, upper = learned.code_range(bits)
     factor, channels = upstream(seed, values.shape), values.shape[-1]
     steps = data.draw(hnp.arrays(np.float32, channels, elements=STEPS))
     shaped = steps.reshape([1] * (values.ndim - 1) + [channels])
@@ -104,17 +106,8 @@ def test_channels_have_values_and_gradients_of_their_own(values, bits, seed, dat
 
 
 def test_the_scale_of_the_gradient_is_that_of_the_paper():
-    assert float(learned_step.gradient_scale(576, 7)) == pytest.approx((576 * 7) ** -0.5)
-
-
-def test_the_first_step_is_twice_the_mean_magnitude_over_the_root_of_the_largest_code():
-    weights = upstream(0, (5, 3))
-    step = learned_step.initial_step(tf.constant(weights), 7).numpy()
-    np.testing.assert_allclose(step, [[2 * np.abs(weights).mean() / 7**0.5]], rtol=1e-6)
-    steps = learned_step.initial_step(tf.constant(weights), 7, [1]).numpy()
-    np.testing.assert_allclose(steps[0], 2 * np.abs(weights).mean(0) / 7**0.5, rtol=1e-6)
-    zeros = learned_step.initial_step(tf.zeros([4]), 7).numpy()
-    np.testing.assert_array_equal(zeros, np.float32([learned_step.SMALLEST_STEP]))
+    for ops in (NUMPY, OPS):
+        assert float(learned.gradient_scale(576, 7, ops)) == pytest.approx((576 * 7) ** -0.5)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

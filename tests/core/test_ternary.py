@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfqkd.compat import tf
-from tfqkd.quantization import arithmetic, ternary
+from tfqkd.core import ternary, uniform
 
 from . import reference
 from .arrays import SEEDS, STEPS, VALUES, upstream
@@ -71,7 +71,7 @@ class TestTtq:
     def test_with_equal_scales_is_the_ternary_quantizer(self, weights, step):
         weights = np.where(np.isclose(np.abs(weights), step / 2, rtol=1e-5), 0, weights)
         trained = ternary.ttq(tf.constant(weights), step / 2, tf.constant(step), tf.constant(step))
-        plain = arithmetic.quantize(tf.constant(weights), tf.constant(step), 2)
+        plain = uniform.quantize(tf.constant(weights), tf.constant(step), 2)
         np.testing.assert_array_equal(trained, plain)
 
     @given(VALUES, STEPS, SCALES, SCALES, SEEDS)

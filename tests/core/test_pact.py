@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfqkd.compat import tf
-from tfqkd.quantization import clipping
+from tfqkd.core import pact
 
 from . import reference
 from .arrays import BITS, SEEDS, VALUES, upstream
@@ -16,8 +16,8 @@ SIGNED = st.booleans()
 @given(VALUES, CLIPS, BITS, SIGNED)
 def test_value_equals_the_formula(values, clip, bits, signed):
     levels = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
-    assert clipping.pact_levels(bits, signed) == levels
-    actual = clipping.pact(tf.constant(values), tf.constant(clip), bits, signed).numpy()
+    assert pact.pact_levels(bits, signed) == levels
+    actual = pact.pact(tf.constant(values), tf.constant(clip), bits, signed).numpy()
     place = np.clip(values.astype(np.float64), -clip, clip) * levels / clip
     edge = np.abs(np.abs(place - np.floor(place)) - 0.5) < 1e-4
     expected = reference.pact(values, clip, levels, signed)
@@ -28,8 +28,8 @@ def test_value_equals_the_formula(values, clip, bits, signed):
 
 @given(VALUES, CLIPS, BITS, SIGNED)
 def test_value_is_idempotent(values, clip, bits, signed):
-    once = clipping.pact(tf.constant(values), tf.constant(clip), bits, signed)
-    twice = clipping.pact(once, tf.constant(clip), bits, signed)
+    once = pact.pact(tf.constant(values), tf.constant(clip), bits, signed)
+    twice = pact.pact(once, tf.constant(clip), bits, signed)
     np.testing.assert_array_equal(twice, once)
 
 
@@ -37,16 +37,16 @@ def test_value_is_idempotent(values, clip, bits, signed):
 def test_value_scales_with_values_and_clipping_value(values, clip, bits, signed, exponent):
     values, factor = np.where(np.abs(values) < 1e-9, 0, values), np.float32(2.0**exponent)
     np.testing.assert_array_equal(
-        clipping.pact(tf.constant(values * factor), tf.constant(clip * factor), bits, signed),
-        clipping.pact(tf.constant(values), tf.constant(clip), bits, signed) * factor,
+        pact.pact(tf.constant(values * factor), tf.constant(clip * factor), bits, signed),
+        pact.pact(tf.constant(values), tf.constant(clip), bits, signed) * factor,
     )
 
 
 @given(VALUES, CLIPS, BITS)
 def test_signed_values_are_odd(values, clip, bits):
     np.testing.assert_array_equal(
-        clipping.pact(tf.constant(-values), tf.constant(clip), bits, True),
-        -clipping.pact(tf.constant(values), tf.constant(clip), bits, True),
+        pact.pact(tf.constant(-values), tf.constant(clip), bits, True),
+        -pact.pact(tf.constant(values), tf.constant(clip), bits, True),
     )
 
 
@@ -56,7 +56,7 @@ def test_only_clipped_values_move_the_clipping_value(values, clip, bits, signed,
     inputs = [tf.constant(values), tf.constant(clip)]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        value = clipping.pact(*inputs, bits, signed)
+        value = pact.pact(*inputs, bits, signed)
     to_values, to_clip = tape.gradient(value, inputs, factor)
     over, under = values >= clip, signed & (values <= -clip)
     inside = (values > (-clip if signed else 0)) & ~over
@@ -72,11 +72,11 @@ def test_the_published_gradient_is_one_from_the_clipping_value_on(value, expecte
     clip = tf.constant(2.0)
     with tf.GradientTape() as tape:
         tape.watch(clip)
-        quantized = clipping.pact(tf.constant([value]), clip, 2)
+        quantized = pact.pact(tf.constant([value]), clip, 2)
     assert float(tape.gradient(quantized, clip)) == expected
 
 
 @pytest.mark.parametrize("bits", [1, 9, True])
 def test_other_widths_are_refused(bits):
     with pytest.raises(ValueError, match="`bits` must be an integer from 2 to 8"):
-        clipping.pact_levels(bits)
+        pact.pact_levels(bits)

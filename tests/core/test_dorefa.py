@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 
 from tfqkd.compat import tf
-from tfqkd.quantization import dorefa
+from tfqkd.core import dorefa
 
 from . import reference
 from .arrays import BITS, SEEDS, VALUES, upstream
