@@ -32,7 +32,7 @@ _NAMES = {
     "TernaryScheme": "tfqkd.quantization.schemes",
     "UniformScheme": "tfqkd.quantization.schemes",
     "calibrate_activations": "tfqkd.quantization.calibration",
-    "losses": "tfqkd.distillation",
+    "losses": "tfqkd.core",
     "quantization_summary": "tfqkd.quantization.summary",
     "quantize_model": "tfqkd.quantization.model",
     "quantized_activations": "tfqkd.quantization.model",
