@@ -18,10 +18,10 @@ import numpy as np
 from benchmarks.turns import Turns
 from benchmarks.worker import serve
 from tfqkd.compat import keras, tf
+from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data import ImageData, Split, load
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.logits import read_logits, write_logits
-from tfqkd.distillation.teachers import LOGITS_IN_BATCH
 from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model
 from tfqkd.quantization.published_quantizers import LsqQuantizer

@@ -8,6 +8,7 @@ from typing import Any
 from tfqkd.compat import keras, tf
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO, Task
+from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.distillation.arguments import require_same_shapes, require_settings, require_student
 from tfqkd.distillation.hard_loss import HardLoss, read_loss, require_hard_loss
 from tfqkd.distillation.inspection import Inspection, looking_once
@@ -17,7 +18,7 @@ from tfqkd.distillation.scheduled import ScheduledVariable
 from tfqkd.distillation.scheduler_callback import following
 from tfqkd.distillation.shapes import require_takes
 from tfqkd.distillation.soft_term import SoftTerm
-from tfqkd.distillation.teachers import LOGITS_IN_BATCH, as_teacher, require_logits, unpack_logits
+from tfqkd.distillation.teachers import as_teacher, require_logits, unpack_logits
 from tfqkd.distillation.unsaved import Unsaved
 
 
