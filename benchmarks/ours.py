@@ -20,10 +20,10 @@ from benchmarks.worker import serve
 from tfqkd.compat import keras, tf
 from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme
+from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data import ImageData, Split, load
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.logits import read_logits, write_logits
-from tfqkd.distillation.teachers import LOGITS_IN_BATCH
 from tfqkd.models import build
 from tfqkd.quantization.model import quantize_model
 from tfqkd.training.fitting import fit

@@ -21,9 +21,9 @@ _MODULES = (
 )
 _NAMES = {
     "CoefficientScheduler": "tfqkd.core.schedulers",
-    "Distiller": "tfqkd.distillation.distiller",
+    "Distiller": "tfqkd.fronts.choice",
     "Ensemble": "tfqkd.distillation.teachers",
-    "LOGITS_IN_BATCH": "tfqkd.distillation.teachers",
+    "LOGITS_IN_BATCH": "tfqkd.core.teachers",
     "GradualSoftLossReducing": "tfqkd.core.schedulers",
     "Recipe": "tfqkd.training.recipe",
     "Scheme": "tfqkd.core.schemes",
@@ -32,15 +32,16 @@ _NAMES = {
     "TernaryScheme": "tfqkd.core.schemes",
     "UniformScheme": "tfqkd.core.schemes",
     "calibrate_activations": "tfqkd.quantization.calibration",
-    "losses": "tfqkd.distillation",
-    "quantization_summary": "tfqkd.quantization.summary",
-    "quantize_model": "tfqkd.quantization.model",
+    "losses": "tfqkd.core",
+    "quantization_summary": "tfqkd.fronts.choice",
+    "quantize_model": "tfqkd.fronts.choice",
     "quantized_activations": "tfqkd.quantization.model",
     "reestimate_batch_norm": "tfqkd.quantization.batch_norm",
     "run": "tfqkd.training.run",
     "schedules": "tfqkd.core",
     "sensitivity": "tfqkd.quantization.sensitivity",
-    "strip_quantization": "tfqkd.quantization.model",
+    "strip_quantization": "tfqkd.fronts.choice",
+    "tfmot": "tfqkd.fronts",
 }
 
 __all__ = ["__version__", *sorted((*_MODULES, *_NAMES))]

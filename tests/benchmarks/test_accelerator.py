@@ -17,10 +17,10 @@ from benchmarks.accelerator.rows import Stage, plan
 from benchmarks.environments import python_of
 from tfqkd.compat import tf
 from tfqkd.core import steps, uniform
+from tfqkd.core.losses import soft_loss
 from tfqkd.core.schedules import Linear
 from tfqkd.core.views import NUMPY, draw_numbers, folded
 from tfqkd.data.augmentation import Augmentation, augment, draw_views
-from tfqkd.distillation.losses import soft_loss
 from tfqkd.models import build
 from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.recipe import Recipe

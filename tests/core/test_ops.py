@@ -1,4 +1,5 @@
 import dataclasses
+import pathlib
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfqkd.compat import tf
+from tfqkd.core import ops
 from tfqkd.core.ops import NUMPY, exactly, ops_of
 from tfqkd.fronts.tfmot.ops import OPS
 
@@ -29,6 +31,7 @@ CALLS = {
     "logical_and": [POSITIVE > 1, POSITIVE > 0.5],
     "logical_or": [POSITIVE > 1, POSITIVE < 0.5],
     "equal": [INDICES, 1],
+    "all": [POSITIVE > 0.5],
     "where": [POSITIVE > 1, POSITIVE, 0.0],
     "sum": [POSITIVE],
     "mean": [POSITIVE, 1],
@@ -39,11 +42,18 @@ CALLS = {
     "take_along_axis": [POSITIVE, INDICES, 1],
     "softmax": [upstream(0, (3, 4)), -1],
     "log_softmax": [upstream(0, (3, 4)), -1],
+    "logsumexp": [30 * upstream(0, (3, 4)), -1],
+    "sigmoid": [30 * upstream(0, (3, 4))],
+    "categorical_crossentropy": [POSITIVE, 30 * upstream(0, (3, 4))],
+    "binary_crossentropy": [POSITIVE, 30 * upstream(0, (3, 4))],
+    "sqrt": [POSITIVE],
     "exp": [upstream(0, (3, 4))],
     "log": [POSITIVE],
     "convert_to_tensor": [0.25, "float32"],
     "cast": [INDICES, "float32"],
     "shape": [POSITIVE],
+    "ndim": [POSITIVE],
+    "size": [POSITIVE],
     "reshape": [POSITIVE, (-1, 2)],
     "transpose": [POSITIVE, (1, 0)],
     "stack": [[POSITIVE, POSITIVE]],
@@ -51,7 +61,13 @@ CALLS = {
     "stop_gradient": [POSITIVE],
 }
 
-KEYWORDS = {"sum": {"axis": (0,), "keepdims": True}, "max": {"axis": (0, 1), "keepdims": True}}
+KEYWORDS = {
+    "sum": {"axis": (0,), "keepdims": True},
+    "max": {"axis": (0, 1), "keepdims": True},
+    "all": {"axis": -1},
+    "categorical_crossentropy": {"from_logits": True},
+    "binary_crossentropy": {"from_logits": True},
+}
 
 
 def test_all_functions_of_the_table_are_compared():
@@ -69,8 +85,8 @@ def test_tensorflows_functions_are_numpys(name):
 
 
 def test_a_range_has_the_dtype_that_was_asked_for():
-    for ops in (NUMPY, OPS):
-        counted = ops.arange(3, dtype="float64")
+    for table in (NUMPY, OPS):
+        counted = table.arange(3, dtype="float64")
         np.testing.assert_array_equal(counted, [0, 1, 2])
         assert np.asarray(counted).dtype == np.float64
 
@@ -83,6 +99,15 @@ def test_what_is_unknown_of_a_shape_is_a_tensor():
         return rows
 
     assert int(sizes(tf.zeros([5, 3]))) == 5
+
+
+def test_a_shape_of_unknown_rank_is_a_tensor():
+    @tf.function(input_signature=[tf.TensorSpec(None)], autograph=False)
+    def like_all_but_the_last_axis(x):
+        assert OPS.ndim(x) is None
+        return OPS.reshape(tf.range(5), OPS.shape(x)[:-1])
+
+    assert like_all_but_the_last_axis(tf.zeros([5, 3])).shape == (5,)
 
 
 class TestExactly:
@@ -125,11 +150,8 @@ class TestOpsOf:
 
 
 def test_the_core_imports_numpy_alone():
-    modules = (
-        "activations dorefa gradual learned ops pact policy quantizer quantizers schemes "
-        "serialization steps ternary uniform"
-    )
-    script = "import sys\n" + "".join(f"import tfqkd.core.{name}\n" for name in modules.split())
+    modules = sorted(path.stem for path in pathlib.Path(ops.__file__).parent.glob("*.py"))
+    script = "import sys\n" + "".join(f"import tfqkd.core.{name}\n" for name in modules)
     script += (
         "print({n.partition('.')[0] for n in sys.modules} & {'tensorflow', 'keras', 'tf_keras', "
     )

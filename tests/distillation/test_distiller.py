@@ -12,8 +12,9 @@ from scipy.special import log_softmax, softmax
 from tfqkd.compat import keras, tf
 from tfqkd.core.schedulers import CoefficientScheduler, TemperatureScheduler
 from tfqkd.core.schedules import Linear
+from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, as_teacher
+from tfqkd.distillation.teachers import Ensemble, as_teacher
 from tfqkd.quantization.model import quantize_model, quantized_kernels
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from core import soft_reference as reference
 
 from tfqkd.compat import keras, tf
 from tfqkd.core import schedules
@@ -9,8 +10,6 @@ from tfqkd.core.schedulers import (
     TemperatureScheduler,
 )
 from tfqkd.distillation.distiller import Distiller
-
-from . import reference
 
 generator = np.random.default_rng(0)
 IMAGES = generator.normal(size=(22, 5)).astype(np.float32)

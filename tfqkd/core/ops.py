@@ -5,9 +5,8 @@ keras3 front, NumPy's for tests and for what needs no gradient.
 """
 
 import dataclasses
-import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +34,7 @@ class Ops:
         logical_and: Of two.
         logical_or: Of two.
         equal: Of two.
+        all: `(x, axis=None)`.
         where: `(condition, x, y)`.
         sum: `(x, axis=None, keepdims=False)`.
         mean: `(x, axis=None, keepdims=False)`.
@@ -45,11 +45,18 @@ class Ops:
         take_along_axis: `(x, indices, axis)`, along the last axis.
         softmax: `(x, axis)`.
         log_softmax: `(x, axis)`.
+        logsumexp: `(x, axis)`: the logarithm of the sum of `e^x`.
+        sigmoid: `1/(1 + e^-x)`.
+        categorical_crossentropy: `(target, output, from_logits=True)`: of logits alone, over the last axis.
+        binary_crossentropy: `(target, output, from_logits=True)`: of logits alone, of each.
         exp: `e^x`.
         log: Natural logarithm.
+        sqrt: `√x`.
         convert_to_tensor: `(x, dtype)`: a number or an array as a tensor.
         cast: `(x, dtype)`, the dtype by name.
         shape: The shape as a tuple; what is unknown while a step is traced is a scalar tensor.
+        ndim: The number of axes, or None where it is unknown.
+        size: The number of elements.
         reshape: `(x, shape)`.
         transpose: `(x, axes)`.
         stack: A list of tensors along a new first axis.
@@ -73,6 +80,7 @@ class Ops:
     logical_and: Callable[..., Tensor]
     logical_or: Callable[..., Tensor]
     equal: Callable[..., Tensor]
+    all: Callable[..., Tensor]
     where: Callable[..., Tensor]
     sum: Callable[..., Tensor]
     mean: Callable[..., Tensor]
@@ -83,11 +91,18 @@ class Ops:
     take_along_axis: Callable[..., Tensor]
     softmax: Callable[..., Tensor]
     log_softmax: Callable[..., Tensor]
+    logsumexp: Callable[..., Tensor]
+    sigmoid: Callable[..., Tensor]
+    categorical_crossentropy: Callable[..., Tensor]
+    binary_crossentropy: Callable[..., Tensor]
     exp: Callable[..., Tensor]
     log: Callable[..., Tensor]
+    sqrt: Callable[..., Tensor]
     convert_to_tensor: Callable[..., Tensor]
     cast: Callable[..., Tensor]
     shape: Callable[..., tuple]
+    ndim: Callable[..., int | None]
+    size: Callable[..., Tensor]
     reshape: Callable[..., Tensor]
     transpose: Callable[..., Tensor]
     stack: Callable[..., Tensor]
@@ -116,6 +131,28 @@ def _log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
+def _logsumexp(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    largest = np.max(x, axis=axis, keepdims=True)
+    summed = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True))
+    return np.squeeze(largest + summed, axis)
+
+
+def _log_sigmoid(x: np.ndarray) -> np.ndarray:
+    return -np.logaddexp(0, -x)
+
+
+def _categorical_crossentropy(
+    target: np.ndarray, output: np.ndarray, from_logits: Literal[True]
+) -> np.ndarray:
+    return -np.sum(target * _log_softmax(output), axis=-1)
+
+
+def _binary_crossentropy(
+    target: np.ndarray, output: np.ndarray, from_logits: Literal[True]
+) -> np.ndarray:
+    return -target * _log_sigmoid(output) - (1 - target) * _log_sigmoid(-output)
+
+
 def _divide_no_nan(x: Any, y: Any) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(np.equal(y, 0), np.zeros_like(y), np.divide(x, y))
@@ -137,6 +174,7 @@ NUMPY = Ops(
     logical_and=np.logical_and,
     logical_or=np.logical_or,
     equal=np.equal,
+    all=np.all,
     where=np.where,
     sum=np.sum,
     mean=np.mean,
@@ -147,11 +185,18 @@ NUMPY = Ops(
     take_along_axis=np.take_along_axis,
     softmax=lambda x, axis=-1: np.exp(_log_softmax(x, axis)),
     log_softmax=_log_softmax,
+    logsumexp=_logsumexp,
+    sigmoid=lambda x: np.exp(_log_sigmoid(x)),
+    categorical_crossentropy=_categorical_crossentropy,
+    binary_crossentropy=_binary_crossentropy,
     exp=np.exp,
     log=np.log,
+    sqrt=np.sqrt,
     convert_to_tensor=np.asarray,
     cast=lambda x, dtype: np.asarray(x).astype(dtype),
     shape=np.shape,
+    ndim=np.ndim,
+    size=np.size,
     reshape=np.reshape,
     transpose=np.transpose,
     stack=np.stack,
@@ -188,4 +233,5 @@ def ops_of(tensor: Tensor) -> Ops:
             f"A tensor must be of one of {', '.join(_TABLES)}. Received: {type(tensor)}. "
             "Convert it with numpy.asarray, or pass the table of its functions as `ops`."
         )
-    return importlib.import_module(table).OPS if isinstance(table, str) else table
+    # A built-in function: TensorFlow's AutoGraph would try to rewrite what importlib does.
+    return __import__(table, fromlist=["OPS"]).OPS if isinstance(table, str) else table

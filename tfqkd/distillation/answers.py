@@ -1,8 +1,8 @@
 """What a teacher answers, looked at: a function or a SavedModel shows no softmax that could be refused."""
 
 from tfqkd.compat import tf
+from tfqkd.core.tasks import Task
 from tfqkd.distillation.replicas import copies, replica_variable
-from tfqkd.distillation.tasks import Task
 
 
 class Answers:

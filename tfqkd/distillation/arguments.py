@@ -1,27 +1,19 @@
 """The arguments of a `Distiller`, looked at before anything is made of them."""
 
 from tfqkd.compat import is_keras3, keras, tf
-from tfqkd.distillation import losses
+from tfqkd.core.tasks import require_task
 from tfqkd.distillation.shapes import declared_shape, require_takes
-from tfqkd.distillation.tasks import require_task
 from tfqkd.distillation.teachers import members
 
 
-def require_settings(
-    temperature: float,
-    coefficient: float,
-    soft_loss: str,
-    task: str,
-    **weights: float,
-) -> None:
+def require_settings(temperature: float, coefficient: float, soft_weight: float, task: str) -> None:
     """Raises if a setting of a `Distiller` is out of its range.
 
     Args:
         temperature: `T`.
         coefficient: λ.
-        soft_loss: Its kind.
+        soft_weight: What multiplies the soft loss besides.
         task: What the outputs are.
-        **weights: Others, that must be 0 or more.
 
     Raises:
         ValueError: If one is.
@@ -36,15 +28,11 @@ def require_settings(
             f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
             "It weighs the soft loss; the hard loss gets 1 - coefficient."
         )
-    if soft_loss not in (*losses.CLASS_LOSSES, "none"):
+    if not 0 <= soft_weight < float("inf"):
         raise ValueError(
-            f"`soft_loss` must be one of {', '.join(losses.CLASS_LOSSES)}, none. "
-            f"Received: soft_loss={soft_loss!r}."
+            f"`soft_weight` must be 0 or more, and finite. Received: soft_weight={soft_weight}."
         )
     require_task(task)
-    for name, value in weights.items():
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"`{name}` must be 0 or more, and finite. Received: {name}={value}.")
 
 
 def require_student(student: object) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.soft_loss import SoftLoss
+from tfqkd.core.tasks import AUTO, Task
+from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.distillation.arguments import require_same_shapes, require_settings, require_student
 from tfqkd.distillation.hard_loss import HardLoss, read_loss, require_hard_loss
 from tfqkd.distillation.inspection import Inspection, looking_once
@@ -15,8 +18,7 @@ from tfqkd.distillation.scheduled import ScheduledVariable
 from tfqkd.distillation.scheduler_callback import following
 from tfqkd.distillation.shapes import require_takes
 from tfqkd.distillation.soft_term import SoftTerm
-from tfqkd.distillation.tasks import AUTO, Task
-from tfqkd.distillation.teachers import LOGITS_IN_BATCH, as_teacher, require_logits, unpack_logits
+from tfqkd.distillation.teachers import as_teacher, require_logits, unpack_logits
 from tfqkd.distillation.unsaved import Unsaved
 
 
@@ -95,12 +97,16 @@ class Distiller(Unsaved):
         task: str = AUTO,
         **kwargs: Any,
     ) -> None:
-        require_settings(
-            temperature, coefficient, soft_loss, task, soft_weight=soft_weight, dkd_beta=dkd_beta
+        require_settings(temperature, coefficient, soft_weight, task)
+        # None is the control: no teacher is asked.
+        compared = (
+            None
+            if soft_loss == "none"
+            else SoftLoss(soft_loss, dkd_beta, scale_by_temperature_squared)
         )
         require_student(student)
         require_logits(student, "student", task)
-        asks = soft_loss != "none" and teacher is not LOGITS_IN_BATCH
+        asks = compared is not None and teacher is not LOGITS_IN_BATCH
         if asks:
             require_same_shapes(student, teacher)
         super().__init__(**kwargs)
@@ -111,10 +117,8 @@ class Distiller(Unsaved):
         # A plain function: Keras would track a model, save it and count its weights.
         self._teacher = as_teacher(teacher, task) if asks else None
         self._require_teacher = functools.partial(require_logits, teacher, "teacher")
-        self.soft_loss = soft_loss
+        self._compared = compared
         self.soft_weight = soft_weight
-        self.dkd_beta = dkd_beta
-        self.scale_by_temperature_squared = scale_by_temperature_squared
         self._scheduled = {
             "coefficient": ScheduledVariable("coefficient", coefficient),
             "temperature": ScheduledVariable("temperature", temperature),
@@ -143,8 +147,8 @@ class Distiller(Unsaved):
         """
         self._hard = read_loss(loss)
         self._soft = None
-        if self._hard and self.soft_loss != "none":
-            self._soft = self._soft_term(self._hard.task(self._given_task))
+        if self._hard and self._compared:
+            self._soft = self._soft_term(self._compared, self._hard.task(self._given_task))
         optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer, loss, *args, **kwargs)
         self._inspection.forget()
@@ -261,12 +265,12 @@ class Distiller(Unsaved):
         """Returns what drives "coefficient" or "temperature"; for callbacks."""
         return self._scheduled[name]
 
-    def _soft_term(self, task: Task) -> SoftTerm:
+    def _soft_term(self, compared: SoftLoss, task: Task) -> SoftTerm:
         # Export looks for it: the student's file says what its outputs are.
         self.student.distilled_task = task.name
         require_logits(self.student, "student", task.name)
         self._require_teacher(task.name)
-        soft = SoftTerm(task, self.soft_loss, self.dkd_beta, self.scale_by_temperature_squared)
+        soft = SoftTerm(task, compared)
         soft.require_student(self.student)
         return soft
 
@@ -278,7 +282,7 @@ class Distiller(Unsaved):
         require_takes(self.student, "student", x)
         if self._teacher is not None:
             logits = self._teacher(x)
-        return x, None if self.soft_loss == "none" else logits
+        return x, logits if self._compared else None
 
     def _mean_hard_loss(self, y: Any, logits: tf.Tensor, sample_weight: Any) -> tf.Tensor:
         hard = require_hard_loss(self._hard, y)

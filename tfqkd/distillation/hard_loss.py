@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.tasks import AUTO, TASKS, Task
 from tfqkd.distillation.step_error import step_error
-from tfqkd.distillation.tasks import AUTO, TASKS, Task
 
 _keras = keras.losses
 Labels = Literal["classes", "one-hot", "binary"] | None

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.tasks import Task
 from tfqkd.distillation.answers import Answers
 from tfqkd.distillation.hard_loss import HardLoss
 from tfqkd.distillation.labels import Labels
-from tfqkd.distillation.tasks import Task
 
 
 class Inspection:

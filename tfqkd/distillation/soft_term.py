@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation import losses
+from tfqkd.core.soft_loss import SoftLoss
+from tfqkd.core.tasks import Task
 from tfqkd.distillation.means import mean
 from tfqkd.distillation.step_error import step_error
-from tfqkd.distillation.tasks import Task
+from tfqkd.fronts.tfmot.ops import OPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +17,11 @@ class SoftTerm:
 
     Attributes:
         task: What the outputs are.
-        kind: Of the soft loss, as a `Distiller` takes it.
-        dkd_beta: β of decoupled distillation.
-        scaled: Whether the loss is multiplied by `T²`.
+        loss: The settings of the soft loss.
     """
 
     task: Task
-    kind: str
-    dkd_beta: float
-    scaled: bool
+    loss: SoftLoss
 
     @property
     def logged(self) -> list[str]:
@@ -35,19 +32,12 @@ class SoftTerm:
         """Raises if there is no such loss of what a student shows that it returns.
 
         Raises:
-            ValueError: If the kind is of other tasks, the task has no such outputs, or decoupled
-                distillation has two classes alone.
+            ValueError: If the kind is of other tasks, or the task has no such outputs.
         """
-        self.task.require_soft_loss(self.kind)
-        if not isinstance(getattr(student, "output_shape", None), tuple):
-            return
-        outputs = tf.TensorShape(student.output_shape)
-        self.task.require_outputs(outputs)
-        if self.kind == losses.DECOUPLED and outputs[-1] == 2:
-            raise ValueError(
-                "Decoupled distillation needs three classes or more: of two, none are left beside the "
-                "label. Received: soft_loss='dkd' for 2 classes. Take soft_loss='kl'."
-            )
+        shape = getattr(student, "output_shape", None)
+        if isinstance(shape, tuple):
+            self.task.require_outputs(shape)
+        self.loss.require_outputs(self.task, shape[-1] if isinstance(shape, tuple) else None)
 
     def mean(
         self,
@@ -67,9 +57,13 @@ class SoftTerm:
             sample_weight: For each example, or None.
 
         Raises:
-            ValueError: If the shapes differ; as the step is traced.
+            ValueError: If the shapes differ or the task has none such; as the step is traced.
         """
-        self.task.require_outputs(logits.shape)
+        if logits.shape.rank is not None:
+            try:
+                self.task.require_outputs(logits.shape)
+            except ValueError as error:
+                raise step_error(str(error)) from None
         if not teacher_logits.shape.is_compatible_with(logits.shape):
             raise step_error(
                 "Teacher and student must return logits of one shape, or values. Received: teacher "
@@ -77,20 +71,8 @@ class SoftTerm:
             )
         # What shows no shape yet must not be stretched to the student's in silence.
         teacher_logits = tf.ensure_shape(teacher_logits, logits.shape)
-        soft = self._by_example(teacher_logits, logits, labels, temperature)
+        label = tf.nest.flatten(labels)[0]
+        soft = self.loss.of(self.task, teacher_logits, logits, label, temperature, OPS)
         if sample_weight is not None:
             soft *= tf.reshape(tf.cast(sample_weight, tf.float32), tf.shape(soft))
         return mean(soft)
-
-    def _by_example(
-        self, teacher_logits: tf.Tensor, logits: tf.Tensor, labels: Any, temperature: tf.Tensor
-    ) -> tf.Tensor:
-        if self.kind == losses.DECOUPLED:
-            classes = losses.class_numbers(tf.nest.flatten(labels)[0], logits)
-            return losses.decoupled_soft_loss(
-                teacher_logits, logits, classes, temperature, self.dkd_beta, self.scaled
-            )
-        if self.kind == losses.STANDARDIZED:
-            both = losses.standardized(teacher_logits), losses.standardized(logits)
-            return self.task.soft_loss(*both, temperature, "kl", self.scaled)
-        return self.task.soft_loss(teacher_logits, logits, temperature, self.kind, self.scaled)

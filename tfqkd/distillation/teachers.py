@@ -11,17 +11,6 @@ from tfqkd.distillation.step_error import is_step_error, step_error
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
-class LogitsInBatch:
-    """The teacher whose logits come with the batch; use the one instance, `LOGITS_IN_BATCH`."""
-
-    def __repr__(self) -> str:
-        return "LOGITS_IN_BATCH"
-
-
-LOGITS_IN_BATCH = LogitsInBatch()
-"""A teacher for a `Distiller` that is trained on batches `((x, teacher_logits), y)`."""
-
-
 def unpack_logits(x: Any) -> tuple[Any, tf.Tensor]:
     """Returns the images and the teacher's logits, float32, of the first half of a batch that has both.
 

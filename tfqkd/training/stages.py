@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.teachers import LOGITS_IN_BATCH, Ensemble, require_logits
+from tfqkd.distillation.teachers import Ensemble, require_logits
 from tfqkd.export.exporter import export
 from tfqkd.export.keras_file import require_own_layers
 from tfqkd.export.source import require_exportable

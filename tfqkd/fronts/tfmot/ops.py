@@ -1,13 +1,19 @@
 """TensorFlow's functions for the maths of the core."""
 
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
 from tfqkd.core.ops import Ops
 
 
+def _rank(x: tf.Tensor) -> int | None:
+    return tf.TensorShape(x.shape).rank
+
+
 def _shape(x: tf.Tensor) -> tuple:
+    if _rank(x) is None:
+        return tf.shape(x)
     known = tuple(x.shape)
     if None not in known:
         return known
@@ -17,6 +23,18 @@ def _shape(x: tf.Tensor) -> tuple:
 
 def _take_along_last_axis(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.gather(x, indices, axis=axis, batch_dims=len(x.shape) - 1)
+
+
+def _categorical_crossentropy(
+    target: tf.Tensor, output: tf.Tensor, from_logits: Literal[True]
+) -> tf.Tensor:
+    return tf.nn.softmax_cross_entropy_with_logits(labels=target, logits=output)
+
+
+def _binary_crossentropy(
+    target: tf.Tensor, output: tf.Tensor, from_logits: Literal[True]
+) -> tf.Tensor:
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=target, logits=output)
 
 
 def _reduction(function: Any) -> Any:
@@ -39,6 +57,7 @@ OPS = Ops(
     logical_and=tf.logical_and,
     logical_or=tf.logical_or,
     equal=tf.equal,
+    all=tf.reduce_all,
     where=tf.where,
     sum=_reduction(tf.reduce_sum),
     mean=_reduction(tf.reduce_mean),
@@ -49,11 +68,18 @@ OPS = Ops(
     take_along_axis=_take_along_last_axis,
     softmax=tf.nn.softmax,
     log_softmax=tf.nn.log_softmax,
+    logsumexp=tf.reduce_logsumexp,
+    sigmoid=tf.sigmoid,
+    categorical_crossentropy=_categorical_crossentropy,
+    binary_crossentropy=_binary_crossentropy,
     exp=tf.exp,
     log=tf.math.log,
+    sqrt=tf.sqrt,
     convert_to_tensor=tf.convert_to_tensor,
     cast=tf.cast,
     shape=_shape,
+    ndim=_rank,
+    size=tf.size,
     reshape=tf.reshape,
     transpose=tf.transpose,
     stack=tf.stack,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation.losses import (
+from tfqkd.core.losses import (
     agreement,
     are_probabilities,
     class_numbers,
@@ -17,11 +17,18 @@ from tfqkd.distillation.losses import (
     standardized,
 )
 
-from . import reference
+from . import soft_reference as reference
 
 rng = np.random.default_rng(0)
 TEACHER = rng.normal(scale=3, size=(6, 5))
 STUDENT = rng.normal(scale=3, size=(6, 5))
+FRAMEWORKS = {"numpy": np.asarray, "tensorflow": tf.constant}
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def tensor(request):
+    """Makes a tensor of each framework that finds its table by itself."""
+    return FRAMEWORKS[request.param]
 
 
 def value_and_gradient(**arguments):
@@ -45,6 +52,8 @@ def test_value_and_gradient_are_the_closed_form(temperature, scaled):
     arguments = {"temperature": temperature, "scale_by_temperature_squared": scaled}
     for kind, expected in (("cross_entropy", cross_entropy), ("kl", cross_entropy - entropy)):
         value, slope = value_and_gradient(kind=kind, **arguments)
+        np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
+        value = soft_loss(TEACHER, STUDENT, kind=kind, **arguments)
         np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
         np.testing.assert_allclose(slope, gradient, rtol=1e-4, atol=1e-5)
 
@@ -111,12 +120,14 @@ def test_an_unknown_kind_is_refused():
 )
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.bfloat16])
 def test_probabilities_are_told_from_logits(answers, expected, dtype):
-    assert bool(are_probabilities(tf.cast(answers, dtype))) is expected
+    answers = tf.cast(answers, dtype)
+    for each in (answers, answers.numpy()):
+        assert bool(are_probabilities(each)) is expected
 
 
-def test_agreement_compares_the_best_classes():
+def test_agreement_compares_the_best_classes(tensor):
     expected = (TEACHER.argmax(1) == STUDENT.argmax(1)).astype(np.float32)
-    np.testing.assert_array_equal(agreement(tf.constant(TEACHER), tf.constant(STUDENT)), expected)
+    np.testing.assert_array_equal(agreement(tensor(TEACHER), tensor(STUDENT)), expected)
 
 
 def gradient_of(loss, *arguments):
@@ -138,28 +149,32 @@ def test_of_labels_value_and_gradient_are_the_closed_form(temperature, scaled, k
     value, slope = gradient_of(sigmoid_soft_loss, temperature, kind, scaled)
     expected = reference.sigmoid_soft_loss(TEACHER, STUDENT, temperature, kind, scaled)
     np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
+    value = sigmoid_soft_loss(TEACHER, STUDENT, temperature, kind, scaled)
+    np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
     gradient = reference.sigmoid_soft_gradient(TEACHER, STUDENT, temperature, scaled)
     np.testing.assert_allclose(slope, gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_of_labels_it_is_the_softmax_of_each_with_a_zero_beside_it():
-    pairs = [np.stack([logits, np.zeros_like(logits)], -1) for logits in (TEACHER, STUDENT)]
+def test_of_labels_it_is_the_softmax_of_each_with_a_zero_beside_it(tensor):
+    pairs = [tensor(np.stack([logits, np.zeros_like(logits)], -1)) for logits in (TEACHER, STUDENT)]
     for kind in ("cross_entropy", "kl"):
         expected = np.mean(soft_loss(*pairs, 3.0, kind), axis=-1)
-        value = sigmoid_soft_loss(TEACHER, STUDENT, 3.0, kind)
+        value = sigmoid_soft_loss(tensor(TEACHER), tensor(STUDENT), 3.0, kind)
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_of_labels_at_temperature_one_it_is_keras_loss_on_the_teachers_probabilities():
+def test_of_labels_at_temperature_one_it_is_keras_loss_on_the_teachers_probabilities(tensor):
     expected = keras.losses.binary_crossentropy(
         reference.sigmoid(TEACHER).astype(np.float32), STUDENT, from_logits=True
     )
-    np.testing.assert_allclose(sigmoid_soft_loss(TEACHER, STUDENT), expected, rtol=1e-5)
+    value = sigmoid_soft_loss(tensor(TEACHER), tensor(STUDENT))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 def test_of_values_the_squared_error_and_its_gradient_are_the_closed_form():
     value, slope = gradient_of(squared_error)
-    np.testing.assert_allclose(value, reference.squared_error(TEACHER, STUDENT), rtol=1e-5)
+    for each in (value, squared_error(TEACHER, STUDENT)):
+        np.testing.assert_allclose(each, reference.squared_error(TEACHER, STUDENT), rtol=1e-5)
     expected = reference.squared_error_gradient(TEACHER, STUDENT)
     np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
@@ -181,9 +196,10 @@ def test_labels_of_half_precision_are_computed_in_float32():
         np.testing.assert_array_equal(loss(teacher, student), full)
 
 
-def test_of_labels_agreement_compares_each_yes_and_no():
+def test_of_labels_agreement_compares_each_yes_and_no(tensor):
     expected = ((TEACHER > 0) == (STUDENT > 0)).astype(np.float32)
-    np.testing.assert_array_equal(sigmoid_agreement(TEACHER, STUDENT), expected)
+    agreed = sigmoid_agreement(tensor(TEACHER), tensor(STUDENT))
+    np.testing.assert_array_equal(agreed, expected)
 
 
 def test_an_unknown_kind_of_labels_is_refused():
@@ -195,28 +211,30 @@ def test_an_unknown_kind_of_labels_is_refused():
 PAPER_STUDENT, PAPER_TEACHER = [[1, 2, 0.5], [0, 0, 3]], [[2, 1, 0], [1, 0, 2]]
 
 
-def test_decoupled_distillation_has_the_known_values():
-    loss = decoupled_soft_loss(PAPER_TEACHER, PAPER_STUDENT, [0, 2], 2.0, beta=8.0)
-    assert float(tf.reduce_mean(loss)) == pytest.approx(0.950068, abs=1e-6)
-    binary = decoupled_soft_loss(PAPER_TEACHER, PAPER_STUDENT, [0, 2], 2.0, 0.0, False)
+def test_decoupled_distillation_has_the_known_values(tensor):
+    both = tensor(PAPER_TEACHER), tensor(PAPER_STUDENT)
+    loss = decoupled_soft_loss(*both, [0, 2], 2.0, beta=8.0)
+    assert np.mean(loss) == pytest.approx(0.950068, abs=1e-6)
+    binary = decoupled_soft_loss(*both, [0, 2], 2.0, 0.0, False)
     np.testing.assert_allclose(binary, [0.101086, 0.074116], atol=1e-6)
 
 
-def test_the_kl_of_standardized_logits_has_the_known_value():
-    loss = soft_loss(standardized(PAPER_TEACHER), standardized(PAPER_STUDENT), 2.0, "kl")
-    assert float(tf.reduce_mean(loss)) == pytest.approx(0.301568, abs=1e-6)
+def test_the_kl_of_standardized_logits_has_the_known_value(tensor):
+    both = standardized(tensor(PAPER_TEACHER)), standardized(tensor(PAPER_STUDENT))
+    assert np.mean(soft_loss(*both, 2.0, "kl")) == pytest.approx(0.301568, abs=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 @pytest.mark.parametrize("beta", [0.0, 1.0, 8.0])
-def test_decoupled_distillation_is_its_two_parts(temperature, beta):
+def test_decoupled_distillation_is_its_two_parts(temperature, beta, tensor):
     labels = rng.integers(0, 5, len(TEACHER))
     binary, others = reference.decoupled(TEACHER, STUDENT, labels, temperature)
-    loss = decoupled_soft_loss(TEACHER, STUDENT, labels, temperature, beta)
+    both = tensor(TEACHER), tensor(STUDENT)
+    loss = decoupled_soft_loss(*both, labels, temperature, beta)
     np.testing.assert_allclose(loss, binary + beta * others, rtol=1e-4, atol=1e-5)
     # KL = TCKD + (1 - p[y])·NCKD.
     sure = softmax(TEACHER / temperature, axis=1)[np.arange(len(labels)), labels]
-    whole = soft_loss(TEACHER, STUDENT, temperature, "kl")
+    whole = soft_loss(*both, temperature, "kl")
     np.testing.assert_allclose(binary + (1 - sure) * others, whole, rtol=1e-4, atol=1e-4)
 
 
@@ -247,13 +265,56 @@ def test_a_loss_of_classes_is_flat_and_zero_at_the_teacher_and_stays_finite(loss
 
 @given(st.floats(0.01, 100), st.floats(-50, 50))
 def test_standardized_logits_know_no_scale_and_no_shift(scale, shift):
-    moved = standardized(scale * TEACHER + shift)
-    np.testing.assert_allclose(moved, standardized(TEACHER), atol=2e-2 / min(scale, 1))
-    np.testing.assert_allclose(np.std(standardized(TEACHER), axis=1, ddof=1), 1.0, rtol=1e-4)
+    for tensor in FRAMEWORKS.values():
+        plain = standardized(tensor(TEACHER))
+        moved = standardized(tensor(scale * TEACHER + shift))
+        np.testing.assert_allclose(moved, plain, atol=2e-2 / min(scale, 1))
+        np.testing.assert_allclose(np.std(plain, axis=1, ddof=1), 1.0, rtol=1e-4)
 
 
-def test_classes_are_read_from_labels_of_every_form():
+def test_classes_are_read_from_labels_of_every_form(tensor):
     numbers = np.array([2, 0, 4])
-    logits = tf.zeros((3, 5))
+    logits = tensor(np.zeros((3, 5)))
     for labels in (numbers, numbers[:, None], np.eye(5, dtype="float32")[numbers]):
-        assert class_numbers(tf.constant(labels), logits).numpy().tolist() == [2, 0, 4]
+        assert np.asarray(class_numbers(tensor(labels), logits)).tolist() == [2, 0, 4]
+
+
+def test_labels_of_unknown_rank_are_numbers_of_classes():
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.int64), tf.TensorSpec((None, 5))])
+    def read(labels, logits):
+        return class_numbers(labels, logits)
+
+    assert read([[2], [0]], tf.zeros((2, 5))).numpy().tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda t, s: soft_loss(t, s, 2.0, "kl"),
+        lambda t, s: decoupled_soft_loss(t, s, tf.zeros([6], tf.int64), 2.0),
+        lambda t, s: soft_loss(standardized(t), standardized(s), 2.0),
+        lambda t, s: sigmoid_soft_loss(t, s, 2.0, "kl"),
+        squared_error,
+        agreement,
+        lambda t, s: are_probabilities(s),
+    ],
+)
+def test_in_a_graph_that_shows_no_shape_a_loss_is_what_it_is_eagerly(loss):
+    both = tf.constant(TEACHER, tf.float32), tf.constant(STUDENT, tf.float32)
+    traced = tf.function(loss, input_signature=[tf.TensorSpec(None), tf.TensorSpec(None)])
+    np.testing.assert_allclose(traced(*both), loss(*both), rtol=1e-6)
+
+
+def test_autograph_has_nothing_to_say_of_how_the_table_is_found(caplog):
+    @tf.function
+    def loss(teacher, student):
+        return soft_loss(teacher, student, 2.0, "kl")
+
+    loss(tf.constant(TEACHER), tf.constant(STUDENT))
+    assert not caplog.records
+
+
+def test_tensors_of_no_framework_are_refused():
+    for loss in (soft_loss, sigmoid_soft_loss, squared_error, agreement):
+        with pytest.raises(TypeError, match=r"must be of one of numpy.*Received: <class 'list'>"):
+            loss([[1.0, 2.0]], [[2.0, 1.0]])

@@ -1,11 +1,10 @@
 """What a student's outputs are: classes of one softmax, labels of a sigmoid each, or values."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tfqkd.compat import tf
-from tfqkd.distillation import losses
-from tfqkd.distillation.step_error import step_error
+from tfqkd.core import losses
+from tfqkd.core.ops import Ops, Tensor, ops_of
 
 AUTO = "auto"
 
@@ -16,8 +15,8 @@ class Task:
 
     Attributes:
         name: "softmax", "sigmoid" or "regression".
-        soft_loss: As `losses.soft_loss`: from the outputs of teacher and student, temperature, kind and
-            scaling to a loss for each example.
+        soft_loss: As `losses.soft_loss`: from the outputs of teacher and student, temperature, kind, scaling
+            and table to a loss for each example.
         agreement: From both outputs to 0 or 1 for each decision; None where nothing is decided.
         probabilities: From a teacher's answers to how many were looked at, and how many of these look like
             probabilities; None where answers may be any values.
@@ -28,15 +27,15 @@ class Task:
     """
 
     name: str
-    soft_loss: Callable[..., tf.Tensor]
-    agreement: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
-    probabilities: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None = None
+    soft_loss: Callable[..., Tensor]
+    agreement: Callable[..., Tensor] | None = None
+    probabilities: Callable[..., tuple[Tensor, Tensor]] | None = None
     enough: int = 1
     look: str = ""
     logits: str = ""
     softens: bool = True
 
-    def require_outputs(self, shape: tf.TensorShape) -> None:
+    def require_outputs(self, shape: Sequence[int | None]) -> None:
         """Raises if a student's outputs are none that the task can have.
 
         Args:
@@ -45,46 +44,41 @@ class Task:
         Raises:
             ValueError: If they have no last axis, or are one class.
         """
-        if shape.rank is None:
-            return
-        if shape.rank < 2:
-            raise step_error(
+        if len(shape) < 2:
+            raise ValueError(
                 "A student must return [batch, outputs]. "
-                f"Received: outputs of shape {shape}. Leave a last axis, of one for a single output."
+                f"Received: outputs of shape {tuple(shape)}. Leave a last axis, of one for a single output."
             )
         if self.name == "softmax" and shape[-1] == 1:
-            raise step_error(
+            raise ValueError(
                 "A softmax needs two classes or more: that of one output is 1, whatever the teacher says. "
-                f"Received: outputs of shape {shape}, task='softmax'. Compile "
+                f"Received: outputs of shape {tuple(shape)}, task='softmax'. Compile "
                 "keras.losses.BinaryCrossentropy(from_logits=True) for one yes or no, or add an output."
             )
 
-    def require_soft_loss(self, kind: str) -> None:
-        """Raises if a soft loss is of classes alone, and the outputs are none.
 
-        Raises:
-            ValueError: If it is so.
-        """
-        if self.name != "softmax" and kind not in losses.SOFT_LOSSES:
-            raise ValueError(
-                f"The soft loss '{kind}' compares the classes of one softmax. "
-                f"Received: soft_loss={kind!r} with task={self.name!r}. Take soft_loss='kl'."
-            )
+def _distributions(answers: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
+    ops = ops or ops_of(answers)
+    return ops.size(answers) > 0, losses.are_probabilities(answers, ops)
 
 
-def _distributions(answers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.size(answers) > 0, losses.are_probabilities(answers)
-
-
-def _between_zero_and_one(answers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _between_zero_and_one(answers: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
+    ops = ops or ops_of(answers)
     # Zero is a logit of no opinion as well as a probability that was rounded.
     telling = answers != 0
-    inside = (answers > 0) & (answers <= 1)
-    return tf.math.count_nonzero(telling), tf.math.count_nonzero(inside)
+    inside = ops.logical_and(answers > 0, answers <= 1)
+    return ops.sum(ops.cast(telling, "int32")), ops.sum(ops.cast(inside, "int32"))
 
 
-def _squared_error(teacher: tf.Tensor, student: tf.Tensor, *_: object) -> tf.Tensor:
-    return losses.squared_error(teacher, student)
+def _squared_error(
+    teacher: Tensor,
+    student: Tensor,
+    temperature: object = None,
+    kind: object = None,
+    scaled: object = None,
+    ops: Ops | None = None,
+) -> Tensor:
+    return losses.squared_error(teacher, student, ops)
 
 
 TASKS = {

@@ -1,25 +1,32 @@
-"""The soft losses, in plain TensorFlow ops.
+"""The soft losses, agreement, and what tells a teacher's probabilities from logits.
 
 Notation: `z_S` and `z_T` are the logits of student and teacher, `T` the temperature, `p = softmax(z/T)`.
 Sums run over the classes: a mean over them, as some libraries take, makes the loss smaller by their number.
 Over labels and values a mean is taken, as Keras takes it in the hard losses beside them.
+
+Tensors are of any framework; `ops` is the table of its functions, found by the student's tensor where it is
+None. All is computed in float32, whatever the logits are.
 """
 
-import tensorflow as tf
+import numpy as np
+
+from tfqkd.core.ops import Ops, Tensor, ops_of
 
 SOFT_LOSSES: tuple[str, ...] = ("cross_entropy", "kl")
 STANDARDIZED, DECOUPLED = "standardized", "dkd"
 CLASS_LOSSES: tuple[str, ...] = (*SOFT_LOSSES, STANDARDIZED, DECOUPLED)
 """Of the classes of one softmax; labels and values have `SOFT_LOSSES` alone."""
+_LOWEST = float(np.finfo(np.float32).min)
 
 
 def soft_loss(
-    teacher_logits: tf.Tensor,
-    student_logits: tf.Tensor,
-    temperature: float | tf.Tensor = 1.0,
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
     kind: str = "cross_entropy",
     scale_by_temperature_squared: bool = True,
-) -> tf.Tensor:
+    ops: Ops | None = None,
+) -> Tensor:
     """Returns the loss between the softened distributions of teacher and student, for each example.
 
     Cross-entropy: `H(p_T, p_S) = -Σ p_T · log p_S`. KL: `KL(p_T ‖ p_S) = H(p_T, p_S) - H(p_T)`, zero where
@@ -35,24 +42,27 @@ def soft_loss(
         temperature: `T > 0`.
         kind: "cross_entropy" or "kl".
         scale_by_temperature_squared: Whether the loss is multiplied by `T²`.
+        ops: The table of their framework; None finds it.
 
     Returns:
-        Float32, `[...]`. Computed in float32 whatever the logits are.
+        Float32, `[...]`.
 
     Raises:
         ValueError: If `kind` is unknown.
+        TypeError: If the tensors are of no known framework.
     """
     _require_kind(kind)
-    temperature = tf.cast(temperature, tf.float32)
-    target, logits = _softened(teacher_logits, student_logits, temperature)
-    probabilities = tf.nn.softmax(target)
-    loss = tf.nn.softmax_cross_entropy_with_logits(labels=probabilities, logits=logits)
+    ops = ops or ops_of(student_logits)
+    temperature = ops.cast(temperature, "float32")
+    target, logits = _softened(teacher_logits, student_logits, temperature, ops)
+    probabilities = ops.softmax(target)
+    loss = ops.categorical_crossentropy(probabilities, logits, from_logits=True)
     if kind == "kl":
-        loss += tf.reduce_sum(probabilities * tf.nn.log_softmax(target), axis=-1)
+        loss += ops.sum(probabilities * ops.log_softmax(target), axis=-1)
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
 
-def standardized(logits: tf.Tensor) -> tf.Tensor:
+def standardized(logits: Tensor, ops: Ops | None = None) -> Tensor:
     """Returns `(z - mean(z)) / (std(z) + 1e-7)` over the classes of each example.
 
     Logit standardization (arXiv 2403.01427): teacher and student are compared by the relative sizes of their
@@ -61,27 +71,32 @@ def standardized(logits: tf.Tensor) -> tf.Tensor:
 
     Args:
         logits: Float, `[..., classes]`.
+        ops: The table of their framework; None finds it.
 
     Returns:
         Float32, of the same shape.
     """
-    logits = tf.cast(logits, tf.float32)
-    centred = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
-    freedom = tf.cast(tf.shape(logits)[-1] - 1, tf.float32)
-    variance = tf.reduce_sum(centred**2, axis=-1, keepdims=True) / freedom
+    ops = ops or ops_of(logits)
+    logits = ops.cast(logits, "float32")
+    centred = logits - ops.mean(logits, axis=-1, keepdims=True)
+    squares = ops.sum(centred**2, axis=-1, keepdims=True)
+    # Counted in the graph: TensorFlow merges a division by a constant into others, and rounds otherwise.
+    classes = ops.size(logits) // ops.maximum(ops.size(squares), 1)
+    variance = squares / ops.cast(classes - 1, "float32")
     # The root has no gradient at zero: logits that are all equal stay zero.
-    spread = tf.where(variance > 0, tf.sqrt(tf.where(variance > 0, variance, 1.0)), 0.0)
+    spread = ops.where(variance > 0, ops.sqrt(ops.where(variance > 0, variance, 1.0)), 0.0)
     return centred / (spread + 1e-7)
 
 
 def decoupled_soft_loss(
-    teacher_logits: tf.Tensor,
-    student_logits: tf.Tensor,
-    labels: tf.Tensor,
-    temperature: float | tf.Tensor = 1.0,
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    labels: Tensor,
+    temperature: float | Tensor = 1.0,
     beta: float = 8.0,
     scale_by_temperature_squared: bool = True,
-) -> tf.Tensor:
+    ops: Ops | None = None,
+) -> Tensor:
     """Returns decoupled knowledge distillation, DKD, for each example (arXiv 2203.08679).
 
     `TCKD + β·NCKD`: the KL divergence between the two-class distributions `(p_y, 1 - p_y)` of the label y,
@@ -96,29 +111,33 @@ def decoupled_soft_loss(
         temperature: `T > 0`, divides both logits.
         beta: Weight of NCKD; 8 is the authors' for most pairs, 2 for ResNet56 → ResNet20.
         scale_by_temperature_squared: Whether the loss is multiplied by `T²`.
+        ops: The table of their framework; None finds it.
 
     Returns:
         Float32, `[...]`.
     """
-    temperature = tf.cast(temperature, tf.float32)
-    target, logits = _softened(teacher_logits, student_logits, temperature)
-    label = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
-    sure, unsure, others = _decoupled(target, label)
-    log_sure, log_unsure, log_others = _decoupled(logits, label)
+    ops = ops or ops_of(student_logits)
+    temperature = ops.cast(temperature, "float32")
+    target, logits = _softened(teacher_logits, student_logits, temperature, ops)
+    classes = ops.arange(ops.shape(logits)[-1], dtype="int32")
+    label = ops.equal(ops.cast(labels, "int32")[..., None], classes)
+    sure, unsure, others = _decoupled(target, label, ops)
+    log_sure, log_unsure, log_others = _decoupled(logits, label, ops)
     # Where a probability is 0 its logarithm counts for nothing.
-    binary = _divergence(sure, log_sure) + _divergence(unsure, log_unsure)
-    rest = tf.reduce_sum(tf.where(label, 0.0, tf.exp(others) * (others - log_others)), axis=-1)
+    binary = _divergence(sure, log_sure, ops) + _divergence(unsure, log_unsure, ops)
+    rest = ops.sum(ops.where(label, 0.0, _divergence(others, log_others, ops)), axis=-1)
     loss = binary + beta * rest
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
 
 def sigmoid_soft_loss(
-    teacher_logits: tf.Tensor,
-    student_logits: tf.Tensor,
-    temperature: float | tf.Tensor = 1.0,
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
     kind: str = "cross_entropy",
     scale_by_temperature_squared: bool = True,
-) -> tf.Tensor:
+    ops: Ops | None = None,
+) -> Tensor:
     """Returns the soft loss of labels that are each yes or no, for each example: the mean over its labels.
 
     Each label has one logit, `z`, and is a softmax of two classes with the logits `z` and 0: `p = σ(z/T)`.
@@ -132,6 +151,7 @@ def sigmoid_soft_loss(
         temperature: `T > 0`.
         kind: "cross_entropy" or "kl".
         scale_by_temperature_squared: Whether the loss is multiplied by `T²`.
+        ops: The table of their framework; None finds it.
 
     Returns:
         Float32, `[...]`.
@@ -140,17 +160,18 @@ def sigmoid_soft_loss(
         ValueError: If `kind` is unknown.
     """
     _require_kind(kind)
-    temperature = tf.cast(temperature, tf.float32)
-    target, logits = _softened(teacher_logits, student_logits, temperature)
-    probabilities = tf.sigmoid(target)
-    loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=probabilities, logits=logits)
+    ops = ops or ops_of(student_logits)
+    temperature = ops.cast(temperature, "float32")
+    target, logits = _softened(teacher_logits, student_logits, temperature, ops)
+    probabilities = ops.sigmoid(target)
+    loss = ops.binary_crossentropy(probabilities, logits, from_logits=True)
     if kind == "kl":
-        loss -= tf.nn.sigmoid_cross_entropy_with_logits(labels=probabilities, logits=target)
-    loss = tf.reduce_mean(loss, axis=-1)
+        loss -= ops.binary_crossentropy(probabilities, target, from_logits=True)
+    loss = ops.mean(loss, axis=-1)
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
 
-def squared_error(teacher_values: tf.Tensor, student_values: tf.Tensor) -> tf.Tensor:
+def squared_error(teacher_values: Tensor, student_values: Tensor, ops: Ops | None = None) -> Tensor:
     """Returns the mean of `(v_S - v_T)²` over the values of each example; no temperature.
 
     It is the KL divergence between normal distributions of variance 1/2 round both values, and their
@@ -159,69 +180,79 @@ def squared_error(teacher_values: tf.Tensor, student_values: tf.Tensor) -> tf.Te
     Args:
         teacher_values: Float, `[..., values]`. Treated as constant: no gradient flows to them.
         student_values: Float, `[..., values]`.
+        ops: The table of their framework; None finds it.
 
     Returns:
         Float32, `[...]`.
     """
-    target = tf.stop_gradient(tf.cast(teacher_values, tf.float32))
-    return tf.reduce_mean((tf.cast(student_values, tf.float32) - target) ** 2, axis=-1)
+    ops = ops or ops_of(student_values)
+    target = ops.stop_gradient(ops.cast(teacher_values, "float32"))
+    return ops.mean((ops.cast(student_values, "float32") - target) ** 2, axis=-1)
 
 
-def are_probabilities(answers: tf.Tensor) -> tf.Tensor:
+def are_probabilities(answers: Tensor, ops: Ops | None = None) -> Tensor:
     """Returns whether every row is a distribution: no value below zero, a sum of 1 to within a hundredth.
 
     Args:
         answers: Float, `[..., classes]`. None at all are no distributions.
+        ops: The table of their framework; None finds it.
     """
-    answers = tf.cast(answers, tf.float32)
+    ops = ops or ops_of(answers)
+    answers = ops.cast(answers, "float32")
     # bfloat16 rounds each of them by up to 0.4 %.
-    sums = tf.abs(tf.reduce_sum(answers, axis=-1) - 1) < 0.01
-    rows = tf.reduce_all(answers >= 0, axis=-1) & sums
-    return tf.reduce_all(rows) & (tf.size(answers) > 0)
+    sums = ops.abs(ops.sum(answers, axis=-1) - 1) < 0.01
+    rows = ops.logical_and(ops.all(answers >= 0, axis=-1), sums)
+    return ops.logical_and(ops.all(rows), ops.size(answers) > 0)
 
 
-def agreement(teacher_logits: tf.Tensor, student_logits: tf.Tensor) -> tf.Tensor:
+def agreement(teacher_logits: Tensor, student_logits: Tensor, ops: Ops | None = None) -> Tensor:
     """Returns whether student and teacher choose the same class: float32 0 or 1, `[...]`."""
-    same = tf.argmax(teacher_logits, axis=-1) == tf.argmax(student_logits, axis=-1)
-    return tf.cast(same, tf.float32)
+    ops = ops or ops_of(student_logits)
+    best = (ops.argmax(logits, axis=-1) for logits in (teacher_logits, student_logits))
+    return ops.cast(ops.equal(*best), "float32")
 
 
-def sigmoid_agreement(teacher_logits: tf.Tensor, student_logits: tf.Tensor) -> tf.Tensor:
+def sigmoid_agreement(
+    teacher_logits: Tensor, student_logits: Tensor, ops: Ops | None = None
+) -> Tensor:
     """Returns whether student and teacher say the same of a label, yes above 0: float32 0 or 1 for each."""
-    return tf.cast((teacher_logits > 0) == (student_logits > 0), tf.float32)
+    ops = ops or ops_of(student_logits)
+    return ops.cast(ops.equal(teacher_logits > 0, student_logits > 0), "float32")
 
 
-def class_numbers(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def class_numbers(labels: Tensor, logits: Tensor, ops: Ops | None = None) -> Tensor:
     """Returns the class of each example, whether labels are numbers, in a column or not, or one-hot.
 
     Args:
         labels: `[...]`, `[..., 1]` or `[..., classes]`.
         logits: `[..., classes]`.
+        ops: The table of their framework; None finds it.
     """
-    if labels.shape.rank == logits.shape.rank and labels.shape[-1] != 1:
-        return tf.argmax(labels, axis=-1)
-    return tf.cast(tf.reshape(labels, tf.shape(logits)[:-1]), tf.int64)
+    ops = ops or ops_of(logits)
+    if ops.ndim(labels) == ops.ndim(logits) and labels.shape[-1] != 1:
+        return ops.cast(ops.argmax(labels, axis=-1), "int32")
+    return ops.cast(ops.reshape(labels, ops.shape(logits)[:-1]), "int32")
 
 
-def _decoupled(logits: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _decoupled(logits: Tensor, label: Tensor, ops: Ops) -> tuple[Tensor, Tensor, Tensor]:
     """Returns log p of the label, log p of all others together, and log p of each among the others."""
-    total = tf.reduce_logsumexp(logits, axis=-1)
-    own = tf.reduce_sum(tf.where(label, logits, 0.0), axis=-1)
-    others = tf.reduce_logsumexp(tf.where(label, logits.dtype.min, logits), axis=-1)
-    among = tf.where(label, 0.0, logits - others[..., tf.newaxis])
+    total = ops.logsumexp(logits, axis=-1)
+    own = ops.sum(ops.where(label, logits, 0.0), axis=-1)
+    others = ops.logsumexp(ops.where(label, _LOWEST, logits), axis=-1)
+    among = ops.where(label, 0.0, logits - others[..., None])
     return own - total, others - total, among
 
 
-def _divergence(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+def _divergence(log_p: Tensor, log_q: Tensor, ops: Ops) -> Tensor:
     """p·(log p - log q)."""
-    return tf.exp(log_p) * (log_p - log_q)
+    return ops.exp(log_p) * (log_p - log_q)
 
 
 def _softened(
-    teacher_logits: tf.Tensor, student_logits: tf.Tensor, temperature: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    target = tf.stop_gradient(tf.cast(teacher_logits, tf.float32) / temperature)
-    return target, tf.cast(student_logits, tf.float32) / temperature
+    teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor, ops: Ops
+) -> tuple[Tensor, Tensor]:
+    target = ops.stop_gradient(ops.cast(teacher_logits, "float32") / temperature)
+    return target, ops.cast(student_logits, "float32") / temperature
 
 
 def _require_kind(kind: str) -> None:
