@@ -24,8 +24,8 @@ from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data import ImageData, Split, load
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.logits import read_logits, write_logits
+from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.models import build
-from tfqkd.quantization.model import quantize_model
 from tfqkd.training.fitting import fit
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe

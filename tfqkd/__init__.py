@@ -14,9 +14,9 @@ _MODULES = (
     "distillation",
     "export",
     "models",
-    "quantization",
     "reporting",
     "runtime",
+    "tfmot",
     "training",
 )
 _NAMES = {
@@ -31,17 +31,16 @@ _NAMES = {
     "TeacherCache": "tfqkd.training.teacher_cache",
     "TernaryScheme": "tfqkd.core.schemes",
     "UniformScheme": "tfqkd.core.schemes",
-    "calibrate_activations": "tfqkd.quantization.calibration",
+    "calibrate_activations": "tfqkd.fronts.tfmot.calibration",
     "losses": "tfqkd.core",
     "quantization_summary": "tfqkd.fronts.choice",
     "quantize_model": "tfqkd.fronts.choice",
-    "quantized_activations": "tfqkd.quantization.model",
-    "reestimate_batch_norm": "tfqkd.quantization.batch_norm",
+    "quantized_activations": "tfqkd.fronts.tfmot.model",
+    "reestimate_batch_norm": "tfqkd.fronts.tfmot.batch_norm",
     "run": "tfqkd.training.run",
     "schedules": "tfqkd.core",
-    "sensitivity": "tfqkd.quantization.sensitivity",
+    "sensitivity": "tfqkd.fronts.tfmot.sensitivity",
     "strip_quantization": "tfqkd.fronts.choice",
-    "tfmot": "tfqkd.fronts",
 }
 
 __all__ = ["__version__", *sorted((*_MODULES, *_NAMES))]

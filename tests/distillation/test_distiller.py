@@ -15,7 +15,7 @@ from tfqkd.core.schedules import Linear
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.teachers import Ensemble, as_teacher
-from tfqkd.quantization.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 layers = keras.layers
@@ -423,7 +423,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.distillation.distiller import Distiller
 from tfqkd.core.schedules import Linear
-from tfqkd.quantization.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
 from tfqkd.core.schemes import TernaryScheme
 
 rng = np.random.default_rng(0)

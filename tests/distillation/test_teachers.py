@@ -4,7 +4,7 @@ import pytest
 
 from tfqkd.compat import keras, tf
 from tfqkd.distillation.teachers import Ensemble, as_teacher, require_logits
-from tfqkd.quantization.model import quantize_model
+from tfqkd.fronts.tfmot.model import quantize_model
 
 layers = keras.layers
 BATCH = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)

@@ -51,7 +51,7 @@ recipe, directory, strategy = sys.argv[1:]
 if strategy == "mirrored":
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfqkd.quantization.model import quantized_activations, quantized_kernels
+from tfqkd.fronts.tfmot.model import quantized_activations, quantized_kernels
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-import tfqkd
 from tfqkd.compat import keras
 from tfqkd.core.activations import LsqActivationQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer, TtqQuantizer, TwnQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.export import FORMATS, ExportError, export, load
-from tfqkd.quantization.calibration import calibrate_activations
+from tfqkd.fronts.tfmot.calibration import calibrate_activations
+from tfqkd.fronts.tfmot.model import quantized_kernels
 
 from . import awkward
 
@@ -56,7 +56,7 @@ def test_a_grouped_convolution_is_refused_by_onnx_with_the_reason(tmp_path):
 @pytest.mark.parametrize("name", awkward.MODELS)
 def test_a_model_is_exported_right_in_every_exact_format(name, tmp_path):
     model = awkward.build(name)
-    kernels = [kernel.layer for kernel in tfqkd.quantization.model.quantized_kernels(model)]
+    kernels = [kernel.layer for kernel in quantized_kernels(model)]
     # Of MobileNetV2's 53 kernels all but the first convolution and the classifier.
     count, ends = (51, ("Conv1", "predictions")) if name == "MobileNetV2" else (1, ("stem", "head"))
     assert len(set(kernels)) == count
@@ -86,7 +86,7 @@ def test_a_model_is_exported_right_in_every_exact_format(name, tmp_path):
 def test_other_quantizers_levels_are_exported_exactly(quantizer, bits, tmp_path):
     model = awkward.build("dilated", Scheme(quantizer))
     if isinstance(quantizer, TtqQuantizer):
-        (kernel,) = tfqkd.quantization.model.quantized_kernels(model)
+        (kernel,) = quantized_kernels(model)
         for name, variable in kernel.state.items():
             variable.assign(variable * (1.7 if "positive" in name else 1.0))
         low, high = np.unique(kernel.value())[[0, -1]]

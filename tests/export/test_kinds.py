@@ -7,7 +7,7 @@ import tfqkd
 from tfqkd.compat import keras, tf
 from tfqkd.export import FORMATS, ExportError, export, load, verification
 from tfqkd.export.owners import Owners
-from tfqkd.quantization.kernels import kernels_of
+from tfqkd.fronts.tfmot.kernels import kernels_of
 
 from . import kinds
 

@@ -7,6 +7,7 @@ import tfqkd
 from tfqkd.compat import keras, tf
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
+from tfqkd.fronts.tfmot.model import quantized_kernels
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.float32)
 
@@ -31,7 +32,7 @@ def test_a_file_computes_with_the_trained_scales(quantizer, activations, bits, t
         for found in tfqkd.quantized_activations(quantized):
             # Not where calibration puts it: the file must hold what training left.
             found.learned.assign(1.5 * found.learned)
-    for kernel in tfqkd.quantization.model.quantized_kernels(quantized):
+    for kernel in quantized_kernels(quantized):
         if "step" in kernel.state:  # So small that the lowest code occurs, which has no opposite.
             peak = np.abs(kernel.latent.numpy()).max()
             kernel.state["step"].assign(np.full(kernel.state["step"].shape, 0.9 * peak / 2**bits))

@@ -2,8 +2,8 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.core.schemes import TernaryScheme
+from tfqkd.fronts.tfmot.model import quantize_model, strip_quantization
 from tfqkd.models import build
-from tfqkd.quantization.model import quantize_model, strip_quantization
 from tfqkd.training.batch_norm import synchronize_batch_norm
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tfqkd.compat import keras
 from tfqkd.data import load
-from tfqkd.quantization.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
 from tfqkd.reporting.results import comparison_table
 from tfqkd.training import comparison
 from tfqkd.training.comparison import Row, compare, run_path, variants

@@ -7,7 +7,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.activations import PactQuantizer
 from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme
-from tfqkd.quantization.model import quantize_model, quantizer_variables
+from tfqkd.fronts.tfmot.model import quantize_model, quantizer_variables
 from tfqkd.training.optimizers import WarmUp, make_optimizer
 from tfqkd.training.recipe import Recipe
 

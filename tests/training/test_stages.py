@@ -12,11 +12,11 @@ from tfqkd.compat import keras, tf, tfmot
 from tfqkd.core.steps import optimal_step
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError
+from tfqkd.fronts.tfmot.batch_norm import batch_norms
+from tfqkd.fronts.tfmot.layers import ActivationQuantization
+from tfqkd.fronts.tfmot.model import quantize_model
+from tfqkd.fronts.tfmot.model import quantized_kernels as wrapped_kernels
 from tfqkd.models import build
-from tfqkd.quantization.batch_norm import batch_norms
-from tfqkd.quantization.layers import ActivationQuantization
-from tfqkd.quantization.model import quantize_model
-from tfqkd.quantization.model import quantized_kernels as wrapped_kernels
 from tfqkd.training import fitting
 from tfqkd.training import stages as stages_module
 from tfqkd.training.checkpoints import Checkpoints, Position

@@ -7,8 +7,8 @@ from tensorflow.python.framework import ops
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.models import build
-from tfqkd.quantization.model import quantize_model
 from tfqkd.training import looks
 from tfqkd.training.fitting import fit
 from tfqkd.training.progress import ProgressBar

@@ -50,7 +50,7 @@ class Scheme:
     @functools.cached_property
     def _of_tfmot(self) -> Any:
         """The adapter, which nothing else here needs: it is imported when tfmot calls."""
-        return importlib.import_module("tfqkd.quantization.schemes").TfmotScheme(self)
+        return importlib.import_module("tfqkd.fronts.tfmot.schemes").TfmotScheme(self)
 
 
 class UniformScheme(Scheme):

@@ -254,14 +254,14 @@ def _random_images(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _stripped(model: keras.Model) -> keras.Model:
-    from tfqkd.quantization.model import strip_quantization
+    from tfqkd.fronts.tfmot.model import strip_quantization
 
     return strip_quantization(model)
 
 
 def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.ndarray, ...]]:
-    from tfqkd.quantization.kernels import kernels_of
-    from tfqkd.quantization.model import quantized_kernels
+    from tfqkd.fronts.tfmot.kernels import kernels_of
+    from tfqkd.fronts.tfmot.model import quantized_kernels
 
     wrapped = {(kernel.layer, kernel.attribute) for kernel in quantized_kernels(model)}
     found: dict[str, tuple[np.ndarray, ...]] = {}
@@ -284,7 +284,7 @@ def _in_float32(model: keras.Model) -> keras.Model:
     if all(layer.compute_dtype == "float32" for layer in layers):
         return model
 
-    from tfqkd.quantization.cloning import clone, copied
+    from tfqkd.fronts.tfmot.cloning import clone, copied
 
     twin = clone(model, lambda layer: copied(layer, dtype="float32"))
     twin.set_weights(model.get_weights())

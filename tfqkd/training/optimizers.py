@@ -4,7 +4,7 @@ from typing import Any
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.schedules import first_behind
-from tfqkd.quantization.model import quantizer_variables
+from tfqkd.fronts.tfmot.model import quantizer_variables
 from tfqkd.training.recipe import Recipe
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData
-from tfqkd.quantization.model import plain_layer
+from tfqkd.fronts.tfmot.model import plain_layer
 from tfqkd.storage import tree_digest
 from tfqkd.training.model_advice import advice_on
 from tfqkd.training.model_files import require_data_only

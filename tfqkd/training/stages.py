@@ -18,18 +18,18 @@ from tfqkd.export.exporter import export
 from tfqkd.export.keras_file import require_own_layers
 from tfqkd.export.source import require_exportable
 from tfqkd.export.trial import require_formats
-from tfqkd.models import build
-from tfqkd.quantization.batch_norm import batch_norms, reestimate_batch_norm
-from tfqkd.quantization.calibration import calibrate_activations
-from tfqkd.quantization.gradual import GradualQuantization
-from tfqkd.quantization.model import (
+from tfqkd.fronts.tfmot.batch_norm import batch_norms, reestimate_batch_norm
+from tfqkd.fronts.tfmot.calibration import calibrate_activations
+from tfqkd.fronts.tfmot.gradual import GradualQuantization
+from tfqkd.fronts.tfmot.model import (
     quantize_model,
     quantized_kernels,
     require_quantizable,
     strip_quantization,
 )
-from tfqkd.quantization.schemes import layer_configs
-from tfqkd.quantization.summary import quantization_summary
+from tfqkd.fronts.tfmot.schemes import layer_configs
+from tfqkd.fronts.tfmot.summary import quantization_summary
+from tfqkd.models import build
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.training.fitting import augmentation_of, estimation_batches, first_batches, fit
 from tfqkd.training.products import Products

@@ -9,9 +9,15 @@ from typing import Any
 _NAMES = {
     "Distiller": "tfqkd.distillation.distiller",
     "Ensemble": "tfqkd.distillation.teachers",
-    "quantization_summary": "tfqkd.quantization.summary",
-    "quantize_model": "tfqkd.quantization.model",
-    "strip_quantization": "tfqkd.quantization.model",
+    "GradualQuantization": "tfqkd.fronts.tfmot.gradual",
+    "LayerQuantizeConfig": "tfqkd.fronts.tfmot.configs",
+    "calibrate_activations": "tfqkd.fronts.tfmot.calibration",
+    "quantization_summary": "tfqkd.fronts.tfmot.summary",
+    "quantize_model": "tfqkd.fronts.tfmot.model",
+    "quantized_activations": "tfqkd.fronts.tfmot.model",
+    "quantized_kernels": "tfqkd.fronts.tfmot.model",
+    "reestimate_batch_norm": "tfqkd.fronts.tfmot.batch_norm",
+    "strip_quantization": "tfqkd.fronts.tfmot.model",
 }
 
 __all__ = list(_NAMES)

@@ -1,0 +1,73 @@
+import pytest
+
+from tfqkd import models
+from tfqkd.compat import keras, tf
+from tfqkd.fronts.tfmot.sites import Site, activation_sites
+
+layers = keras.layers
+
+
+def test_a_resnet_is_quantized_behind_every_relu_that_a_convolution_reads():
+    model = models.build("resnet8", (8, 8, 3), 4)
+    convolutions = [
+        x.name for x in model.layers if "conv" in x.name or x.name[-10:] == "projection"
+    ]
+    sites = activation_sites(model, {name: 4 for name in convolutions if name != "stem_conv"})
+    relus = {x.name for x in model.layers if isinstance(x, layers.ReLU)} - {"stage3_block1_relu2"}
+    assert sites == {name: Site(4, signed=False) for name in relus}
+
+
+def chain(*between):
+    """A convolution, what is given, a convolution to read it."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="source")(inputs)
+    for layer in between:
+        x = layer(x)
+    return keras.Model(inputs, layers.Conv2D(4, 3, name="reader")(x))
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        ([], ("source", True)),
+        ([layers.ReLU(name="a")], ("a", False)),
+        ([layers.ReLU(6.0, name="a")], ("a", False)),
+        ([layers.ReLU(negative_slope=0.1, name="a")], ("a", True)),
+        ([layers.Activation("relu", name="a")], ("a", False)),
+        ([layers.Activation("swish", name="a")], ("a", True)),
+        ([layers.LeakyReLU(name="a")], ("a", True)),
+        ([layers.BatchNormalization(name="a")], ("a", True)),
+        ([layers.ReLU(name="a"), layers.MaxPooling2D(), layers.ZeroPadding2D()], ("a", False)),
+        ([layers.ReLU(), layers.AveragePooling2D(name="a")], ("a", False)),
+        ([layers.AveragePooling2D(name="a")], ("a", True)),
+        ([layers.ReLU(), layers.Dropout(0.5, name="a")], ("a", False)),
+        ([layers.Conv2D(4, 3, activation=layers.ReLU(), name="a")], ("a", False)),
+        ([layers.Conv2D(4, 3, activation=layers.LeakyReLU(), name="a")], ("a", True)),
+        ([layers.Activation(layers.ReLU(), name="a")], ("a", False)),
+        ([layers.ReLU(), layers.UpSampling2D(interpolation="bilinear", name="a")], ("a", False)),
+        ([layers.ReLU(), layers.UpSampling2D(interpolation="bicubic", name="a")], ("a", True)),
+        ([layers.ReLU(), layers.UpSampling2D(interpolation="lanczos5", name="a")], ("a", True)),
+    ],
+)
+def test_a_site_is_where_values_are_made_and_signed_if_they_can_be_negative(between, expected):
+    fresh = [type(layer).from_config(layer.get_config()) for layer in between]
+    name, signed = expected
+    assert activation_sites(chain(*fresh), {"reader": 3}) == {name: Site(3, signed)}
+
+
+def test_the_largest_width_counts_where_several_layers_read():
+    inputs = keras.Input((4,))
+    x = layers.Dense(4, activation="relu", name="source")(inputs)
+    model = keras.Model(inputs, [layers.Dense(2, name="a")(x), layers.Dense(2, name="b")(x)])
+    assert activation_sites(model, {"a": 2, "b": 8}) == {"source": Site(8, False)}
+
+
+def test_the_input_of_the_model_stays_as_it_comes():
+    assert activation_sites(chain(), {"source": 8, "reader": 4}) == {"source": Site(4, True)}
+
+
+def test_an_operation_that_is_no_layer_is_refused():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2, name="b")(tf.nn.relu(layers.Dense(3)(inputs))))
+    with pytest.raises(ValueError, match=r"made by a Keras layer.*'b' from the operation '.*relu"):
+        activation_sites(model, {"b": 4})

@@ -1,0 +1,107 @@
+"""Batch-norm statistics measured anew, for weights that changed since the moving averages were taken."""
+
+from typing import Any
+
+import numpy as np
+
+from tfqkd.compat import keras, tf
+from tfqkd.fronts.tfmot.calibration import input_batches
+from tfqkd.fronts.tfmot.cloning import clone, copied, plain_layer
+from tfqkd.fronts.tfmot.model import strip_quantization
+
+
+def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
+    """Replaces the moving statistics of every batch norm by those of the whole data.
+
+    The moving averages of training lag behind codes that flip from step to step. Here the weights rest: each
+    batch passes with the statistics of its own, as in training, and mean and variance are pooled over all of
+    them, `μ = E[μ_B]`, `σ² = E[σ_B² + μ_B²] - μ²` ("precise batch norm", arXiv 2105.07576, section 3). Layers
+    that are frozen keep theirs; dropout is off.
+
+    Args:
+        model: A quantized or float Functional or Sequential model; its batch norms are changed in place.
+        data: Inputs, (inputs, labels), or an iterable of such batches: large ones, drawn as for training.
+
+    Raises:
+        ValueError: If the model has no batch norm to change, or there is no data.
+    """
+    names = {layer.name for layer in require_batch_norm(model)}
+    plain = strip_quantization(model)
+
+    def observe(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer.name in names:
+            return _Observed.from_config(layer.get_config())
+        return copied(layer)
+
+    probe = clone(plain, observe)
+    probe.set_weights(plain.get_weights())
+    for inputs in input_batches(data):
+        probe(inputs, training=False)
+    for layer in batch_norms(model):
+        mean, variance = probe.get_layer(layer.name).pooled()
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns the batch norms of a quantized or float model that are not frozen."""
+    return [
+        layer
+        for layer in map(plain_layer, model.layers)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+
+
+def require_batch_norm(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns `batch_norms(model)`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = batch_norms(model)
+    if not found:
+        raise ValueError(
+            "To re-estimate batch norm, a model must have some that is trainable. "
+            f"Received: {model.name}, which has none. Leave the re-estimation out."
+        )
+    return found
+
+
+class _Observed(keras.layers.BatchNormalization):
+    """A batch norm that normalizes by the batch, and sums up the moments of all that it saw eagerly."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._count = 0
+        self._sum: Any = 0.0
+        self._square: Any = 0.0
+
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        del training, mask
+        values = tf.cast(inputs, tf.float32)
+        channels = [axis % len(values.shape) for axis in tf.nest.flatten(self.axis)]
+        axes = [axis for axis in range(len(values.shape)) if axis not in channels]
+        mean, variance = tf.nn.moments(values, axes, keepdims=True)
+        if tf.executing_eagerly():
+            count = int(tf.size(values)) // int(tf.size(mean))
+            exact = np.float64(mean)
+            self._count += count
+            self._sum += count * exact
+            self._square += count * (np.float64(variance) + exact**2)
+        gamma, beta = (
+            None if weight is None else tf.reshape(tf.cast(weight, tf.float32), mean.shape)
+            for weight in (self.gamma, self.beta)
+        )
+        normalized = tf.nn.batch_normalization(values, mean, variance, beta, gamma, self.epsilon)
+        return tf.cast(normalized, inputs.dtype)
+
+    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the mean and variance of all that it saw, float32 [channels]."""
+        if not self._count:
+            raise ValueError("There must be data to estimate statistics on. Received: no batch.")
+        mean = self._sum / self._count
+        variance = np.maximum(self._square / self._count - mean**2, 0.0)
+        shape = self.moving_mean.shape
+        return mean.reshape(shape).astype(np.float32), variance.reshape(shape).astype(np.float32)

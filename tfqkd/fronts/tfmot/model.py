@@ -1,0 +1,295 @@
+"""Whole models: quantize them, look at their quantized kernels, and strip them for deployment."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from tfqkd.compat import is_keras3, keras, tf, tfmot
+from tfqkd.core.activations import ActivationQuantizer
+from tfqkd.core.policy import Bits, LayerPolicy
+from tfqkd.core.quantizer import WeightQuantizer
+from tfqkd.core.schemes import Scheme, TernaryScheme
+from tfqkd.fronts.tfmot.activations import OutputQuantizer
+from tfqkd.fronts.tfmot.cloning import clone, copied, plain_layer
+from tfqkd.fronts.tfmot.gradients import GradientRounding
+from tfqkd.fronts.tfmot.insertion import insert_behind
+from tfqkd.fronts.tfmot.layers import ActivationQuantization
+from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.fronts.tfmot.policy import choose_bits
+from tfqkd.fronts.tfmot.quantizers import KernelQuantizer, read
+from tfqkd.fronts.tfmot.schemes import layer_configs
+from tfqkd.fronts.tfmot.wrapper import QuantizedLayer
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedKernel:
+    """A kernel of a quantized layer, as it stands in a wrapped model.
+
+    Attributes:
+        layer: The layer's name, without tfmot's prefix.
+        attribute: The layer's attribute that holds it, such as "kernel".
+        latent: The float variable that training updates.
+        quantizer: The settings of its quantizer.
+        state: The quantizer's variables by name.
+        trainable: Whether the layer trains; else kernel and state stay as they are.
+    """
+
+    layer: str
+    attribute: str
+    latent: tf.Variable
+    quantizer: WeightQuantizer
+    state: dict[str, tf.Variable]
+    trainable: bool
+
+    def value(self) -> tf.Tensor:
+        """Returns the quantized kernel that the layer uses at inference, float32."""
+        latent = tf.convert_to_tensor(self.latent)
+        return self.quantizer.quantize(latent, read(self.state), OPS)
+
+    def follow(self) -> None:
+        """Lets the state follow the weights as they are now, as a training step does."""
+        KernelQuantizer(self.quantizer)(self.latent, training=True, weights=self.state)
+
+    def scales(self) -> tf.Tensor:
+        """Returns the numbers that are kept beside the kernel's codes, float32."""
+        latent = tf.convert_to_tensor(self.latent)
+        return self.quantizer.scales(latent, read(self.state), OPS)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedActivation:
+    """A quantized output of a layer, as it stands in a wrapped model.
+
+    Attributes:
+        layer: The layer's name, without tfmot's prefix.
+        quantizer: The settings of its quantizer.
+        learned: The variable that the quantizer trains.
+    """
+
+    layer: str
+    quantizer: ActivationQuantizer
+    learned: tf.Variable
+
+    @property
+    def step(self) -> float:
+        """The trained step Δ: every activation is Δ times a code, zero is the code 0."""
+        return float(self.quantizer.step(tf.convert_to_tensor(self.learned)))
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The least and the largest code."""
+        return self.quantizer.code_range()
+
+
+def quantize_model(
+    model: keras.Model, scheme: Scheme | None = None, layers: LayerPolicy = None
+) -> keras.Model:
+    """Returns a copy of `model` whose kernels are quantized in the forward pass and trained as floats.
+
+    The copy starts from the weights of `model`, which is left as it is. Steps are computed from them, so
+    quantize a trained model. If the scheme quantizes activations too, start their steps from data with
+    `calibration.calibrate_activations`. Create it inside `strategy.scope()` to train it under that strategy.
+
+    Example:
+        ```python
+        quantized = tfqkd.quantize_model(model, tfqkd.TernaryScheme())
+        quantized = tfqkd.quantize_model(model, layers={"stage3.*": 4, "logits": 8})
+        ```
+
+    Args:
+        model: A built Functional or Sequential tf_keras model.
+        scheme: What a quantized layer gets; `TernaryScheme()` by default.
+        layers: Which layers, and to how many bits (`core.policy.choose_bits`). By default all but the first
+            and the last layer with a kernel, which stay float: they hold few weights and cost most accuracy.
+
+    Returns:
+        A new model whose layers and outputs have the names of `model`, and are frozen where its are. It is
+        saved as `.keras`, `.h5` or SavedModel, and loads where `tfqkd.tfmot` is imported.
+
+    Raises:
+        TypeError: If `model` is not a tf_keras model, or `scheme` no scheme of tfqkd.
+        ValueError: If the model is subclassed, nested, not built, already quantized, or nothing is selected.
+    """
+    scheme = scheme or TernaryScheme()
+    bits = require_quantizable(model, scheme, layers)
+    # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
+    copy = clone(model)
+    copy.set_weights(model.get_weights())
+    configs = layer_configs(scheme, copy, bits)
+
+    def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
+        # What regularized its output there is a tensor of the copy.
+        layer._losses.clear()
+        if layer.name not in configs:
+            return layer
+        # As tfmot.quantize_apply does, but in the layer's own dtype: that gives every wrapper the global one.
+        return QuantizedLayer(layer, configs[layer.name], dtype=layer.dtype_policy)
+
+    return clone(copy, wrap)
+
+
+def require_quantizable(
+    model: keras.Model, scheme: Scheme, layers: LayerPolicy = None
+) -> dict[str, Bits]:
+    """Returns the bits of every layer that `quantize_model` would quantize, or raises as it would.
+
+    Args:
+        model: As for `quantize_model`.
+        scheme: As for `quantize_model`.
+        layers: As for `quantize_model`.
+    """
+    if not isinstance(scheme, Scheme):
+        raise TypeError(
+            f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
+            "Pass an instance, e.g. tfqkd.TernaryScheme()."
+        )
+    _require_supported(model)
+    return choose_bits(model, layers, scheme.bits)
+
+
+def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
+    """Yields the quantized kernels of a model that `quantize_model` or `quantize_apply` made."""
+    for wrapper in _wrappers(model):
+        for latent, quantizer, state in wrapper._weight_vars:
+            attribute = latent.name.split("/")[-1].split(":")[0]
+            yield QuantizedKernel(
+                wrapper.layer.name, attribute, latent, quantizer.settings, state, wrapper.trainable
+            )
+
+
+def quantized_activations(model: keras.Model) -> Iterator[QuantizedActivation]:
+    """Yields the quantized activations of such a model, with their steps, for an exporter say."""
+    for wrapper in _wrappers(model):
+        for quantizer in map(_activation_of, wrapper._output_quantizers):
+            if quantizer is not None:
+                variable = quantizer.variable(wrapper._output_quantizer_vars)
+                yield QuantizedActivation(wrapper.layer.name, quantizer.settings, variable)
+
+
+def quantizer_variables(model: keras.Model) -> list[tf.Variable]:
+    """Returns the steps and scales that the optimizer trains; weight decay is not for them."""
+    states = [v for kernel in quantized_kernels(model) for v in kernel.state.values()]
+    states += [activation.learned for activation in quantized_activations(model)]
+    return [variable for variable in states if variable.trainable]
+
+
+def is_quantized(model: keras.Model) -> bool:
+    """Returns whether a layer of the model is quantized."""
+    return any(True for _ in _wrappers(model))
+
+
+def strip_quantization(model: keras.Model) -> keras.Model:
+    """Returns the plain Keras model with the quantized values as its kernels.
+
+    Its outputs are bit-identical to those of `model` at inference, and it needs neither tfqkd nor tfmot.
+    Quantized activations stay, each as a layer `<layer>_quantization` with the trained step
+    (`layers.ActivationQuantization`); such a model loads where `tfqkd.tfmot` is imported.
+
+    Args:
+        model: A model that `quantize_model` or `quantize_apply` made; a float model is copied.
+
+    Raises:
+        ValueError: If a wrapper quantizes anything not by a tfqkd quantizer: a plain layer cannot hold what
+            it does.
+    """
+    stripped = strip_weights(model)
+    activations = {
+        activation.layer: ActivationQuantization(
+            activation.step,
+            *activation.code_range,
+            name=f"{activation.layer}_quantization",
+            dtype=stripped.get_layer(activation.layer).dtype_policy,
+        )
+        for activation in quantized_activations(model)
+    }
+    return insert_behind(stripped, activations) if activations else stripped
+
+
+def strip_weights(model: keras.Model) -> keras.Model:
+    """Returns the plain Keras model with the quantized values as its kernels and float activations.
+
+    Args:
+        model: As for `strip_quantization`.
+
+    Raises:
+        ValueError: As `strip_quantization` does.
+    """
+    for wrapper in _wrappers(model):
+        _require_ours(wrapper)
+
+    stripped = clone(model, lambda layer: copied(plain_layer(layer)))
+    kernels: dict[str, list[QuantizedKernel]] = {}
+    for kernel in quantized_kernels(model):
+        kernels.setdefault(kernel.layer, []).append(kernel)
+    for layer in model.layers:
+        inner = plain_layer(layer)
+        plain = stripped.get_layer(inner.name)
+        quantized = kernels.get(inner.name, [])
+        targets = [getattr(plain, kernel.attribute) for kernel in quantized]
+        for target, kernel in zip(targets, quantized, strict=True):
+            target.assign(kernel.value())
+        # What was not quantized: a bias, say.
+        kept = _without(inner.weights, [kernel.latent for kernel in quantized])
+        for variable, weight in zip(_without(plain.weights, targets), kept, strict=True):
+            variable.assign(weight)
+    return stripped
+
+
+def _without(weights: list[tf.Variable], some: list[tf.Variable]) -> list[tf.Variable]:
+    return [weight for weight in weights if not any(weight is each for each in some)]
+
+
+def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, tfmot.quantization.keras.QuantizeWrapper):
+            yield layer
+
+
+def _activation_of(output: object) -> OutputQuantizer | None:
+    return output.activation if isinstance(output, GradientRounding) else output  # type: ignore[return-value]
+
+
+def _require_ours(wrapper: keras.layers.Layer) -> None:
+    weights = all(
+        isinstance(quantizer, KernelQuantizer) for _, quantizer, _ in wrapper._weight_vars
+    )
+    ours = (OutputQuantizer, GradientRounding)
+    outputs = all(isinstance(quantizer, ours) for quantizer in wrapper._output_quantizers)
+    if not (weights and outputs) or wrapper._quantize_activations:
+        raise ValueError(
+            "strip_quantization needs layers that only tfqkd quantizers were put on. "
+            f"Received: '{wrapper.name}' with {wrapper.quantize_config}. "
+            "Quantize the model with a tfqkd scheme, and let no annotation bring another config."
+        )
+
+
+def _require_supported(model: object) -> None:
+    if not isinstance(model, keras.Model):
+        hint = (
+            "It is a Keras 3 model: build it from `tf_keras` (`from tfqkd.compat import keras`), or set "
+            "TF_USE_LEGACY_KERAS=1 before the first import of TensorFlow."
+            if is_keras3(model)
+            else "Build one with `from tfqkd.compat import keras`."
+        )
+        raise TypeError(f"The model must be a tf_keras model. Received: {type(model)}. {hint}")
+    if not isinstance(model, keras.Sequential) and not model._is_graph_network:
+        raise ValueError(
+            "The model must be Functional or Sequential: in a subclassed one the layers cannot be replaced. "
+            f"Received: {type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
+        )
+    if not (model.built and model.inputs):
+        raise ValueError(
+            "The model must be built, for its steps come from its weights. Received: a Sequential model "
+            "without an input shape. Add keras.Input(shape) as its first layer, or call it on a batch."
+        )
+    nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
+    if nested:
+        raise ValueError(
+            "The model must not hold other models. "
+            f"Received: {model.name} with the models {nested} as layers. Call their layers on the outer "
+            "model's tensors instead, e.g. `x = base.call(x)` becomes building `base` on `input_tensor=x`."
+        )
+    if is_quantized(model):
+        raise ValueError(
+            f"The model must be float. Received: {model.name}, which is quantized already. "
+            "Use strip_quantization(model) first, or quantize the float model again."
+        )
