@@ -22,8 +22,8 @@ from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data import ImageData, Split, load
-from tfqkd.distillation.distiller import Distiller
 from tfqkd.distillation.logits import read_logits, write_logits
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.models import build
 from tfqkd.training.fitting import fit

@@ -11,7 +11,6 @@ from tfqkd.version import __version__
 _MODULES = (
     "compat",
     "data",
-    "distillation",
     "export",
     "models",
     "reporting",
@@ -22,7 +21,7 @@ _MODULES = (
 _NAMES = {
     "CoefficientScheduler": "tfqkd.core.schedulers",
     "Distiller": "tfqkd.fronts.choice",
-    "Ensemble": "tfqkd.distillation.teachers",
+    "Ensemble": "tfqkd.fronts.tfmot.teachers",
     "LOGITS_IN_BATCH": "tfqkd.core.teachers",
     "GradualSoftLossReducing": "tfqkd.core.schedulers",
     "Recipe": "tfqkd.training.recipe",

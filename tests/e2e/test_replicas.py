@@ -143,7 +143,7 @@ from tfqkd.compat import keras, tf
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.training.divergence import Divergence
 
 generator = np.random.default_rng(0)

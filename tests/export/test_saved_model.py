@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import tf
-from tfqkd.distillation.teachers import as_teacher
 from tfqkd.export import ExportError, saved_model, to_saved_model
+from tfqkd.fronts.tfmot.teachers import as_teacher
 
 from . import classifier
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.training.divergence import Divergence
 
 TITLE = "float student (cnn2), seed 0"

@@ -6,7 +6,7 @@ from tensorflow.python.framework import ops
 
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData, Split
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.models import build
 from tfqkd.training import looks

@@ -8,7 +8,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data.augmentation import Augmentation, draw_views
 from tfqkd.data.images import Split
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.models import build
 from tfqkd.training.products import Products
 from tfqkd.training.teacher_cache import TeacherCache, model_fingerprint, require_space

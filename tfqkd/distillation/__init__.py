@@ -1,1 +1,1 @@
-"""Knowledge distillation: losses, schedules, the `Distiller`, its callbacks and its teachers."""
+"""Kept logits."""

@@ -11,7 +11,7 @@ from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import evaluation_batches, steps_per_epoch, training_batches
 from tfqkd.data.images import ImageData
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.training.batch_norm import synchronize_batch_norm
 from tfqkd.training.checkpoints import Checkpoints, Position
 from tfqkd.training.divergence import Divergence

@@ -12,14 +12,13 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
-from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.teachers import Ensemble, require_logits
 from tfqkd.export.exporter import export
 from tfqkd.export.keras_file import require_own_layers
 from tfqkd.export.source import require_exportable
 from tfqkd.export.trial import require_formats
 from tfqkd.fronts.tfmot.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.fronts.tfmot.calibration import calibrate_activations
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.gradual import GradualQuantization
 from tfqkd.fronts.tfmot.model import (
     quantize_model,
@@ -29,6 +28,7 @@ from tfqkd.fronts.tfmot.model import (
 )
 from tfqkd.fronts.tfmot.schemes import layer_configs
 from tfqkd.fronts.tfmot.summary import quantization_summary
+from tfqkd.fronts.tfmot.teachers import Ensemble, require_logits
 from tfqkd.models import build
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.training.fitting import augmentation_of, estimation_batches, first_batches, fit

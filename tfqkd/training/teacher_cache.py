@@ -14,7 +14,7 @@ from tfqkd.data.augmentation import Augmentation, augment, draw_views
 from tfqkd.data.batches import FIXED_VIEWS_SEED, training_batches
 from tfqkd.data.images import Split
 from tfqkd.distillation.logits import BYTES_PER_LOGIT, read_logits, write_logits
-from tfqkd.distillation.teachers import as_teacher
+from tfqkd.fronts.tfmot.teachers import as_teacher
 from tfqkd.storage import digest
 from tfqkd.training.products import Products
 from tfqkd.training.progress import task_bar

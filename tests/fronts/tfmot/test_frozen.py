@@ -7,7 +7,7 @@ from tfqkd.compat import keras, tf, tfmot
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer, UniformQuantizer
 from tfqkd.core.schemes import Scheme
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels, strip_quantization
 
 layers = keras.layers

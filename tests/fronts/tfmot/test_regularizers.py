@@ -7,7 +7,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.activations import LsqActivationQuantizer
 from tfqkd.core.quantizers import LsqQuantizer, UniformQuantizer
 from tfqkd.core.schemes import Scheme
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.kernels import kernels_of
 from tfqkd.fronts.tfmot.model import quantize_model, strip_quantization
 

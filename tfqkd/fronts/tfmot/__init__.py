@@ -7,8 +7,8 @@ import importlib
 from typing import Any
 
 _NAMES = {
-    "Distiller": "tfqkd.distillation.distiller",
-    "Ensemble": "tfqkd.distillation.teachers",
+    "Distiller": "tfqkd.fronts.tfmot.distiller",
+    "Ensemble": "tfqkd.fronts.tfmot.teachers",
     "GradualQuantization": "tfqkd.fronts.tfmot.gradual",
     "LayerQuantizeConfig": "tfqkd.fronts.tfmot.configs",
     "calibrate_activations": "tfqkd.fronts.tfmot.calibration",

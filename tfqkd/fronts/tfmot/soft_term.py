@@ -6,9 +6,9 @@ from typing import Any
 from tfqkd.compat import keras, tf
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import Task
-from tfqkd.distillation.means import mean
-from tfqkd.distillation.step_error import step_error
+from tfqkd.fronts.tfmot.means import mean
 from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.fronts.tfmot.step_error import step_error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.tasks import AUTO, TASKS, Task
-from tfqkd.distillation.step_error import step_error
+from tfqkd.fronts.tfmot.step_error import step_error
 
 _keras = keras.losses
 Labels = Literal["classes", "one-hot", "binary"] | None

@@ -2,7 +2,7 @@
 
 from tfqkd.compat import tf
 from tfqkd.core.tasks import Task
-from tfqkd.distillation.replicas import copies, replica_variable
+from tfqkd.fronts.tfmot.replicas import copies, replica_variable
 
 
 class Answers:

@@ -13,11 +13,11 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.schedulers import CoefficientScheduler, TemperatureScheduler
 from tfqkd.core.schedules import Linear
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.teachers import Ensemble, as_teacher
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 layers = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 rng = np.random.default_rng(0)
@@ -421,7 +421,7 @@ from tfqkd.compat import keras, tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfqkd.core.schedulers import CoefficientScheduler
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.core.schedules import Linear
 from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
 from tfqkd.core.schemes import TernaryScheme

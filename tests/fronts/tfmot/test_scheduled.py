@@ -1,7 +1,7 @@
 import numpy as np
 
 from tfqkd.compat import tf
-from tfqkd.distillation.scheduled import ScheduledVariable
+from tfqkd.fronts.tfmot.scheduled import ScheduledVariable
 
 
 def advanced(scheduled, steps):

@@ -9,7 +9,7 @@ from tfqkd.core.schedulers import (
     GradualSoftLossReducing,
     TemperatureScheduler,
 )
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 
 generator = np.random.default_rng(0)
 IMAGES = generator.normal(size=(22, 5)).astype(np.float32)

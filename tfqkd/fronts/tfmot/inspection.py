@@ -6,9 +6,9 @@ from typing import Any
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.tasks import Task
-from tfqkd.distillation.answers import Answers
-from tfqkd.distillation.hard_loss import HardLoss
-from tfqkd.distillation.labels import Labels
+from tfqkd.fronts.tfmot.answers import Answers
+from tfqkd.fronts.tfmot.hard_loss import HardLoss
+from tfqkd.fronts.tfmot.labels import Labels
 
 
 class Inspection:

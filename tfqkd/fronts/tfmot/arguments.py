@@ -2,8 +2,8 @@
 
 from tfqkd.compat import is_keras3, keras, tf
 from tfqkd.core.tasks import require_task
-from tfqkd.distillation.shapes import declared_shape, require_takes
-from tfqkd.distillation.teachers import members
+from tfqkd.fronts.tfmot.shapes import declared_shape, require_takes
+from tfqkd.fronts.tfmot.teachers import members
 
 
 def require_settings(temperature: float, coefficient: float, soft_weight: float, task: str) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.shapes import declared_shape, require_takes
-from tfqkd.distillation.teachers import Ensemble, as_teacher
+from tfqkd.fronts.tfmot.distiller import Distiller
+from tfqkd.fronts.tfmot.shapes import declared_shape, require_takes
+from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher
 
 IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 1)).astype(np.float32)
 LABELS = np.arange(6) % 4

@@ -9,17 +9,17 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO, Task
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.distillation.arguments import require_same_shapes, require_settings, require_student
-from tfqkd.distillation.hard_loss import HardLoss, read_loss, require_hard_loss
-from tfqkd.distillation.inspection import Inspection, looking_once
-from tfqkd.distillation.loss_scaling import with_loss_scaling
-from tfqkd.distillation.means import mean, penalties, share_of_global_batch
-from tfqkd.distillation.scheduled import ScheduledVariable
-from tfqkd.distillation.scheduler_callback import following
-from tfqkd.distillation.shapes import require_takes
-from tfqkd.distillation.soft_term import SoftTerm
-from tfqkd.distillation.teachers import as_teacher, require_logits, unpack_logits
-from tfqkd.distillation.unsaved import Unsaved
+from tfqkd.fronts.tfmot.arguments import require_same_shapes, require_settings, require_student
+from tfqkd.fronts.tfmot.hard_loss import HardLoss, read_loss, require_hard_loss
+from tfqkd.fronts.tfmot.inspection import Inspection, looking_once
+from tfqkd.fronts.tfmot.loss_scaling import with_loss_scaling
+from tfqkd.fronts.tfmot.means import mean, penalties, share_of_global_batch
+from tfqkd.fronts.tfmot.scheduled import ScheduledVariable
+from tfqkd.fronts.tfmot.scheduler_callback import following
+from tfqkd.fronts.tfmot.shapes import require_takes
+from tfqkd.fronts.tfmot.soft_term import SoftTerm
+from tfqkd.fronts.tfmot.teachers import as_teacher, require_logits, unpack_logits
+from tfqkd.fronts.tfmot.unsaved import Unsaved
 
 
 class Distiller(Unsaved):

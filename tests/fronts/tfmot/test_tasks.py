@@ -6,9 +6,9 @@ from core import soft_reference as reference
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.distillation.distiller import Distiller
-from tfqkd.distillation.hard_loss import read_loss
-from tfqkd.distillation.teachers import Ensemble
+from tfqkd.fronts.tfmot.distiller import Distiller
+from tfqkd.fronts.tfmot.hard_loss import read_loss
+from tfqkd.fronts.tfmot.teachers import Ensemble
 
 losses, layers = keras.losses, keras.layers
 BINARY = losses.BinaryCrossentropy(from_logits=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.compat import is_keras3, keras, tf
-from tfqkd.distillation.shapes import require_takes
-from tfqkd.distillation.step_error import is_step_error, step_error
+from tfqkd.fronts.tfmot.shapes import require_takes
+from tfqkd.fronts.tfmot.step_error import is_step_error, step_error
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 

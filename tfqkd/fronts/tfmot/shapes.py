@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfqkd.compat import tf
-from tfqkd.distillation.step_error import step_error
+from tfqkd.fronts.tfmot.step_error import step_error
 
 Shape = tuple[int | None, ...]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation import labels as module
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot import labels as module
+from tfqkd.fronts.tfmot.distiller import Distiller
 
 losses = keras.losses
 SPARSE = losses.SparseCategoricalCrossentropy(from_logits=True)

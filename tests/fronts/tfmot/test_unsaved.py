@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras
-from tfqkd.distillation.distiller import Distiller
+from tfqkd.fronts.tfmot.distiller import Distiller
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 LABELS = np.arange(8) % 3

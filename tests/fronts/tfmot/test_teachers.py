@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation.teachers import Ensemble, as_teacher, require_logits
 from tfqkd.fronts.tfmot.model import quantize_model
+from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher, require_logits
 
 layers = keras.layers
 BATCH = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import tf
-from tfqkd.distillation.hard_loss import HardLoss
-from tfqkd.distillation.replicas import copies, replica_variable
-from tfqkd.distillation.step_error import step_error
+from tfqkd.fronts.tfmot.hard_loss import HardLoss
+from tfqkd.fronts.tfmot.replicas import copies, replica_variable
+from tfqkd.fronts.tfmot.step_error import step_error
 
 _NOTHING = [np.inf, -np.inf, 0.0]
 

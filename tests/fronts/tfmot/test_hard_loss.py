@@ -4,7 +4,7 @@ import keras as keras3
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.distillation.hard_loss import read_loss
+from tfqkd.fronts.tfmot.hard_loss import read_loss
 
 losses = keras.losses
 
