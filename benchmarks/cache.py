@@ -9,11 +9,11 @@ import time
 
 from benchmarks.result import Result
 from tfqkd.data import Augmentation, ImageData, load
+from tfqkd.fronts.tfmot import front
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.history import read_history
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import predict, run
-from tfqkd.training.saved_models import load_model
+from tfqkd.training.run import run
 from tfqkd.training.teacher_cache import TeacherCache
 
 VIEWS = (1, 4, 16)
@@ -61,7 +61,7 @@ def measure(options: argparse.Namespace) -> Result:
                 results = run(one, path, directory / "products")
                 model = path / results["models"][-1]["model"]
                 history = read_history(model.parent / "history.csv")
-                logits = predict(load_model(model), data.validation)
+                logits = front.logits(front.load(model), data.validation.images)
                 accuracy[views].append(evaluate_logits(logits, data.validation.labels).accuracy)
                 # The first epoch also traces the graph.
                 seconds[views].append(statistics.median(row["seconds"] for row in history[1:]))
@@ -117,7 +117,7 @@ def _build(
 
     cache = TeacherCache(
         directory,
-        load_model(teacher),
+        front.load(teacher),
         data.train,
         Augmentation(recipe.crop_padding, recipe.flip),
         views,

@@ -22,15 +22,17 @@ from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data import ImageData, Split, load
-from tfqkd.distillation.logits import read_logits, write_logits
+from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model
+from tfqkd.fronts.tfmot.strategy import make_strategy
+from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.models import build
 from tfqkd.training.fitting import fit
+from tfqkd.training.kept_logits import whole_logits, write_logits
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.settings import QUANTIZED
-from tfqkd.training.strategy import make_strategy
 
 TEACHER = "wrn20x2"
 SCHEMES = {
@@ -73,7 +75,7 @@ def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
 
 def _training(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
     """Starts a training as `bin/train` does it, callbacks and all, that makes steps when it is told to."""
-    strategy = _strategy(settings.devices, settings.workers)
+    place = StrategyPlace(_strategy(settings.devices, settings.workers))
     data = (
         load("cifar10", data_dir=settings.data_dir)
         if settings.data_dir
@@ -85,7 +87,7 @@ def _training(row: str, settings: argparse.Namespace) -> Callable[[int], object]
     atexit.register(shutil.rmtree, directory)
 
     def train(turns: keras.callbacks.Callback) -> None:
-        with strategy.scope():
+        with place.scope():
             model = build(settings.model, (32, 32, 3), settings.classes)
             if row != "float":
                 model = quantize_model(model, SCHEMES.get(row, SCHEMES["ternary"]))
@@ -95,13 +97,14 @@ def _training(row: str, settings: argparse.Namespace) -> Callable[[int], object]
             elif kept:
                 model = Distiller(student=model, teacher=LOGITS_IN_BATCH)
             fit(
+                front,
                 model,
                 directory,
                 recipe=dataclasses.replace(recipe, teacher_views=int(kept)),
                 stage=QUANTIZED,
                 title=row,
                 data=data,
-                strategy=strategy,
+                workers=place.workers,
                 progress=ProgressBar,
                 callbacks=[turns],
                 teacher_logits=[kept_logits(len(data.train), data.classes)] if kept else [],
@@ -149,7 +152,7 @@ def kept_logits(count: int, classes: int = 10) -> tf.Tensor:
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
     write_logits(directory, count, classes, lambda start, stop: np.ones((stop - start, classes)))
-    return read_logits(directory, count, classes)
+    return front.map_logits(whole_logits(directory, count, classes), count, classes)
 
 
 def step_macs(model: keras.Model) -> int:

@@ -7,7 +7,8 @@ import numpy as np
 
 from benchmarks.ours import kept_logits
 from benchmarks.worker import serve
-from tfqkd.data import Augmentation, Split, training_batches
+from tfqkd.data import Augmentation, Split
+from tfqkd.fronts.tfmot.batches import training_batches
 
 BATCHES = 50
 """In a step of this row: more than the pipeline has ready when its turn begins."""

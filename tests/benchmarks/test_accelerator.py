@@ -10,6 +10,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from fronts.tfmot.fittings import fitting
 from PIL import Image
 
 from benchmarks.accelerator import rules
@@ -20,9 +21,10 @@ from tfqkd.core import steps, uniform
 from tfqkd.core.losses import soft_loss
 from tfqkd.core.schedules import Linear
 from tfqkd.core.views import NUMPY, draw_numbers, folded
-from tfqkd.data.augmentation import Augmentation, augment, draw_views
+from tfqkd.data.augmentation import Augmentation
+from tfqkd.fronts.tfmot.augmenting import augment, draw_views
+from tfqkd.fronts.tfmot.optimizers import make_optimizer
 from tfqkd.models import build
-from tfqkd.training.optimizers import make_optimizer
 from tfqkd.training.recipe import Recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -117,7 +119,9 @@ def test_the_tables_are_the_schedules_of_tfqkd():
     stage = Stage("", "cnn4", epochs, 0.1, 0, coefficient=(0.9, 0.1))
     found = np.concatenate([rules.table(epoch, stage, steps) for epoch in range(epochs)])
     recipe = Recipe(learning_rate_schedule="cosine", warmup_epochs=1.0)
-    rate = make_optimizer(recipe, 0.1, epochs, steps, build("cnn4", (8, 8, 1), 2))._learning_rate
+    rate = make_optimizer(
+        fitting(recipe, 0.1, epochs, steps), build("cnn4", (8, 8, 1), 2)
+    )._learning_rate
     expected = [float(rate(step)) for step in range(epochs * steps)]
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5, atol=1e-8)
     line = Linear(0.9, 0.1)

@@ -23,8 +23,8 @@ import numpy as np
 from tfqkd.data import load
 from tfqkd.training.history import read_history
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import predict, run
-from tfqkd.training.saved_models import load_model
+from tfqkd.training.run import run
+from tfqkd.fronts.tfmot import front
 
 recipe = Recipe.from_json(sys.argv[1])
 directory = pathlib.Path(sys.argv[2])
@@ -34,9 +34,9 @@ for strategy in ("one_device", "mirrored"):
     path = directory / strategy
     results.append(run(dataclasses.replace(recipe, strategy=strategy), path))
     model = path / results[-1]["models"][-1]["model"]
-    logits.append(predict(load_model(model), test))
+    logits.append(front.logits(front.load(model), test.images))
     histories.append(read_history(model.parent / "history.csv"))
-start = predict(load_model(directory / "one_device" / results[0]["models"][1]["model"]), test)
+start = front.logits(front.load(directory / "one_device" / results[0]["models"][1]["model"]), test.images)
 print(json.dumps({
     "difference": float(np.abs(logits[0] - logits[1]).max()),
     "learned": float(np.abs(logits[0] - start).max()),

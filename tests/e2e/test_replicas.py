@@ -144,7 +144,7 @@ from tfqkd.compat import keras, tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfqkd.fronts.tfmot.distiller import Distiller
-from tfqkd.training.divergence import Divergence
+from tfqkd.fronts.tfmot.divergence import Divergence
 
 generator = np.random.default_rng(0)
 inputs = generator.normal(size=(12, 8, 4)).astype(np.float32)

@@ -69,7 +69,7 @@ COMPARE = """
 import json, pathlib, sys
 import numpy as np
 from tfqkd.training.history import read_history
-from tfqkd.training.saved_models import load_model
+from tfqkd.fronts.tfmot.saved_models import load_model
 
 found = {}
 one, others = pathlib.Path(sys.argv[1]), sys.argv[2:]

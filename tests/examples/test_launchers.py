@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tfqkd.cli import train
-from tfqkd.training.cluster import Cluster
+from tfqkd.fronts.cluster import Cluster
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 # Says what it was started with, as a line of JSON, and ends as it is told to.

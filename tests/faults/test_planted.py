@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
+from tfqkd.fronts.tfmot.saved_models import load_model
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
-from tfqkd.training.saved_models import load_model
 
 
 def write_images(folder):

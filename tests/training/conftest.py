@@ -1,19 +1,21 @@
 import pytest
 
-from .finished import FinishedRun, finished_run
+from tfqkd import fronts
+
+from . import numpy_front
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> FinishedRun:
-    return finished_run(tmp_path_factory)
+@pytest.fixture
+def on_numpy_front(monkeypatch):
+    """Lets every run ask the NumPy front."""
+    monkeypatch.setitem(fronts.FRONTS, "tfmot", numpy_front.__name__)
 
 
 @pytest.fixture
 def no_training(monkeypatch):
     """Lets a test fail if anything is trained."""
-    from tfqkd.compat import keras
 
     def fit(*_, **__):
         raise AssertionError("Something was trained.")
 
-    monkeypatch.setattr(keras.Model, "fit", fit)
+    monkeypatch.setattr(numpy_front.Trainer, "fit", fit)

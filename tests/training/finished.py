@@ -1,13 +1,13 @@
 """One small finished run on the digits, which the tests of several rooms look at and must not change."""
 
 import dataclasses
-import fcntl
 import os
 import pathlib
 from typing import Any
 
 import pytest
 
+from tfqkd.storage import locked
 from tfqkd.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -48,6 +48,5 @@ def finished_run(factory: pytest.TempPathFactory) -> FinishedRun:
     root = factory.getbasetemp()
     # The processes of one pytest-xdist call share it: the first makes it, the others wait.
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    with (root / "finished.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(root / "finished.lock"):
         return FinishedRun(RECIPE, root / "finished", run(RECIPE, root / "finished"))

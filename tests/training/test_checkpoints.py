@@ -1,37 +1,26 @@
 import errno
 import hashlib
 import json
+import types
 
 import numpy as np
 import pytest
 
-from tfqkd.compat import keras, tf
-from tfqkd.training.checkpoints import Checkpoints, Position
+from tfqkd.fronts.trainer import ForeignStateError, Position
+from tfqkd.training.checkpoints import Checkpoints
+
+from . import numpy_front
 
 
 def make(seed):
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
-    )
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
+    """What trains a regression of random weights."""
+    numpy_front.start(seed, "float32")
+    model = numpy_front.build("cnn2", (3, 1, 1), 4, mean=[0], std=[1])
+    return numpy_front.trainer(model, types.SimpleNamespace(title="", steps=0), None)
 
 
-def checkpoints(directory, model, kept=2, writes=True):
-    return Checkpoints(directory, model, model, kept, writes)
-
-
-def train(model, steps, seed):
-    generator = np.random.default_rng(seed)
-    for _ in range(steps):
-        labels = np.eye(4, dtype=np.float32)[generator.integers(0, 4, 8)]
-        batch = generator.normal(size=(8, 3)).astype(np.float32)
-        model.train_on_batch(batch, labels, reset_metrics=False)
+def checkpoints(directory, trainer, kept=2, writes=True):
+    return Checkpoints(directory, trainer, kept, writes)
 
 
 def assert_same(weights, others):
@@ -41,38 +30,12 @@ def assert_same(weights, others):
 
 def test_without_a_checkpoint_nothing_was_finished(tmp_path):
     model = make(seed=0)
-    weights = model.get_weights()
+    weights = model._model.weights()
     found = checkpoints(tmp_path / "none", model)
     assert found.restore() == Position(0, 0)
     found.restore_metrics()
-    assert_same(model.get_weights(), weights)
+    assert_same(model._model.weights(), weights)
     assert not (tmp_path / "none").exists()
-
-
-def test_weights_momenta_steps_and_averages_come_back(tmp_path):
-    model = make(seed=0)
-    writer = checkpoints(tmp_path, model)
-    train(model, 3, seed=1)
-    writer.save(Position(6, 3))
-    saved, averages = model.get_weights(), model.get_metrics_result()
-    train(model, 2, seed=2)
-
-    other = make(seed=9)
-    reader = checkpoints(tmp_path, other)
-    assert reader.restore() == Position(6, 3)
-    assert_same(other.get_weights(), saved)
-    assert int(other.optimizer.iterations) == 3
-    # `fit` resets the averages at the start of the epoch.
-    other.reset_metrics()
-    reader.restore_metrics()
-    assert set(averages) == {"loss", "accuracy"}
-    for name, value in other.get_metrics_result().items():
-        assert float(value) == float(averages[name])
-    # Momenta and sums show in how it goes on.
-    train(other, 2, seed=2)
-    assert_same(other.get_weights(), model.get_weights())
-    for name, value in other.get_metrics_result().items():
-        assert float(value) == float(model.get_metrics_result()[name])
 
 
 def test_the_last_ones_in_the_order_of_training_are_kept(tmp_path):
@@ -80,7 +43,7 @@ def test_the_last_ones_in_the_order_of_training_are_kept(tmp_path):
     writer = checkpoints(tmp_path, model, kept=3)
     positions = [Position(0, 7), Position(1, 0), Position(1, 30), Position(1, 200), Position(2, 0)]
     for number, position in enumerate(positions):
-        model.layers[0].kernel.assign(tf.fill([3, 4], float(number)))
+        model._model.kernel = np.full((3, 4), number, np.float32)
         writer.save(position)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "epoch000001-step000000030",
@@ -89,7 +52,7 @@ def test_the_last_ones_in_the_order_of_training_are_kept(tmp_path):
     ]
     other = make(seed=9)
     assert checkpoints(tmp_path, other).restore() == Position(2, 0)
-    np.testing.assert_array_equal(other.layers[0].kernel, np.full((3, 4), 4.0))
+    np.testing.assert_array_equal(other._model.kernel, np.full((3, 4), 4.0))
 
 
 def truncate(path):
@@ -116,12 +79,12 @@ def name_a_device(path):
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("state.data-00000-of-00001", flip, "state.data-00000-of-00001 is not what was written"),
-        ("state.data-00000-of-00001", truncate, "is not what was written"),
-        ("state.index", flip, "state.index is not what was written"),
-        ("metrics.index", truncate, "metrics.index is not what was written"),
-        ("metrics.data-00000-of-00001", lambda path: path.unlink(), "is not what was written"),
-        ("metrics.index", replace_by_link, "metrics.index is not what was written"),
+        ("state.npz", flip, "state.npz is not what was written"),
+        ("state.npz", truncate, "is not what was written"),
+        ("state.npz", flip, "state.npz is not what was written"),
+        ("averages.npz", truncate, "averages.npz is not what was written"),
+        ("averages.npz", lambda path: path.unlink(), "is not what was written"),
+        ("averages.npz", replace_by_link, "averages.npz is not what was written"),
         ("checkpoint.json", lambda path: path.unlink(), "No such file"),
         ("checkpoint.json", truncate, "checkpoint.json: Expecting"),
         ("checkpoint.json", lambda path: path.write_text("{}"), "should hold is not in it"),
@@ -135,8 +98,8 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, nam
     model = make(seed=0)
     writer = checkpoints(tmp_path, model)
     writer.save(Position(1, 0))
-    good = model.get_weights()
-    train(model, 1, seed=1)
+    good = model._model.weights()
+    model._model.kernel = model._model.kernel + 1
     writer.save(Position(1, 5))
     path = tmp_path / "epoch000001-step000000005"
     if name == "checkpoint.json" and damage is truncate:
@@ -145,7 +108,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, nam
 
     other = make(seed=9)
     assert checkpoints(tmp_path, other).restore() == Position(1, 0)
-    assert_same(other.get_weights(), good)
+    assert_same(other._model.weights(), good)
     out = capsys.readouterr().out
     assert f"The checkpoint {path} is damaged (" in out
     assert said in out
@@ -159,7 +122,7 @@ def test_what_the_system_refuses_to_read_is_not_damaged(tmp_path, monkeypatch, n
     writer = checkpoints(tmp_path, model)
     writer.save(Position(1, 0))
     writer.save(Position(2, 0))
-    weights = model.get_weights()
+    weights = model._model.weights()
 
     def refuse(*_):
         raise OSError(number, "refused")
@@ -170,52 +133,28 @@ def test_what_the_system_refuses_to_read_is_not_damaged(tmp_path, monkeypatch, n
             checkpoints(tmp_path, make(seed=1)).restore()
     other = make(seed=9)
     assert checkpoints(tmp_path, other).restore() == Position(2, 0)
-    assert_same(other.get_weights(), weights)
+    assert_same(other._model.weights(), weights)
 
 
-@pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError, tf.errors.UnavailableError])
-def test_what_memory_or_a_worker_refuses_is_no_fault_of_the_checkpoint(
-    tmp_path, monkeypatch, error
-):
+def test_a_whole_one_of_another_training_is_refused(tmp_path):
     checkpoints(tmp_path, make(seed=0)).save(Position(1, 0))
-
-    def refuse(*_):
-        raise error(None, None, "refused")
-
-    monkeypatch.setattr(tf.train.Checkpoint, "read", refuse)
-    with pytest.raises(error, match="refused"):
-        checkpoints(tmp_path, make(seed=1)).restore()
-
-
-@pytest.mark.parametrize("kind", ["other layers", "other shapes", "no checkpoint"])
-def test_a_whole_one_of_another_training_is_refused(tmp_path, kind):
-    units = 5 if kind == "other shapes" else 4
-    layers = [keras.layers.Dense(units), keras.layers.BatchNormalization()]
-    if kind == "other layers":
-        layers = layers[:1]
-    other = keras.Sequential([keras.Input((3,)), *layers])
-    other.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    checkpoints(tmp_path, other).save(Position(1, 0))
+    other = make(seed=0)
+    other.read_state = foreign
     path = tmp_path / "epoch000001-step000000000"
-    if kind == "no checkpoint":
-        (path / "state.index").write_bytes(b"no index")
-        manifest = json.loads((path / "checkpoint.json").read_text())
-        manifest["sha256"]["state.index"] = hashlib.sha256(b"no index").hexdigest()
-        (path / "checkpoint.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="of the training that goes on with it") as error:
-        checkpoints(tmp_path, make(seed=0)).restore()
-    assert f"Received: {path} (" in str(error.value)
+        checkpoints(tmp_path, other).restore()
+    assert f"Received: {path} (other layers). Remove {tmp_path};" in str(error.value)
+
+
+def foreign(directory):
+    raise ForeignStateError("other layers")
 
 
 def test_when_all_are_damaged_training_starts_anew(tmp_path, capsys):
     writer = checkpoints(tmp_path, make(seed=0))
     for step in (1, 2):
         writer.save(Position(0, step))
-        flip(tmp_path / f"epoch000000-step{step:09}" / "state.index")
+        flip(tmp_path / f"epoch000000-step{step:09}" / "state.npz")
     assert checkpoints(tmp_path, make(seed=9)).restore() == Position(0, 0)
     assert capsys.readouterr().out.count("is damaged") == 2
 
@@ -226,7 +165,7 @@ def test_what_a_killed_process_left_half_written_is_neither_read_nor_kept(tmp_pa
     writer.save(Position(3, 0))
     half = tmp_path / "epoch000004-step000000000.partial"
     half.mkdir()
-    (half / "state.index").write_text("half")
+    (half / "state.npz").write_text("half")
     assert checkpoints(tmp_path, make(seed=1)).restore() == Position(3, 0)
     checkpoints(tmp_path, model).save(Position(4, 0))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -240,7 +179,7 @@ def test_a_worker_that_is_not_the_chief_writes_nothing(tmp_path):
     worker = checkpoints(tmp_path, make(seed=0), writes=False)
     worker.save(Position(5, 0))
     assert [entry.name for entry in tmp_path.iterdir()] == ["epoch000001-step000000002"]
-    flip(tmp_path / "epoch000001-step000000002" / "state.index")
+    flip(tmp_path / "epoch000001-step000000002" / "state.npz")
     assert worker.restore() == Position(0, 0)
     assert [entry.name for entry in tmp_path.iterdir()] == ["epoch000001-step000000002"]
 

@@ -5,19 +5,15 @@ import statistics
 import numpy as np
 import pytest
 
-from tfqkd.compat import keras
 from tfqkd.data import load
-from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
 from tfqkd.reporting.results import comparison_table
 from tfqkd.training import comparison
 from tfqkd.training.comparison import Row, compare, run_path, variants
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.schemes import scheme_of
-from tfqkd.training.settings import WEIGHT_QUANTIZERS
 
-from .finished import RECIPE
-from .linear import save_linear
+from . import numpy_front
+from .regressions import save_model
 
 NAMES = ["no teacher", "teacher, fixed coefficient", "teacher, annealed coefficient"]
 
@@ -42,32 +38,6 @@ def test_the_variants_differ_in_their_teacher_and_coefficient_alone(bits):
     assert annealed == recipe
     assert not alone.has_teacher
     assert fixed.has_teacher
-
-
-@pytest.mark.parametrize("controls", [False, True])
-@pytest.mark.parametrize(
-    ("quantizer", "bits"),
-    [
-        *((quantizer, bits) for quantizer in WEIGHT_QUANTIZERS for bits in (2, 32)),
-        *((quantizer, 4) for quantizer in ("uniform", "lsq", "dorefa")),
-    ],
-)
-def test_the_rows_are_named_by_the_levels_of_their_weights(quantizer, bits, controls):
-    recipe = Recipe(bits=bits, quantizer=quantizer)
-    weights = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32)
-    kind = "float"
-    if bits < 32:
-        dense = keras.Sequential([keras.Input((30,)), keras.layers.Dense(40, use_bias=False)])
-        dense.set_weights([weights])
-        (kernel,) = quantized_kernels(quantize_model(dense, scheme_of(recipe), ".*"))
-        levels = len(np.unique(kernel.value()))
-        kind = "ternary" if levels == 3 else f"{bits}-bit"
-        assert levels <= 2**bits
-    names = list(variants(recipe, controls))
-    middle = ["no teacher", *(["teacher's term off"] if controls else []), *NAMES[1:]]
-    before = ["float, no teacher"] if controls and bits < 32 else []
-    assert names == [*before, *(f"{kind}, {name}" for name in middle)]
-    assert recipe.title == f"{kind} student, gradual coefficient"
 
 
 @pytest.mark.parametrize(
@@ -308,28 +278,31 @@ def test_several_teachers_have_a_row_each(tmp_path, monkeypatch):
     assert [row.accuracies for row in rows][:2] == [(0.001,), (0.002,)]
 
 
-def test_a_comparison_of_saved_models(tmp_path, no_training):
+def test_a_comparison_of_saved_models(tmp_path, on_numpy_front, no_training):
     split = load("digits").test
-    pixels, right = split.images.reshape(len(split), 64), {}
     for seed, role in enumerate(("teacher", "student")):
-        kernel, bias = save_linear(tmp_path / f"{role}.keras", seed)
-        right[role] = np.mean((pixels @ kernel + bias).argmax(axis=1) == split.labels)
-    recipe = dataclasses.replace(
-        RECIPE,
+        save_model(tmp_path / f"{role}.keras", seed, image_shape=(8, 8, 1), classes=10)
+    recipe = Recipe(
+        dataset="digits",
         student=str(tmp_path / "student.keras"),
         teacher=str(tmp_path / "teacher.keras"),
         bits=32,
         quantized_epochs=0,
+        formats=(),
     )
+    right = {
+        role: np.mean(
+            numpy_front.load(tmp_path / f"{role}.keras")(split.images).argmax(1) == split.labels
+        )
+        for role in ("teacher", "student")
+    }
     rows = compare(recipe, tmp_path / "runs", [0])
     assert [row.name for row in rows][:2] == ["float teacher", "float student"]
     assert rows[0].accuracies == (right["teacher"],)
     # No epoch has passed: every student is the float one.
     assert {row.accuracies for row in rows[1:]} == {(right["student"],)}
     assert {row.parameters for row in rows} == {650}
-    exported = sorted(path.parent.name for path in (tmp_path / "runs").glob("*/export"))
-    assert exported == ["float-teacher-annealed_coefficient-seed0"]
     products = [path.name.split("-")[0] for path in (tmp_path / "runs/products").glob("*/")]
     made = {stage: products.count(stage) for stage in set(products)}
     # Teacher, student and the three variants are measured, each once.
-    assert made == {"export": 1, "quantized": 3, "measured": 5}
+    assert made == {"quantized": 3, "measured": 5}

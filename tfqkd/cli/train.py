@@ -10,7 +10,7 @@ from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.data.places import require_place
 from tfqkd.export.formats import FORMATS
-from tfqkd.training.cluster import Cluster
+from tfqkd.fronts.cluster import Cluster
 from tfqkd.training.recipe import Recipe
 
 

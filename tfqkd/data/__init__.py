@@ -1,6 +1,6 @@
-"""Image classification data: loading, augmentation, batches.
+"""Image classification data, in memory, and how it is varied; a front makes its batches.
 
-The package is lazy: TensorFlow is imported when a name is first used.
+The package is lazy: what a name needs is imported when it is first used.
 """
 
 import importlib
@@ -10,12 +10,8 @@ _NAMES = {
     "Augmentation": "augmentation",
     "ImageData": "images",
     "Split": "images",
-    "augment": "augmentation",
-    "draw_views": "augmentation",
-    "evaluation_batches": "batches",
     "load": "datasets",
     "steps_per_epoch": "batches",
-    "training_batches": "batches",
 }
 
 __all__ = list(_NAMES)

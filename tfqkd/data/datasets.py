@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from tfqkd.data import catalogue, digits, folders
+from tfqkd.data import digits, folders
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.places import FOLDER, require_name
 
@@ -58,6 +58,8 @@ def load(
     elif name.startswith(FOLDER):
         data = folders.read(Path(name.removeprefix(FOLDER)), image_size)
     else:
+        from tfqkd.data import catalogue  # noqa: PLC0415 (digits and folders do without TensorFlow)
+
         data = catalogue.read(name, data_dir, download, image_size)
     train, validation = data.train, None
     if validation_split:

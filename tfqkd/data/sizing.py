@@ -1,13 +1,12 @@
 """The size of images: resizing them to a square, and whether a whole set of them fits memory."""
 
 import math
+from typing import Any
 
 import psutil
 
-from tfqkd.compat import tf
 
-
-def resize(images: tf.Tensor, image_size: int) -> tf.Tensor:
+def resize(images: Any, image_size: int) -> Any:
     """Resizes images to a square: bilinear, with antialiasing where they get smaller.
 
     Args:
@@ -19,6 +18,8 @@ def resize(images: tf.Tensor, image_size: int) -> tf.Tensor:
     """
     if not image_size:
         return images
+    from tfqkd.compat import tf  # noqa: PLC0415 (images that keep their size need none)
+
     resized = tf.image.resize(images, (image_size, image_size), antialias=True)
     return tf.saturate_cast(tf.round(resized), tf.uint8)
 

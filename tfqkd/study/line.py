@@ -13,7 +13,7 @@ from rich.status import Status
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tfqkd.compat import keras
+from tfqkd.fronts.trainer import Watcher
 from tfqkd.study import attributes
 from tfqkd.study.queue import describe
 
@@ -44,7 +44,7 @@ class WorkerLine:
     def stage(
         self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
     ) -> "StageLine":
-        """Returns the callback of a stage, as `run` asks for it."""
+        """Returns the watcher of a stage, as `run` asks for it."""
         return StageLine(self, title, epochs)
 
     def epoch(self, text: str) -> None:
@@ -86,7 +86,7 @@ class WorkerLine:
             print(text, flush=True)
 
 
-class StageLine(keras.callbacks.Callback):
+class StageLine(Watcher):
     """Tells the worker's line the epoch of a stage.
 
     Args:
@@ -96,10 +96,9 @@ class StageLine(keras.callbacks.Callback):
     """
 
     def __init__(self, line: WorkerLine, title: str, epochs: int) -> None:
-        super().__init__()
         self._line, self._title, self._epochs = line, title, epochs
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int) -> None:
         """Shows the epoch."""
         self._line.epoch(f"{self._title}, epoch {epoch + 1}/{self._epochs}")
 

@@ -10,26 +10,28 @@ import numpy as np
 import optuna
 from tensorboard.plugins.hparams import api as hparams
 
-from tfqkd.compat import keras, tf
+from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
+from tfqkd.fronts import choose
+from tfqkd.fronts.trainer import Watcher
 from tfqkd.study import attributes
 from tfqkd.study.line import WorkerLine
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.record import SeedRecord, read_record, softened_entropy
 from tfqkd.training.evaluation import evaluate_logits
+from tfqkd.training.models import model_key
+from tfqkd.training.places import place_of
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import TEACHER_ROLE, load_data, predict, run
-from tfqkd.training.saved_models import load_model, model_key
+from tfqkd.training.run import TEACHER_ROLE, load_data, run
 from tfqkd.training.stages import Stages
-from tfqkd.training.strategy import make_strategy
 
 _ACCURACY = "val_accuracy"
 _DATA_SETTINGS = ("dataset", "data_dir", "validation_split", "train_examples", "image_size")
 
 
-class PruneByEpoch(keras.callbacks.Callback):
+class PruneByEpoch(Watcher):
     """Reports the validation accuracy after every epoch, and ends a trial that its pruner gives up.
 
     Args:
@@ -40,12 +42,11 @@ class PruneByEpoch(keras.callbacks.Callback):
     """
 
     def __init__(self, trial: optuna.Trial) -> None:
-        super().__init__()
         self._trial = trial
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Reports, and asks the pruner."""
-        self._trial.report(float((logs or {})[_ACCURACY]), epoch + 1)
+        self._trial.report(float(logs[_ACCURACY]), epoch + 1)
         if self._trial.should_prune():
             raise optuna.TrialPruned(f"after epoch {epoch + 1}")
 
@@ -78,8 +79,8 @@ class TrialRunner:
             if models not in seen:
                 seen.add(models)
                 store = Products(self._directory / "products")
-                strategy = make_strategy(recipe.strategy, recipe.batch_size, recipe.jit_compile)
-                Stages(recipe, self._load(recipe), store, strategy).check()
+                front = choose()
+                Stages(recipe, self._load(recipe), store, front, place_of(recipe, front)).check()
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Returns the mean validation accuracy over the seeds, of the models that are kept."""
@@ -103,7 +104,7 @@ class TrialRunner:
         number: int,
         recipe: Recipe,
         settings: dict[str, Any],
-        callbacks: Sequence[keras.callbacks.Callback],
+        callbacks: Sequence[PruneByEpoch],
     ) -> SeedRecord:
         path = self._directory / "trials" / f"{number:04d}-seed{recipe.seed}"
         data = self._load(recipe)
@@ -140,15 +141,20 @@ class TrialRunner:
                 file = (path / model["model"]).resolve()
                 key = f"{model_key(file)} {data.fingerprint}"
                 if key not in self._logits:
-                    self._logits[key] = predict(load_model(file), _held_back(data))
+                    self._logits[key] = _logits(file, _held_back(data))
                 total.append(self._logits[key])
         return np.mean(total, axis=0)
 
 
 def _validation_accuracy(path: pathlib.Path, results: dict[str, Any], data: ImageData) -> float:
-    student = load_model(path / results["models"][-1]["model"])
+    student = path / results["models"][-1]["model"]
     images = _held_back(data)
-    return evaluate_logits(predict(student, images), images.labels).accuracy
+    return evaluate_logits(_logits(student, images), images.labels).accuracy
+
+
+def _logits(model: pathlib.Path, split: Split) -> np.ndarray:
+    front = choose()
+    return front.logits(front.load(model), split.images)
 
 
 def _held_back(data: ImageData) -> Split:

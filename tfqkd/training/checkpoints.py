@@ -1,45 +1,17 @@
 """Checkpoints of a stage: enough to go on at any step as if nothing had happened."""
 
+import contextlib
 import json
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from tfqkd.compat import keras, tf
+from tfqkd.fronts.trainer import ForeignStateError, Position, Trainer
 from tfqkd.storage import PARTIAL, file_digest, put_in_place, write_atomically
 from tfqkd.training.directory import look_at_json
-from tfqkd.training.metrics import built_metrics
 
 _MANIFEST = "checkpoint.json"
-_STATE, _METRICS = "state", "metrics"
-_SHAPE = {"sha256": {f"{_STATE}.index": str}}
-_NO_FAULT_OF_ITS_OWN = (
-    tf.errors.ResourceExhaustedError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.UnknownError,
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.DeadlineExceededError,
-)
-"""What TensorFlow raises where memory, the disk or another worker is to blame."""
-
-
-class Position(NamedTuple):
-    """Where a training stands.
-
-    Attributes:
-        epoch: Finished epochs.
-        step: Finished steps of the epoch after them.
-    """
-
-    epoch: int
-    step: int
-
-    def __str__(self) -> str:
-        step = f" and {self.step} steps" if self.step else ""
-        return f"epoch {self.epoch}{step}"
 
 
 class Checkpoints:
@@ -51,27 +23,17 @@ class Checkpoints:
 
     Args:
         directory: Where they lie.
-        network: A compiled model: the trained one itself, or what trains it.
-        trained: The network whose weights are saved; the student of a distiller, never its teacher.
+        trainer: What is trained; it writes and reads its state.
         kept: How many are kept, at least 1.
         writes: Whether this process writes them. Of several workers only the chief does; the others take
             part, since reading a variable of all workers is an operation of all.
     """
 
     def __init__(
-        self,
-        directory: pathlib.Path,
-        network: keras.Model,
-        trained: keras.Model,
-        kept: int,
-        writes: bool = True,
+        self, directory: pathlib.Path, trainer: Trainer, kept: int, writes: bool = True
     ) -> None:
-        self._directory, self._kept, self._writes = directory, kept, writes
-        network.optimizer.build(trained.trainable_variables)
-        self._state = tf.train.Checkpoint(
-            model=trained, optimizer=network.optimizer, random=_random_states(trained)
-        )
-        self._metrics = tf.train.Checkpoint(metrics=built_metrics(network, trained))
+        self._directory, self._trainer = directory, trainer
+        self._kept, self._writes = kept, writes
         self._restored: pathlib.Path | None = None
 
     def restore(self) -> Position:
@@ -83,7 +45,7 @@ class Checkpoints:
             ValueError: If one is whole, but of another training.
         """
         for position, path in reversed(list(self._found())):
-            damage = _damage(path)
+            damage = _damage(path, self._trainer.state_file)
             if damage:
                 print(
                     f"The checkpoint {path} is damaged ({damage}); trying the one before.",
@@ -92,7 +54,8 @@ class Checkpoints:
                 if self._writes:
                     shutil.rmtree(path)
                 continue
-            _read(self._state, path / _STATE)
+            with _named(path):
+                self._trainer.read_state(path)
             self._restored = path
             return position
         return Position(0, 0)
@@ -100,7 +63,8 @@ class Checkpoints:
     def restore_metrics(self) -> None:
         """Restores the sums behind the averages of the epoch that was interrupted."""
         if self._restored is not None:
-            _read(self._metrics, self._restored / _METRICS)
+            with _named(self._restored):
+                self._trainer.read_averages(self._restored)
 
     def save(self, position: Position) -> None:
         """Writes a checkpoint and removes those that are too old."""
@@ -122,9 +86,9 @@ class Checkpoints:
             shutil.rmtree(old)
 
     def _write(self, path: pathlib.Path, position: Position) -> None:
-        self._state.write(str(path / _STATE))
+        self._trainer.write_state(path)
         if position.step:
-            self._metrics.write(str(path / _METRICS))
+            self._trainer.write_averages(path)
         files = {file.name: file_digest(file) for file in sorted(path.iterdir())}
         manifest = {**position._asdict(), "sha256": files}
         write_atomically(path / _MANIFEST, json.dumps(manifest, indent=2) + "\n")
@@ -137,23 +101,20 @@ class Checkpoints:
                 yield Position(int(epoch), int(step)), path
 
 
-def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
     try:
-        checkpoint.read(str(prefix)).assert_existing_objects_matched()
-    except _NO_FAULT_OF_ITS_OWN:
-        raise
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        lines = str(error).strip().splitlines()
+        yield
+    except ForeignStateError as error:
         raise ValueError(
             "A checkpoint must be of the training that goes on with it. "
-            f"Received: {prefix.parent} ({lines[0] if lines else type(error).__name__}). "
-            f"Remove {prefix.parent.parent}; the stage then begins anew."
+            f"Received: {path} ({error}). Remove {path.parent}; the stage then begins anew."
         ) from error
 
 
-def _damage(path: pathlib.Path) -> str:
+def _damage(path: pathlib.Path, state_file: str) -> str:
     """Says what is wrong with a checkpoint; nothing if it is whole."""
-    manifest, damage = look_at_json(path / _MANIFEST, _SHAPE)
+    manifest, damage = look_at_json(path / _MANIFEST, {"sha256": {state_file: str}})
     if damage:
         return f"{_MANIFEST}: {damage}"
     # A manifest names no other file, and what the system refuses to read is not damaged.
@@ -162,10 +123,3 @@ def _damage(path: pathlib.Path) -> str:
         if name not in there or file_digest(path / name) != digest:
             return f"{name} is not what was written"
     return ""
-
-
-def _random_states(model: keras.Model) -> list[tf.random.Generator]:
-    """Returns the generators of dropout and noise, which Keras leaves out of a model's checkpoint."""
-    owned = [getattr(module, "_random_generator", None) for module in model.submodules]
-    found = [getattr(owner, "_generator", None) for owner in owned]
-    return [generator for generator in found if isinstance(generator, tf.random.Generator)]

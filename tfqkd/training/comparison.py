@@ -4,9 +4,10 @@ import dataclasses
 import pathlib
 from collections.abc import Iterable
 
+from tfqkd.fronts import choose
 from tfqkd.reporting.figures import plot_comparison
 from tfqkd.training.comparison_directory import ComparisonDirectory, Row
-from tfqkd.training.fitting import coefficient_schedule
+from tfqkd.training.plans import coefficient_schedule
 from tfqkd.training.precision import with_precision
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import TEACHER_ROLE, run
@@ -103,7 +104,7 @@ def compare(
     done = comparison.rows()
     if done:
         return done
-    comparison.recipe = with_precision(comparison.recipe)
+    comparison.recipe = with_precision(comparison.recipe, choose())
     named = variants(comparison.recipe, controls)
     comparison.begin()
     for seed in seeds:

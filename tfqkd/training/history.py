@@ -6,12 +6,12 @@ import pathlib
 import time
 from typing import Any
 
-from tfqkd.compat import keras
+from tfqkd.fronts.trainer import Watcher
 from tfqkd.storage import write_atomically
 
 
-class History(keras.callbacks.Callback):
-    """Keeps a row for each finished epoch: epoch, seconds, learning rate and what `fit` logs.
+class History(Watcher):
+    """Keeps a row for each finished epoch: epoch, seconds, learning rate and the other logs.
 
     The file is replaced whole, so that a run which is killed leaves no half row and loses none.
 
@@ -24,27 +24,26 @@ class History(keras.callbacks.Callback):
     """
 
     def __init__(self, path: pathlib.Path, first_epoch: int = 0) -> None:
-        super().__init__()
         self._path = path
         self._rows: list[dict[str, Any]] = list(_read(path)[:first_epoch] if first_epoch else [])
         if len(self._rows) < first_epoch:
             raise _damaged(path, f"{len(self._rows)} rows after {first_epoch} epochs")
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self) -> None:
         """Drops the rows of epochs that run again."""
         self._write()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int) -> None:
         """Starts the clock."""
         self._start = time.monotonic()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Writes the row."""
         row = {
             "epoch": epoch + 1,
             "seconds": round(time.monotonic() - self._start, 3),
-            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
-            **{name: float(value) for name, value in (logs or {}).items()},
+            "learning_rate": logs["learning_rate"],
+            **{name: float(value) for name, value in logs.items()},
         }
         self._rows.append(row)
         self._write()

@@ -2,7 +2,7 @@
 
 import time
 
-from tfqkd.training.workers import Workers
+from tfqkd.fronts.workers import Workers
 
 _SECONDS_BETWEEN = 1.0
 

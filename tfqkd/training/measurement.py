@@ -1,35 +1,26 @@
 """Measures everything that a run left, Keras models and exported files, on the test images."""
 
 import dataclasses
-import functools
 import json
 import pathlib
-import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tfqkd.compat import tf
 from tfqkd.data.images import ImageData
-from tfqkd.export.exporter import export
 from tfqkd.export.formats import FORMATS
-from tfqkd.export.keras_file import METADATA_ENTRY
-from tfqkd.export.outputs import output_of
 from tfqkd.export.report import Report
-from tfqkd.export.saved_model import METADATA_FILE
+from tfqkd.fronts import choose
+from tfqkd.fronts.front import Opened
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 from tfqkd.runtime.outputs import LOGITS
-from tfqkd.runtime.signature import INPUT, SIGNATURE
 from tfqkd.storage import write_atomically
 from tfqkd.training.comparison_directory import COMPARISON_FILE
 from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results
 from tfqkd.training.evaluation import Evaluation, evaluate_outputs
-from tfqkd.training.model_files import require_pure_graph
-from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data, predict
-from tfqkd.training.saved_models import load_model
+from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data
 from tfqkd.training.stages import CALIBRATION_IMAGES, VERIFIED_IMAGES
 
 _BATCH = 500
@@ -83,10 +74,11 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
     results = read_results(directory)
+    front = choose()
     # The models of a run were trained on their logits.
     logits = {
-        f"{model['role']} ({model['name']})": predict(
-            load_model(directory / model["model"]), data.test
+        f"{model['role']} ({model['name']})": front.logits(
+            front.load(directory / model["model"]), data.test.images
         )
         for model in results["models"]
     }
@@ -101,7 +93,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     for form in FORMATS.values():
         path = directory / EXPORT_DIRECTORY / form.file_name
         if path.exists():
-            answers[form.file_name] = _Opened.of(path).run(data.test.images)
+            answers[form.file_name] = _run(_open(path), data.test.images)
     measurements = [_measure(name, *answer, data, teacher) for name, answer in answers.items()]
     _write(directory, measurements, data)
     return measurements
@@ -121,7 +113,7 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
         ValueError: If one does not take the data set's images, or has another number of classes; before any
             is measured.
     """
-    models = {path: _Opened.of(path) for path in paths}
+    models = {path: _open(path) for path in paths}
     for path, model in models.items():
         if not _takes(model, data):
             raise ValueError(
@@ -137,7 +129,7 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
                 "Choose the data set that it was trained on."
             )
     return [
-        _measure(str(path), *model.run(data.test.images), data, None)
+        _measure(str(path), *_run(model, data.test.images), data, None)
         for path, model in models.items()
     ]
 
@@ -161,6 +153,8 @@ def export_run(
         head: See `tfqkd.export.to_litert`.
         dense_kernels: See `tfqkd.export.to_litert`.
     """
+    from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
+
     recipe = read_recipe(directory)
     data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
     if not (directory / RESULTS_FILE).exists():
@@ -171,7 +165,7 @@ def export_run(
         )
     results = read_results(directory)
     return export(
-        load_model(directory / results["models"][-1]["model"]),
+        choose().load(directory / results["models"][-1]["model"]),
         output,
         formats,
         class_names=data.class_names,
@@ -186,95 +180,25 @@ def export_run(
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     """Returns the outputs `[N, classes]` of a Keras model or exported file for raw images `[N, H, W, C]`."""
-    return _Opened.of(path).run(images)[0]
+    return _run(_open(path), images)[0]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Opened:
-    """A Keras model or exported file that is ready to run.
-
-    Attributes:
-        image_shape: Height, width and channels that it takes; None where any will do.
-        serve: From a batch of raw images to what it returns, `[n, classes]`.
-        output: What that is, of `tfqkd.runtime.outputs.OUTPUTS`, or what tells it from the outputs.
-    """
-
-    image_shape: tuple[int | None, ...]
-    serve: Callable[[np.ndarray], np.ndarray]
-    output: str | Callable[[np.ndarray], str]
-
-    @classmethod
-    def of(cls, path: pathlib.Path) -> "_Opened":
-        """Opens the file."""
-        if path.suffix in RUNTIME_SUFFIXES:
-            model = load(path)
-            return cls(model.input_shape, model, model.output)
-        # An exported SavedModel holds a graph alone.
-        if (path / "saved_model.pb").exists() and not (path / "keras_metadata.pb").exists():
-            return _open_saved_model(path)
-        return _open_keras(path)
-
-    def run(self, images: np.ndarray) -> tuple[np.ndarray, str]:
-        """Returns its outputs for all images, and what they are."""
-        starts = range(0, len(images), _BATCH)
-        outputs = np.concatenate([self.serve(images[start : start + _BATCH]) for start in starts])
-        return outputs, self.output if isinstance(self.output, str) else self.output(outputs)
+def _open(path: pathlib.Path) -> Opened:
+    """Opens a model or exported file."""
+    if path.suffix in RUNTIME_SUFFIXES:
+        model = load(path)
+        return Opened(model.input_shape, model, model.output)
+    return choose().open(path)
 
 
-def _open_keras(path: pathlib.Path) -> _Opened:
-    model = load_model(path)
-    if len(model.inputs) > 1 or len(model.outputs) > 1:
-        raise ValueError(
-            "A model must take images and return logits, and nothing else. Received: "
-            f"{path} with {len(model.inputs)} inputs and {len(model.outputs)} outputs. "
-            "Save a model of the one that classifies images."
-        )
-    return _Opened(
-        model.input_shape[1:],
-        lambda batch: model(tf.cast(batch, tf.float32), training=False).numpy(),
-        _stored_output(path) or functools.partial(output_of, model),
-    )
+def _run(model: Opened, images: np.ndarray) -> tuple[np.ndarray, str]:
+    """Returns a model's outputs for all images, and what they are."""
+    starts = range(0, len(images), _BATCH)
+    outputs = np.concatenate([model.serve(images[start : start + _BATCH]) for start in starts])
+    return outputs, model.output if isinstance(model.output, str) else model.output(outputs)
 
 
-def _stored_output(path: pathlib.Path) -> str | None:
-    """What a `.keras` file of ours says that it returns."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        known = METADATA_ENTRY in archive.namelist()
-        return json.loads(archive.read(METADATA_ENTRY)).get("output") if known else None
-
-
-def _open_saved_model(path: pathlib.Path) -> _Opened:
-    try:
-        require_pure_graph(path)
-    except ValueError as error:
-        raise ValueError(
-            f"An exported file must compute logits and do nothing else. Received: {path}: {error}. "
-            "Remove it, and export the run again with bin/export."
-        ) from error
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures.get(SIGNATURE)
-    inputs = signature.structured_input_signature[1] if signature else {}
-    if set(inputs) != {INPUT}:
-        raise ValueError(
-            "A SavedModel must be one of Keras, with its layers, or one that tfqkd exported. "
-            f"Received: {path}, which takes {', '.join(sorted(inputs)) or 'nothing'}. Save the Keras model "
-            "with model.save(...), or export it with tfqkd.export.to_saved_model."
-        )
-    said = path / METADATA_FILE
-
-    def serve(batch: np.ndarray) -> np.ndarray:
-        # Reached through `loaded`, which must live as long as its function.
-        answer = loaded.signatures["serving_default"](images=tf.constant(batch, tf.float32))
-        (outputs,) = answer.values()
-        return outputs.numpy()
-
-    output = json.loads(said.read_text("utf-8"))["output"] if said.exists() else LOGITS
-    return _Opened(tuple(inputs[INPUT].shape[1:]), serve, output)
-
-
-def _takes(model: _Opened, data: ImageData) -> bool:
+def _takes(model: Opened, data: ImageData) -> bool:
     # A runtime says 0 where any size will do.
     pairs = zip(model.image_shape, data.image_shape, strict=len(model.image_shape) == 3)
     return len(model.image_shape) == 3 and all(has in (None, 0, want) for has, want in pairs)

@@ -1,51 +1,28 @@
 """What `--mixed_precision=auto` comes to: bfloat16 where the hardware computes in it."""
 
 import dataclasses
-import pathlib
 
-from tfqkd.compat import tf
+from tfqkd.fronts.front import Front
+from tfqkd.fronts.workers import Workers
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.settings import AUTO_PRECISION
-from tfqkd.training.workers import Workers
 
 BFLOAT16, FLOAT32 = "mixed_bfloat16", "float32"
 
-_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
-"""Of /proc/cpuinfo: matrix units and vector instructions for bfloat16 products."""
-_CPU_INFO = pathlib.Path("/proc/cpuinfo")
-_GPU_CAPABILITY = (8, 0)
-"""The first compute capability of NVIDIA GPUs with bfloat16: Ampere's."""
 
-
-def with_precision(recipe: Recipe, workers: Workers | None = None) -> Recipe:
+def with_precision(recipe: Recipe, front: Front, workers: Workers | None = None) -> Recipe:
     """Returns the recipe with `auto` replaced by the precision of the machine, which is printed.
 
     Args:
         recipe: The recipe.
+        front: Knows the machine.
         workers: Those that train together, all of whom must call this: the chief's machine decides.
     """
     if recipe.mixed_precision != AUTO_PRECISION:
         return recipe
-    native = computes_in_bfloat16()
+    native = front.computes_in_bfloat16()
     if workers:
         native = workers.chief_says(native)
     chosen = BFLOAT16 if native else FLOAT32
     print(f"--mixed_precision=auto: {chosen} on this machine.", flush=True)
     return dataclasses.replace(recipe, mixed_precision=chosen)
-
-
-def computes_in_bfloat16() -> bool:
-    """Whether what trains has instructions for bfloat16: all GPUs if there are any, else the processor."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return bool(_CPU_FLAGS & _cpu_flags())
-    details = map(tf.config.experimental.get_device_details, gpus)
-    return all(each.get("compute_capability", (0, 0)) >= _GPU_CAPABILITY for each in details)
-
-
-def _cpu_flags() -> set[str]:
-    # Only Linux has the file; elsewhere no processor is known to have them.
-    if not _CPU_INFO.exists():
-        return set()
-    lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {flag for line in lines if line.startswith("flags") for flag in line.split()}

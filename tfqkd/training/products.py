@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from tfqkd.fronts.workers import Workers
 from tfqkd.storage import PARTIAL, digest, locked, put_in_place
-from tfqkd.training.workers import Workers
 
 CHECKPOINTS = "checkpoints"
 """Where in an unfinished product a training keeps what it goes on with."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from tfqkd.compat import keras
+from tfqkd.fronts.trainer import Watcher
 
 _SECONDS_BETWEEN_LINES = 20.0
 _SECONDS_BETWEEN_DRAWINGS = 0.2
@@ -19,14 +19,14 @@ _SHOWN = ("loss", "accuracy", "agreement", "coefficient", "val_accuracy")
 
 
 class Progressing(Protocol):
-    """A Keras callback that shows how a stage goes on."""
+    """A watcher, or a callback of the front, that shows how a stage goes on."""
 
     def close(self) -> None:
         """Takes away what it shows; also after an error, so that its message is not drawn over."""
 
 
 class MakeProgress(Protocol):
-    """Makes the callback of a stage; `ProgressBar` is one."""
+    """Makes the watcher of a stage; `ProgressBar` is one."""
 
     def __call__(
         self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
@@ -34,19 +34,19 @@ class MakeProgress(Protocol):
         """Returns it, for a stage of `epochs` of which `first_epoch` were finished before."""
 
 
-class NoProgress(keras.callbacks.Callback):
+class NoProgress(Watcher):
     """Shows nothing: of several workers the chief alone speaks."""
 
     def __init__(
         self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
     ) -> None:
-        super().__init__()
+        pass
 
     def close(self) -> None:
         """Has nothing to take away."""
 
 
-class ProgressBar(keras.callbacks.Callback):
+class ProgressBar(Watcher):
     """Shows epoch, images per second, time left and the metrics of a stage.
 
     Args:
@@ -60,9 +60,6 @@ class ProgressBar(keras.callbacks.Callback):
     def __init__(
         self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
     ) -> None:
-        super().__init__()
-        # Metrics stay on their device until they are drawn.
-        self._supports_tf_logs = True
         self._title, self._epochs = title, epochs
         self._batch_size, self._steps = batch_size, steps_per_epoch
         self._done = first_epoch * steps_per_epoch
@@ -83,7 +80,7 @@ class ProgressBar(keras.callbacks.Callback):
             else None
         )
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self) -> None:
         """Starts the bar."""
         if self._bar:
             total = self._epochs * self._steps
@@ -93,7 +90,7 @@ class ProgressBar(keras.callbacks.Callback):
             self._bar.start()
         self._begin = self._last_drawn = time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Moves the bar to the last finished step of the epoch."""
         now = time.monotonic()
         steps = self._epoch * self._steps + batch + 1
@@ -108,21 +105,19 @@ class ProgressBar(keras.callbacks.Callback):
             return
         self._last_drawn = now
         if self._bar:
-            self._bar.update(
-                self._task, completed=steps, rate=self._rate(), metrics=_text(logs or {})
-            )
+            self._bar.update(self._task, completed=steps, rate=self._rate(), metrics=_text(logs))
         else:
-            self._print_line(logs or {})
+            self._print_line(logs)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int) -> None:
         """Notes the epoch."""
         self._epoch = epoch
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Keeps the epoch's metrics for the last line."""
-        self._last_logs = logs or {}
+        self._last_logs = logs
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self) -> None:
         """Leaves one line that says how the stage ended."""
         self.close()
         print(

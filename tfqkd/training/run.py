@@ -9,24 +9,25 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
-
-from tfqkd.compat import keras, tf
 from tfqkd.data.datasets import load
-from tfqkd.data.images import ImageData, Split
+from tfqkd.data.images import ImageData
 from tfqkd.export.verification import ExportError
+from tfqkd.fronts import choose
+from tfqkd.fronts.front import Front
 from tfqkd.storage import staged, write_atomically
 from tfqkd.training.caller import callers_state_kept
 from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
+from tfqkd.training.models import model_key
+from tfqkd.training.places import place_of
+from tfqkd.training.plans import require_capable
 from tfqkd.training.precision import with_precision
 from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.resources import explained
-from tfqkd.training.saved_models import load_model, model_key
 from tfqkd.training.settings import FLOAT_BITS
 from tfqkd.training.stages import (
     LAYERS_FILE,
@@ -36,8 +37,6 @@ from tfqkd.training.stages import (
     Stages,
     counted_replicas,
 )
-from tfqkd.training.strategy import make_strategy
-from tfqkd.training.workers import Workers
 
 TEACHER_ROLE = "float teacher"
 """Of a single teacher; with a number each of several."""
@@ -47,7 +46,6 @@ _MEASURED, _FIGURES_FILE = "measured", "figures.json"
 _LAYER = {"shape": [int], "bits": int}
 
 
-@callers_state_kept()
 def run(
     recipe: Recipe,
     directory: str | os.PathLike[str],
@@ -55,7 +53,7 @@ def run(
     command: list[str] | None = None,
     *,
     data: ImageData | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[Any] = (),
     progress: MakeProgress = ProgressBar,
 ) -> dict[str, Any]:
     """Runs a recipe: teacher, float student, quantized student, export, evaluation on the test images.
@@ -77,8 +75,9 @@ def run(
             several runs the same one to share teachers and float students.
         command: The command line that asked for the run, kept in the directory.
         data: What `load_data(recipe)` returned, where several runs share it; loaded if None.
-        callbacks: Of the quantized stage's training; one may raise to give the run up.
-        progress: Makes the callback that shows the progress of a stage.
+        callbacks: Of the quantized stage's training: watchers (`tfqkd.fronts.trainer.Watcher`) or the front's
+            own callbacks; one may raise to give the run up.
+        progress: Makes the watcher that shows the progress of a stage.
 
     Returns:
         What `results.json` holds: `models`, a list of the models in the order of the stages, each with name,
@@ -95,15 +94,17 @@ def run(
     done = run_directory.results()
     if done:
         return done
-    if recipe.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    with explained():
-        # Workers must be joined before TensorFlow computes anything.
-        strategy = make_strategy(recipe.strategy, recipe.batch_size, recipe.jit_compile)
-        replicas = counted_replicas(recipe, strategy)
+    front = choose()
+    require_capable(front.CAPABILITIES, recipe)
+    with callers_state_kept(front), explained():
+        if recipe.deterministic:
+            front.make_deterministic()
+        # Workers must be joined before anything is computed.
+        place = place_of(recipe, front)
+        replicas = counted_replicas(recipe, place)
         run_directory.require_replicas(replicas)
-        workers = Workers(strategy)
-        recipe = run_directory.recipe = with_precision(run_directory.recipe, workers)
+        workers = place.workers
+        recipe = run_directory.recipe = with_precision(run_directory.recipe, front, workers)
         with run_directory.locked() if workers.is_chief else nullcontext():
             data = data or load_data(recipe)
             directory = pathlib.Path(products) if products else path / "products"
@@ -111,7 +112,8 @@ def run(
                 recipe,
                 data,
                 Products(directory, workers),
-                strategy,
+                front,
+                place,
                 tuple(callbacks),
                 progress if workers.is_chief else NoProgress,
             )
@@ -158,7 +160,7 @@ def _finish(
             shutil.copytree(exported, draft)
     summary = (stages.quantized() / SUMMARY_FILE).read_text(encoding="utf-8")
     write_atomically(path / SUMMARY_FILE, summary)
-    measured = [_measure(role, model, data, store, path) for role, model in models]
+    measured = [_measure(role, model, data, stages.front, store, path) for role, model in models]
     layers = read_json(stages.quantized() / LAYERS_FILE, [_LAYER], stages.quantized())
     low_bits = sum(math.prod(layer["shape"]) for layer in layers if layer["bits"] < FLOAT_BITS)
     measured[-1]["quantized_share"] = low_bits / measured[-1]["parameters"]
@@ -204,23 +206,22 @@ def load_data(recipe: Recipe) -> ImageData:
     )
 
 
-def predict(model: keras.Model, split: Split, batch_size: int = 500) -> np.ndarray:
-    """Returns a Keras model's logits for all images of a split, float32 `[N, classes]`."""
-    logits = model.predict(split.images, batch_size=batch_size, verbose=0)
-    return np.asarray(logits, np.float32)
-
-
 def _measure(
-    role: str, path: pathlib.Path, data: ImageData, store: Products, run_path: pathlib.Path
+    role: str,
+    path: pathlib.Path,
+    data: ImageData,
+    front: Front,
+    store: Products,
+    run_path: pathlib.Path,
 ) -> dict[str, Any]:
     def make(partial: pathlib.Path) -> None:
-        keras.mixed_precision.set_global_policy("float32")
-        model = load_model(path)
-        figures = evaluate_logits(predict(model, data.test), data.test.labels)
+        front.set_precision("float32")
+        model = front.load(path)
+        figures = evaluate_logits(front.logits(model, data.test.images), data.test.labels)
+        facts = front.facts(model)
         measured = {
-            "name": model.name,
-            # Those of frozen layers count too.
-            "parameters": int(sum(np.prod(w.shape) for w in model.weights if w.trainable)),
+            "name": facts.name,
+            "parameters": facts.parameters,
             "accuracy": figures.accuracy,
             "top5": figures.top5,
             "loss": figures.loss,

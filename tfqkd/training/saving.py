@@ -5,12 +5,11 @@ import signal
 import time
 from typing import Any
 
-from tfqkd.compat import keras
-from tfqkd.training.checkpoints import Checkpoints, Position
-from tfqkd.training.divergence import Divergence
+from tfqkd.fronts.trainer import Divergence, Position, Watcher
+from tfqkd.fronts.workers import Workers
+from tfqkd.training.checkpoints import Checkpoints
 from tfqkd.training.interruption import Interrupted, requested
 from tfqkd.training.looks import Looks
-from tfqkd.training.workers import Workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +32,10 @@ class Interval:
         return cls(steps=int(text or 0))
 
 
-class SaveCheckpoints(keras.callbacks.Callback):
+class SaveCheckpoints(Watcher):
     """Saves checkpoints during `fit`, and ends it when a signal asks for that or it has diverged.
 
-    It must come last of the callbacks: what the others wrote belongs to the checkpoint, and a step that one
+    It must come last of the watchers: what the others wrote belongs to the checkpoint, and a step that one
     of them refuses is not kept. Whether the training has diverged is asked before every checkpoint, at the
     end of an epoch and about once a second; workers agree on a signal, and on minutes that have passed, as
     often. Every other step goes by without waiting.
@@ -65,15 +64,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         title: str,
         workers: Workers,
     ) -> None:
-        super().__init__()
         self._checkpoints, self._divergence = checkpoints, divergence
         self._start, self._steps = start, steps_per_epoch
         self._every, self._title, self._workers = every, title, workers
         self._looks = Looks(workers)
-        self._supports_tf_logs = True
         self._last = (0, time.monotonic())
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int) -> None:
         """Gives the first epoch the averages that it was interrupted with."""
         self._epoch = epoch
         first = epoch == self._start.epoch and self._start.step > 0
@@ -81,7 +78,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             self._checkpoints.restore_metrics()
         self._last = (self._start.step if first else 0, self._last[1])
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         """Saves if it is time or a signal has come."""
         step = batch + 1
         if step == self._steps:
@@ -100,7 +97,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         if due:
             self._save(Position(self._epoch, step), stop)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Saves."""
         (stop,) = self._workers.any(requested() is not None)
         self._save(Position(epoch + 1, 0), stop)

@@ -4,54 +4,32 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tfqkd.compat import keras, tf
-from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
-from tfqkd.export.exporter import export
-from tfqkd.export.keras_file import require_own_layers
-from tfqkd.export.source import require_exportable
-from tfqkd.export.trial import require_formats
-from tfqkd.fronts.tfmot.batch_norm import batch_norms, reestimate_batch_norm
-from tfqkd.fronts.tfmot.calibration import calibrate_activations
-from tfqkd.fronts.tfmot.distiller import Distiller
-from tfqkd.fronts.tfmot.gradual import GradualQuantization
-from tfqkd.fronts.tfmot.model import (
-    quantize_model,
-    quantized_kernels,
-    require_quantizable,
-    strip_quantization,
-)
-from tfqkd.fronts.tfmot.schemes import layer_configs
-from tfqkd.fronts.tfmot.summary import quantization_summary
-from tfqkd.fronts.tfmot.teachers import Ensemble, require_logits
-from tfqkd.models import build
+from tfqkd.fronts.front import Front, Model, Place
+from tfqkd.fronts.trainer import Logits
 from tfqkd.runtime.outputs import LOGITS
-from tfqkd.training.fitting import augmentation_of, estimation_batches, first_batches, fit
+from tfqkd.training.fitting import fit
+from tfqkd.training.models import model_key, require_different, require_fit
+from tfqkd.training.plans import (
+    augmentation_of,
+    distillation_of,
+    estimation_of,
+    fitting_of,
+    quantization_of,
+)
 from tfqkd.training.products import Products
 from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.rules import is_model_path
-from tfqkd.training.saved_models import (
-    load_model,
-    model_key,
-    require_different,
-    require_fit,
-    require_precision,
-    require_runs,
-)
-from tfqkd.training.schemes import scheme_of
 from tfqkd.training.seeds import training_seed
 from tfqkd.training.settings import EXPORT, FLOAT_BITS, QUANTIZED, STUDENT, TEACHER
-from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, model_fingerprint, require_space
-from tfqkd.training.workers import Workers
+from tfqkd.training.teacher_cache import TeacherCache, cache_bytes, require_space
 
 MODEL_FILE = "model.keras"
-WRAPPED_FILE = "quantized.h5"
 SUMMARY_FILE = "quantization.txt"
 LAYERS_FILE = "quantization.json"
 REPORTS_FILE = "reports.json"
@@ -70,7 +48,8 @@ class Stages:
         recipe: What to make.
         data: Loaded as the recipe says.
         products: Where the products are kept.
-        strategy: Where they are trained.
+        front: Makes and trains the models.
+        place: Where they are trained.
         callbacks: Of the quantized student's training, besides those that every stage has.
         progress: Makes the callback that shows the progress of a stage.
     """
@@ -78,8 +57,9 @@ class Stages:
     recipe: Recipe
     data: ImageData
     products: Products
-    strategy: tf.distribute.Strategy
-    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    front: Front
+    place: Place
+    callbacks: tuple[Any, ...] = ()
     progress: MakeProgress = ProgressBar
 
     def teachers(self) -> list[pathlib.Path]:
@@ -105,6 +85,8 @@ class Stages:
         Args:
             products: Where it is kept; as the others if None. It is made by one process alone.
         """
+        from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
+
         quantized = self.quantized()
         key = {**self._key(EXPORT), "quantized": quantized.name}
 
@@ -113,7 +95,7 @@ class Stages:
             shutil.rmtree(partial)
             partial.mkdir()
             reports = export(
-                load_model(quantized / MODEL_FILE),
+                self.front.load(quantized / MODEL_FILE),
                 partial,
                 self.recipe.formats,
                 class_names=self.data.class_names,
@@ -143,20 +125,17 @@ class Stages:
         require_different([pathlib.Path(name) for _, name in teachers if is_model_path(name)])
         for role, name in (*teachers, (STUDENT, self.recipe.student)):
             model = self._build(name)
-            require_fit(name, model, self.data)
+            require_fit(name, self.front.facts(model), self.data)
             if is_model_path(name):
-                require_runs(name, model, self.data)
-            require_logits(model, role)
+                self.front.require_runs(name, model, self.data)
+            self.front.require_logits(model, role)
         if is_model_path(self.recipe.student):
-            require_precision(self.recipe.student, model, self.recipe.mixed_precision)
+            student, precision = self.recipe.student, self.recipe.mixed_precision
+            self.front.require_precision(student, model, precision)
         if self.recipe.formats:
-            require_exportable(model, self.data.class_names)
-        if "keras" in self.recipe.formats:
-            require_own_layers(model)
+            _require_exportable(model, self.recipe.formats, self.data.class_names)
         if self.recipe.bits != FLOAT_BITS:
-            scheme = scheme_of(self.recipe)
-            policy = self.recipe.bits_by_layer() or None
-            layer_configs(scheme, model, require_quantizable(model, scheme, policy))
+            self.front.require_quantizable(model, quantization_of(self.recipe))
         if self.recipe.has_teacher:
             size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
             # A teacher that is still to be trained has no logits there yet.
@@ -174,14 +153,12 @@ class Stages:
         if self.recipe.formats and not self._is_trained():
             self._try_formats(model)
 
-    def _try_formats(self, model: keras.Model) -> None:
-        recipe = self.recipe
-        if recipe.bits != FLOAT_BITS:
-            model = self._quantize(model)
-        if recipe.activation_bits != FLOAT_BITS:
-            calibrate_activations(model, first_batches(recipe, self.data, 1))
+    def _try_formats(self, model: Model) -> None:
+        from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
+
         images = self.data.train.sample(TRIED_IMAGES)
-        require_formats(model, recipe.formats, images, self.data.class_names)
+        model = self._quantized(model)
+        require_formats(model, self.recipe.formats, images, self.data.class_names)
 
     def _is_trained(self) -> bool:
         """Whether the quantized student is a product already."""
@@ -199,7 +176,7 @@ class Stages:
         return pathlib.Path(self.recipe.teacher_cache or self.products.directory)
 
     def _key(self, stage: str) -> dict[str, Any]:
-        replicas = counted_replicas(self.recipe, self.strategy)
+        replicas = counted_replicas(self.recipe, self.place)
         return {
             "stage": stage,
             "settings": self.recipe.stage_settings(stage),
@@ -207,21 +184,25 @@ class Stages:
             **({"replicas": replicas} if replicas > 1 and stage != EXPORT else {}),
         }
 
-    def _build(self, name: str) -> keras.Model:
+    def _build(self, name: str) -> Model:
         if is_model_path(name):
-            return load_model(pathlib.Path(name))
+            return self.front.load(pathlib.Path(name))
         data = self.data
-        return build(name, data.image_shape, data.classes, mean=data.mean, std=data.std)
+        return self.front.build(name, data.image_shape, data.classes, mean=data.mean, std=data.std)
 
-    def _quantize(self, model: keras.Model) -> keras.Model:
-        recipe = self.recipe
-        return quantize_model(model, scheme_of(recipe), recipe.bits_by_layer() or None)
+    def _quantized(self, model: Model) -> Model:
+        """Returns the model as the quantized stage trains it."""
+        if self.recipe.bits != FLOAT_BITS:
+            model = self.front.quantize(model, quantization_of(self.recipe))
+        if self.recipe.activation_bits != FLOAT_BITS:
+            shown = fitting_of(self.recipe, QUANTIZED, self.data)
+            self.front.calibrate(model, shown, self.data)
+        return model
 
-    def _gradual_callbacks(self) -> list[keras.callbacks.Callback]:
-        recipe = self.recipe
-        if recipe.gradual_bits or recipe.gradual_share:
-            return [GradualQuantization(recipe.gradual_shares())]
-        return []
+    def _quantization_callbacks(self) -> list[Any]:
+        if self.recipe.bits == FLOAT_BITS:
+            return []
+        return self.front.quantization_callbacks(quantization_of(self.recipe))
 
     def _float_model(
         self, stage: str, name: str, teachers: Sequence[pathlib.Path] = ()
@@ -232,14 +213,14 @@ class Stages:
         def make(partial: pathlib.Path) -> None:
             self._start(stage)
             kept = self._kept_logits(teachers)
-            with self.strategy.scope():
+            with self.place.scope():
                 model = self._build(name)
-                network = self._distiller(model, teachers, kept) if teachers else model
+                network = self._taught(model, teachers, kept) if teachers else model
                 title = f"float {stage} ({name}), seed {self.recipe.seed_of(stage)}"
                 self._fit(stage, title, partial, network, teacher_logits=kept)
                 self._settle_batch_norm(stage, model)
             # A copy without the optimizer, whose state the .keras format would keep.
-            strip_quantization(model).save(partial / MODEL_FILE)
+            self.front.save(self.front.strip(model), partial / MODEL_FILE)
 
         return self.products.get(stage, self._float_key(stage, name, teachers), make) / MODEL_FILE
 
@@ -273,73 +254,55 @@ class Stages:
     def _train_quantized(
         self, partial: pathlib.Path, teachers: list[pathlib.Path], student: pathlib.Path
     ) -> None:
-        recipe = self.recipe
+        recipe, front = self.recipe, self.front
         self._start(QUANTIZED)
         kept = self._kept_logits(teachers)
-        with self.strategy.scope():
-            model = load_model(student)
-            if recipe.bits != FLOAT_BITS:
-                model = self._quantize(model)
-            if recipe.activation_bits != FLOAT_BITS:
-                calibrate_activations(model, first_batches(recipe, self.data, 1))
-            network = self._distiller(model, teachers, kept) if recipe.distils else model
+        with self.place.scope():
+            model = self._quantized(front.load(student))
+            network = self._taught(model, teachers, kept) if recipe.distils else model
             self._fit(
                 QUANTIZED,
                 f"{recipe.title} ({recipe.student}), seed {recipe.seed}",
                 partial,
                 network,
-                callbacks=[*self._gradual_callbacks(), *self.callbacks],
+                callbacks=[*self._quantization_callbacks(), *self.callbacks],
                 teacher_logits=kept,
             )
             if recipe.ema:
                 # Steps that follow the weights have followed those of training, not their average.
-                for kernel in quantized_kernels(model):
-                    if kernel.trainable:
-                        kernel.follow()
+                front.requantize(model)
             self._settle_batch_norm(QUANTIZED, model)
-            stripped = strip_quantization(model)
-        with warnings.catch_warnings():
-            # Keras calls h5 legacy.
-            warnings.simplefilter("ignore", UserWarning)
-            model.save(partial / WRAPPED_FILE, include_optimizer=False)
-        stripped.save(partial / MODEL_FILE)
-        summary = quantization_summary(model, print_fn=None)
+            stripped = front.strip(model)
+        front.save_wrapped(model, partial)
+        front.save(stripped, partial / MODEL_FILE)
+        summary, layers = front.summary(model)
         (partial / SUMMARY_FILE).write_text(f"{summary}\n", encoding="utf-8")
-        layers = [dataclasses.asdict(layer) for layer in summary.layers]
         (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
 
-    def _distiller(
-        self, student: keras.Model, teachers: Sequence[pathlib.Path], kept: list[tf.Tensor]
-    ) -> Distiller:
-        recipe = self.recipe
-        return Distiller(
-            student=student,
-            teacher=LOGITS_IN_BATCH if kept else _together([load_model(each) for each in teachers]),
-            temperature=recipe.temperature,
-            coefficient=recipe.coefficient,
-            soft_loss=recipe.soft_loss,
-            soft_weight=recipe.soft_weight,
-            dkd_beta=recipe.dkd_beta,
-            scale_by_temperature_squared=recipe.scale_by_temperature_squared,
-        )
+    def _taught(
+        self, student: Model, teachers: Sequence[pathlib.Path], kept: list[Logits]
+    ) -> Model:
+        live = [] if kept else [self.front.load(each) for each in teachers]
+        return self.front.taught(student, live, bool(kept), distillation_of(self.recipe))
 
-    def _kept_logits(self, teachers: Sequence[pathlib.Path]) -> list[tf.Tensor]:
+    def _kept_logits(self, teachers: Sequence[pathlib.Path]) -> list[Logits]:
         """Returns the teachers' logits for each fixed view; none if views are drawn anew."""
         if not (self.recipe.teacher_views and teachers):
             return []
-        # Outside the strategy's scope: there workers read variables together, but one asks alone.
-        loaded = [load_model(path) for path in teachers]
-        workers = Workers(self.strategy)
+        front, workers = self.front, self.place.workers
+        # Outside the place's scope: there workers read variables together, but one asks alone.
+        loaded = [front.load(path) for path in teachers]
         if not workers.is_chief:
             workers.wait()
         logits = TeacherCache(
             self._cache_directory,
-            _together(loaded),
+            front.together(loaded),
             self.data.train,
             augmentation_of(self.recipe),
             self.recipe.teacher_views,
-            identity=",".join(map(model_fingerprint, loaded)),
+            identity=",".join(map(front.model_fingerprint, loaded)),
             limit_gb=self.recipe.teacher_cache_limit_gb,
+            front=front,
         ).logits()
         if workers.is_chief:
             workers.wait()
@@ -350,45 +313,47 @@ class Stages:
         stage: str,
         title: str,
         partial: pathlib.Path,
-        network: keras.Model,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-        teacher_logits: Sequence[tf.Tensor] = (),
+        network: Model,
+        callbacks: Sequence[Any] = (),
+        teacher_logits: Sequence[Logits] = (),
     ) -> None:
         fit(
+            self.front,
             network,
             partial,
             recipe=self.recipe,
             stage=stage,
             title=title,
             data=self.data,
-            strategy=self.strategy,
+            workers=self.place.workers,
             progress=self.progress,
             callbacks=callbacks,
             teacher_logits=teacher_logits,
         )
 
-    def _settle_batch_norm(self, stage: str, model: keras.Model) -> None:
+    def _settle_batch_norm(self, stage: str, model: Model) -> None:
         """Gives the model that is kept the statistics that the recipe asks for."""
-        if self.recipe.batch_norm != "moving" and batch_norms(model):
-            reestimate_batch_norm(model, estimation_batches(self.recipe, stage, self.data))
+        if self.recipe.batch_norm != "moving":
+            shown = estimation_of(self.recipe, stage, self.data)
+            self.front.settle_batch_norm(model, shown, self.data)
 
     def _start(self, stage: str) -> None:
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(training_seed(self.recipe, stage))
-        # The state of random layers then lies in variables, which a checkpoint keeps.
-        keras.backend.experimental.enable_tf_random_generator()
-        keras.mixed_precision.set_global_policy(self.recipe.mixed_precision)
+        self.front.start(training_seed(self.recipe, stage), self.recipe.mixed_precision)
 
 
-def counted_replicas(recipe: Recipe, strategy: tf.distribute.Strategy) -> int:
+def counted_replicas(recipe: Recipe, place: Place) -> int:
     """Returns on how many replicas a training depends; 1 where it is the same on any number of them.
 
     Each replica takes the statistics of batch norm over its own part of a batch, unless they are
     synchronized.
     """
-    return 1 if recipe.synchronized_batch_norm else strategy.num_replicas_in_sync
+    return 1 if recipe.synchronized_batch_norm else place.replicas
 
 
-def _together(teachers: list[keras.Model]) -> object:
-    """Returns what a `Distiller` takes for these teachers; None for none."""
-    return Ensemble(teachers) if len(teachers) > 1 else (teachers or [None])[0]
+def _require_exportable(model: Model, formats: Sequence[str], class_names: Sequence[str]) -> None:
+    from tfqkd.export.keras_file import require_own_layers  # noqa: PLC0415 (knows Keras)
+    from tfqkd.export.source import require_exportable  # noqa: PLC0415
+
+    require_exportable(model, class_names)
+    if "keras" in formats:
+        require_own_layers(model)

@@ -2,24 +2,24 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from tfqkd.compat import keras, tf
-from tfqkd.data.augmentation import Augmentation, augment, draw_views
-from tfqkd.data.batches import FIXED_VIEWS_SEED, training_batches
+from tfqkd.data.augmentation import Augmentation
+from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import Split
-from tfqkd.distillation.logits import BYTES_PER_LOGIT, read_logits, write_logits
-from tfqkd.fronts.tfmot.teachers import as_teacher
-from tfqkd.storage import digest
+from tfqkd.fronts import choose
+from tfqkd.fronts.front import Front
+from tfqkd.fronts.trainer import Logits
+from tfqkd.training.kept_logits import BYTES_PER_LOGIT, whole_logits, write_logits
 from tfqkd.training.products import Products
 from tfqkd.training.progress import task_bar
 
-_BATCH = 256
 _VIEW = "logits"
 
 
@@ -50,6 +50,7 @@ class TeacherCache:
         identity: What the teacher is, besides the split and the augmentation; by default the fingerprint of
             a Keras model's architecture and weights. Another callable needs one.
         limit_gb: The most that the V views may take, in 2^30 bytes.
+        front: Asks the teacher.
 
     Raises:
         TypeError: If the augmentation is no `Augmentation`: mixup, cutout and the like draw anew each time.
@@ -63,6 +64,7 @@ class TeacherCache:
     views: int
     identity: str | None = None
     limit_gb: float = 10.0
+    front: Front = dataclasses.field(default_factory=choose)
 
     def __post_init__(self) -> None:
         if type(self.augmentation) is not Augmentation:
@@ -75,7 +77,7 @@ class TeacherCache:
             raise ValueError(
                 f"`views` must be 1 or more. Received: views={self.views}. 16 is a good start."
             )
-        if self.identity is None and not isinstance(self.teacher, keras.Model):
+        if self.identity is None and not self.front.is_model(self.teacher):
             raise ValueError(
                 "A teacher that is no tf_keras model needs `identity`, a string that names it and its "
                 f"version. Received: {type(self.teacher)} without one."
@@ -84,18 +86,18 @@ class TeacherCache:
     @functools.cached_property
     def classes(self) -> int:
         """Number of the teacher's classes."""
-        return self._ask(0, 0, 1).shape[1]
+        return self._answer(0, 0, 1).shape[1]
 
     @property
     def bytes(self) -> int:
         """What the views take on disk."""
         return cache_bytes(len(self.split), self.classes, self.views)
 
-    def logits(self) -> list[tf.Tensor]:
+    def logits(self) -> list[Logits]:
         """Returns the logits of each view, built if they were not.
 
         Returns:
-            V tensors, float16 `[len(split), classes]` in stored order; see `read_logits`.
+            V tensors, float16 `[len(split), classes]` in stored order; see `map_logits` of the front.
 
         Raises:
             ValueError: If they would take more than the limit or the disk has, or a file is damaged.
@@ -112,14 +114,13 @@ class TeacherCache:
                 f"build, {share / 2**20:,.1f} MiB, in {products.directory}",
                 flush=True,
             )
-        return [
-            read_logits(
-                products.get(_VIEW, key, functools.partial(self._build, view)),
-                len(self.split),
-                self.classes,
-            )
-            for view, key in enumerate(keys)
-        ]
+        count, classes = len(self.split), self.classes
+
+        def view_of(view: int, key: dict[str, object]) -> Logits:
+            path = products.get(_VIEW, key, functools.partial(self._build, view))
+            return self.front.map_logits(whole_logits(path, count, classes), count, classes)
+
+        return [view_of(view, key) for view, key in enumerate(keys)]
 
     def batches(
         self,
@@ -129,9 +130,9 @@ class TeacherCache:
         epochs: int,
         first_epoch: int = 0,
         first_step: int = 0,
-    ) -> tf.data.Dataset:
-        """Returns training batches `((images, logits), labels)`; see `tfqkd.data.training_batches`."""
-        return training_batches(
+    ) -> Any:
+        """Returns training batches `((images, logits), labels)`; see `tfqkd.tfmot.training_batches`."""
+        return self.front.training_batches(
             self.split,
             batch_size=batch_size,
             classes=self.classes,
@@ -146,7 +147,7 @@ class TeacherCache:
 
     @functools.cached_property
     def _identity(self) -> str:
-        return self.identity or model_fingerprint(self.teacher)
+        return self.identity or self.front.model_fingerprint(self.teacher)
 
     def _key(self, view: int) -> dict[str, object]:
         return {
@@ -164,26 +165,13 @@ class TeacherCache:
                 partial,
                 count,
                 self.classes,
-                lambda start, stop: self._ask(view, start, stop),
+                lambda start, stop: self._answer(view, start, stop),
                 progress,
             )
 
     @functools.cached_property
-    def _serve(self) -> tf.types.experimental.PolymorphicFunction:
-        teacher, padding = as_teacher(self.teacher), self.augmentation.padding
-        varies = self.augmentation != Augmentation.NONE
-
-        @tf.function(reduce_retracing=True)
-        def serve(images: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
-            return teacher(augment(images, views, padding) if varies else images)
-
-        return serve
-
-    def _ask(self, view: int, start: int, stop: int) -> np.ndarray:
-        views = draw_views(len(self.split), FIXED_VIEWS_SEED, view, self.augmentation)
-        batches = (slice(at, min(at + _BATCH, stop)) for at in range(start, stop, _BATCH))
-        said = [self._serve(tf.constant(self.split.images[b]), views[b]) for b in batches]
-        return tf.concat(said, axis=0).numpy()
+    def _answer(self) -> Callable[[int, int, int], np.ndarray]:
+        return self.front.answering(self.teacher, self.split, self.augmentation)
 
 
 def cache_bytes(count: int, classes: int, views: int) -> int:
@@ -215,9 +203,3 @@ def require_space(directory: pathlib.Path, whole: int, missing: int, limit_gb: f
             f"The teacher cache needs {missing / 2**30:.2f} GiB more. Received: {directory}, with "
             f"{free / 2**30:.2f} GiB free. Take fewer views, or another --teacher_cache."
         )
-
-
-def model_fingerprint(model: keras.Model) -> str:
-    """Returns the SHA-256 of a model's architecture and of the values of its weights."""
-    architecture = json.dumps(json.loads(model.to_json()), sort_keys=True)
-    return digest(architecture, *(weight.tobytes() for weight in model.get_weights()))

@@ -11,13 +11,17 @@ _NAMES = {
     "Ensemble": "tfqkd.fronts.tfmot.teachers",
     "GradualQuantization": "tfqkd.fronts.tfmot.gradual",
     "LayerQuantizeConfig": "tfqkd.fronts.tfmot.configs",
+    "augment": "tfqkd.fronts.tfmot.augmenting",
     "calibrate_activations": "tfqkd.fronts.tfmot.calibration",
+    "draw_views": "tfqkd.fronts.tfmot.augmenting",
+    "evaluation_batches": "tfqkd.fronts.tfmot.batches",
     "quantization_summary": "tfqkd.fronts.tfmot.summary",
     "quantize_model": "tfqkd.fronts.tfmot.model",
     "quantized_activations": "tfqkd.fronts.tfmot.model",
     "quantized_kernels": "tfqkd.fronts.tfmot.model",
     "reestimate_batch_norm": "tfqkd.fronts.tfmot.batch_norm",
     "strip_quantization": "tfqkd.fronts.tfmot.model",
+    "training_batches": "tfqkd.fronts.tfmot.batches",
 }
 
 __all__ = list(_NAMES)

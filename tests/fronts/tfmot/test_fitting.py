@@ -1,0 +1,80 @@
+"""What a stage does at each of its steps."""
+
+import numpy as np
+import pytest
+from training.linear import save_linear
+
+from tfqkd.compat import keras
+from tfqkd.data.images import ImageData, Split
+from tfqkd.fronts.tfmot import front
+from tfqkd.training.products import Products
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.stages import Stages
+
+
+class EachStep(keras.callbacks.Callback):
+    """Notes the learning rate and the coefficient of every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates, self.coefficients = [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rates.append(float(self.model.optimizer.learning_rate.numpy()))
+        self.coefficients.append(float(self.model.coefficient.numpy()))
+
+
+def train(directory, steps, **settings):
+    """Trains `steps` steps an epoch on noise, and returns what `EachStep` noted."""
+    for seed, role in enumerate(("student", "teacher")):
+        save_linear(directory / f"{role}.keras", seed, classes=4)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (4 * steps, 8, 8, 1), dtype=np.uint8)
+    split = Split(images, np.arange(4 * steps) % 4)
+    recipe = Recipe(
+        student=str(directory / "student.keras"),
+        teacher=str(directory / "teacher.keras"),
+        bits=32,
+        batch_size=4,
+        crop_padding=0,
+        quantized_learning_rate=1e-3,
+        schedule="step",
+        **settings,
+    )
+    noted = EachStep()
+    data = ImageData("noise", tuple("abcd"), split, None, split)
+    place = front.place("one_device", 4, False)
+    Stages(recipe, data, Products(directory), front, place, (noted,)).quantized()
+    return np.array(noted.rates) / 1e-3, np.array(noted.coefficients)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "milestones", "warmup", "on"),
+    [
+        # The milestones lie inside the third and the fourth epoch.
+        (5, 4, (0.5, 0.75), 0.0, "epoch"),
+        (5, 4, (0.5, 0.75), 2.75, "step"),
+        # Between two steps, 3.5 and 20.2: the nearest.
+        (7, 3, (1 / 6, 0.96), 1.0, "step"),
+        (1, 5, (0.3, 0.6), 0.0, "epoch"),
+        (2, 1, (0.2, 0.3, 0.8), 0.0, "epoch"),
+    ],
+)
+def test_the_coefficient_steps_down_when_the_learning_rate_does(
+    tmp_path, epochs, steps, milestones, warmup, on
+):
+    rates, coefficients = train(
+        tmp_path,
+        steps,
+        quantized_epochs=epochs,
+        milestones=milestones,
+        learning_rate_factor=0.5,
+        warmup_epochs=warmup,
+        schedule_on=on,
+        coefficient=0.75,
+    )
+    step = np.arange(epochs * steps)
+    passed = sum(step >= np.round(milestone * len(step)) for milestone in milestones)
+    rise = np.minimum((step + 1) / round(warmup * steps), 1) if warmup else 1.0
+    np.testing.assert_allclose(rates, rise * 0.5**passed, rtol=1e-6)
+    np.testing.assert_allclose(coefficients, 0.75 * 0.5**passed, rtol=1e-6)

@@ -1,0 +1,98 @@
+"""What a front is asked for, in plain values."""
+
+import dataclasses
+
+from tfqkd.core.policy import LayerPolicy
+from tfqkd.core.schemes import Scheme
+from tfqkd.data.augmentation import Augmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Capabilities:
+    """What a front can do of what a recipe may ask; the values are those of the settings.
+
+    Attributes:
+        strategies: Of `strategy`.
+        precisions: Of `mixed_precision`.
+        deterministic: Whether every operation can give the same bits each time.
+        jit_compile: Whether XLA can compile a step.
+    """
+
+    strategies: frozenset[str]
+    precisions: frozenset[str]
+    deterministic: bool
+    jit_compile: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """How a network is trained; see the settings of the same names.
+
+    Attributes:
+        title: What is trained, for messages.
+        epochs: Of the whole training.
+        steps: Of an epoch.
+        batch_size: Images in a step, over all devices.
+        seed: Of order and views, 0..2**32-1.
+        augmentation: How images are varied.
+        fixed_views: How many views of each image are repeated; 0 for new ones in every epoch.
+        learning_rate: Before its schedule.
+        learning_rate_schedule: "step", "cosine" or "constant".
+        learning_rate_factor: What each milestone multiplies it by.
+        milestones: Shares of the epochs.
+        warmup_epochs: Over which it rises from 0.
+        momentum: Nesterov's.
+        weight_decay: Decoupled, of kernels.
+        ema: Momentum of the moving average that replaces the weights at the end; 0 for none.
+        label_smoothing: Of the hard loss.
+        synchronized_batch_norm: Whether batch norm takes its statistics over all devices.
+        jit_compile: Whether XLA compiles the step.
+        steps_per_execution: Steps in one call.
+    """
+
+    title: str
+    epochs: int
+    steps: int
+    batch_size: int
+    seed: int
+    augmentation: Augmentation
+    fixed_views: int
+    learning_rate: float
+    learning_rate_schedule: str
+    learning_rate_factor: float
+    milestones: tuple[float, ...]
+    warmup_epochs: float
+    momentum: float
+    weight_decay: float
+    ema: float
+    label_smoothing: float
+    synchronized_batch_norm: bool
+    jit_compile: bool
+    steps_per_execution: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How a network is quantized.
+
+    Attributes:
+        scheme: Of layers.
+        layers: Those that differ, as `tfqkd.quantize_model` takes them.
+        gradual_shares: Shares of the weights that are quantized before all are.
+    """
+
+    scheme: Scheme
+    layers: LayerPolicy
+    gradual_shares: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """How a network is taught; see the settings of the same names."""
+
+    temperature: float
+    coefficient: float
+    soft_loss: str
+    soft_weight: float
+    dkd_beta: float
+    scale_by_temperature_squared: bool

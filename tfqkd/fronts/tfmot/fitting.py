@@ -1,0 +1,147 @@
+"""Training with tf_keras: compiled, resumed at any step, and watched."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from tfqkd.compat import keras, tf
+from tfqkd.data.images import ImageData
+from tfqkd.fronts.settings import Fitting
+from tfqkd.fronts.tfmot.batch_norm import batch_norms, reestimate_batch_norm
+from tfqkd.fronts.tfmot.batches import evaluation_batches, training_batches
+from tfqkd.fronts.tfmot.calibration import calibrate_activations
+from tfqkd.fronts.tfmot.distiller import Distiller
+from tfqkd.fronts.tfmot.divergence import Divergence
+from tfqkd.fronts.tfmot.optimizers import make_optimizer
+from tfqkd.fronts.tfmot.state import STATE_FILE, State
+from tfqkd.fronts.tfmot.synchronized import synchronize_batch_norm
+from tfqkd.fronts.tfmot.tensorboard import EpochLogs
+from tfqkd.fronts.tfmot.watching import as_callbacks
+from tfqkd.fronts.trainer import Position
+
+ESTIMATED_IMAGES = 10_000
+"""On how many training images the statistics of batch norm are measured anew."""
+
+
+class KerasTrainer:
+    """A compiled network; see `tfqkd.fronts.trainer.Trainer`.
+
+    Args:
+        network: A model, or a `Distiller` whose student is trained. Made within the strategy's scope.
+        fitting: How it is trained.
+        data: What to train on.
+    """
+
+    state_file = STATE_FILE
+
+    def __init__(self, network: keras.Model, fitting: Fitting, data: ImageData) -> None:
+        self._network, self._fitting, self._data = network, fitting, data
+        self.is_taught = isinstance(network, Distiller)
+        self._trained = network.student if self.is_taught else network
+        if fitting.synchronized_batch_norm:
+            synchronize_batch_norm(self._trained)
+        network.compile(
+            make_optimizer(fitting, self._trained),
+            keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=fitting.label_smoothing
+            ),
+            metrics=["accuracy"],
+            jit_compile=fitting.jit_compile,
+            steps_per_execution=fitting.steps_per_execution,
+        )
+        state = State(network, self._trained)
+        self.write_state, self.read_state = state.write, state.read
+        self.write_averages, self.read_averages = state.write_averages, state.read_averages
+
+    @functools.cached_property
+    def divergence(self) -> Divergence:
+        """Watches this training, from when it is first asked for."""
+        fitting = self._fitting
+        return Divergence(fitting.title, self._network, self._trained, fitting.steps)
+
+    def fit(
+        self, start: Position, teacher_logits: Sequence[tf.Tensor], watchers: Sequence[Any]
+    ) -> None:
+        """Trains from `start` to the end."""
+        fitting, data = self._fitting, self._data
+        self._network._training_state = _Start(start)
+        batches = training_stream(
+            fitting,
+            data,
+            fitting.epochs,
+            first_epoch=start.epoch,
+            first_step=start.step,
+            fixed_views=fitting.fixed_views,
+            teacher_logits=teacher_logits,
+        )
+        validation = data.validation and evaluation_batches(
+            data.validation, batch_size=fitting.batch_size, classes=data.classes
+        )
+        self._network.fit(
+            batches,
+            epochs=fitting.epochs,
+            initial_epoch=start.epoch,
+            steps_per_epoch=fitting.steps,
+            validation_data=validation,
+            verbose=0,
+            callbacks=as_callbacks(watchers),
+        )
+
+    def finish(self) -> None:
+        """Puts the moving average in the place of the weights, as Keras does after the last epoch."""
+        if self._fitting.ema:
+            self._network.optimizer.finalize_variable_values(self._trained.trainable_variables)
+
+
+def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTrainer:
+    """Returns a network, or what trains it, ready to be trained."""
+    return KerasTrainer(network, fitting, data)
+
+
+def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> EpochLogs:
+    """Returns TensorBoard's callback."""
+    return EpochLogs(directory, write_graph=False, profile_batch=profile or 0)
+
+
+def calibrate(model: keras.Model, fitting: Fitting, data: ImageData) -> None:
+    """Lets quantized activations take their ranges from the first training batch."""
+    calibrate_activations(model, training_stream(fitting, data, epochs=1).take(1))
+
+
+def settle_batch_norm(model: keras.Model, fitting: Fitting, data: ImageData) -> None:
+    """Measures the statistics of batch norm anew on up to `ESTIMATED_IMAGES` training images."""
+    if batch_norms(model):
+        reestimate_batch_norm(model, estimation_batches(fitting, data))
+
+
+def estimation_batches(fitting: Fitting, data: ImageData) -> tf.data.Dataset:
+    """Returns batches of up to `ESTIMATED_IMAGES` training images."""
+    count = min(ESTIMATED_IMAGES // fitting.batch_size, fitting.steps)
+    return training_stream(fitting, data, epochs=1).take(max(count, 1))
+
+
+def training_stream(
+    fitting: Fitting, data: ImageData, epochs: int, **options: Any
+) -> tf.data.Dataset:
+    """Returns the batches of a training; `options` are those of `training_batches`."""
+    return training_batches(
+        data.train,
+        batch_size=fitting.batch_size,
+        classes=data.classes,
+        seed=fitting.seed,
+        augmentation=fitting.augmentation,
+        epochs=epochs,
+        **options,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """Tells `fit` where to start; of all that it takes, this alone can name a step inside an epoch."""
+
+    position: Position
+
+    def maybe_load_initial_counters_from_ckpt(self, *_: Any, **__: Any) -> Position:
+        return self.position

@@ -1,0 +1,163 @@
+"""The names of the tfmot front; see `tfqkd.fronts.front.Front`."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tfqkd.compat import keras, tf
+from tfqkd.fronts.front import Facts
+from tfqkd.fronts.settings import Capabilities
+from tfqkd.fronts.tfmot.batches import training_batches
+from tfqkd.fronts.tfmot.fitting import calibrate, logs, settle_batch_norm, trainer
+from tfqkd.fronts.tfmot.model import strip_quantization as strip
+from tfqkd.fronts.tfmot.opened import open_model as open
+from tfqkd.fronts.tfmot.precision import computes_in_bfloat16
+from tfqkd.fronts.tfmot.quantizing import (
+    quantization_callbacks,
+    quantize,
+    requantize,
+    require_quantizable,
+)
+from tfqkd.fronts.tfmot.saved_models import load_model as load
+from tfqkd.fronts.tfmot.saved_models import require_precision, require_runs
+from tfqkd.fronts.tfmot.strategy import make_strategy
+from tfqkd.fronts.tfmot.summary import quantization_summary
+from tfqkd.fronts.tfmot.teachers import require_logits
+from tfqkd.fronts.tfmot.teaching import answering, map_logits, taught, together
+from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.models import build
+from tfqkd.storage import digest
+
+__all__ = [
+    "CAPABILITIES",
+    "answering",
+    "build",
+    "calibrate",
+    "computes_in_bfloat16",
+    "facts",
+    "is_model",
+    "load",
+    "logits",
+    "logs",
+    "make_deterministic",
+    "map_logits",
+    "model_fingerprint",
+    "open",
+    "place",
+    "quantization_callbacks",
+    "quantize",
+    "requantize",
+    "require_logits",
+    "require_precision",
+    "require_quantizable",
+    "require_runs",
+    "save",
+    "save_wrapped",
+    "set_precision",
+    "settle_batch_norm",
+    "start",
+    "state_kept",
+    "strip",
+    "summary",
+    "taught",
+    "together",
+    "trainer",
+    "training_batches",
+]
+
+CAPABILITIES = Capabilities(
+    strategies=frozenset({"auto", "one_device", "mirrored", "multi_worker"}),
+    precisions=frozenset({"float32", "mixed_float16", "mixed_bfloat16"}),
+    deterministic=True,
+    jit_compile=True,
+)
+_WRAPPED_FILE = "quantized.h5"
+
+
+def place(strategy: str, batch_size: int, jit_compile: bool) -> StrategyPlace:
+    """Returns where to compute."""
+    return StrategyPlace(make_strategy(strategy, batch_size, jit_compile))
+
+
+def make_deterministic() -> None:
+    """Lets this process use only operations that always give the same bits."""
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def state_kept() -> Iterator[None]:
+    """Gives the caller's dtype policy, and kind of random generator for layers, back in the end.
+
+    Inside, the policy is float32 until it is set, whatever the caller has chosen.
+    """
+    policy = keras.mixed_precision.global_policy()
+    by_generator = keras.backend.experimental.is_tf_random_generator_enabled()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+        if not by_generator:
+            keras.backend.experimental.disable_tf_random_generator()
+
+
+def start(seed: int, precision: str) -> None:
+    """Begins a stage."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    # The state of random layers then lies in variables, which a checkpoint keeps.
+    keras.backend.experimental.enable_tf_random_generator()
+    keras.mixed_precision.set_global_policy(precision)
+
+
+def set_precision(precision: str) -> None:
+    """Sets the precision of layers that are made from now on."""
+    keras.mixed_precision.set_global_policy(precision)
+
+
+def save(model: keras.Model, path: pathlib.Path) -> None:
+    """Saves a model."""
+    model.save(path)
+
+
+def save_wrapped(model: keras.Model, directory: pathlib.Path) -> None:
+    """Saves a quantized model with its latent weights."""
+    with warnings.catch_warnings():
+        # Keras calls h5 legacy.
+        warnings.simplefilter("ignore", UserWarning)
+        model.save(directory / _WRAPPED_FILE, include_optimizer=False)
+
+
+def facts(model: keras.Model) -> Facts:
+    """Returns what there is to know of a model."""
+    trainable = [weight for weight in model.weights if weight.trainable]
+    parameters = int(sum(np.prod(weight.shape) for weight in trainable))
+    return Facts(model.name, parameters, model.input_shape[1:], model.output_shape[1:])
+
+
+def is_model(teacher: object) -> bool:
+    """Whether a teacher is a model of tf_keras."""
+    return isinstance(teacher, keras.Model)
+
+
+def model_fingerprint(model: keras.Model) -> str:
+    """Returns the SHA-256 of a model's architecture and of the values of its weights."""
+    architecture = json.dumps(json.loads(model.to_json()), sort_keys=True)
+    return digest(architecture, *(weight.tobytes() for weight in model.get_weights()))
+
+
+def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
+    """Returns what is quantized and how."""
+    found = quantization_summary(model, print_fn=None)
+    return str(found), [dataclasses.asdict(layer) for layer in found.layers]
+
+
+def logits(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """Returns a model's logits for raw images, float32 `[N, classes]`."""
+    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)

@@ -1,0 +1,68 @@
+"""The state of a training on disk, as TensorFlow's checkpoints write it."""
+
+import pathlib
+
+from tfqkd.compat import keras, tf
+from tfqkd.fronts.tfmot.metrics import built_metrics
+from tfqkd.fronts.trainer import ForeignStateError
+
+_STATE, _AVERAGES = "state", "metrics"
+STATE_FILE = f"{_STATE}.index"
+_NO_FAULT_OF_ITS_OWN = (
+    tf.errors.ResourceExhaustedError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnknownError,
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+)
+"""What TensorFlow raises where memory, the disk or another worker is to blame."""
+
+
+class State:
+    """Weights, the optimizer with its slots and step, the state of random layers, and an epoch's averages.
+
+    Args:
+        network: A compiled model: the trained one itself, or what trains it.
+        trained: The network whose weights are saved; the student of a distiller, never its teacher.
+    """
+
+    def __init__(self, network: keras.Model, trained: keras.Model) -> None:
+        network.optimizer.build(trained.trainable_variables)
+        self._state = tf.train.Checkpoint(
+            model=trained, optimizer=network.optimizer, random=_random_states(trained)
+        )
+        self._averages = tf.train.Checkpoint(metrics=built_metrics(network, trained))
+
+    def write(self, directory: pathlib.Path) -> None:
+        """Writes all but the averages."""
+        self._state.write(str(directory / _STATE))
+
+    def read(self, directory: pathlib.Path) -> None:
+        """Reads what `write` wrote; raises ForeignStateError if it does not fit."""
+        _read(self._state, directory / _STATE)
+
+    def write_averages(self, directory: pathlib.Path) -> None:
+        """Writes the sums behind the averages of an epoch."""
+        self._averages.write(str(directory / _AVERAGES))
+
+    def read_averages(self, directory: pathlib.Path) -> None:
+        """Reads what `write_averages` wrote; raises ForeignStateError if it does not fit."""
+        _read(self._averages, directory / _AVERAGES)
+
+
+def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
+    try:
+        checkpoint.read(str(prefix)).assert_existing_objects_matched()
+    except _NO_FAULT_OF_ITS_OWN:
+        raise
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        lines = str(error).strip().splitlines()
+        raise ForeignStateError(lines[0] if lines else type(error).__name__) from error
+
+
+def _random_states(model: keras.Model) -> list[tf.random.Generator]:
+    """Returns the generators of dropout and noise, which Keras leaves out of a model's checkpoint."""
+    owned = [getattr(module, "_random_generator", None) for module in model.submodules]
+    found = [getattr(owner, "_generator", None) for owner in owned]
+    return [generator for generator in found if isinstance(generator, tf.random.Generator)]

@@ -1,0 +1,56 @@
+"""Where a run computes: one device, or several through `tf.distribute`."""
+
+from tfqkd.compat import tf
+from tfqkd.fronts.cluster import Cluster
+
+
+def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.distribute.Strategy:
+    """Returns the strategy of a run.
+
+    Args:
+        name: "auto" (all GPUs if there are several, one GPU, or TensorFlow's default on the CPU),
+            "one_device", "mirrored" (all GPUs, or all logical CPUs where there is no GPU), or
+            "multi_worker" (the devices of all processes in TF_CONFIG; before anything else is computed).
+        batch_size: The global batch, which the replicas share evenly.
+        jit_compile: Whether XLA compiles the training step.
+
+    Raises:
+        ValueError: If the batch cannot be shared evenly, TF_CONFIG names no cluster, or XLA cannot compile
+            for these devices.
+        RuntimeError: If TensorFlow has computed something before the workers could be joined.
+    """
+    if name == "multi_worker":
+        Cluster.read()
+        if jit_compile and not tf.config.list_physical_devices("GPU"):
+            raise _not_compilable(name)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        _require_even(batch_size, strategy.num_replicas_in_sync)
+        return strategy
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "auto" and not gpus:
+        # There is no other device to bring batches to: what does that costs small runs a fifth of their time.
+        return tf.distribute.get_strategy()
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if name == "one_device" or (name == "auto" and len(gpus) == 1):
+        return tf.distribute.OneDeviceStrategy(devices[0].name)
+    if jit_compile and not gpus and len(devices) > 1:
+        raise _not_compilable(name)
+    _require_even(batch_size, len(devices))
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _not_compilable(name: str) -> ValueError:
+    # TensorFlow adds up gradients inside a compiled step between GPUs alone.
+    return ValueError(
+        "`jit_compile` on several devices needs GPUs. "
+        f"Received: jit_compile=True with strategy={name} on CPUs. Leave out --jit_compile, or use "
+        "--strategy=one_device."
+    )
+
+
+def _require_even(batch_size: int, devices: int) -> None:
+    if batch_size % devices:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the number of devices. Received: batch_size={batch_size} on "
+            f"{devices} devices. Use {-(-batch_size // devices) * devices}, or one_device."
+        )

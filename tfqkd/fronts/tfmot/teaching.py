@@ -1,0 +1,65 @@
+"""Teachers of a run: asked once and kept, or live in the step."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfqkd.compat import keras, tf
+from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.data.augmentation import Augmentation
+from tfqkd.data.batches import FIXED_VIEWS_SEED
+from tfqkd.data.images import Split
+from tfqkd.fronts.settings import Distillation
+from tfqkd.fronts.tfmot.augmenting import augment, draw_views
+from tfqkd.fronts.tfmot.distiller import Distiller
+from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher
+
+_BATCH = 256
+
+
+def taught(
+    student: keras.Model, teachers: Sequence[keras.Model], kept: bool, distillation: Distillation
+) -> Distiller:
+    """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
+    teacher = LOGITS_IN_BATCH if kept else together(teachers) if teachers else None
+    return Distiller(student=student, teacher=teacher, **dataclasses.asdict(distillation))
+
+
+def together(teachers: Sequence[Any]) -> Any:
+    """Returns several teachers as one: the mean of their logits."""
+    return Ensemble(teachers) if len(teachers) > 1 else teachers[0]
+
+
+def answering(
+    teacher: object, split: Split, augmentation: Augmentation
+) -> Callable[[int, int, int], np.ndarray]:
+    """Returns a teacher's logits as a function of (view, first image, image behind the last)."""
+    ask, varies = as_teacher(teacher), augmentation != Augmentation.NONE
+
+    @tf.function(reduce_retracing=True)
+    def serve(images: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
+        return ask(augment(images, views, augmentation.padding) if varies else images)
+
+    def answer(view: int, start: int, stop: int) -> np.ndarray:
+        views = draw_views(len(split), FIXED_VIEWS_SEED, view, augmentation)
+        batches = (slice(at, min(at + _BATCH, stop)) for at in range(start, stop, _BATCH))
+        said = [serve(tf.constant(split.images[b]), views[b]) for b in batches]
+        return tf.concat(said, axis=0).numpy()
+
+    return answer
+
+
+def map_logits(file: pathlib.Path, count: int, classes: int) -> tf.Tensor:
+    """Maps kept logits into memory.
+
+    Returns:
+        float16 `[count, classes]` on the CPU. From 10 MiB on it is mapped from the file: pages are read when
+        they are asked for, and the system may drop them again. TensorFlow copies what is smaller.
+    """
+    with tf.device("/CPU:0"):
+        return tf.raw_ops.ImmutableConst(
+            dtype=tf.float16, shape=[count, classes], memory_region_name=str(file)
+        )

@@ -1,0 +1,102 @@
+"""A training, as a front offers it: what goes on is written and read where it is told, and watched."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from tfqkd.core.schedulers import Scheduler
+
+Logits = Any
+"""Kept logits of one view, as the front reads them: float16 `[examples, classes]`."""
+
+
+class Position(NamedTuple):
+    """Where a training stands.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Finished steps of the epoch after them.
+    """
+
+    epoch: int
+    step: int
+
+    def __str__(self) -> str:
+        step = f" and {self.step} steps" if self.step else ""
+        return f"epoch {self.epoch}{step}"
+
+
+class ForeignStateError(ValueError):
+    """A state that was read is whole, but of another training."""
+
+
+class Watcher:
+    """What a training tells how it goes on; the names and moments are those of Keras' callbacks.
+
+    Logs hold the metrics by name, numbers or what `float` makes one, and at the end of an epoch the learning
+    rate as `learning_rate`. An error that is raised ends the training.
+    """
+
+    def on_train_begin(self) -> None:
+        """Before the first step."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Before an epoch, counted from 0."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        """After a call of the step, whose last step has the number `batch` in its epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """After an epoch and its validation."""
+
+    def on_train_end(self) -> None:
+        """After the last epoch."""
+
+
+class Divergence(Protocol):
+    """Watches a training for what is not finite."""
+
+    def require_none(self) -> None:
+        """Raises ValueError if a step has diverged; waits for the steps that were begun."""
+
+    def require_finite_weights(self, where: str) -> None:
+        """Raises ValueError unless all weights are finite; `where` is the position, for the message."""
+
+
+class Trainer(Protocol):
+    """A network that is about to be trained, with all that goes on: optimizer, averages, random states.
+
+    Attributes:
+        state_file: A file that every written state has.
+        is_taught: Whether a schedule drives its coefficient.
+    """
+
+    state_file: str
+    is_taught: bool
+
+    @property
+    def divergence(self) -> Divergence:
+        """Watches this training, from when it is first asked for."""
+
+    def write_state(self, directory: pathlib.Path) -> None:
+        """Writes all that a training needs to go on; all workers must call this."""
+
+    def read_state(self, directory: pathlib.Path) -> None:
+        """Reads what `write_state` wrote; raises ForeignStateError if it does not fit."""
+
+    def write_averages(self, directory: pathlib.Path) -> None:
+        """Writes the sums behind the averages of an epoch; all workers must call this."""
+
+    def read_averages(self, directory: pathlib.Path) -> None:
+        """Reads what `write_averages` wrote; raises ForeignStateError if it does not fit."""
+
+    def fit(
+        self,
+        start: Position,
+        teacher_logits: Sequence[Logits],
+        watchers: Sequence[Watcher | Scheduler | Any],
+    ) -> None:
+        """Trains from `start` to the end; `watchers` may hold callbacks of the front's own Keras."""
+
+    def finish(self) -> None:
+        """Does what follows the last step, where a training was stopped just there."""
