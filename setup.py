@@ -18,6 +18,9 @@ STUDY = [
     "sqlalchemy~=2.1",  # URLs of storages; from 2.1 on postgresql:// means psycopg 3.
     "statsmodels~=0.15.0",  # Analysis of variance.
 ]
+JAX = [
+    "jax~=0.10.2",  # A backend of Keras 3; the last one for Python 3.11. Its wheel is for CPUs.
+]
 ONNX = [
     "onnx~=1.23.2",  # Writes 2-bit constants and newer opsets than tf2onnx does.
     "onnxruntime~=1.32.0",  # Runs the exported ONNX files.
@@ -59,10 +62,13 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]~=2.21.0"],
         "export": EXPORT,
+        "jax": JAX,
         "onnx": ONNX,
         "study": STUDY,
+        "torch": ["torch~=2.13"],  # A backend of Keras 3.
         "dev": [
             *EXPORT,
+            *JAX,
             *STUDY,
             *ONNX,
             "hypothesis~=6.170",  # Property tests.

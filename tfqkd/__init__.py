@@ -31,6 +31,7 @@ _NAMES = {
     "TernaryScheme": "tfqkd.core.schemes",
     "UniformScheme": "tfqkd.core.schemes",
     "calibrate_activations": "tfqkd.fronts.tfmot.calibration",
+    "keras3": "tfqkd.fronts",
     "losses": "tfqkd.core",
     "quantization_summary": "tfqkd.fronts.choice",
     "quantize_model": "tfqkd.fronts.choice",

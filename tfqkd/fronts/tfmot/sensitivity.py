@@ -12,6 +12,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.policy import Bits, LayerPolicy, Selector, Width
 from tfqkd.core.quantizer import require_choice
 from tfqkd.core.schemes import Scheme, TernaryScheme
+from tfqkd.core.summary import FLOAT_BYTES
 from tfqkd.fronts.tfmot.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.fronts.tfmot.calibration import batches_of, calibrate_activations, input_batches
 from tfqkd.fronts.tfmot.kernels import kernels_of
@@ -22,7 +23,6 @@ from tfqkd.fronts.tfmot.model import (
     require_quantizable,
     strip_quantization,
 )
-from tfqkd.fronts.tfmot.summary import FLOAT_BYTES
 from tfqkd.fronts.tfmot.teachers import require_logits
 from tfqkd.tables import Table
 

@@ -1,0 +1,59 @@
+"""Child processes with a backend of Keras 3, which is fixed when Keras is imported."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[3]
+_PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch"}
+_SLOW = {"torch"}
+
+BACKENDS = [
+    pytest.param(
+        backend,
+        marks=[
+            pytest.mark.skipif(
+                importlib.util.find_spec(package) is None, reason=f"{package} is not installed"
+            ),
+            *([pytest.mark.slow] if backend in _SLOW else []),
+        ],
+    )
+    for backend, package in _PACKAGES.items()
+]
+
+
+def run(backend: str, *arguments: str, timeout: float = 900) -> str:
+    """Runs Python with a backend and returns what it printed; fails the test if it fails."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    # What a worker of pytest-xdist tells its own plugins.
+    environment = {k: v for k, v in environment.items() if not k.startswith("PYTEST")}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"{arguments} on {backend}:\n{done.stdout[-8000:]}", pytrace=False)
+    return done.stdout
+
+
+def run_tests(backend: str, file: str, marks: str = "not slow") -> str:
+    """Runs a test file of `inside` with a backend."""
+    path = pathlib.Path(__file__).parent / "inside" / file
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"]
+    return run(backend, "-m", "pytest", "-q", *plugins, "-m", marks, str(path))

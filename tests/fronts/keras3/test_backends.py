@@ -1,0 +1,11 @@
+"""Runs the tests of the front itself on every backend that is installed, a process for each."""
+
+import pytest
+
+from tests.fronts.keras3.backends import BACKENDS, run_tests
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("file", ["test_model.py", "test_layer_kinds.py", "test_distiller.py"])
+def test_the_front_works_on_the_backend(backend, file):
+    run_tests(backend, file)

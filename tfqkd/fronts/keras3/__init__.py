@@ -1,0 +1,35 @@
+"""The keras3 front: Keras 3 models on TensorFlow, JAX and PyTorch (public: `tfqkd.keras3`).
+
+It imports Keras 3 and neither TensorFlow, tf_keras nor tfmot. Import it before a model is loaded: it tells
+Keras the classes that a file may name.
+"""
+
+import importlib
+from typing import Any
+
+# Tells Keras its class.
+from tfqkd.fronts.keras3 import wrapper  # noqa: F401
+
+_NAMES = {
+    "Distiller": "tfqkd.fronts.keras3.distiller",
+    "Ensemble": "tfqkd.fronts.keras3.teachers",
+    "QuantizedKernel": "tfqkd.fronts.keras3.model",
+    "QuantizedLayer": "tfqkd.fronts.keras3.wrapper",
+    "quantization_summary": "tfqkd.fronts.keras3.summary",
+    "quantize_model": "tfqkd.fronts.keras3.model",
+    "quantized_activations": "tfqkd.fronts.keras3.model",
+    "quantized_kernels": "tfqkd.fronts.keras3.model",
+    "strip_quantization": "tfqkd.fronts.keras3.model",
+}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'tfqkd.keras3' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

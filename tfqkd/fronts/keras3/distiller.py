@@ -1,0 +1,372 @@
+"""The `Distiller`: a Keras 3 model that trains a student on hard labels and on a teacher's soft targets."""
+
+from typing import Any
+
+import keras
+
+from tfqkd.core.soft_loss import SoftLoss
+from tfqkd.core.tasks import AUTO, TASKS, require_task
+from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.fronts.keras3.callbacks import following
+from tfqkd.fronts.keras3.hard_loss import HardLoss
+from tfqkd.fronts.keras3.ops import OPS
+from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.soft_term import SoftTerm
+from tfqkd.fronts.keras3.teachers import Teacher, require_logits
+
+_ops = keras.ops
+
+
+class Distiller(keras.Model):
+    """Trains a student with `loss = (1-λ)·hard + λ·soft` (arXiv 1909.01688) plus its regularisers.
+
+    `hard` is the compiled loss on the labels, `soft` the loss between the outputs of teacher and student, λ
+    the coefficient. Both are means over the global batch, with sample and class weights. What the outputs
+    are, the compiled loss tells, or `task`:
+
+    - "softmax", of a categorical cross-entropy: the logits of classes, `[batch, ..., classes]`.
+    - "sigmoid", of a binary cross-entropy: a logit for each label, `[batch, ..., labels]`.
+    - "regression", of a squared, absolute or like error: values, `[batch, ..., values]`.
+
+    `evaluate`, `predict` and calling it are the student's; quantize the student before it is bound here. The
+    teacher is frozen, runs in inference mode, is in no file and no checkpoint of the distiller, and on JAX
+    an argument of the compiled step, no constant in it.
+
+    `fit` logs loss, hard_loss, soft_loss, agreement (share of examples or labels on which student and teacher
+    agree), coefficient, temperature and the compiled metrics; without a teacher's answers neither soft_loss
+    nor agreement, and of a regression neither agreement nor temperature.
+
+    Example:
+        ```python
+        distiller = tfqkd.Distiller(student=quantized, teacher=teacher, temperature=2.0, coefficient=0.5)
+        distiller.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+        distiller.fit(images, labels, epochs=10, callbacks=[CoefficientScheduler(Linear(1.0, 0.0))])
+        ```
+
+    Args:
+        student: A Keras 3 model that returns `[batch, ..., outputs]`: logits or values.
+        teacher: Any callable from the same batch to the same outputs: a Keras 3 model, an `Ensemble`, a
+            function. Or `LOGITS_IN_BATCH`: training batches are `((x, teacher_logits), y)`; those of
+            `evaluate` and `predict` stay `x`.
+        temperature: `T > 0`, finite, that divides both logits in the soft loss.
+        coefficient: λ in [0, 1], the weight of the soft loss.
+        soft_loss: "cross_entropy" (default, as in the paper), "kl", "none", and for classes "standardized"
+            (arXiv 2403.01427) and "dkd" (arXiv 2203.08679): those of `tfqkd.core.losses`. "none" is the
+            control, which scales the hard loss by 1-λ and asks no teacher.
+        soft_weight: Multiplies the soft loss besides λ, 0 or more.
+        dkd_beta: β of "dkd", 0 or more.
+        scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
+            1503.02531).
+        task: "softmax", "sigmoid" or "regression"; "auto" (default) reads it off the compiled loss.
+
+    Raises:
+        TypeError: If student or teacher are of no usable kind.
+        ValueError: If a setting is out of range, or a model ends in softmax.
+    """
+
+    def __init__(
+        self,
+        *,
+        student: keras.Model,
+        teacher: object,
+        temperature: float = 2.0,
+        coefficient: float = 0.5,
+        soft_loss: str = "cross_entropy",
+        soft_weight: float = 1.0,
+        dkd_beta: float = 8.0,
+        scale_by_temperature_squared: bool = True,
+        task: str = AUTO,
+        **kwargs: Any,
+    ) -> None:
+        _require_settings(temperature, coefficient, soft_weight)
+        require_task(task)
+        compared = SoftLoss(
+            "kl" if soft_loss == "none" else soft_loss, dkd_beta, scale_by_temperature_squared
+        )
+        _require_student(student)
+        require_logits(student, "student", task)
+        # Its own dtype decides whether Keras scales the loss for float16.
+        super().__init__(**{"dtype": student.dtype_policy, **kwargs})
+        self.student = student
+        self.built = student.built
+        self._outside = _Outside()
+        self._outside.logits_in_batch = teacher is LOGITS_IN_BATCH
+        if soft_loss != "none" and not self._outside.logits_in_batch:
+            self._outside.teacher = Teacher(teacher, task)
+        self._outside.coefficient = ScheduledVariable("coefficient", coefficient)
+        self._outside.temperature = ScheduledVariable("temperature", temperature)
+        self._outside.soft_weight = soft_weight
+        self._outside.task = task
+        self._outside.soft_loss = None if soft_loss == "none" else compared
+        self._trackers: list[keras.metrics.Metric] = []
+
+    def compile(
+        self, optimizer: Any = "sgd", loss: Any = None, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        """Configures training as `keras.Model.compile` does.
+
+        Args:
+            optimizer: Keras optimizer; with a mixed_float16 student it gets loss scaling.
+            loss: The hard loss: a Keras loss that averages over the batch; a cross-entropy with
+                `from_logits=True`.
+            metrics: As for `keras.Model.compile`; in the place that it has in tf_keras too.
+            **kwargs: As for `keras.Model.compile`.
+
+        Raises:
+            ValueError: If there is no loss, it expects probabilities, sums over the batch, or does not tell
+                what the outputs are while `task` is "auto"; or if a model ends in what the loss applies
+                itself.
+        """
+        if loss is None:
+            raise ValueError(
+                "A Distiller must be compiled with a hard loss. Received: loss=None. Compile it with "
+                "keras.losses.SparseCategoricalCrossentropy(from_logits=True), say; coefficient=1.0 trains "
+                "on the teacher alone."
+            )
+        hard = HardLoss(loss)
+        soft = None
+        if self._outside.soft_loss:
+            task = hard.task(self._outside.task)
+            soft = SoftTerm(TASKS[task], self._outside.soft_loss)
+            # Export looks for it: the student's file says what its outputs are.
+            self.student.distilled_task = task
+            require_logits(self.student, "student", task)
+            if self._outside.teacher:
+                self._outside.teacher.require_logits(task)
+            shape = getattr(self.student, "output_shape", None)
+            if isinstance(shape, tuple):
+                soft.require_outputs(shape)
+        self._outside.blend = _Blend(self, hard, soft)
+        self._trackers = self._outside.blend.trackers
+        super().compile(optimizer, self._outside.blend, metrics=metrics, **kwargs)
+
+    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
+        """Trains the student as `keras.Model.fit` does; a schedule ends with it, its last value stays."""
+        try:
+            return super().fit(*args, callbacks=following(callbacks), **kwargs)
+        finally:
+            # Keras calls no callback when a fit is interrupted.
+            for name in ("coefficient", "temperature"):
+                self.schedule(name).hold()
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates the student as `keras.Model.evaluate` does: the hard loss, regularisers, metrics."""
+        self._outside.evaluating = True
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._outside.evaluating = False
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the student's outputs."""
+        return self.student(self._images(inputs), training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Returns what the trainers of all backends minimise: the blend of both losses, and regularisers."""
+        blend = self._outside.blend
+        if y is None:
+            raise ValueError(
+                "A hard loss needs labels. Received: batches without labels. Pass (x, y); with "
+                "coefficient=1.0 it does not matter which labels, as long as they are in range."
+            )
+        blend.training = training
+        blend.answers = self._answers(x) if training and blend.soft else None
+        try:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        finally:
+            blend.training, blend.answers = False, None
+
+    @property
+    def coefficient(self) -> keras.Variable:
+        """λ: assign to it at any time, or let a scheduler do it; nothing is traced or compiled again."""
+        return self.schedule("coefficient").value
+
+    @property
+    def temperature(self) -> keras.Variable:
+        """T: as λ."""
+        return self.schedule("temperature").value
+
+    def schedule(self, name: str) -> ScheduledVariable:
+        """Returns what drives "coefficient" or "temperature", to be read or assigned from outside a step."""
+        # JAX keeps the state of an epoch aside, and would put the old value back over what is assigned.
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()
+        return getattr(self._outside, name)
+
+    @property
+    def non_trainable_variables(self) -> list[keras.Variable]:
+        """With those outside of the model, so that JAX passes them to the step; `weights` lacks them."""
+        outside = self.__dict__.get("_outside")
+        return super().non_trainable_variables + (outside.variables if outside else [])
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Returns the metrics; those of the soft loss only of training."""
+        results = super().get_metrics_result()
+        hidden = {t.name for t in self._trackers} if self._outside.evaluating else set()
+        return {name: value for name, value in results.items() if name not in hidden}
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Refuses: a file could not hold the teacher, which may be any function. Save the student.
+
+        Raises:
+            ValueError: Always; `keras.saving.save_model` and `ModelCheckpoint` raise it too.
+        """
+        del args, kwargs
+        raise _unsaved(str(filepath))
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuses as `save` does."""
+        raise _unsaved("a request for its config")
+
+    def _answers(self, x: Any) -> Any:
+        """The teacher's outputs for a batch."""
+        if self._outside.teacher:
+            return self._outside.teacher(x)
+        if self._images(x) is x:
+            raise ValueError(
+                "With LOGITS_IN_BATCH every training batch must be ((x, teacher_logits), y). "
+                f"Received: {keras.tree.map_structure(lambda t: t.shape, x)} for x. "
+                "Or give the Distiller a teacher to ask."
+            )
+        return _ops.cast(x[1], "float32")
+
+    def _images(self, x: Any) -> Any:
+        """What of a batch the student takes: all of it, or what stands before the teacher's logits."""
+        taken = len(getattr(self.student, "inputs", None) or [x])
+        with_logits = len(keras.tree.flatten(x)) == taken + 1
+        return x[0] if self._outside.logits_in_batch and with_logits else x
+
+
+class _Outside:
+    """What Keras must neither track nor save: it is no layer, no list and no dict."""
+
+    teacher: Teacher | None = None
+    coefficient: ScheduledVariable
+    temperature: ScheduledVariable
+    logits_in_batch = False
+    evaluating = False
+    task = AUTO
+    soft_weight = 1.0
+    soft_loss: SoftLoss | None = None
+    blend: "_Blend"
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        teachers = self.teacher.variables if self.teacher else []
+        return [*teachers, *self.coefficient.variables, *self.temperature.variables]
+
+
+class _Blend(keras.losses.Loss):
+    """What Keras takes for the compiled loss: `(1-λ)·hard + λ·soft` in training, else the hard loss.
+
+    Keras adds the regularisers, and divides by the number of replicas, as for any loss. So the hard loss is
+    computed once.
+
+    Attributes:
+        answers: The teacher's, to the batch at hand.
+        training: Whether the step at hand trains.
+        trackers: The metrics of training.
+    """
+
+    def __init__(self, distiller: Distiller, hard: HardLoss, soft: SoftTerm | None) -> None:
+        super().__init__(name=hard.name, dtype="float32")
+        self.hard, self.soft = hard, soft
+        self._outside = distiller._outside
+        self.answers: Any = None
+        self.training = False
+        self._share = _One()
+        self._means = {"hard_loss": keras.metrics.Mean(name="hard_loss")}
+        self._lasts = {"coefficient": _Last(name="coefficient")}
+        if soft:
+            self._means["soft_loss"] = keras.metrics.Mean(name="soft_loss")
+            if soft.task.agreement:
+                self._means["agreement"] = keras.metrics.Mean(name="agreement")
+        if soft is None or soft.task.softens:
+            self._lasts["temperature"] = _Last(name="temperature")
+        self.trackers = [*self._means.values(), *self._lasts.values()]
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        logits = _ops.cast(y_pred, "float32")
+        hard = self.hard(y_true, logits, sample_weight)
+        if not self.training:
+            return hard
+        coefficient = self._outside.coefficient.advance()
+        temperature = self._outside.temperature.advance()
+        # Keras divides losses by the number of replicas; 1 becomes its inverse.
+        share = self._share(_ops.ones((1,)), _ops.ones((1,)))
+        means, blended = {"hard_loss": hard / share}, (1 - coefficient) * hard
+        if self.soft:
+            soft = self.soft.mean(self.answers, logits, y_true, temperature, sample_weight)
+            blended = blended + coefficient * self._outside.soft_weight * soft
+            means["soft_loss"] = soft / share
+            if self.soft.task.agreement:
+                agree = self.soft.task.agreement(self.answers, logits, OPS)
+                means["agreement"] = _ops.mean(agree)
+        batch = _ops.shape(logits)[0]
+        for name, value in means.items():
+            self._means[name].update_state(value, sample_weight=batch)
+        values = {"coefficient": coefficient, "temperature": temperature}
+        for name, tracker in self._lasts.items():
+            tracker.update_state(values[name])
+        return blended
+
+
+class _One(keras.losses.Loss):
+    """A loss of 1."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return y_pred
+
+
+class _Last(keras.metrics.Metric):
+    """The value of the last step."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._value = self.add_variable((), "zeros", name="value", aggregation="only_first_replica")
+
+    def update_state(self, value: Any) -> None:
+        self._value.assign(_ops.cast(value, "float32"))
+
+    def result(self) -> Any:
+        # On TensorFlow `value` is the variable itself, which would be read when it is reset.
+        return self._value.value + 0.0
+
+
+def _require_settings(temperature: float, coefficient: float, soft_weight: float) -> None:
+    if not 0 < temperature < float("inf"):
+        raise ValueError(
+            f"`temperature` must be above 0 and finite. Received: temperature={temperature}. "
+            "1 leaves the logits as they are; more softens them."
+        )
+    if not 0 <= coefficient <= 1:
+        raise ValueError(
+            f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
+            "It weighs the soft loss; the hard loss gets 1 - coefficient."
+        )
+    if not 0 <= soft_weight < float("inf"):
+        raise ValueError(
+            f"`soft_weight` must be 0 or more, and finite. Received: soft_weight={soft_weight}."
+        )
+
+
+def _require_student(student: object) -> None:
+    if not isinstance(student, keras.Model):
+        raise TypeError(
+            f"The student must be a Keras 3 model. Received: {type(student)}. Build it with `import keras`."
+        )
+
+
+def _unsaved(received: str) -> ValueError:
+    return ValueError(
+        "A Distiller is not saved, for its teacher may be any function; its student is: "
+        f"distiller.student.save(...). Received: {received}. Let a ModelCheckpoint keep weights alone "
+        "(save_weights_only=True), or save the student in a callback of your own."
+    )

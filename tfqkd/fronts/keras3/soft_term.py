@@ -1,0 +1,69 @@
+"""The soft term of a `Distiller`'s loss: what teacher and student differ by."""
+
+from typing import Any
+
+import keras
+
+from tfqkd.core.soft_loss import SoftLoss
+from tfqkd.core.tasks import Task
+from tfqkd.fronts.keras3.ops import OPS
+
+
+class SoftTerm(keras.losses.Loss):
+    """A soft loss of outputs of one kind; as a loss of Keras it knows of sample weights and replicas.
+
+    Attributes:
+        task: What the outputs are.
+
+    Args:
+        task: As the attribute.
+        soft_loss: What teacher and student are compared by.
+    """
+
+    def __init__(self, task: Task, soft_loss: SoftLoss) -> None:
+        super().__init__(name="soft_loss", dtype="float32")
+        self.task = task
+        self._soft_loss = soft_loss
+        self._labels: Any = None
+        self._temperature: Any = 1.0
+
+    def require_outputs(self, shape: tuple[int | None, ...]) -> None:
+        """Raises ValueError if there is no such loss of outputs of this shape, `[batch, ..., outputs]`."""
+        self.task.require_outputs(shape)
+        self._soft_loss.require_outputs(self.task, shape[-1])
+
+    def mean(
+        self, teacher: Any, student: Any, labels: Any, temperature: Any, sample_weight: Any
+    ) -> Any:
+        """Returns the mean of the soft loss over the batch, divided by the number of replicas as Keras does.
+
+        Args:
+            teacher: Its outputs, float32 `[batch, ..., outputs]`.
+            student: Its outputs, float32, of the same shape.
+            labels: Of the batch; only decoupled distillation reads them.
+            temperature: `T`.
+            sample_weight: For each example, or None.
+
+        Raises:
+            ValueError: If the shapes differ, or are none that the loss takes; as the step is traced.
+        """
+        self.require_outputs(tuple(student.shape))
+        if not _compatible(teacher.shape, student.shape):
+            raise ValueError(
+                "Teacher and student must return logits of one shape, or values. Received: teacher "
+                f"{tuple(teacher.shape)}, student {tuple(student.shape)}. Train both on the same data."
+            )
+        self._labels, self._temperature = labels, temperature
+        try:
+            return self(teacher, student, sample_weight)
+        finally:
+            self._labels = None
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the soft loss of each example."""
+        return self._soft_loss.of(self.task, y_true, y_pred, self._labels, self._temperature, OPS)
+
+
+def _compatible(one: Any, other: Any) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a is None or b is None or a == b for a, b in pairs)
