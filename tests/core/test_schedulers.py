@@ -57,3 +57,8 @@ def test_schedulers_are_settings_and_equal_where_these_are():
     assert CoefficientScheduler(Linear(1.0)) != TemperatureScheduler(Linear(1.0))
     assert CoefficientScheduler.setting == "coefficient"
     assert TemperatureScheduler.setting == "temperature"
+
+
+def test_a_callback_list_of_any_keras_is_told_where_a_scheduler_belongs():
+    with pytest.raises(TypeError, match=r"needs a tfqkd\.Distiller.*Received: <class 'object'>"):
+        CoefficientScheduler(Linear(1.0)).set_model(object())

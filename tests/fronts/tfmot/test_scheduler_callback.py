@@ -144,3 +144,25 @@ def test_a_schedule_by_step_needs_the_number_of_steps():
     assert history.history["coefficient"] == pytest.approx([0.8, 0.08])
     history = distiller().fit(endless, epochs=2, steps_per_epoch=2, verbose=0, callbacks=[callback])
     assert history.history["coefficient"] == pytest.approx([2 / 3, 0.0])
+
+
+class Seen(keras.callbacks.Callback):
+    """Notes the coefficient of each epoch as it begins."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.values.append(float(self.model.coefficient.numpy()))
+
+
+def test_one_scheduler_serves_many_fits_and_callbacks_keep_their_order():
+    scheduler = CoefficientScheduler(schedules.Linear(1.0, 0.0))
+    for _ in range(2):
+        made, before, after = distiller(), Seen(), Seen()
+        # By position too, as Keras takes it.
+        made.fit(IMAGES, LABELS, 11, 2, 0, [before, scheduler, after])
+        assert before.values == [0.5, 1.0]
+        assert after.values == [1.0, 0.0]
+    assert fit(made, scheduler, epochs=3)["coefficient"] == [1.0, 0.5, 0.0]
