@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 import tfqkd
-from tfqkd.compat import keras, tf
-from tfqkd.export import FORMATS, ExportError, export, load, verification
+from tfqkd.compat import keras
+from tfqkd.export import FORMATS, ExportError, export
 from tfqkd.export.owners import Owners
 from tfqkd.quantization.kernels import kernels_of
 
 from . import kinds
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 _GROUPED = "with PartitionedCall, which tf2onnx cannot convert; grouped convolutions are such"
 _LOOP = "that loops over the steps, with .*Build the layer with unroll=True"
@@ -24,25 +26,6 @@ REFUSED = {
     ): r"layer 'conv3d_transpose\w*', whose kernel .* not round",
     **{(name, "litert"): _LOOP for name in kinds.LOOPS},
 }
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    """Runs the files here: a child process for each takes long, and other tests have it."""
-
-    def run_file(runner, draft, images):
-        if draft.is_dir():
-            signature = tf.saved_model.load(draft).signatures["serving_default"]
-            return signature(images=tf.constant(images))["logits"].numpy()
-        if draft.suffix == ".keras":
-            return keras.models.load_model(draft, compile=False).predict(images, verbose=0)
-        try:
-            return load(draft, direct="--direct" in runner)(images)
-        except RuntimeError as error:
-            raise ExportError(f"It does not run: {error}") from error
-
-    monkeypatch.setattr(verification, "run_file", run_file)
-    monkeypatch.setattr("tfqkd.export.localisation.run_file", run_file)
 
 
 def reason_to_refuse(name, form):

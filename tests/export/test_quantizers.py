@@ -8,6 +8,8 @@ from tfqkd.compat import keras, tf
 from tfqkd.quantization.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.quantization.published_quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.float32)
 
 
