@@ -20,6 +20,6 @@ settings.load_profile("tfqkd")
 
 
 def pytest_collection_finish():
-    """Leaves what is imported out of garbage collection: LiteRT's converter collects all at each conversion."""
+    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one."""
     gc.collect()
     gc.freeze()
