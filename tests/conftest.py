@@ -1,5 +1,6 @@
 """What must stand before TensorFlow is imported or a process started; how property tests are run."""
 
+import gc
 import os
 import signal
 
@@ -16,3 +17,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The first example traces a graph, and the machine may be busy: time says nothing about a property.
 settings.register_profile("tfqkd", deadline=None)
 settings.load_profile("tfqkd")
+
+
+def pytest_collection_finish():
+    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one."""
+    gc.collect()
+    gc.freeze()

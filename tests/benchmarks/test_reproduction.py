@@ -38,8 +38,17 @@ def files_are_written_once(monkeypatch):
     monkeypatch.setattr(trained.Done, "file_bytes", remembered)
 
 
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    """The 2-bit file of the ternary student, in a directory of its own."""
+    model = keras.models.load_model(finished.model_path("ternary"), compile=False)
+    directory = tmp_path_factory.mktemp("exported")
+    export(model, directory, "litert-int2")
+    return directory
+
+
 @pytest.fixture
-def comparison(finished, tmp_path, monkeypatch):
+def comparison(finished, exported, tmp_path, monkeypatch):
     """A comparison of which two seeds of one row are done, in the accuracies of `SEEDED`."""
     monkeypatch.chdir(tmp_path)
     directory = tmp_path / "runs"
@@ -52,8 +61,7 @@ def comparison(finished, tmp_path, monkeypatch):
         results = json.loads((run / "results.json").read_text())
         results["models"][-1]["accuracy"] = accuracy
         (run / "results.json").write_text(json.dumps(results))
-    model = keras.models.load_model(finished.model_path("ternary"), compile=False)
-    export(model, run_path(directory, ANNEALED, 0) / "export", "litert-int2")
+    shutil.copytree(exported, run_path(directory, ANNEALED, 0) / "export", dirs_exist_ok=True)
     return directory
 
 

@@ -1,13 +1,11 @@
 """Every Python snippet of the README and of docs/ runs as it stands, in the order of its page."""
 
-import os
 import pathlib
 import re
 import runpy
-import subprocess
-import sys
 
 import pytest
+from export.in_process import files_run_here
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -38,22 +36,18 @@ def test_snippets_of_a_page_run_as_they_stand(page, tmp_path, monkeypatch):
     for number, snippet in enumerate(found):
         script = tmp_path / f"snippet_{number}.py"
         script.write_text(snippet, encoding="utf-8")
-        runpy.run_path(str(script), run_name="__main__")
+        with files_run_here():
+            runpy.run_path(str(script), run_name="__main__")
 
 
-def test_the_model_fit_example_of_the_readme_trains_and_exports(tmp_path):
+def test_the_model_fit_example_of_the_readme_trains_and_exports(tmp_path, monkeypatch, capsys):
     (example,) = [text for text in snippets(README) if "distiller.fit" in text]
     script = tmp_path / "example.py"
     script.write_text(example, encoding="utf-8")
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    accuracies = [float(value) for value in re.findall(r"val_accuracy: ([0-9.]+)", result.stdout)]
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script), run_name="__main__")
+    said = capsys.readouterr().out
+    accuracies = [float(value) for value in re.findall(r"val_accuracy: ([0-9.]+)", said)]
     assert len(accuracies) == 10
     assert accuracies[-1] > 0.75
     assert (tmp_path / "student.tflite").stat().st_size > 1000

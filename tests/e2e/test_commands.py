@@ -1,47 +1,76 @@
-"""The programs as a user runs them, one after the other on one directory."""
+"""The commands as a user gives them, one after the other on one directory."""
 
+import importlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pytest
+from training.finished import RECIPE, finished_run
 
 from tfqkd.training.recipe import Recipe
 
-BIN = pathlib.Path(__file__).resolve().parents[2] / "bin"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = ROOT / "bin"
 SETTINGS = (
     "--dataset=digits",
     "--crop_padding=1",
     "--noflip",
     "--student=cnn2",
     "--teacher=cnn4",
-    "--teacher_epochs=1",
-    "--student_epochs=1",
-    "--quantized_epochs=1",
+    "--teacher_epochs=2",
+    "--student_epochs=2",
+    "--quantized_epochs=2",
     "--batch_size=64",
+    "--learning_rate_schedule=cosine",
+    "--quantized_learning_rate=0.05",
     "--formats=litert-int8",
 )
 
 
-def call(directory, program, *arguments):
-    """Runs a program in the directory; returns what it printed. It must succeed."""
+@pytest.fixture
+def here(tmp_path_factory, tmp_path, monkeypatch, capsys):
+    """Calls commands in this process; all that is trained is there already, but the results are lost."""
+    run_dir = tmp_path / "runs" / "digits"
+    finished = finished_run(tmp_path_factory)
+    shutil.copytree(finished.products, run_dir / "products", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+
+    def call(program, *arguments):
+        main = importlib.import_module(f"tfqkd.cli.{program}").main
+        capsys.readouterr()
+        assert main([str(ROOT / "tfqkd" / "cli" / f"{program}.py"), *arguments]) == 0
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Calls the programs in bin/."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TF_")},
         "VIRTUAL_ENV": sys.prefix,
         "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    child = subprocess.run(
-        [BIN / program, *arguments],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    return child.stdout
+
+    def call(program, *arguments):
+        child = subprocess.run(
+            [BIN / program, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert child.returncode == 0, child.stderr
+        return child.stdout
+
+    return call
 
 
 def row(text, beginning):
@@ -54,12 +83,14 @@ def row(text, beginning):
     return line.removeprefix(beginning).split()
 
 
-def test_train_evaluate_export(tmp_path):
-    out = call(tmp_path, "train", *SETTINGS)
+@pytest.mark.parametrize("way", ["here", pytest.param("programs", marks=pytest.mark.slow)])
+def test_train_evaluate_export(request, tmp_path, way):
+    call = request.getfixturevalue(way)
+    out = call("train", *SETTINGS)
     run_dir = tmp_path / "runs" / "digits"
     results = json.loads((run_dir / "results.json").read_text())
     recipe = Recipe.from_json((run_dir / "recipe.json").read_text())
-    assert (recipe.student, recipe.teacher, recipe.quantized_epochs) == ("cnn2", "cnn4", 1)
+    assert recipe == RECIPE
     program, *flags = (run_dir / "command.txt").read_text().split()
     assert program == str(BIN / "train")
     assert flags == [*SETTINGS, "#", "in", str(tmp_path)]
@@ -75,18 +106,18 @@ def test_train_evaluate_export(tmp_path):
     (report,) = results["export"]
     assert row(table, "student-int8.tflite")[:2] == ["litert-int8", f"{report['bytes']:,}"]
 
-    again = call(tmp_path, "train", *SETTINGS)
+    again = call("train", *SETTINGS)
     assert again.startswith("The run in runs/digits is done already; nothing to do.\n")
     assert again[again.index("test accuracy %") :] == table
 
-    out = call(tmp_path, "export", "--run_dir=runs/digits", "--format=litert-float32")
+    out = call("export", "--run_dir=runs/digits", "--format=litert-float32")
     assert row(out, "runs/digits/export/student-float32.tflite")[0] == "litert-float32"
     assert {file.name for file in (run_dir / "export").glob("*.tflite")} == {
         "student-int8.tflite",
         "student-float32.tflite",
     }
 
-    out = call(tmp_path, "evaluate", "--run_dir=runs/digits")
+    out = call("evaluate", "--run_dir=runs/digits")
     evaluation = json.loads((run_dir / "evaluation.json").read_text())
     student, *files = evaluation["models"][2:]
     assert [file["name"] for file in files] == ["student-float32.tflite", "student-int8.tflite"]

@@ -8,6 +8,7 @@ from tfqkd.compat import keras
 from tfqkd.export import Report, export
 
 from . import classifier
+from .in_process import files_run_here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +19,13 @@ class Exported:
     codes: dict[str, np.ndarray]
     directory: pathlib.Path
     reports: dict[str, Report]
+
+
+@pytest.fixture
+def in_this_process():
+    """Runs exported files in this process."""
+    with files_run_here():
+        yield
 
 
 @pytest.fixture(scope="session")

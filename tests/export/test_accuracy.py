@@ -7,6 +7,8 @@ from tfqkd.compat import keras
 from tfqkd.export import ExportError, export, load, publication
 from tfqkd.export.accuracy import allowed_fall
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (150, 2, 2, 3), np.uint8)
 CLASSES = 4
 

@@ -13,6 +13,8 @@ from tfqkd.fronts.tfmot.model import quantized_kernels
 
 from . import awkward
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 # Close to others; the slow test has them, as it has all in every format.
 _NEAR_OTHERS = {
     "convolution with bias",

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 import tfqkd
-from tfqkd.compat import keras, tf
-from tfqkd.export import FORMATS, ExportError, export, load, verification
+from tfqkd.compat import keras
+from tfqkd.export import FORMATS, ExportError, export
 from tfqkd.export.owners import Owners
 from tfqkd.fronts.tfmot.kernels import kernels_of
 
 from . import kinds
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 _GROUPED = "with PartitionedCall, which tf2onnx cannot convert; grouped convolutions are such"
 _LOOP = "that loops over the steps, with .*Build the layer with unroll=True"
@@ -24,25 +26,6 @@ REFUSED = {
     ): r"layer 'conv3d_transpose\w*', whose kernel .* not round",
     **{(name, "litert"): _LOOP for name in kinds.LOOPS},
 }
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    """Runs the files here: a child process for each takes long, and other tests have it."""
-
-    def run_file(runner, draft, images):
-        if draft.is_dir():
-            signature = tf.saved_model.load(draft).signatures["serving_default"]
-            return signature(images=tf.constant(images))["logits"].numpy()
-        if draft.suffix == ".keras":
-            return keras.models.load_model(draft, compile=False).predict(images, verbose=0)
-        try:
-            return load(draft, direct="--direct" in runner)(images)
-        except RuntimeError as error:
-            raise ExportError(f"It does not run: {error}") from error
-
-    monkeypatch.setattr(verification, "run_file", run_file)
-    monkeypatch.setattr("tfqkd.export.localisation.run_file", run_file)
 
 
 def reason_to_refuse(name, form):
@@ -96,12 +79,17 @@ def test_a_ternary_kind_is_exported_right_or_refused_with_the_reason(name, tmp_p
             assert {kernel.layer for kernel in report.quantized} == {each.name for each in middle}
 
 
-def many(x):
-    """The kinds that were refused, in one model: separable, GELU, rank 3, attentions, unrolled."""
+def attentive(x):
+    """Separable, GELU, rank 3 and attentions."""
     x = layers.Activation("gelu")(layers.SeparableConv2D(4, 3, name="separable")(x))
     x = layers.Reshape((6, 24))(x)
     x = layers.Dense(24, activation="relu", name="dense")(x)
-    return layers.GRU(3, unroll=True, name="gru")(kinds.attention(x, 2))
+    return kinds.attention(x, 2)
+
+
+def many(x):
+    """The kinds that were refused, in one model: those above and an unrolled one."""
+    return layers.GRU(3, unroll=True, name="gru")(attentive(x))
 
 
 layers = keras.layers
@@ -131,9 +119,11 @@ def test_kernels_are_told_apart_where_names_clash(model, form, tmp_path):
     assert sorted(report.float_layers) == sorted(MANY)
 
 
-def test_a_ternary_kernel_is_stored_as_codes_beside_attention(model, tmp_path):
+def test_a_ternary_kernel_is_stored_as_codes_beside_attention(tmp_path):
+    keras.backend.clear_session()
+    model = kinds.build(attentive)
     quantized = tfqkd.quantize_model(model, tfqkd.TernaryScheme(), ["separable", "dense"])
-    report = require_right("many", quantized, "onnx-int2", tmp_path)
+    report = require_right("attentive", quantized, "onnx-int2", tmp_path)
     stored = [(kernel.layer, kernel.bits) for kernel in report.quantized]
     assert stored == [("separable", 2), ("separable", 2), ("dense", 2)]
 

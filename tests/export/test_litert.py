@@ -151,6 +151,7 @@ def test_metadata_is_a_json_object(exported, name):
     assert {b"min_runtime_version", b"CONVERSION_METADATA"} < {item.name for item in file.metadata}
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_quantized_model_is_exported_as_its_codes(tmp_path):
     plain, _ = classifier.build()
     quantized = tfqkd.quantize_model(plain, tfqkd.TernaryScheme())
@@ -163,6 +164,7 @@ def test_a_quantized_model_is_exported_as_its_codes(tmp_path):
     np.testing.assert_allclose(logits, quantized(images, training=False), rtol=0, atol=1e-4)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_layers_of_mixed_precision_are_exported_in_float32(tmp_path):
     policy = keras.mixed_precision.Policy("mixed_float16")
     model = keras.Sequential(
@@ -209,6 +211,7 @@ def test_a_wrong_file_never_replaces_a_right_one(tmp_path, monkeypatch):
     assert LitertModel(target).class_names is None
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_two_layers_with_the_same_kernel_both_get_its_codes(tmp_path):
     image = keras.Input((2, 2, 3))
     flat = keras.layers.Flatten()(image)
@@ -225,6 +228,7 @@ def test_two_layers_with_the_same_kernel_both_get_its_codes(tmp_path):
     np.testing.assert_allclose(LitertModel(report.path)(images), expected, atol=1e-3)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_transposed_convolution_gets_codes(tmp_path):
     layers = keras.layers
     model = keras.Sequential(
@@ -243,6 +247,7 @@ def test_a_transposed_convolution_gets_codes(tmp_path):
     np.testing.assert_array_equal(scales, np.full(5, 0.5, np.float32))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_parents_are_made_and_directories_refused(tmp_path):
     report = to_litert(small_model(), tmp_path / "new" / "er" / "a.tflite")
     assert LitertModel(report.path).input_shape == (2, 2, 3)

@@ -35,6 +35,7 @@ def test_each_kernel_takes_the_fewest_bits_that_hold_its_codes(exported):
         assert types.count(type_) == list(_BITS.values()).count(bits)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_lowest_codes_take_no_more_bits_and_are_computed_exactly(tmp_path):
     generator, layers = np.random.default_rng(0), keras.layers
     convs = {bits: layers.Conv2D(4, 3, use_bias=False, name=f"of_{bits}") for bits in (2, 4, 8)}
@@ -165,6 +166,7 @@ def test_resnet20_runs_at_the_speed_of_the_float_file(tmp_path):
     assert len(ratios) == 8 and max(ratios.values()) <= 1.1, ratios
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_asymmetric_levels_are_stored_exactly_as_two_planes(tmp_path):
     generator = np.random.default_rng(0)
     codes = generator.integers(-1, 2, (12, 4))
@@ -180,6 +182,7 @@ def test_asymmetric_levels_are_stored_exactly_as_two_planes(tmp_path):
         np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_asymmetric_levels_keep_their_values_through_a_negative_batch_norm(tmp_path):
     generator = np.random.default_rng(1)
     layers = keras.layers

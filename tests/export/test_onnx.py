@@ -85,6 +85,7 @@ def test_metadata_is_a_json_object(files):
     }
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_asymmetric_levels_are_stored_exactly_as_two_planes(tmp_path):
     codes = np.random.default_rng(0).integers(-1, 2, (12, 4))
     dense = keras.layers.Dense(4, use_bias=False, name="dense")
@@ -99,6 +100,7 @@ def test_asymmetric_levels_are_stored_exactly_as_two_planes(tmp_path):
 
 
 @pytest.mark.parametrize(("top", "bits"), [(1, 2), (7, 4), (127, 8)])
+@pytest.mark.usefixtures("in_this_process")
 def test_a_dense_layer_is_exact_in_a_default_session(tmp_path, top, bits):
     codes = np.random.default_rng(0).integers(-top, top + 1, (12, 4))
     dense = keras.layers.Dense(4, name="dense")

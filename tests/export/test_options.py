@@ -11,6 +11,8 @@ from tfqkd.export import ExportError, load, tflite, to_litert
 from tfqkd.export.grid import round_to_grid
 from tfqkd.export.summary import sentences
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 layers = keras.layers
 
 

@@ -9,6 +9,8 @@ from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer
 from tfqkd.fronts.tfmot.model import quantized_kernels
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.float32)
 
 

@@ -8,6 +8,9 @@ from tfqkd.compat import keras
 from tfqkd.export import ExportError, export, litert, load, tflite, to_litert
 
 from . import classifier
+from .in_process import files_run_here
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 FULL, HALF = "litert-int8-full", "litert-float16"
 
@@ -24,14 +27,15 @@ def files(model, tmp_path_factory):
     # Of an untrained model many are ties; those with a clear lead are as a trained one's.
     lead = np.sort(logits, axis=1) @ np.array([0, 0, 0, -1, 1])
     clear = np.argsort(lead)[-50:]
-    reports = export(
-        model,
-        tmp_path_factory.mktemp("rounded"),
-        [HALF, FULL],
-        images=images[:8],
-        calibration=images,
-        test=(images[clear], logits[clear].argmax(axis=1)),
-    )
+    with files_run_here():
+        reports = export(
+            model,
+            tmp_path_factory.mktemp("rounded"),
+            [HALF, FULL],
+            images=images[:8],
+            calibration=images,
+            test=(images[clear], logits[clear].argmax(axis=1)),
+        )
     return {report.format: report for report in reports}
 
 

@@ -28,6 +28,27 @@ np.save(sys.argv[3], np.concatenate([serve(images=tf.constant(part))["logits"]
 """
 
 
+def test_its_signature_names_inputs_and_outputs_and_equals_keras(exported):
+    images = classifier.pixels(8)
+    model = tf.saved_model.load(str(exported.directory / "saved_model"))
+    serve = model.signatures["serving_default"]
+    inputs, outputs = serve.structured_input_signature[1], serve.structured_outputs
+    assert inputs == {"images": tf.TensorSpec([None, 12, 12, 3], tf.float32, "images")}
+    assert outputs["logits"].shape.as_list() == [None, 5]
+    assert outputs["logits"].dtype == tf.float32
+    for part in (images[:1], images[1:]):
+        logits = serve(images=tf.constant(part))["logits"]
+        np.testing.assert_allclose(logits, exported.model(part), rtol=1e-5, atol=1e-5)
+
+
+def test_its_graph_holds_operations_of_tensorflow_alone(exported):
+    """So it runs where tfqkd, tf_keras and tfmot are not installed; the slow test tries."""
+    text = (exported.directory / "saved_model" / "saved_model.pb").read_bytes()
+    for name in (b"keras_metadata", b"tf_keras", b"tensorflow_model_optimization"):
+        assert name not in text
+
+
+@pytest.mark.slow
 def test_runs_in_plain_tensorflow_and_equals_keras(exported, tmp_path):
     images = classifier.pixels(8)
     np.save(tmp_path / "images.npy", images)
