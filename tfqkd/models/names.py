@@ -39,13 +39,12 @@ _NAMES: tuple[tuple[Family, str], ...] = (
     ("resnet", rf"wrn(?P<depth>{_NUMBER})x{_WIDTH}"),
     ("vgg", rf"vgg(?P<depth>7)(?:x{_WIDTH})?"),
     ("cnn", rf"cnn(?P<width>{_NUMBER})"),
-    ("resnet8_mlperf", rf"resnet8_mlperf(?:_{_WIDTH})?"),
+    ("resnet8_mlperf", rf"resnet(?P<depth>8)_mlperf(?:_{_WIDTH})?"),
     ("mobilenetv2", rf"mobilenetv2(?:_{_WIDTH})?"),
     ("mobilenetv3_small", rf"mobilenetv3_small(?:_{_WIDTH})?"),
     ("mobilenetv3_large", rf"mobilenetv3_large(?:_{_WIDTH})?"),
     ("efficientnet_lite", rf"efficientnet_lite(?P<depth>[0-4])(?:_{_WIDTH})?"),
 )
-_DEPTHS = {"cnn": 4, "resnet8_mlperf": 8}
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def parse(name: str) -> Architecture:
     for family, pattern in _NAMES:
         if match := re.fullmatch(pattern, name):
             groups = match.groupdict()
-            depth = int(groups.get("depth") or _DEPTHS.get(family, 0))
+            depth = int(groups.get("depth") or (4 if family == "cnn" else 0))
             return _checked(Architecture(family, depth, float(groups.get("width") or 1)))
     raise ValueError(
         f"The name of a network must be one of: {KNOWN}. Received: {name!r}. Choose one of these."
