@@ -3,6 +3,7 @@ import pytest
 
 from tfqkd.compat import keras
 from tfqkd.models import cnn, resnet, vgg
+from tfqkd.models.blocks import convolve_channels, hard_swish
 
 BUILDERS = {
     "resnet": lambda shape, **kwargs: resnet(8, 10, shape, **kwargs),
@@ -93,6 +94,25 @@ def test_kernels_start_with_variance_two_over_fan_in():
     ):
         kernel = model.get_layer(name).kernel.numpy()
         np.testing.assert_allclose(kernel.var() * np.prod(kernel.shape[:-1]), 2, rtol=0.04)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_depthwise_kernels_start_with_variance_two_over_their_size(size):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 4000))
+    model = keras.Model(inputs, convolve_channels(keras, inputs, "depthwise", size=size, strides=1))
+    np.testing.assert_allclose(model.get_weights()[0].var() * size**2, 2, rtol=0.04)
+
+
+def test_hard_swish_is_its_formula_in_both_precisions(float16):
+    for dtype, tolerance in (("float32", 1e-6), ("mixed_float16", 4e-3)):
+        keras.mixed_precision.set_global_policy(dtype)
+        inputs = keras.Input((101,))
+        model = keras.Model(inputs, hard_swish(keras, inputs, "act"))
+        x = np.linspace(-5, 5, 101, dtype="float32")
+        found = model(x[None])[0]
+        assert found.dtype == dtype.removeprefix("mixed_")
+        np.testing.assert_allclose(found, x * np.clip(x + 3, 0, 6) / 6, rtol=0, atol=tolerance)
 
 
 @every_builder

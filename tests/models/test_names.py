@@ -20,6 +20,15 @@ from tfqkd.models.names import Architecture, parse
         ("vgg7x0.25", ("vgg", 7, 0.25)),
         ("cnn4", ("cnn", 4, 4.0)),
         ("cnn32", ("cnn", 4, 32.0)),
+        ("resnet8_mlperf", ("resnet8_mlperf", 8, 1.0)),
+        ("resnet8_mlperf_1.625", ("resnet8_mlperf", 8, 1.625)),
+        ("mobilenetv2", ("mobilenetv2", 0, 1.0)),
+        ("mobilenetv2_1.0", ("mobilenetv2", 0, 1.0)),
+        ("mobilenetv2_0.35", ("mobilenetv2", 0, 0.35)),
+        ("mobilenetv3_small", ("mobilenetv3_small", 0, 1.0)),
+        ("mobilenetv3_large_0.75", ("mobilenetv3_large", 0, 0.75)),
+        ("efficientnet_lite0", ("efficientnet_lite", 0, 1.0)),
+        ("efficientnet_lite4_0.5", ("efficientnet_lite", 4, 0.5)),
     ],
 )
 def test_names_are_read(name, expected):
@@ -41,6 +50,8 @@ def test_names_are_read(name, expected):
         ),
         *("wrn20", "wrn20x", "wrn20x-1", "wrn20x1e3", "wrn20xnan", "wrn20x.5"),
         *("vgg16", "vgg7x", "cnn", "cnn0", "cnn4.5"),
+        *("mobilenet", "mobilenetv2_", "mobilenetv2x0.5", "mobilenetv2_0.5_96", "mobilenetv3"),
+        *("efficientnet_lite", "efficientnet_lite5", "efficientnet_b0", "resnet8_mlperf2"),
     ),
 )
 def test_other_names_are_refused_with_the_known_ones(name):
@@ -63,6 +74,12 @@ def test_other_depths_are_refused_with_the_next_ones(name, lower, upper):
 )
 def test_widths_that_leave_no_filter_are_refused(name, limit):
     with pytest.raises(ValueError, match=f"at least one of .* filters.*above {limit}"):
+        parse(name)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_0", "efficientnet_lite0_0.0", "mobilenetv3_small_0"])
+def test_a_width_of_zero_is_refused(name):
+    with pytest.raises(ValueError, match=r"must be above 0\. Received: width=0"):
         parse(name)
 
 

@@ -10,10 +10,14 @@ from typing import Any
 _NAMES = {
     "build": "zoo",
     "cnn": "cnns",
+    "efficientnet_lite": "efficientnets",
     "load_pretrained": "pretrained",
+    "mobilenetv2": "mobilenets",
+    "mobilenetv3": "mobilenets",
     "pretrained_file": "pretrained",
     "pretrained_names": "pretrained",
     "resnet": "resnets",
+    "resnet8_mlperf": "mlperf",
     "vgg": "vggs",
 }
 

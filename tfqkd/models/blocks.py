@@ -1,5 +1,6 @@
 """The parts that all networks here are made of, each a function of the Keras module that makes its layers."""
 
+import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -76,31 +77,68 @@ def pixels(
 
 
 def convolve(
-    keras: ModuleType, x: Tensor, filters: int, name: str, *, size: int = 3, strides: int = 1
+    keras: ModuleType,
+    x: Tensor,
+    filters: int,
+    name: str,
+    *,
+    size: int = 3,
+    strides: int = 1,
+    bias: bool = False,
 ) -> Tensor:
-    """Convolves with zero padding, without a bias, since batch normalization follows."""
+    """Convolves with zero padding, without a bias where batch normalization follows."""
     return keras.layers.Conv2D(
         filters,
         size,
         strides,
         padding="same",
-        use_bias=False,
+        use_bias=bias,
         kernel_initializer="he_normal",
         name=name,
     )(x)
 
 
-def normalize(keras: ModuleType, x: Tensor, name: str) -> Tensor:
+def convolve_channels(
+    keras: ModuleType, x: Tensor, name: str, *, size: int, strides: int
+) -> Tensor:
+    """Convolves each channel by itself (depthwise), with zero padding and without a bias.
+
+    Kernels start with variance 2/size², the inputs of an output: `he_normal` would count all channels.
+    """
+    start = keras.initializers.RandomNormal(stddev=math.sqrt(2) / size)
+    return keras.layers.DepthwiseConv2D(
+        size, strides, padding="same", use_bias=False, depthwise_initializer=start, name=name
+    )(x)
+
+
+def normalize(keras: ModuleType, x: Tensor, name: str, epsilon: float = 1e-5) -> Tensor:
     """Normalizes over the batch, with momentum 0.9 and epsilon 1e-5 as in the CIFAR literature.
 
     Keras' momentum of 0.99 needs hundreds of steps, many epochs of a small data set, to settle.
     """
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
 
 
 def rectify(keras: ModuleType, x: Tensor, name: str) -> Tensor:
     """Takes max(x, 0)."""
     return keras.layers.ReLU(name=name)(x)
+
+
+def rectify6(keras: ModuleType, x: Tensor, name: str) -> Tensor:
+    """Takes min(max(x, 0), 6)."""
+    return keras.layers.ReLU(6.0, name=name)(x)
+
+
+def hard_sigmoid(keras: ModuleType, x: Tensor, name: str) -> Tensor:
+    """Takes min(max(x + 3, 0), 6) / 6, in layers that both Kerases have."""
+    x = keras.layers.Rescaling(1.0, offset=3.0, name=f"{name}_shift")(x)
+    x = rectify6(keras, x, f"{name}_relu6")
+    return keras.layers.Rescaling(1.0 / 6.0, name=f"{name}_scale")(x)
+
+
+def hard_swish(keras: ModuleType, x: Tensor, name: str) -> Tensor:
+    """Takes x · hard_sigmoid(x), as MobileNetV3 does (arXiv 1905.02244, section 5.2)."""
+    return keras.layers.Multiply(name=name)([x, hard_sigmoid(keras, x, name)])
 
 
 def classify(keras: ModuleType, inputs: Tensor, x: Tensor, classes: int, name: str) -> Model:

@@ -32,3 +32,20 @@ def scale_filters(filters: int, width: float) -> int:
             f"Received: width={width}. Use a width above {0.5 / filters:g}."
         )
     return scaled
+
+
+def round_filters(filters: float, width: float = 1.0) -> int:
+    """Returns `filters` times `width` as a multiple of 8: the nearest, or the next if that is under 90 %.
+
+    Source: `_make_divisible` of the published MobileNets.
+
+    Raises:
+      ValueError: If the width is not above 0.
+    """
+    if width <= 0:
+        raise ValueError(
+            f"The width of a network must be above 0. Received: width={width}. Use e.g. 0.5."
+        )
+    scaled = filters * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * scaled else rounded

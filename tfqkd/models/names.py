@@ -7,15 +7,44 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from tfqkd.models.dimensions import RESNET_FILTERS, VGG_FILTERS, check_depth, scale_filters
+from tfqkd.models.dimensions import (
+    RESNET_FILTERS,
+    VGG_FILTERS,
+    check_depth,
+    round_filters,
+    scale_filters,
+)
 
 KNOWN = (
     "resnet<6n+2> (resnet20, resnet32, resnet56, ...), "
     "wrn<6n+2>x<width> (wrn20x1.7, wrn20x5, ...), "
-    "vgg7 or vgg7x<width> (vgg7x0.5, ...), cnn<filters> (cnn4, cnn32, ...)"
+    "vgg7 or vgg7x<width> (vgg7x0.5, ...), cnn<filters> (cnn4, cnn32, ...), and, with _<width> or without, "
+    "resnet8_mlperf, mobilenetv2 (mobilenetv2_0.5, ...), mobilenetv3_small, mobilenetv3_large, "
+    "efficientnet_lite<0-4>"
 )
+Family = Literal[
+    "resnet",
+    "vgg",
+    "cnn",
+    "resnet8_mlperf",
+    "mobilenetv2",
+    "mobilenetv3_small",
+    "mobilenetv3_large",
+    "efficientnet_lite",
+]
 _NUMBER = r"[1-9][0-9]{0,5}"
-_WIDTH = rf"(?:0|{_NUMBER})(?:\.[0-9]+)?"
+_WIDTH = rf"(?P<width>(?:0|{_NUMBER})(?:\.[0-9]+)?)"
+_NAMES: tuple[tuple[Family, str], ...] = (
+    ("resnet", rf"resnet(?P<depth>{_NUMBER})"),
+    ("resnet", rf"wrn(?P<depth>{_NUMBER})x{_WIDTH}"),
+    ("vgg", rf"vgg(?P<depth>7)(?:x{_WIDTH})?"),
+    ("cnn", rf"cnn(?P<width>{_NUMBER})"),
+    ("resnet8_mlperf", rf"resnet(?P<depth>8)_mlperf(?:_{_WIDTH})?"),
+    ("mobilenetv2", rf"mobilenetv2(?:_{_WIDTH})?"),
+    ("mobilenetv3_small", rf"mobilenetv3_small(?:_{_WIDTH})?"),
+    ("mobilenetv3_large", rf"mobilenetv3_large(?:_{_WIDTH})?"),
+    ("efficientnet_lite", rf"efficientnet_lite(?P<depth>[0-4])(?:_{_WIDTH})?"),
+)
 
 
 @dataclass(frozen=True)
@@ -23,21 +52,27 @@ class Architecture:
     """What a name stands for.
 
     Attributes:
-      family: The builder: `tfqkd.models.resnet`, `vgg` or `cnn`.
-      depth: Layers with weights, as its name counts them; 4 for a CNN.
-      width: Multiplier of the filters of a ResNet or VGG; filters of the first layer of a CNN.
+      family: The builder: the function of this name in `tfqkd.models`, `mobilenetv3` for both of its sizes.
+      depth: Layers with weights of a ResNet, VGG or CNN; the number of an EfficientNet-Lite; 0 for a
+        MobileNet, which has one depth.
+      width: Multiplier of the filters; filters of the first layer of a CNN.
     """
 
-    family: Literal["resnet", "vgg", "cnn"]
+    family: Family
     depth: int
     width: float
+
+
+def named(network: str, width: float) -> str:
+    """Returns the name of a network that is `width` times as wide as the one of this name."""
+    return network if width == 1 else f"{network}_{width:g}"
 
 
 def parse(name: str) -> Architecture:
     """Reads the name of a network.
 
     Args:
-      name: Such as `resnet20`, `wrn20x1.7`, `vgg7`, `vgg7x0.5` or `cnn32`.
+      name: Such as `resnet20`, `wrn20x1.7`, `vgg7`, `vgg7x0.5`, `cnn32` or `mobilenetv2_0.5`.
 
     Returns:
       Its family, depth and width.
@@ -49,17 +84,23 @@ def parse(name: str) -> Architecture:
       >>> parse("wrn20x1.7")
       Architecture(family='resnet', depth=20, width=1.7)
     """
-    if match := re.fullmatch(rf"resnet({_NUMBER})", name):
-        return Architecture("resnet", check_depth(int(match[1])), 1.0)
-    if match := re.fullmatch(rf"wrn({_NUMBER})x({_WIDTH})", name):
-        scale_filters(RESNET_FILTERS[0], float(match[2]))
-        return Architecture("resnet", check_depth(int(match[1])), float(match[2]))
-    if match := re.fullmatch(rf"vgg7(?:x({_WIDTH}))?", name):
-        width = float(match[1] or 1)
-        scale_filters(VGG_FILTERS[0], width)
-        return Architecture("vgg", 7, width)
-    if match := re.fullmatch(rf"cnn({_NUMBER})", name):
-        return Architecture("cnn", 4, float(match[1]))
+    for family, pattern in _NAMES:
+        if match := re.fullmatch(pattern, name):
+            groups = match.groupdict()
+            depth = int(groups.get("depth") or (4 if family == "cnn" else 0))
+            return _checked(Architecture(family, depth, float(groups.get("width") or 1)))
     raise ValueError(
         f"The name of a network must be one of: {KNOWN}. Received: {name!r}. Choose one of these."
     )
+
+
+def _checked(architecture: Architecture) -> Architecture:
+    if architecture.family == "resnet":
+        check_depth(architecture.depth)
+    if architecture.family in ("resnet", "resnet8_mlperf"):
+        scale_filters(RESNET_FILTERS[0], architecture.width)
+    elif architecture.family == "vgg":
+        scale_filters(VGG_FILTERS[0], architecture.width)
+    else:
+        round_filters(RESNET_FILTERS[0], architecture.width)
+    return architecture

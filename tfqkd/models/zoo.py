@@ -1,10 +1,15 @@
 """Builds a network by name."""
 
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 from tfqkd.models.blocks import ChannelValues, Model
 from tfqkd.models.cnns import cnn
-from tfqkd.models.names import parse
+from tfqkd.models.efficientnets import efficientnet_lite
+from tfqkd.models.mlperf import resnet8_mlperf
+from tfqkd.models.mobilenets import mobilenetv2, mobilenetv3
+from tfqkd.models.names import Family, parse
 from tfqkd.models.resnets import resnet
 from tfqkd.models.vggs import vgg
 
@@ -21,7 +26,7 @@ def build(
     """Builds a network by name.
 
     Args:
-      name: `resnet<6n+2>`, `wrn<6n+2>x<width>`, `vgg7`, `vgg7x<width>` or `cnn<filters>`.
+      name: Such as `resnet20`, `wrn20x1.7`, `vgg7x0.5`, `cnn32` or `mobilenetv2_0.5`; `names.KNOWN` has all.
       image_shape: Height, width and channels.
       classes: Number of classes.
       mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
@@ -40,8 +45,15 @@ def build(
     """
     architecture = parse(name)
     depth, width = architecture.depth, architecture.width
-    if architecture.family == "resnet":
-        return resnet(depth, classes, image_shape, width, mean=mean, std=std, keras=keras)
-    if architecture.family == "vgg":
-        return vgg(classes, image_shape, width, mean=mean, std=std, keras=keras)
-    return cnn(int(width), classes, image_shape, mean=mean, std=std, keras=keras)
+    builders: dict[Family, Callable[..., Model]] = {
+        "resnet": partial(resnet, depth, width=width),
+        "vgg": partial(vgg, width=width),
+        "cnn": partial(cnn, int(width)),
+        "resnet8_mlperf": partial(resnet8_mlperf, width=width),
+        "mobilenetv2": partial(mobilenetv2, width=width),
+        "mobilenetv3_small": partial(mobilenetv3, "small", width=width),
+        "mobilenetv3_large": partial(mobilenetv3, "large", width=width),
+        "efficientnet_lite": partial(efficientnet_lite, depth, width=width),
+    }
+    builder = builders[architecture.family]
+    return builder(classes=classes, image_shape=image_shape, mean=mean, std=std, keras=keras)
