@@ -125,8 +125,10 @@ def test_a_fault_in_a_kernel_is_found_when_the_file_is_read_back(
     ],
 )
 def test_a_fault_that_only_shows_at_run_time_is_traced_to_its_layer(
-    model, tmp_path, monkeypatch, fault, message
+    request, model, tmp_path, monkeypatch, fault, message
 ):
+    if fault is not feed_codes_directly:  # That one may end the process.
+        request.getfixturevalue("in_this_process")
     if fault is scale_wrong:  # Far enough that a logit shows it.
 
         def fault(file):

@@ -198,7 +198,7 @@ def test_a_wrong_scale_before_the_file_is_written_is_found(model, tmp_path, monk
         pytest.param(swap_channels, id="channels", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.usefixtures("converted_once")
+@pytest.mark.usefixtures("converted_once", "in_this_process")
 def test_a_fault_that_only_shows_at_run_time_is_traced_to_its_layer(
     model, tmp_path, monkeypatch, fault
 ):
