@@ -7,12 +7,13 @@ _NAMES = {
     "FORMATS": "tfqkd.export.formats",
     "ExportError": "tfqkd.export.verification",
     "Report": "tfqkd.export.report",
-    "export": "tfqkd.export.exporter",
+    "export": "tfqkd.export.choice",
     "load": "tfqkd.runtime.loading",
     "parse_formats": "tfqkd.export.formats",
-    "to_litert": "tfqkd.export.litert",
-    "to_onnx": "tfqkd.export.onnx",
-    "to_saved_model": "tfqkd.export.saved_model",
+    "require_twin": "tfqkd.export.twin_layers",
+    "to_litert": "tfqkd.export.choice",
+    "to_onnx": "tfqkd.export.choice",
+    "to_saved_model": "tfqkd.export.choice",
 }
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "export",
     "load",
     "parse_formats",
+    "require_twin",
     "to_litert",
     "to_onnx",
     "to_saved_model",

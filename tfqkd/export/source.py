@@ -94,7 +94,7 @@ class Source:
             ExportError: If a logit is not finite.
         """
         shape, classes, names = require_exportable(model, class_names)
-        pixels = checked_images(_random_images(shape) if images is None else images, shape)
+        pixels = checked_images(random_images(shape) if images is None else images, shape)
         tested = None if test is None else _checked_test(*test, shape, classes)
         plain = _in_float32(_stripped(model))
         logits = _logits(plain, pixels)
@@ -249,7 +249,8 @@ def _checked_test(
     return TestSet(images, labels)
 
 
-def _random_images(shape: tuple[int, ...]) -> np.ndarray:
+def random_images(shape: tuple[int, ...]) -> np.ndarray:
+    """Returns images to verify on where none were given, always the same, uint8."""
     return np.random.default_rng(0).integers(0, 256, (_RANDOM_IMAGES, *shape), np.uint8)
 
 

@@ -26,7 +26,7 @@ BACKENDS = [
 ]
 
 
-def run(backend: str, *arguments: str, timeout: float = 900) -> str:
+def run(backend: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     """Runs Python with a backend and returns what it printed; fails the test if it fails."""
     environment = {
         **os.environ,
@@ -34,6 +34,8 @@ def run(backend: str, *arguments: str, timeout: float = 900) -> str:
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        # Half of what these tests take on JAX is XLA, making tiny programs fast.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
     # What a worker of pytest-xdist tells its own plugins.
     environment = {k: v for k, v in environment.items() if not k.startswith("PYTEST")}
@@ -44,10 +46,9 @@ def run(backend: str, *arguments: str, timeout: float = 900) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in allowed:
         pytest.fail(f"{arguments} on {backend}:\n{done.stdout[-8000:]}", pytrace=False)
     return done.stdout
 
@@ -55,5 +56,6 @@ def run(backend: str, *arguments: str, timeout: float = 900) -> str:
 def run_tests(backend: str, file: str, marks: str = "not slow") -> str:
     """Runs a test file of `inside` with a backend."""
     path = pathlib.Path(__file__).parent / "inside" / file
-    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"]
-    return run(backend, "-m", "pytest", "-q", *plugins, "-m", marks, str(path))
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    # 5: no test of the file has the marks.
+    return run(backend, "-m", "pytest", "-q", *plugins, "-m", marks, str(path), allowed=(0, 5))

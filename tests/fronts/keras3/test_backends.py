@@ -4,8 +4,17 @@ import pytest
 
 from tests.fronts.keras3.backends import BACKENDS, run_tests
 
+FILES = ["test_model.py", "test_layer_kinds.py", "test_distiller.py", "test_export.py"]
+
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("file", ["test_model.py", "test_layer_kinds.py", "test_distiller.py"])
+@pytest.mark.parametrize("file", FILES)
 def test_the_front_works_on_the_backend(backend, file):
     run_tests(backend, file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("file", FILES)
+def test_the_front_works_on_the_backend_in_depth(backend, file):
+    run_tests(backend, file, "slow")

@@ -1,5 +1,6 @@
 """Forbids the frameworks that the front must not import; TensorFlow only as the backend."""
 
+import importlib.machinery
 import os
 import sys
 
@@ -9,11 +10,17 @@ if os.environ["KERAS_BACKEND"] != "tensorflow":
 
 
 class _Forbidden:
-    """Raises where one of them is imported."""
+    """Raises where one of them is imported; to look whether it is installed is no import."""
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in _FORBIDDEN:
-            raise ModuleNotFoundError(f"{name} must not be imported here", name=name)
+        forbidden = name.partition(".")[0] in _FORBIDDEN
+        return importlib.machinery.ModuleSpec(name, self) if forbidden else None
+
+    def create_module(self, spec):
+        raise ModuleNotFoundError(f"{spec.name} must not be imported here", name=spec.name)
+
+    def exec_module(self, module):
+        raise NotImplementedError
 
 
 sys.meta_path.insert(0, _Forbidden())

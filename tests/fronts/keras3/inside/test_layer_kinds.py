@@ -52,7 +52,11 @@ def recurrent():
     return keras.Model(inputs, layers.Dense(3)(x)), 7
 
 
-KINDS = [images, series, volumes, attention, recurrent]
+KINDS = [
+    images,
+    attention,
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in (series, volumes, recurrent)),
+]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.__name__)

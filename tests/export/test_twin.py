@@ -1,0 +1,157 @@
+"""The tf_keras twin of a Keras 3 model computes the same, or is refused by name."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras as keras3
+import numpy as np
+import pytest
+
+from tfqkd.export.twin import twin
+from tfqkd.export.twin_layers import require_twin
+
+layers = keras3.layers
+
+IMAGES = [
+    layers.Conv2D(3, 3, strides=2, padding="same", activation="silu"),
+    layers.Conv2D(4, 3, groups=2, use_bias=False),
+    layers.Conv2DTranspose(3, 3, strides=2),
+    layers.DepthwiseConv2D(3, depth_multiplier=2),
+    layers.SeparableConv2D(3, 3, activation="relu6"),
+    layers.Dense(3, activation="gelu"),
+    layers.EinsumDense("abcd,de->abce", (None, None, 3), bias_axes="e"),
+    layers.BatchNormalization(momentum=0.9, epsilon=0.01),
+    layers.LayerNormalization(epsilon=0.01),
+    layers.GroupNormalization(2),
+    layers.UnitNormalization(),
+    layers.Rescaling(0.5, -1.0),
+    layers.ReLU(max_value=6.0, negative_slope=0.1, threshold=0.2),
+    layers.LeakyReLU(negative_slope=0.2),
+    layers.PReLU(shared_axes=[1, 2]),
+    layers.ELU(alpha=0.5),
+    layers.Softmax(axis=-1),
+    layers.Activation("tanh"),
+    layers.Flatten(),
+    layers.Reshape((32, 4)),
+    layers.Permute((2, 1, 3)),
+    layers.Dropout(0.5),
+    layers.SpatialDropout2D(0.5),
+    layers.GaussianNoise(1.0),
+    layers.MaxPooling2D(2, padding="same"),
+    layers.AveragePooling2D(3, strides=2),
+    layers.GlobalMaxPooling2D(),
+    layers.GlobalAveragePooling2D(keepdims=True),
+    layers.ZeroPadding2D((1, 2)),
+    layers.Cropping2D(1),
+    layers.UpSampling2D(2, interpolation="bilinear"),
+    layers.Identity(),
+    layers.RandomFlip(),
+]
+SERIES = [
+    layers.Conv1D(3, 3, padding="causal"),
+    layers.Conv1DTranspose(3, 2),
+    layers.DepthwiseConv1D(3),
+    layers.SeparableConv1D(3, 2),
+    layers.LSTM(3, return_sequences=True),
+    layers.GRU(3),
+    layers.SimpleRNN(3, go_backwards=True),
+    layers.Bidirectional(layers.LSTM(3), merge_mode="sum"),
+    layers.TimeDistributed(layers.Dense(3)),
+    layers.MaxPooling1D(2),
+    layers.GlobalAveragePooling1D(),
+    layers.UpSampling1D(2),
+]
+
+
+def changed(model):
+    """With weights that no initializer gives: biases and averages other than zero."""
+    random = np.random.default_rng(1)
+    model.set_weights(
+        [w + random.uniform(0.1, 0.5, w.shape).astype(w.dtype) for w in model.get_weights()]
+    )
+    return model
+
+
+def same(model, inputs):
+    copy = twin(model)
+    found = np.asarray(copy(inputs, training=False))
+    expected = np.asarray(model(inputs, training=False))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    return copy
+
+
+@pytest.mark.parametrize("layer", IMAGES, ids=lambda layer: type(layer).__name__)
+def test_a_layer_of_images_has_a_twin(layer):
+    inputs = keras3.Input((8, 4, 4))
+    images = np.random.default_rng(0).normal(size=(2, 8, 4, 4)).astype("float32")
+    same(changed(keras3.Model(inputs, layer(inputs))), images)
+
+
+@pytest.mark.parametrize("layer", SERIES, ids=lambda layer: type(layer).__name__)
+def test_a_layer_of_series_has_a_twin(layer):
+    inputs = keras3.Input((6, 4))
+    series = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    same(changed(keras3.Model(inputs, layer(inputs))), series)
+
+
+def test_graphs_operations_and_models_within_have_twins():
+    inside = keras3.Input((4, 4, 3))
+    base = keras3.Model(
+        inside, layers.Conv2D(3, 3, padding="same", name="conv")(inside), name="base"
+    )
+    head = keras3.Sequential([keras3.Input((48,)), layers.Dense(2, name="dense")], name="head")
+    inputs = keras3.Input((4, 4, 3), name="images")
+    x = inputs / 2.0 - 1.0
+    x = base(x)
+    shared = layers.Conv2D(3, 1, name="shared")
+    y = shared(x) * shared(2.0 * x) - 0.5 * x
+    z = layers.Concatenate(name="both")([layers.Add()([x, y]), layers.Maximum()([x, y])])
+    heads = layers.MultiHeadAttention(2, 3, name="heads")
+    flat = layers.Reshape((16, 6))(1.0 - z)
+    attended = heads(flat, value=flat)
+    outputs = head(layers.Flatten()(base(x)))
+    model = keras3.Model(inputs, outputs + layers.Dense(2, name="last")(layers.Flatten()(attended)))
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+    copy = same(changed(model), images)
+    assert copy.get_layer("base").get_layer("conv").kernel.shape == (3, 3, 3, 3)
+    assert len(copy.weights) == len(model.weights)
+
+
+def test_a_normalization_that_was_adapted_has_a_twin():
+    inputs = keras3.Input((4,))
+    layer = layers.Normalization()
+    layer.adapt(np.random.default_rng(0).normal(3, 2, size=(32, 4)))
+    same(keras3.Model(inputs, layer(inputs)), np.ones((2, 4), np.float32))
+
+
+class Own(layers.Layer):
+    """A layer of the user."""
+
+    def call(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (Own(name="own"), "Own 'base/own'"),
+        (layers.GroupQueryAttention(4, 2, 1, name="groups"), "GroupedQueryAttention 'base/groups'"),
+        (lambda x: keras3.ops.mean(x, axis=1, keepdims=True), "Mean 'base/mean"),
+    ],
+)
+def test_a_layer_without_a_twin_is_refused_by_name(layer, name):
+    inside = keras3.Input((4, 4))
+    made = layer(inside, inside) if "Attention" in type(layer).__name__ else layer(inside)
+    base = keras3.Model(inside, made, name="base")
+    inputs = keras3.Input((4, 4))
+    with pytest.raises(ValueError, match=name):
+        require_twin(keras3.Model(inputs, base(inputs)))
+
+
+def test_a_setting_that_the_twin_would_drop_is_an_error():
+    inputs = keras3.Input((8, 4))
+    layer = layers.Dense(3, lora_rank=2, name="low")
+    model = keras3.Model(inputs, layer(inputs))
+    with pytest.raises(ValueError, match="'low' with lora_rank=2"):
+        twin(model)

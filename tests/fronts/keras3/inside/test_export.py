@@ -1,0 +1,64 @@
+"""A model trained on any backend becomes files, in a process of its own where TensorFlow is."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfqkd
+from tests.fronts.keras3.inside.nets import BACKEND, cross_entropy
+
+
+def network():
+    """A nested base with operations round it, on images of 0 to 255."""
+    inside = keras.Input((8, 8, 3), name="inside")
+    x = layers.Conv2D(6, 3, padding="same", name="conv")(inside)
+    x = layers.LeakyReLU(negative_slope=0.1)(layers.BatchNormalization()(x))
+    base = keras.Model(inside, x, name="base")
+    inputs = keras.Input((8, 8, 3), name="pixels")
+    x = layers.Conv2D(3, 3, padding="same", name="first")(inputs / 127.5 - 1.0)
+    x = base(x)
+    x = x + 0.5 * layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    x = layers.GlobalAveragePooling2D()(layers.SeparableConv2D(5, 3, name="separable")(x))
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="network")
+
+
+def test_a_distilled_student_becomes_two_bit_files(tmp_path):
+    keras.utils.set_random_seed(1)
+    random = np.random.default_rng(0)
+    images, labels = (
+        random.integers(0, 256, (16, 8, 8, 3)).astype("float32"),
+        random.integers(0, 3, 16),
+    )
+    model = network()
+    student = tfqkd.quantize_model(model)
+    distiller = tfqkd.Distiller(student=student, teacher=model)
+    distiller.compile("sgd", cross_entropy())
+    distiller.fit(images, labels, batch_size=8, verbose=0)
+    formats = "litert-int2" if BACKEND == "tensorflow" else "litert-int2,saved_model,onnx-int2"
+    reports = tfqkd.export.export(student, tmp_path, formats, images=images, class_names="abc")
+    for report in reports:
+        assert report.agreement == 1.0
+        if "int2" in report.format:
+            codes = [(kernel.layer, kernel.bits) for kernel in report.quantized]
+            names = ["base/conv", "depthwise", "separable", "separable"]
+            assert codes == [(name, 2) for name in names]
+    (file,) = tmp_path.glob("*.tflite")
+    run = tfqkd.export.load(file)
+    expected = tfqkd.strip_quantization(student).predict(images, verbose=0)
+    np.testing.assert_allclose(run(images), expected, rtol=1e-4, atol=1e-5)
+    if BACKEND != "tensorflow":
+        assert "tf_keras" not in sys.modules
+
+
+def test_a_layer_without_a_twin_is_told_before_a_training():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Reshape((16, 12))(layers.Conv2D(3, 3, padding="same")(inputs))
+    x = layers.GroupQueryAttention(4, 2, 1, name="groups")(x, x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    with pytest.raises(ValueError, match="GroupedQueryAttention 'groups'"):
+        tfqkd.export.require_twin(tfqkd.quantize_model(model, layers=".*"))
+    with pytest.raises(ValueError, match="GroupedQueryAttention 'groups'"):
+        tfqkd.export.to_litert(model, "model.tflite")

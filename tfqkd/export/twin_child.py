@@ -1,0 +1,75 @@
+"""The process that exports a Keras 3 model: `python -m tfqkd.export.twin_child <folder>`."""
+
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+from typing import Any
+
+import keras as keras3
+import numpy as np
+
+import tfqkd.fronts.keras3  # noqa: F401 (tells Keras its classes)
+from tfqkd.export.report import Report
+from tfqkd.export.source import random_images
+from tfqkd.export.twin import require_same, twin
+from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL
+from tfqkd.export.verification import ExportError
+
+_FUNCTIONS = {
+    "export": "tfqkd.export.exporter",
+    "to_litert": "tfqkd.export.litert",
+    "to_onnx": "tfqkd.export.onnx",
+    "to_saved_model": "tfqkd.export.saved_model",
+}
+
+
+def main(folder: pathlib.Path) -> None:
+    """Makes the call that lies in a folder, and leaves the answer there."""
+    call = json.loads((folder / CALL).read_text())
+    try:
+        answer: dict[str, Any] = {"reports": _made(folder, call)}
+    except ExportError as error:
+        reports = [dataclasses.asdict(report) for report in error.reports]
+        answer = {"reports": reports, "error": "ExportError", "message": str(error)}
+    except (ValueError, TypeError, ImportError) as error:
+        kind = next(k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins")
+        answer = {"reports": [], "error": kind, "message": str(error)}
+    (folder / ANSWER).write_text(json.dumps(answer))
+
+
+def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
+    model = _in_float32(keras3.models.load_model(folder / MODEL, compile=False))
+    copy = twin(model)
+    if call["task"]:
+        copy.distilled_task = call["task"]
+    settings = dict(call["settings"])
+    with np.load(folder / ARRAYS) as arrays:
+        settings |= {name: arrays[name] for name in ("images", "calibration") if name in arrays}
+        if "test_images" in arrays:
+            settings["test"] = (arrays["test_images"], arrays["test_labels"])
+    if len(copy.input_shape) == 4 and None not in copy.input_shape[1:]:
+        images = settings.get("images", random_images(copy.input_shape[1:]))
+        require_same(model, copy, np.asarray(images[:16], np.float32))
+    function = getattr(importlib.import_module(_FUNCTIONS[call["function"]]), call["function"])
+    made = function(copy, call["path"], **settings)
+    reports: list[Report] = made if isinstance(made, list) else [made]
+    return [dataclasses.asdict(report) for report in reports]
+
+
+def _in_float32(model: Any) -> Any:
+    """A model of mixed precision with all its layers in float32, as its file computes."""
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+
+    def in_float32(layer: Any) -> Any:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras3.models.clone_model(model, clone_function=in_float32, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

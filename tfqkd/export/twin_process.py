@@ -1,0 +1,107 @@
+"""Exports of Keras 3 models: by their tf_keras twins, in a process of its own where TensorFlow is.
+
+The process of the user imports no TensorFlow; one with JAX or PyTorch may not even be able to.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from tfqkd.export.report import LayerPacking, LayerSize, QuantizedKernel, Report
+from tfqkd.export.twin_layers import require_twin
+from tfqkd.export.verification import ExportError
+from tfqkd.fronts.choice import strip_quantization
+
+MODEL, CALL, ARRAYS, ANSWER = "model.keras", "call.json", "arrays.npz", "answer.json"
+_ERRORS = {each.__name__: each for each in (ValueError, TypeError, ImportError)}
+
+
+def exported(function: str, model: Any, path: Any, settings: dict[str, Any]) -> list[Report]:
+    """Calls an exporter with the twin of a Keras 3 model in another process.
+
+    Args:
+        function: "export", "to_litert", "to_onnx" or "to_saved_model" of `tfqkd.export`.
+        model: A quantized or plain Keras 3 model.
+        path: What the exporter takes behind the model.
+        settings: Its other arguments.
+
+    Returns:
+        The reports of the files that were written.
+
+    Raises:
+        ImportError: If TensorFlow is not installed.
+        ValueError: If a layer has no twin, or as the exporter raises it.
+        ExportError: As the exporter raises it.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ImportError(
+            "TensorFlow must be installed to export a Keras 3 model: its tf_keras twin is converted. "
+            "Received: an environment without it. Save tfqkd.strip_quantization(model) as .keras, and export "
+            "that where TensorFlow is."
+        )
+    plain = strip_quantization(model)
+    require_twin(plain)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = pathlib.Path(directory)
+        plain.save(folder / MODEL)
+        _write_call(folder, function, path, settings, getattr(model, "distilled_task", None))
+        child = subprocess.run(
+            [sys.executable, "-m", "tfqkd.export.twin_child", directory],
+            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        answer = folder / ANSWER
+        if not answer.exists():
+            raise ExportError(
+                "The process that exports must end with an answer. Received: exit status "
+                f"{child.returncode}: {child.stdout.strip()[-500:]}. Nothing was written."
+            )
+        return _answered(json.loads(answer.read_text()))
+
+
+def _write_call(
+    folder: pathlib.Path, function: str, path: Any, settings: dict[str, Any], task: str | None
+) -> None:
+    arrays = {name: settings.get(name) for name in ("images", "calibration")}
+    if settings.get("test") is not None:
+        arrays["test_images"], arrays["test_labels"] = settings["test"]
+    given: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
+    np.savez(folder / ARRAYS, **given)
+    plain = {k: v for k, v in settings.items() if k not in ("images", "calibration", "test")}
+    if "formats" in plain and not isinstance(plain["formats"], str):
+        plain["formats"] = ",".join(plain["formats"])
+    if plain.get("class_names") is not None:
+        plain["class_names"] = list(plain["class_names"])
+    call = {"function": function, "path": os.fspath(path), "settings": plain, "task": task}
+    (folder / CALL).write_text(json.dumps(call))
+
+
+def _answered(answer: dict[str, Any]) -> list[Report]:
+    reports = [_report(each) for each in answer["reports"]]
+    if "error" not in answer:
+        return reports
+    if answer["error"] in _ERRORS:
+        raise _ERRORS[answer["error"]](answer["message"])
+    raise ExportError(answer["message"], reports)
+
+
+def _report(fields: dict[str, Any]) -> Report:
+    kinds = {"quantized": QuantizedKernel, "packing": LayerPacking, "layers": LayerSize}
+    made: dict[str, Any] = {}
+    for field in dataclasses.fields(Report):
+        value = fields[field.name]
+        if field.name in kinds:
+            value = [kinds[field.name](**each) for each in value]
+        made[field.name] = tuple(value) if isinstance(value, list) else value
+    return Report(**made)
