@@ -263,6 +263,34 @@ def test_a_loss_of_classes_is_flat_and_zero_at_the_teacher_and_stays_finite(loss
         assert np.isfinite(slope_of(lambda s: loss(teacher * 1e4, s), logits)).all()
 
 
+CLASSES = [0, 1, 2, 3, 4, 0]
+
+
+def decoupled_reference(student):
+    binary, others = reference.decoupled(TEACHER, student, CLASSES, 2.0)
+    return binary + 3.0 * others
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (lambda t, s: decoupled_soft_loss(t, s, CLASSES, 2.0, 3.0), decoupled_reference),
+        (
+            lambda t, s: soft_loss(standardized(t), standardized(s), 2.0, "kl"),
+            lambda student: reference.standardized_kl(TEACHER, student, 2.0),
+        ),
+    ],
+    ids=["dkd", "standardized"],
+)
+def test_the_gradient_of_a_loss_of_classes_is_the_slope_of_its_formula(loss, expected):
+    value, slope = gradient_of(loss)
+    np.testing.assert_allclose(value, expected(STUDENT), rtol=1e-4, atol=1e-5)
+    # Central differences in float64: one logit of every example at a time.
+    moves = 1e-5 * np.eye(STUDENT.shape[1])
+    slopes = [(expected(STUDENT + move) - expected(STUDENT - move)) / 2e-5 for move in moves]
+    np.testing.assert_allclose(slope, np.stack(slopes, axis=1), rtol=1e-3, atol=1e-5)
+
+
 @given(st.floats(0.01, 100), st.floats(-50, 50))
 def test_standardized_logits_know_no_scale_and_no_shift(scale, shift):
     for tensor in FRAMEWORKS.values():
