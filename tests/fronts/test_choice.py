@@ -83,12 +83,22 @@ def test_models_of_tf_keras_get_the_tfmot_front():
     assert len(np.unique(np.abs(kernel[kernel != 0]))) == 1
 
 
-def test_models_of_keras_3_get_the_other_front(other_front):
+def test_all_arguments_reach_the_front(other_front):
     model, teacher = dense(keras3), dense(keras3)
     assert tfqkd.quantize_model(model, 1, layers=2) == ("quantized", model, (1,), {"layers": 2})
     assert tfqkd.strip_quantization(model) == ("stripped", model)
     made = tfqkd.Distiller(student=model, teacher=teacher, temperature=3.0)
     assert made == {"student": model, "teacher": teacher, "temperature": 3.0}
+
+
+def test_models_of_keras_3_get_the_keras3_front():
+    quantized = tfqkd.quantize_model(dense(keras3), tfqkd.TernaryScheme(), layers=".*")
+    assert [row.bits for row in tfqkd.quantization_summary(quantized).layers] == [2]
+    made = tfqkd.Distiller(student=quantized, teacher=dense(keras3), coefficient=0.25)
+    assert type(made) is tfqkd.keras3.Distiller
+    assert isinstance(made, tfqkd.Distiller)
+    kernel = np.asarray(tfqkd.strip_quantization(quantized).layers[-1].kernel)
+    assert len(np.unique(np.abs(kernel[kernel != 0]))) == 1
 
 
 def test_a_named_distiller_is_subclassed_not_the_chooser():
