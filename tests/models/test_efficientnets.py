@@ -17,7 +17,7 @@ def expected_parameters(number, classes):
 
     def filters(base):
         allowed = [number for number in range(8, 512, 8) if number >= 0.9 * base * wider]
-        return min(allowed, key=lambda number: abs(number - base * wider))
+        return min(allowed, key=lambda number: (abs(number - base * wider), -number))
 
     # Stage 1 has no expansion: 32 channels by 3x3, and a projection.
     previous, total = filters(16), 27 * 32 + 64 + 9 * 32 + 64 + 32 * filters(16) + 2 * filters(16)

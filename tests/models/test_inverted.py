@@ -68,5 +68,5 @@ def test_squeeze_and_excitation_weighs_channels_by_their_mean():
 def test_filters_are_the_nearest_multiple_of_8_that_is_90_per_cent_or_more():
     for filters in range(1, 400):
         allowed = [number for number in range(8, 416, 8) if number >= 0.9 * filters]
-        distance = min(abs(number - filters) for number in allowed)
-        assert round_filters(filters) in [n for n in allowed if abs(n - filters) == distance]
+        nearest = min(allowed, key=lambda number: (abs(number - filters), -number))
+        assert round_filters(filters) == nearest

@@ -91,3 +91,13 @@ def test_drawn_numbers_are_shown_with_four_digits():
 def test_a_tuple_is_kept_as_text():
     assert to_parameter((0.5, 0.75)) == "0.5,0.75"
     assert to_parameter("gradual") == "gradual"
+
+
+def test_a_controls_list_is_a_tuple_again_behind_the_storage(tmp_path):
+    listed = plan("layer_bits=conv2=4,conv2=8", repeats=1)
+    study = begin(tmp_path, listed)
+    seen = []
+    study.optimize(lambda trial: seen.append(settings_of(trial, listed)) or 0.0, n_trials=4)
+    values = [settings["layer_bits"] for settings in seen if "layer_bits" in settings]
+    assert set(values) == {("conv2=4",), ("conv2=8",)}
+    assert len(values) == 4

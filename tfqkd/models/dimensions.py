@@ -35,7 +35,7 @@ def scale_filters(filters: int, width: float) -> int:
 
 
 def round_filters(filters: float, width: float = 1.0) -> int:
-    """Returns `filters` times `width` as a multiple of 8: the nearest, or the next if that is under 90 %.
+    """Returns `filters` times `width` as a multiple of 8: the nearest (of two the larger) of 90 % or more.
 
     Source: `_make_divisible` of the published MobileNets.
 

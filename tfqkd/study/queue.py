@@ -36,7 +36,8 @@ def settings_of(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
     """Returns the settings of a trial: the queue's, or else the sampler's."""
     control = trial.user_attrs.get(attributes.CONTROL)
     if control is not None:
-        return dict(control)
+        # The storage keeps tuples as lists.
+        return {name: tuple(v) if isinstance(v, list) else v for name, v in control.items()}
     return {axis.field: _suggest(trial, axis) for axis in plan.space.axes}
 
 
