@@ -72,7 +72,7 @@ KEYWORDS = {
 
 def test_all_functions_of_the_table_are_compared():
     named = {field.name for field in dataclasses.fields(NUMPY)}
-    assert set(CALLS) | {"name", "accurate", "arange"} == named
+    assert set(CALLS) | {"name", "accurate", "arange", "exactly"} == named
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -110,13 +110,16 @@ def test_a_shape_of_unknown_rank_is_a_tensor():
     assert like_all_but_the_last_axis(tf.zeros([5, 3])).shape == (5,)
 
 
+@pytest.mark.parametrize(
+    "ops", [OPS, dataclasses.replace(OPS, exactly=None)], ids=["own", "composed"]
+)
 class TestExactly:
     @given(VALUES, SEEDS)
-    def test_the_value_has_the_same_bits_also_of_a_negative_zero(self, values, seed):
+    def test_the_value_has_the_same_bits_also_of_a_negative_zero(self, ops, values, seed):
         values = np.where(values == 0, np.float32(-0.0), values)
         surrogate = upstream(seed, values.shape)
         for jit_compile in (None, False, True) if seed % 20 == 0 else (None,):
-            function = lambda v, s: exactly(v, s, OPS)  # noqa: E731
+            function = lambda v, s: exactly(v, s, ops)  # noqa: E731
             if jit_compile is not None:
                 function = tf.function(function, jit_compile=jit_compile, autograph=False)
             actual = function(tf.constant(values), tf.constant(surrogate)).numpy()
@@ -124,12 +127,12 @@ class TestExactly:
         assert exactly(values, surrogate, NUMPY).tobytes() == values.tobytes()
 
     @given(VALUES, SEEDS)
-    def test_the_gradient_is_that_of_the_surrogate(self, values, seed):
+    def test_the_gradient_is_that_of_the_surrogate(self, ops, values, seed):
         value, surrogate = tf.constant(values), tf.constant(upstream(seed, values.shape))
         factor = upstream(seed + 1, values.shape)
         with tf.GradientTape() as tape:
             tape.watch([value, surrogate])
-            result = exactly(2 * value, 3 * surrogate, OPS)
+            result = exactly(2 * value, 3 * surrogate, ops)
         to_value, to_surrogate = tape.gradient(result, [value, surrogate], factor)
         assert to_value is None
         np.testing.assert_array_equal(to_surrogate, 3 * factor)

@@ -63,6 +63,8 @@ class Ops:
         arange: `(count, dtype)`: 0 to `count - 1`.
         switch: `(index, branches)`: what the function at the index returns.
         stop_gradient: The value without its gradient.
+        exactly: `(value, surrogate)`, where the framework can do `exactly` without computing the surrogate;
+            None where it cannot.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Ops:
     arange: Callable[..., Tensor]
     switch: Callable[..., Any]
     stop_gradient: Callable[..., Tensor]
+    exactly: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def exactly(value: Tensor, surrogate: Tensor, ops: Ops) -> Tensor:
@@ -123,6 +126,8 @@ def exactly(value: Tensor, surrogate: Tensor, ops: Ops) -> Tensor:
         surrogate: Of the same shape, finite.
         ops: The table of their framework.
     """
+    if ops.exactly is not None:
+        return ops.exactly(value, surrogate)
     return ops.stop_gradient(value) - (ops.stop_gradient(surrogate) - surrogate)
 
 
