@@ -21,9 +21,9 @@ SETTINGS = argparse.Namespace(
 def test_a_turn_makes_so_many_steps_of_the_training_of_a_stage(monkeypatch, row):
     made, fit = [], ours.fit
 
-    def watched(network, directory, **options):
+    def watched(front, network, directory, **options):
         made.append((network, directory, options))
-        fit(network, directory, **options)
+        fit(front, network, directory, **options)
 
     monkeypatch.setattr(ours, "fit", watched)
     monkeypatch.setattr(ours, "IMAGES", 20)

@@ -14,9 +14,8 @@ from tfqkd.export.publication import Written, metadata, publish, require_file, v
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
-from tfqkd.runtime.signature import METADATA
+from tfqkd.runtime.signature import METADATA_ENTRY
 
-METADATA_ENTRY = f"{METADATA}.json"
 """The entry of the .keras file, a zip archive, with the class names; Keras leaves it alone."""
 _OF_KERAS = ("keras", "tf_keras", "builtins")
 _RUNNER = str(pathlib.Path(__file__).with_name("keras_runner.py"))

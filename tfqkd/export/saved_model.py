@@ -14,10 +14,9 @@ from tfqkd.export.publication import Written, metadata, publish, variables_read_
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
-from tfqkd.runtime.signature import METADATA, SIGNATURE
+from tfqkd.runtime.signature import METADATA_FILE, SIGNATURE
 
 LABELS = "labels.txt"
-METADATA_FILE = f"assets.extra/{METADATA}.json"
 _VARIABLES = "model_variables"  # The module's attribute, which checkpoints name them after.
 _RUNNER = str(pathlib.Path(__file__).with_name("saved_model_runner.py"))
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.grid import find_planes
-from tfqkd.export.outputs import output_of
 from tfqkd.export.owners import Owners, layer_paths
 from tfqkd.export.verification import ExportError
+from tfqkd.fronts.tfmot.outputs import output_of
 from tfqkd.runtime.images import batches, checked_images
 from tfqkd.runtime.outputs import SIGNATURE_NAMES
 from tfqkd.runtime.signature import INPUT

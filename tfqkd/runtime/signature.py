@@ -8,3 +8,7 @@ OUTPUT = "logits"
 METADATA = "tfqkd"
 """A LiteRT file's metadata entry, a JSON object: producer, format, input_range, class_names, output
 (see `outputs.OUTPUTS`; logits where it is missing), and the options that were chosen."""
+METADATA_ENTRY = f"{METADATA}.json"
+"""Where a `.keras` file, a zip archive, has the same."""
+METADATA_FILE = f"assets.extra/{METADATA}.json"
+"""Where a SavedModel, a folder, has the same."""

@@ -8,14 +8,12 @@ import zipfile
 import numpy as np
 
 from tfqkd.compat import tf
-from tfqkd.export.keras_file import METADATA_ENTRY
-from tfqkd.export.outputs import output_of
-from tfqkd.export.saved_model import METADATA_FILE
 from tfqkd.fronts.front import Opened
 from tfqkd.fronts.tfmot.model_files import require_pure_graph
+from tfqkd.fronts.tfmot.outputs import output_of
 from tfqkd.fronts.tfmot.saved_models import load_model
 from tfqkd.runtime.outputs import LOGITS
-from tfqkd.runtime.signature import INPUT, SIGNATURE
+from tfqkd.runtime.signature import INPUT, METADATA_ENTRY, METADATA_FILE, SIGNATURE
 
 
 def open_model(path: pathlib.Path) -> Opened:
