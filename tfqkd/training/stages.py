@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Model, Place
 from tfqkd.fronts.trainer import Logits
 from tfqkd.runtime.outputs import LOGITS
+from tfqkd.training.checking import checked_student, try_formats
 from tfqkd.training.fitting import fit
-from tfqkd.training.models import model_key, require_different, require_fit
+from tfqkd.training.models import model_key
 from tfqkd.training.plans import (
     augmentation_of,
     distillation_of,
@@ -34,8 +34,6 @@ SUMMARY_FILE = "quantization.txt"
 LAYERS_FILE = "quantization.json"
 REPORTS_FILE = "reports.json"
 VERIFIED_IMAGES = 64
-TRIED_IMAGES = 16
-"""On how many training images an untrained student is exported."""
 CALIBRATION_IMAGES = 500
 """On how many training images the ranges of activations are measured."""
 
@@ -120,45 +118,22 @@ class Stages:
                 or has no fixed images to be exported for.
             ExportError: If a format cannot hold the student; each is tried where there is something to train.
         """
-        steps_per_epoch(self.data.train, self.recipe.batch_size)
-        teachers = [(TEACHER, name) for name in self.recipe.teachers()]
-        require_different([pathlib.Path(name) for _, name in teachers if is_model_path(name)])
-        for role, name in (*teachers, (STUDENT, self.recipe.student)):
-            model = self._build(name)
-            require_fit(name, self.front.facts(model), self.data)
-            if is_model_path(name):
-                self.front.require_runs(name, model, self.data)
-            self.front.require_logits(model, role)
-        if is_model_path(self.recipe.student):
-            student, precision = self.recipe.student, self.recipe.mixed_precision
-            self.front.require_precision(student, model, precision)
-        if self.recipe.formats:
-            _require_exportable(model, self.recipe.formats, self.data.class_names)
-        if self.recipe.bits != FLOAT_BITS:
-            self.front.require_quantizable(model, quantization_of(self.recipe))
+        model = checked_student(self.recipe, self.data, self.front, self._build)
         if self.recipe.has_teacher:
-            size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
-            # A teacher that is still to be trained has no logits there yet.
-            untrained = any(
-                not is_model_path(name)
-                and not self.products.path(TEACHER, self._float_key(TEACHER, name)).is_dir()
-                for name in self.recipe.teachers()
-            )
-            require_space(
-                self._cache_directory,
-                size,
-                size if untrained else 0,
-                self.recipe.teacher_cache_limit_gb,
-            )
+            self._require_cache_space()
         if self.recipe.formats and not self._is_trained():
-            self._try_formats(model)
+            try_formats(self._quantized(model), self.recipe.formats, self.data)
 
-    def _try_formats(self, model: Model) -> None:
-        from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
-
-        images = self.data.train.sample(TRIED_IMAGES)
-        model = self._quantized(model)
-        require_formats(model, self.recipe.formats, images, self.data.class_names)
+    def _require_cache_space(self) -> None:
+        size = cache_bytes(len(self.data.train), self.data.classes, self.recipe.teacher_views)
+        # A teacher that is still to be trained has no logits there yet.
+        untrained = any(
+            not is_model_path(name)
+            and not self.products.path(TEACHER, self._float_key(TEACHER, name)).is_dir()
+            for name in self.recipe.teachers()
+        )
+        limit = self.recipe.teacher_cache_limit_gb
+        require_space(self._cache_directory, size, size if untrained else 0, limit)
 
     def _is_trained(self) -> bool:
         """Whether the quantized student is a product already."""
@@ -348,12 +323,3 @@ def counted_replicas(recipe: Recipe, place: Place) -> int:
     synchronized.
     """
     return 1 if recipe.synchronized_batch_norm else place.replicas
-
-
-def _require_exportable(model: Model, formats: Sequence[str], class_names: Sequence[str]) -> None:
-    from tfqkd.export.keras_file import require_own_layers  # noqa: PLC0415 (knows Keras)
-    from tfqkd.export.source import require_exportable  # noqa: PLC0415
-
-    require_exportable(model, class_names)
-    if "keras" in formats:
-        require_own_layers(model)
