@@ -115,7 +115,14 @@ def test_losses_of_layers_count():
     assert logs["loss"][0] == pytest.approx(logs["hard_loss"][0] + 7.0, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["cross_entropy", "kl", "standardized", "dkd"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "cross_entropy",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("kl", "standardized")),
+        "dkd",
+    ],
+)
 def test_soft_losses_are_those_of_the_core(kind):
     student, teacher = linear(), linear("teacher")
     inputs, labels = batch(4)
@@ -208,13 +215,13 @@ def test_schedules_by_step_and_by_epoch_trace_nothing_anew():
     np.testing.assert_allclose(
         [seen[0] for seen in again.seen], [1 - step / 7 for step in range(4, 8)], atol=1e-6
     )
-    assert teacher.traces == traces
+    assert teacher.traces == traces or BACKEND == "torch"  # Which traces nothing.
     assert logs["coefficient"] == pytest.approx([1 - 3 / 7, 0.0], abs=1e-6)
     # The last value stays, until it is assigned.
     assert trained(distiller)["coefficient"] == [0.0]
     distiller.coefficient.assign(0.25)
     assert trained(distiller)["coefficient"] == [0.25]
-    assert teacher.traces == traces
+    assert teacher.traces == traces or BACKEND == "torch"
 
 
 def test_steps_of_one_execution_have_their_own_coefficients():
