@@ -17,10 +17,13 @@ from tfqkd.cli import train
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError
+from tfqkd.fronts.tfmot import front
+from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.stages import Stages
 
+PLACE = StrategyPlace(tf.distribute.get_strategy())
 PACKAGE = pathlib.Path(tfqkd.__file__).parent
 NUMBERS = ["0", "-1", "1e400", "nan", "1e-300", "7", "9" * 30, "", " ", "0x10", "١", "1_0", "½"]
 TEXTS = [
@@ -173,7 +176,7 @@ def stages_of(model, directory, **settings):
         hypothesis.reject()  # Keras cannot save such a model: nobody has its file.
     settings = {name: value or str(path) for name, value in settings.items()}
     recipe = Recipe(**{"student": "cnn2", "teacher": "none", "batch_size": 8, **settings})
-    return Stages(recipe, DATA, Products(directory / "products"), tf.distribute.get_strategy())
+    return Stages(recipe, DATA, Products(directory / "products"), front, PLACE)
 
 
 def require_ours(error):

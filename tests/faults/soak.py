@@ -26,6 +26,8 @@ import psutil
 
 from tfqkd.compat import keras, tf
 from tfqkd.data import ImageData, Split, load
+from tfqkd.fronts.tfmot import front
+from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.stages import Stages
@@ -84,9 +86,9 @@ def main() -> int:
     soak = Soak(minutes)
     with tempfile.TemporaryDirectory() as directory:
         data = _repeated(load("digits", validation_split=recipe.validation_split))
-        strategy = tf.distribute.get_strategy()
+        place = StrategyPlace(tf.distribute.get_strategy())
         stages = Stages(
-            recipe, data, Products(pathlib.Path(directory)), strategy, callbacks=(soak,)
+            recipe, data, Products(pathlib.Path(directory)), front, place, callbacks=(soak,)
         )
         with contextlib.suppress(TimeIsUpError):
             stages.quantized()

@@ -37,8 +37,9 @@ def run(backend: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
         # Half of what these tests take on JAX is XLA, making tiny programs fast.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
-    # What a worker of pytest-xdist tells its own plugins.
-    environment = {k: v for k, v in environment.items() if not k.startswith("PYTEST")}
+    # What a worker of pytest-xdist tells its own plugins, and `tfqkd.compat` TensorFlow.
+    unwanted = ("PYTEST", "TF_USE_LEGACY_KERAS")
+    environment = {k: v for k, v in environment.items() if not k.startswith(unwanted)}
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
