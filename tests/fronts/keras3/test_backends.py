@@ -4,7 +4,14 @@ import pytest
 
 from tests.fronts.keras3.backends import BACKENDS, run_tests
 
-FILES = ["test_model.py", "test_layer_kinds.py", "test_distiller.py", "test_export.py"]
+FILES = [
+    "test_model.py",
+    "test_layer_kinds.py",
+    "test_activations.py",
+    "test_distiller.py",
+    "test_training.py",
+    "test_export.py",
+]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

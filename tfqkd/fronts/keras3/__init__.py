@@ -7,18 +7,21 @@ Keras the classes that a file may name.
 import importlib
 from typing import Any
 
-# Tells Keras its class.
-from tfqkd.fronts.keras3 import wrapper  # noqa: F401
+# They tell Keras their classes.
+from tfqkd.fronts.keras3 import layers, wrapper  # noqa: F401
 
 _NAMES = {
     "Distiller": "tfqkd.fronts.keras3.distiller",
     "Ensemble": "tfqkd.fronts.keras3.teachers",
+    "GradualQuantization": "tfqkd.fronts.keras3.gradual",
     "QuantizedKernel": "tfqkd.fronts.keras3.model",
     "QuantizedLayer": "tfqkd.fronts.keras3.wrapper",
+    "calibrate_activations": "tfqkd.fronts.keras3.calibration",
     "quantization_summary": "tfqkd.fronts.keras3.summary",
     "quantize_model": "tfqkd.fronts.keras3.model",
     "quantized_activations": "tfqkd.fronts.keras3.model",
     "quantized_kernels": "tfqkd.fronts.keras3.model",
+    "reestimate_batch_norm": "tfqkd.fronts.keras3.batch_norm",
     "strip_quantization": "tfqkd.fronts.keras3.model",
 }
 

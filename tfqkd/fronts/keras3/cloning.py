@@ -1,7 +1,7 @@
 """Copies of models: new layers from configs, the weights and what is frozen taken over."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -11,7 +11,9 @@ from tfqkd.fronts.keras3.kernels import parts
 Change = Callable[[keras.layers.Layer], keras.layers.Layer]
 
 
-def clone(model: keras.Model, change: Change) -> keras.Model:
+def clone(
+    model: keras.Model, change: Change, behind: Mapping[int, keras.layers.Layer] | None = None
+) -> keras.Model:
     """Returns a model of the same graph with another layer in the place of each one.
 
     Models within the model are cloned too; what is shared stays shared. The copy is not compiled.
@@ -20,8 +22,10 @@ def clone(model: keras.Model, change: Change) -> keras.Model:
         model: A Functional or built Sequential model.
         change: Called once with each layer that is no Functional or Sequential model; returns the one in its
             place, under the same name.
+        behind: Layers to put behind others, by the ids of these.
     """
     made: dict[int, Any] = {}
+    followers = behind or {}
 
     def copy_of(operation: Any) -> Any:
         if id(operation) not in made:
@@ -36,10 +40,23 @@ def clone(model: keras.Model, change: Change) -> keras.Model:
             return type(operation).from_config(operation.get_config())
         return change(operation)
 
+    def called(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = operation(*args, **kwargs)
+        for old, follower in followers.items():
+            if made.get(old) is operation:
+                return follower(outputs)
+        return outputs
+
     def cloned(graph: keras.Model) -> keras.Model:
-        inputs = None if isinstance(graph, keras.Sequential) else _inputs_of(graph)
-        with _uncompiled(graph):
-            return keras.models.clone_model(graph, inputs, clone_function=copy_of)
+        if not isinstance(graph, keras.Sequential):
+            with _uncompiled(graph):
+                return keras.models.clone_model(
+                    graph, _inputs_of(graph), clone_function=copy_of, call_function=called
+                )
+        layers = [keras.Input(batch_shape=graph.input_shape, dtype=graph.inputs[0].dtype)]
+        for layer in graph.layers:
+            layers += [copy_of(layer), *([followers[id(layer)]] if id(layer) in followers else [])]
+        return keras.Sequential(layers, name=graph.name)
 
     return cloned(model)
 

@@ -7,9 +7,9 @@ import keras
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO, TASKS, require_task
 from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.fronts.keras3.blend import Blend
 from tfqkd.fronts.keras3.callbacks import following
 from tfqkd.fronts.keras3.hard_loss import HardLoss
-from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.scheduled import ScheduledVariable
 from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.teachers import Teacher, require_logits
@@ -136,7 +136,10 @@ class Distiller(keras.Model):
             shape = getattr(self.student, "output_shape", None)
             if isinstance(shape, tuple):
                 soft.require_outputs(shape)
-        self._outside.blend = _Blend(self, hard, soft)
+        outside = self._outside
+        outside.blend = Blend(
+            hard, soft, outside.soft_weight, outside.coefficient, outside.temperature
+        )
         self._trackers = self._outside.blend.trackers
         super().compile(optimizer, self._outside.blend, metrics=metrics, **kwargs)
 
@@ -176,12 +179,12 @@ class Distiller(keras.Model):
                 "A hard loss needs labels. Received: batches without labels. Pass (x, y); with "
                 "coefficient=1.0 it does not matter which labels, as long as they are in range."
             )
-        blend.training = training
-        blend.answers = self._answers(x) if training and blend.soft else None
+        blend.step.training = training
+        blend.step.answers = self._answers(x) if training and blend.soft else None
         try:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         finally:
-            blend.training, blend.answers = False, None
+            blend.step.training, blend.step.answers = False, None
 
     @property
     def coefficient(self) -> keras.Variable:
@@ -255,89 +258,12 @@ class _Outside:
     task = AUTO
     soft_weight = 1.0
     soft_loss: SoftLoss | None = None
-    blend: "_Blend"
+    blend: Blend
 
     @property
     def variables(self) -> list[keras.Variable]:
         teachers = self.teacher.variables if self.teacher else []
         return [*teachers, *self.coefficient.variables, *self.temperature.variables]
-
-
-class _Blend(keras.losses.Loss):
-    """What Keras takes for the compiled loss: `(1-λ)·hard + λ·soft` in training, else the hard loss.
-
-    Keras adds the regularisers, and divides by the number of replicas, as for any loss. So the hard loss is
-    computed once.
-
-    Attributes:
-        answers: The teacher's, to the batch at hand.
-        training: Whether the step at hand trains.
-        trackers: The metrics of training.
-    """
-
-    def __init__(self, distiller: Distiller, hard: HardLoss, soft: SoftTerm | None) -> None:
-        super().__init__(name=hard.name, dtype="float32")
-        self.hard, self.soft = hard, soft
-        self._outside = distiller._outside
-        self.answers: Any = None
-        self.training = False
-        self._share = _One()
-        self._means = {"hard_loss": keras.metrics.Mean(name="hard_loss")}
-        self._lasts = {"coefficient": _Last(name="coefficient")}
-        if soft:
-            self._means["soft_loss"] = keras.metrics.Mean(name="soft_loss")
-            if soft.task.agreement:
-                self._means["agreement"] = keras.metrics.Mean(name="agreement")
-        if soft is None or soft.task.softens:
-            self._lasts["temperature"] = _Last(name="temperature")
-        self.trackers = [*self._means.values(), *self._lasts.values()]
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        logits = _ops.cast(y_pred, "float32")
-        hard = self.hard(y_true, logits, sample_weight)
-        if not self.training:
-            return hard
-        coefficient = self._outside.coefficient.advance()
-        temperature = self._outside.temperature.advance()
-        # Keras divides losses by the number of replicas; 1 becomes its inverse.
-        share = self._share(_ops.ones((1,)), _ops.ones((1,)))
-        means, blended = {"hard_loss": hard / share}, (1 - coefficient) * hard
-        if self.soft:
-            soft = self.soft.mean(self.answers, logits, y_true, temperature, sample_weight)
-            blended = blended + coefficient * self._outside.soft_weight * soft
-            means["soft_loss"] = soft / share
-            if self.soft.task.agreement:
-                agree = self.soft.task.agreement(self.answers, logits, OPS)
-                means["agreement"] = _ops.mean(agree)
-        batch = _ops.shape(logits)[0]
-        for name, value in means.items():
-            self._means[name].update_state(value, sample_weight=batch)
-        values = {"coefficient": coefficient, "temperature": temperature}
-        for name, tracker in self._lasts.items():
-            tracker.update_state(values[name])
-        return blended
-
-
-class _One(keras.losses.Loss):
-    """A loss of 1."""
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return y_pred
-
-
-class _Last(keras.metrics.Metric):
-    """The value of the last step."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._value = self.add_variable((), "zeros", name="value", aggregation="only_first_replica")
-
-    def update_state(self, value: Any) -> None:
-        self._value.assign(_ops.cast(value, "float32"))
-
-    def result(self) -> Any:
-        # On TensorFlow `value` is the variable itself, which would be read when it is reset.
-        return self._value.value + 0.0
 
 
 def _require_settings(temperature: float, coefficient: float, soft_weight: float) -> None:

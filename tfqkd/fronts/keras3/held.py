@@ -123,6 +123,11 @@ class HeldOutput:
 
         return keras.tree.map_structure(quantized, outputs)
 
+    @property
+    def step(self) -> float:
+        """The trained step Δ: every activation is Δ times a code, zero is the code 0."""
+        return float(self.quantizer.step(self.learned.value))
+
 
 class _First(keras.initializers.Initializer):
     """The first value of a quantizer's state: a function of the kernel's value."""

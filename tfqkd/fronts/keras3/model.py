@@ -1,7 +1,7 @@
 """Whole models: quantize them, look at their quantized kernels, and strip them for deployment."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,7 +12,9 @@ from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.fronts.keras3.cloning import clone, copied, graphs, is_graph, keep_frozen, leaves
 from tfqkd.fronts.keras3.held import HeldKernel
+from tfqkd.fronts.keras3.layers import ActivationQuantization
 from tfqkd.fronts.keras3.policy import choose_bits
+from tfqkd.fronts.keras3.sites import activation_sites
 from tfqkd.fronts.keras3.wrapper import QuantizedLayer
 
 
@@ -107,13 +109,20 @@ def quantize_model(
     bits = require_quantizable(model, scheme, layers)
     graph = as_graph(model)
     names = {id(layer): name for name, layer in leaves(graph)}
+    readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
+    sites = activation_sites(graph, readers) if scheme.activations else {}
 
     def quantized(layer: keras.layers.Layer) -> keras.layers.Layer:
-        width = bits.get(names[id(layer)])
-        copy = copied(layer)
-        if width is None or width.weights is None:
+        name, copy = names[id(layer)], copied(layer)
+        width, site = bits.get(name), sites.get(name)
+        weights = None if width is None else width.weights
+        if weights is None and site is None:
             return copy
-        return QuantizedLayer(copy, scheme.quantizer.with_bits(width.weights))
+        output = None
+        if site is not None and scheme.activations is not None:
+            output = scheme.activations.with_bits(site.bits, site.signed)
+        quantizer = None if weights is None else scheme.quantizer.with_bits(weights)
+        return QuantizedLayer(copy, quantizer, output)
 
     return _cloned(graph, quantized)
 
@@ -189,12 +198,37 @@ def is_quantized(model: keras.Model) -> bool:
 def strip_quantization(model: keras.Model) -> keras.Model:
     """Returns the plain Keras model with the quantized values as its kernels, bit for bit.
 
-    It needs Keras alone. Its outputs are those of `model` at inference: bit for bit on TensorFlow; XLA, and
-    so JAX, computes the two graphs in other orders, which changes the last bits of an output.
+    Its outputs are those of `model` at inference: bit for bit on TensorFlow; XLA, and so JAX, computes the
+    two graphs in other orders, which changes the last bits of an output. It needs Keras alone, unless
+    activations are quantized: each stays as a layer `<layer>_quantization` with the trained step
+    (`layers.ActivationQuantization`), and such a model loads where `tfqkd.keras3` is imported.
 
     Args:
         model: A model that `quantize_model` made; a float model is copied.
     """
+    return _stripped(model, activations=True)
+
+
+def strip_weights(model: keras.Model) -> keras.Model:
+    """Returns the plain Keras model with the quantized values as its kernels and float activations.
+
+    Args:
+        model: As for `strip_quantization`.
+    """
+    return _stripped(model, activations=False)
+
+
+def _stripped(model: keras.Model, activations: bool) -> keras.Model:
+    behind = {
+        id(wrapper): ActivationQuantization(
+            wrapper.quantized_output.step,
+            *wrapper.quantized_output.quantizer.code_range(),
+            name=f"{wrapper.name}_quantization",
+            dtype=wrapper.dtype_policy,
+        )
+        for _, wrapper in wrappers(model)
+        if activations and wrapper.quantized_output
+    }
 
     def stripped(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, QuantizedLayer):
@@ -205,7 +239,21 @@ def strip_quantization(model: keras.Model) -> keras.Model:
             twins[id(held.kernel.variable)].assign(held.value())
         return plain
 
-    return _cloned(model, stripped)
+    return _cloned(model, stripped, behind)
+
+
+def clone_changed(
+    model: keras.Model, behind: Mapping[str, keras.layers.Layer], change: Any = copied
+) -> keras.Model:
+    """Returns a copy of a plain model with layers behind some of its layers, or in their place.
+
+    Args:
+        model: A Functional or Sequential model without quantized layers.
+        behind: What to put behind a layer, by the layer's name.
+        change: Called with each layer; returns the one in its place.
+    """
+    layers = dict(leaves(model))
+    return _cloned(model, change, {id(layers[name]): layer for name, layer in behind.items()})
 
 
 def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -213,12 +261,14 @@ def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return layer.layer if isinstance(layer, QuantizedLayer) else layer
 
 
-def _cloned(model: keras.Model, change: Any) -> keras.Model:
-    twin = clone(model, change)
+def _cloned(model: keras.Model, change: Any, behind: Any = None) -> keras.Model:
+    twin = clone(model, change, behind)
     for old, new in zip(graphs(model), graphs(twin), strict=True):
         if new.trainable != old.trainable:
             new.trainable = old.trainable
-    for (_, old), (_, new) in zip(leaves(model), leaves(twin), strict=True):
+    copies = dict(leaves(twin))
+    for name, old in leaves(model):
+        new = copies[name]
         new.trainable = old.trainable
         keep_frozen(plain_layer(old), plain_layer(new))
     return twin

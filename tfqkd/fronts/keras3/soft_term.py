@@ -1,5 +1,6 @@
 """The soft term of a `Distiller`'s loss: what teacher and student differ by."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -9,28 +10,22 @@ from tfqkd.core.tasks import Task
 from tfqkd.fronts.keras3.ops import OPS
 
 
-class SoftTerm(keras.losses.Loss):
-    """A soft loss of outputs of one kind; as a loss of Keras it knows of sample weights and replicas.
+@dataclasses.dataclass(frozen=True)
+class SoftTerm:
+    """A soft loss of outputs of one kind.
 
     Attributes:
         task: What the outputs are.
-
-    Args:
-        task: As the attribute.
         soft_loss: What teacher and student are compared by.
     """
 
-    def __init__(self, task: Task, soft_loss: SoftLoss) -> None:
-        super().__init__(name="soft_loss", dtype="float32")
-        self.task = task
-        self._soft_loss = soft_loss
-        self._labels: Any = None
-        self._temperature: Any = 1.0
+    task: Task
+    soft_loss: SoftLoss
 
     def require_outputs(self, shape: tuple[int | None, ...]) -> None:
         """Raises ValueError if there is no such loss of outputs of this shape, `[batch, ..., outputs]`."""
         self.task.require_outputs(shape)
-        self._soft_loss.require_outputs(self.task, shape[-1])
+        self.soft_loss.require_outputs(self.task, shape[-1])
 
     def mean(
         self, teacher: Any, student: Any, labels: Any, temperature: Any, sample_weight: Any
@@ -53,15 +48,19 @@ class SoftTerm(keras.losses.Loss):
                 "Teacher and student must return logits of one shape, or values. Received: teacher "
                 f"{tuple(teacher.shape)}, student {tuple(student.shape)}. Train both on the same data."
             )
-        self._labels, self._temperature = labels, temperature
-        try:
-            return self(teacher, student, sample_weight)
-        finally:
-            self._labels = None
+        return _OfBatch(self, labels, temperature)(teacher, student, sample_weight)
+
+
+class _OfBatch(keras.losses.Loss):
+    """The soft loss of one batch; as a loss of Keras it knows of sample weights and replicas."""
+
+    def __init__(self, term: SoftTerm, labels: Any, temperature: Any) -> None:
+        super().__init__(name="soft_loss", dtype="float32")
+        self._term, self._labels, self._temperature = term, labels, temperature
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the soft loss of each example."""
-        return self._soft_loss.of(self.task, y_true, y_pred, self._labels, self._temperature, OPS)
+        term = self._term
+        return term.soft_loss.of(term.task, y_true, y_pred, self._labels, self._temperature, OPS)
 
 
 def _compatible(one: Any, other: Any) -> bool:

@@ -24,3 +24,10 @@ class _Forbidden:
 
 
 sys.meta_path.insert(0, _Forbidden())
+
+if os.environ["KERAS_BACKEND"] == "tensorflow":
+    import tensorflow as tf
+
+    # Before anything is computed: two devices for the tests of replicas.
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

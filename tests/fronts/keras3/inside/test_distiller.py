@@ -115,7 +115,14 @@ def test_losses_of_layers_count():
     assert logs["loss"][0] == pytest.approx(logs["hard_loss"][0] + 7.0, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["cross_entropy", "kl", "standardized", "dkd"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "cross_entropy",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("kl", "standardized")),
+        "dkd",
+    ],
+)
 def test_soft_losses_are_those_of_the_core(kind):
     student, teacher = linear(), linear("teacher")
     inputs, labels = batch(4)

@@ -54,8 +54,10 @@ def recurrent():
 
 KINDS = [
     images,
-    attention,
-    *(pytest.param(kind, marks=pytest.mark.slow) for kind in (series, volumes, recurrent)),
+    *(
+        pytest.param(kind, marks=pytest.mark.slow)
+        for kind in (attention, series, volumes, recurrent)
+    ),
 ]
 
 

@@ -167,7 +167,9 @@ def test_a_weights_file_goes_into_a_model_quantized_alike(tmp_path):
     same_weights(quantized, other)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_codes_come_from_float32_weights_under_mixed_precision(policy, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:
@@ -189,7 +191,11 @@ def test_codes_come_from_float32_weights_under_mixed_precision(policy, tmp_path)
     same_weights(quantized, keras.models.load_model(tmp_path / "mixed.keras"))
 
 
-@pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}], ids=repr)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({"run_eagerly": True}, marks=pytest.mark.slow), {"steps_per_execution": 2}],
+    ids=repr,
+)
 def test_fit_has_its_options(options):
     if BACKEND == "torch" and "steps_per_execution" in options:
         pytest.skip("Keras refuses it on PyTorch.")

@@ -1,0 +1,104 @@
+"""Batch-norm statistics measured anew, for weights that changed since the moving averages were taken."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfqkd.fronts.keras3.calibration import input_batches
+from tfqkd.fronts.keras3.cloning import copied, leaves
+from tfqkd.fronts.keras3.model import clone_changed, plain_layer, strip_quantization
+
+_ops = keras.ops
+
+
+def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
+    """Replaces the moving statistics of every batch norm by those of the whole data.
+
+    The moving averages of training lag behind codes that flip from step to step. Here the weights rest: each
+    batch passes with the statistics of its own, as in training, and mean and variance are pooled over all of
+    them, `μ = E[μ_B]`, `σ² = E[σ_B² + μ_B²] - μ²` ("precise batch norm", arXiv 2105.07576, section 3). Layers
+    that are frozen keep theirs; dropout is off.
+
+    Args:
+        model: A quantized or float Functional or Sequential model; its batch norms are changed in place.
+        data: Inputs, (inputs, labels), or an iterable of such batches: large ones, drawn as for training.
+
+    Raises:
+        ValueError: If the model has no batch norm to change, or there is no data.
+    """
+    norms = batch_norms(model)
+    if not norms:
+        raise ValueError(
+            "To re-estimate batch norm, a model must have some that is trainable. "
+            f"Received: {model.name}, which has none. Leave the re-estimation out."
+        )
+    plain = strip_quantization(model)
+    names = {id(layer): name for name, layer in leaves(plain)}
+    observed: dict[str, _Observed] = {}
+
+    def change(layer: keras.layers.Layer) -> keras.layers.Layer:
+        name = names[id(layer)]
+        if name not in norms:
+            return copied(layer)
+        observed[name] = _Observed.from_config(layer.get_config())
+        observed[name].build_from_config(layer.get_build_config())
+        observed[name].set_weights(layer.get_weights())
+        return observed[name]
+
+    probe = clone_changed(plain, {}, change)
+    for inputs in input_batches(data):
+        probe(inputs, training=False)
+    for name, layer in norms.items():
+        mean, variance = observed[name].pooled()
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
+
+
+def batch_norms(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
+    """Returns the batch norms of a quantized or float model that are not frozen, by name."""
+    layers = {name: plain_layer(layer) for name, layer in leaves(model)}
+    return {
+        name: layer
+        for name, layer in layers.items()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    }
+
+
+class _Observed(keras.layers.BatchNormalization):
+    """A batch norm that normalizes by the batch, and sums up the moments of all that it saw eagerly."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._seen, self._total, self._square = 0, 0.0, 0.0
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        del training, mask
+        if isinstance(inputs, keras.KerasTensor):
+            return inputs
+        values = _ops.convert_to_numpy(_ops.cast(inputs, "float32"))
+        axis = self.axis % values.ndim
+        shared = tuple(each for each in range(values.ndim) if each != axis)
+        mean = values.mean(shared, dtype=np.float64, keepdims=True)
+        variance = values.var(shared, dtype=np.float64, keepdims=True)
+        count = values.size // mean.size
+        self._seen += count
+        self._total += count * mean
+        self._square += count * (variance + mean**2)
+        normalized = (values - mean) / np.sqrt(variance + self.epsilon)
+        for weight, combined in ((self.gamma, np.multiply), (self.beta, np.add)):
+            if weight is not None:
+                numbers = _ops.convert_to_numpy(weight.value).reshape(mean.shape)
+                normalized = combined(normalized, numbers)
+        return _ops.convert_to_tensor(normalized.astype(np.float32), inputs.dtype)
+
+    def compute_output_spec(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return keras.KerasTensor(inputs.shape, self.compute_dtype)
+
+    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the mean and variance of all that it saw, float32 [channels]."""
+        if not self._seen:
+            raise ValueError("There must be data to estimate statistics on. Received: no batch.")
+        mean = np.ravel(self._total / self._seen)
+        variance = np.maximum(np.ravel(self._square / self._seen) - mean**2, 0.0)
+        return mean.astype(np.float32), variance.astype(np.float32)
