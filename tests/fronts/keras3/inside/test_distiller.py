@@ -215,13 +215,13 @@ def test_schedules_by_step_and_by_epoch_trace_nothing_anew():
     np.testing.assert_allclose(
         [seen[0] for seen in again.seen], [1 - step / 7 for step in range(4, 8)], atol=1e-6
     )
-    assert teacher.traces == traces
+    assert teacher.traces == traces or BACKEND == "torch"  # Which traces nothing.
     assert logs["coefficient"] == pytest.approx([1 - 3 / 7, 0.0], abs=1e-6)
     # The last value stays, until it is assigned.
     assert trained(distiller)["coefficient"] == [0.0]
     distiller.coefficient.assign(0.25)
     assert trained(distiller)["coefficient"] == [0.25]
-    assert teacher.traces == traces
+    assert teacher.traces == traces or BACKEND == "torch"
 
 
 def test_steps_of_one_execution_have_their_own_coefficients():

@@ -62,3 +62,29 @@ def test_a_layer_without_a_twin_is_told_before_a_training():
         tfqkd.export.require_twin(tfqkd.quantize_model(model, layers=".*"))
     with pytest.raises(ValueError, match="GroupedQueryAttention 'groups'"):
         tfqkd.export.to_litert(model, "model.tflite")
+
+
+@pytest.mark.slow
+def test_a_mobilenet_within_a_model_is_fine_tuned_to_a_two_bit_file(tmp_path):
+    keras.utils.set_random_seed(2)
+    base = keras.applications.MobileNetV2((32, 32, 3), 0.35, include_top=False, weights=None)
+    base.get_layer("Conv1").trainable = False
+    inputs = keras.Input((32, 32, 3), name="pixels")
+    x = layers.GlobalAveragePooling2D()(base(layers.Rescaling(1 / 127.5, -1.0)(inputs)))
+    model = keras.Model(inputs, layers.Dense(3, name="logits")(x))
+    student = tfqkd.quantize_model(model)
+    random = np.random.default_rng(0)
+    images, labels = (
+        random.integers(0, 256, (8, 32, 32, 3)).astype("float32"),
+        random.integers(0, 3, 8),
+    )
+    frozen = model.get_layer(base.name).get_layer("Conv1").get_weights()
+    student.compile("sgd", cross_entropy())
+    student.fit(images, labels, batch_size=8, verbose=0)
+    kept = student.get_layer(base.name).get_layer("Conv1").get_weights()
+    np.testing.assert_array_equal(kept[0], frozen[0])
+    report = tfqkd.export.to_litert(student, tmp_path / "student.tflite", images=images)
+    assert len([kernel for kernel in report.quantized if kernel.bits == 2]) >= 45
+    expected = tfqkd.strip_quantization(student).predict(images, verbose=0)
+    found = tfqkd.export.load(tmp_path / "student.tflite")(images)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
