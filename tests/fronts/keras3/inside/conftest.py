@@ -4,6 +4,8 @@ import importlib.machinery
 import os
 import sys
 
+import pytest
+
 _FORBIDDEN = {"tf_keras", "tensorflow_model_optimization"}
 if os.environ["KERAS_BACKEND"] != "tensorflow":
     _FORBIDDEN.add("tensorflow")
@@ -31,3 +33,10 @@ if os.environ["KERAS_BACKEND"] == "tensorflow":
     # Before anything is computed: two devices for the tests of replicas.
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    import keras
+
+    keras.utils.set_random_seed(11)
