@@ -11,6 +11,12 @@ much (their authors: 9 beside 0.1 of the labels); DKD has α 1, β 2, its author
 FLOAT = np.float32(-1)
 """The step of weights that stay float: a value, so that one program serves float and ternary rows."""
 
+MOMENTS = {
+    "cifar10": ((125.31, 122.95, 113.87), (62.99, 62.09, 66.70)),
+    "cifar100": ((129.30, 124.07, 112.43), (68.17, 65.39, 70.42)),
+}
+"""Mean and deviation of the training pixels, so that programs compile before the data is there."""
+
 
 def ternary_step(weights: np.ndarray) -> np.float32:
     """Returns the L2-optimal step of ternary weights: the bits of tfqkd's `optimal_step`."""

@@ -4,12 +4,13 @@
 #   start ARGS --    runs benchmarks.accelerator.run with ARGS in a session of its own, which outlasts this call
 #   look SECONDS     waits, at most until all that was started has ended; shows what they print; then keeps under $OUT
 #                    what is worth bringing back: back-1.tar ... back-4.tar, results first, compiled programs last
-# With MPS=1 `take` starts the daemon by which processes share the GPU, if it works.
+# With MPS=1 `take` starts the daemon by which processes share the GPU, if it works. All lies under $PLACE, else /tmp.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-data=/tmp/data run=/tmp/run site=/tmp/site code=/tmp/code lists=/tmp/lists limit=14000000
+place=${PLACE:-/tmp} limit=14000000
+data=$place/data run=$place/run site=$place/site code=$place/code lists=$place/lists
 mkdir -p $data $run $code
-export PYTHONPATH=$code:$site PYTHONUNBUFFERED=1 CUDA_MPS_PIPE_DIRECTORY=/tmp/mps CUDA_MPS_LOG_DIRECTORY=/tmp/mps
+export PYTHONPATH=$code:$site PYTHONUNBUFFERED=1 CUDA_MPS_PIPE_DIRECTORY=$place/mps CUDA_MPS_LOG_DIRECTORY=$place/mps
 
 pack() {
     rm -rf "$lists" && mkdir "$lists"
@@ -53,7 +54,7 @@ while [ $# -gt 0 ]; do
     look)
         until=$((SECONDS + $1)) && shift
         sleep 2
-        while [ $SECONDS -lt $until ] && pgrep -f 'accelerator.run' >/dev/null; do sleep 1; done
+        while [ $SECONDS -lt $until ] && pgrep -f "accelerator.run .*--folder=$run" >/dev/null; do sleep 1; done
         for log in $run/*.log; do echo "== $log" && grep -v Warning "$log" | tail -n 40 | cut -c 1-400; done
         nvidia-smi --query-gpu=name,utilization.gpu,memory.used,clocks.sm,power.draw --format=csv,noheader 2>/dev/null
         pack

@@ -14,6 +14,7 @@ from benchmarks.accelerator import programs
 from benchmarks.accelerator.rows import Stage, plan
 from benchmarks.accelerator.rules import (
     FLOAT,
+    MOMENTS,
     SOFT_LOSSES,
     quantize,
     sharpness,
@@ -21,12 +22,6 @@ from benchmarks.accelerator.rules import (
     ternary_step,
 )
 from tfqkd.core.views import folded
-
-MOMENTS = {
-    "cifar10": ((125.31, 122.95, 113.87), (62.99, 62.09, 66.70)),
-    "cifar100": ((129.30, 124.07, 112.43), (68.17, 65.39, 70.42)),
-}
-"""Mean and deviation of the training pixels, so that programs compile before the data is there."""
 
 
 def moments(images: np.ndarray) -> tuple[tuple, tuple]:

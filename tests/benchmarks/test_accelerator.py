@@ -5,8 +5,11 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -388,3 +391,74 @@ def test_what_is_brought_back_fits_and_results_come_first(tmp_path):
     assert set(names) >= {f"rows/{at}.npz" for at in range(9)} | {"rows/0.cut.npz"}
     assert not {"cache/huge-cache", "rows/1.claim"} & set(names)
     assert len(names) == len(set(names))
+
+
+@pytest.fixture
+def tree(strips, tmp_path):
+    """A checkout with what can be carried: a wheel, and a data set of two classes in two parts."""
+    tree = tmp_path / "tree"
+    for part in ("benchmarks/accelerator", "tfqkd"):
+        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("weights", "__py*"))
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        shutil.copy(file, tree / "benchmarks")
+    for at, split in enumerate(("train", "test"), start=1):
+        part = tree / f"parts/cifar10-{at}/cifar10/{split}"
+        shutil.copytree(strips / "colours" / split, part)
+    (tree / ".accelerator/back").mkdir(parents=True)
+    (tree / ".accelerator/wheels").mkdir()
+    with zipfile.ZipFile(tree / ".accelerator/wheels/none-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried.py", "")
+        wheel.writestr(
+            "none-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: none\nVersion: 1\n"
+        )
+        wheel.writestr("none-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("none-1.dist-info/RECORD", "")
+    return tree
+
+
+def there(tree, place, out, *words, carry=()):
+    """A call on the machine whose disk is `place`; what it keeps for the way back is in `out`."""
+    out.mkdir()
+    for part in carry:
+        shutil.copytree(tree / "parts" / part, tree / ".accelerator" / part)
+    path = f"{pathlib.Path(interpreter()).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PLACE": str(place), "OUT": str(out)}
+    child = subprocess.run(
+        ["bash", tree / "benchmarks/accelerator/there.sh", *words],
+        env=environment | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr[-3000:]
+    return child.stdout
+
+
+@pytest.mark.slow
+def test_calls_compile_while_data_comes_train_and_the_next_machine_goes_on(tree, tmp_path):
+    options = ["--dataset=cifar10", "--student=cnn4", "--teacher=cnn4", "--batch=64"]
+    options += ["--epochs=2", "--last_epochs=1"]
+    rows = ["start", "rows", *options, r"--rows=(teacher|ternary\.0)", "--seeds=1", "--"]
+    one, other, out = tmp_path / "one", tmp_path / "other", tmp_path / "out1"
+    warm = ["take", "start", "warm", *options, "--", "look", "0"]
+    there(tree, one, out, *warm, carry=["cifar10-1"])
+    assert (one / "site/carried.py").exists()
+    assert not (tree / ".accelerator/cifar10-1").exists()
+    out = tmp_path / "out2"
+    both = ["take", "look", "300", *rows, "look", "300"]
+    said = there(tree, one, out, *both, carry=["cifar10-2"])
+    assert said.count("compiled in") == 2 * 3  # Both looks show it.
+    stages = ("teacher", "float.0", "ternary.0")
+    assert set(re.findall(r"^(\S+): .* %$", said, re.MULTILINE)) == set(stages)
+    with tarfile.open(out / "back-1.tar") as tar:
+        names = tar.getnames()
+    assert {f"cifar10/{each}.{kind}" for each in stages for kind in ("json", "npz")} <= set(names)
+    assert any(name.startswith("cache/jit_epoch") for name in names)
+    # The machine is gone; the next one finds what came back, and has nothing to train.
+    shutil.copy(out / "back-1.tar", tree / ".accelerator/back")
+    again = ["take", *rows, "look", "60"]
+    said = there(tree, other, tmp_path / "out3", *again, carry=["cifar10-1", "cifar10-2"])
+    assert re.fullmatch(r"== \S+\.log\n", said)
+    for each in stages:
+        name = f"run/cifar10/{each}.npz"
+        assert (other / name).read_bytes() == (one / name).read_bytes()
