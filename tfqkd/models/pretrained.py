@@ -1,4 +1,4 @@
-"""Trained networks that come with tfqkd: ternary students and the teachers that taught them."""
+"""Trained networks that come with tfqkd: ternary students, what they began from, and their teachers."""
 
 import pathlib
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ _SUFFIXES = (".tflite", ".keras")
 
 def pretrained_names() -> tuple[str, ...]:
     """Returns the names that `load_pretrained` takes: NETWORK_DATASET, or NETWORK_ternary_DATASET."""
-    return tuple(sorted(file.stem for file in DIRECTORY.glob("*") if file.suffix in _SUFFIXES))
+    return tuple(sorted({file.stem for file in DIRECTORY.glob("*") if file.suffix in _SUFFIXES}))
 
 
 def pretrained_file(name: str) -> pathlib.Path:
@@ -40,19 +40,21 @@ def pretrained_file(name: str) -> pathlib.Path:
     return next(file for end in _SUFFIXES if (file := DIRECTORY / f"{name}{end}").exists())
 
 
-def load_pretrained(name: str) -> "LoadedModel | keras.Model":
+def load_pretrained(name: str, *, trainable: bool = False) -> "LoadedModel | keras.Model":
     """Loads a trained network: a function from pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
 
     Args:
       name: One of `pretrained_names()`.
+      trainable: A ternary student as a Keras model too, whose kernels hold Δ times their codes:
+        `quantize_model` finds the same Δ and codes again, to train on from there.
 
     Returns:
       A ternary student as `tfqkd.runtime.load` gives it, which needs no TensorFlow and knows its
-      `class_names`; a teacher as a Keras model.
+      `class_names`; a float network as a Keras model.
 
     Raises:
       ImportError: If LiteRT is not installed and a ternary student is asked for.
-      ValueError: If there is none of that name.
+      ValueError: If there is none of that name, or it has no Keras model.
 
     Example:
       >>> student = load_pretrained("resnet20_ternary_cifar10")
@@ -60,8 +62,18 @@ def load_pretrained(name: str) -> "LoadedModel | keras.Model":
       'airplane'
     """
     file = pretrained_file(name)
-    if file.suffix == ".tflite":
+    if file.suffix == ".tflite" and not trainable:
         return runtime.load(file)
+    file = file.with_suffix(".keras")
+    if not file.exists():
+        raise ValueError(
+            f"A network to train on must come as a Keras model. Received: name={name!r}, trainable=True, "
+            f"which has its 2-bit file alone. Choose one of {', '.join(_as_keras())}."
+        )
     from tfqkd.compat import keras  # noqa: PLC0415 (a student runs without TensorFlow)
 
     return keras.models.load_model(file, compile=False)
+
+
+def _as_keras() -> list[str]:
+    return sorted(file.stem for file in DIRECTORY.glob("*.keras"))

@@ -1,0 +1,121 @@
+"""What is written about the networks that `benchmarks/accelerator` trained: model cards, and the table."""
+
+import json
+import pathlib
+from typing import Any
+
+from benchmarks.accelerator.rules import SOFT_LOSSES
+from benchmarks.shipping import link, write_card
+from tfqkd.data.images import ImageData
+from tfqkd.tables import Table
+
+SHIPPED = {
+    "resnet20_ternary": "annealed_standardized.0",
+    "resnet20": "taught.0",
+    "wrn20x1.5": "teacher",
+}
+"""The stage of each network that comes with tfqkd."""
+ROWS = {
+    "teacher": "float teacher",
+    "float.0": "float student",
+    "taught.0": "float student, taught",
+    "ternary.0": "ternary, no teacher",
+    "annealed_standardized.0": "ternary, teacher, annealed coefficient",
+}
+"""The stages in the order of the table, each under its name there."""
+
+
+def read(folder: pathlib.Path, stage: str) -> dict[str, Any]:
+    """Returns what the runner wrote about a stage."""
+    return json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
+
+
+def table(folder: pathlib.Path) -> str:
+    """Returns the table of the stages that are done, in Markdown: what each has after its last epoch."""
+    result = Table("model", "begins from", "epochs", "test accuracy %", "test loss", "seeds")
+    for stage, name in ROWS.items():
+        if not (folder / f"{stage}.json").exists():
+            continue
+        said = read(folder, stage)
+        start = ROWS.get(said["stage"]["start"], "new weights")
+        accuracy, loss = f"{100 * said['accuracy']:.2f}", f"{said['loss']:.3f}"
+        result.add(name, start, said["stage"]["epochs"], accuracy, loss, 1)
+    return result.markdown()
+
+
+def cards(
+    folder: pathlib.Path, figures: dict[str, Any], data: ImageData, directory: pathlib.Path
+) -> None:
+    """Writes a model card beside each network.
+
+    Args:
+        folder: Where the runner left what it wrote about the stages.
+        figures: Of each network's file, by name.
+        data: The data set.
+        directory: Of the networks.
+    """
+    links = {one["stage"]: link(directory / f"{name}.keras") for name, one in figures.items()}
+    for name, one in figures.items():
+        said, whole = read(folder, one["stage"]), directory / f"{name}.keras"
+        small = directory / f"{name}.tflite" if said["stage"]["ternary"] else whole
+        write_card(
+            small,
+            folder.name,
+            what=_what(said, links),
+            kind=_kind(small, whole),
+            ternary=f", {100 * one['quantized_share']:.1f} % of them ternary"
+            if one["quantized_share"]
+            else "",
+            budget=_budget(said, links),
+            accuracy=100 * said["accuracy"],
+            measured=", measured once, after the last epoch, in bfloat16 on the GPU; this file, in float32, "
+            f"has {100 * one['accuracy']:.2f} % (top-5 {100 * one['top5']:.2f} %)",
+            calibration=f"NLL {one['loss']:.3f}, expected calibration error "
+            f"{100 * one['calibration_error']:.1f} % (15 bins), on the test images",
+            parameters=one["parameters"],
+            shape=", ".join(map(str, data.image_shape)),
+            classes=data.classes,
+            data=f"all {len(data.train):,} training images of {folder.name}, with random crops and flips",
+            recipe=_recipe(folder, said),
+            limits="It is one seed, not the best of several, and has no deviation. The recipe is published "
+            "practice; nothing was chosen on these images.\n"
+            "- It has seen all training images: none of them can validate what trains on from here. No ARM "
+            "device has run it.",
+        )
+
+
+def _what(said: dict[str, Any], links: dict[str, str]) -> str:
+    stage = said["stage"]
+    taught = f", taught by {links[stage['teacher']]}" if stage["teacher"] else ""
+    weights = " with ternary weights (-Δ, 0, Δ; first and last layer float)" * stage["ternary"]
+    return f"A {'' if stage['ternary'] else 'float '}{stage['network']}{weights}{taught}."
+
+
+def _kind(small: pathlib.Path, whole: pathlib.Path) -> str:
+    if small == whole:
+        return "Keras (tf_keras), compressed"
+    return (
+        f"LiteRT, codes of 2 bits; to train on, `{whole.name}`, {whole.stat().st_size:,} bytes, whose "
+        "kernels hold Δ times the same codes"
+    )
+
+
+def _budget(said: dict[str, Any], links: dict[str, str]) -> str:
+    stage, start = said["stage"], said["stage"]["start"]
+    epochs = f"{stage['epochs']} epochs"
+    if start:
+        epochs = f"the epochs of {links[start]}, then {epochs} with ternary weights"
+    return f"{epochs}, minutes of a GPU ({said['device']})"
+
+
+def _recipe(folder: pathlib.Path, said: dict[str, Any]) -> str:
+    stage, options = said["stage"], said["options"]
+    file = f"{folder.as_posix()}/{stage['name']}.json"
+    first, last = stage["coefficient"]
+    temperature, _, weight, *_ = SOFT_LOSSES[stage["soft"]]
+    soft = f"{weight}·T²·KL of {stage['soft']} logits at T = {temperature}"
+    taught = f"; λ from {first} to {last}, {soft}" if stage["teacher"] else ""
+    return (
+        f"rate {stage['rate']} on a cosine, Nesterov momentum, batch {options['batch']}, decoupled decay "
+        f"{options['decay']}{taught}; seed {stage['seed']}, [`{file}`](../../../{file})"
+    )
