@@ -119,7 +119,9 @@ def test_a_data_set_that_is_not_there_is_one_message_and_takes_no_directory(tmp_
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
-    assert err.startswith("train: error: A data set is `digits`, `folder:PATH`, or one of")
+    assert err.startswith(
+        "train: error: A data set is `digits`, `folder:PATH`, `arrays:FILE.npz`, or one of"
+    )
     assert "Received: 'cifr10'. Did you mean cifar10" in err
     assert main(["train", "--dataset=mnist", *arguments]) == 1
     err = capsys.readouterr().err

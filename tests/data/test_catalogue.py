@@ -111,6 +111,8 @@ def test_images_of_many_sizes_need_a_size(tmp_path):
     store(tmp_path, "tiny_set", rows, image=tfds.features.Image(shape=(None, None, 3)))
     with pytest.raises(ValueError, match=r"Images of many sizes must be resized.*`image_size`"):
         catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+    data = catalogue.read("tiny_set", tmp_path, download=False, image_size="2x6")
+    assert data.image_shape[:2] == (2, 6)
     data = catalogue.read("tiny_set", tmp_path, download=False, image_size=4)
     assert data.image_shape == (4, 4, 3)
     assert data.train.images[:, 3, 3, 2].tolist() == [9, 7]

@@ -87,10 +87,15 @@ def test_grey_files_among_rgb_ones_become_rgb(tmp_path):
     np.testing.assert_array_equal(data.train.images, [rgb(7), rgb(9)])
 
 
-def test_rgb_file_among_grey_ones_is_refused(root):
-    write(root / "train/dog/c.png", rgb(0))
-    with pytest.raises(ValueError, match=r"must all be grey.*dog/c\.png, which is RGB"):
-        folders.read(root, 0)
+@pytest.mark.parametrize("place", ["train/dog/c.png", "test/dog/c.png"])
+def test_one_file_with_colour_makes_all_rgb(root, place):
+    grey_ones = folders.read(root, 0)
+    write(root / place, rgb(0) + np.array([1, 2, 3], np.uint8))
+    data = folders.read(root, 0)
+    assert data.image_shape == (2, 2, 3)
+    split = data.train if place.startswith("train") else data.test
+    np.testing.assert_array_equal(split.images[-1, 0, 0], [1, 2, 3])
+    np.testing.assert_array_equal(data.train.images[0], np.repeat(grey_ones.train.images[0], 3, -1))
 
 
 def test_images_of_many_sizes_need_a_size(root):
@@ -108,10 +113,69 @@ def test_file_that_does_not_decode_is_named(root):
         folders.read(root, 0)
 
 
-def test_transparent_image_is_refused(root):
-    write(root / "train/dog/c.png", np.zeros((2, 2, 4), np.uint8))
-    with pytest.raises(ValueError, match=r"c\.png of mode RGBA"):
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "P, one entry"])
+@pytest.mark.filterwarnings("error")
+def test_a_transparent_image_has_the_pixels_that_predict_sees(tmp_path, mode):
+    """Its stored colours, whatever shines through: Keras' and torchvision's loaders do the same."""
+    alpha = np.array([[0, 128], [255, 7]], np.uint8)
+    colours = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20
+    for role in ("train", "test"):
+        path = tmp_path / role / "a" / "1.png"
+        path.parent.mkdir(parents=True)
+        if mode == "RGBA":
+            Image.fromarray(np.dstack([colours, alpha])).save(path)
+            expected = colours
+        elif mode == "LA":
+            Image.fromarray(np.dstack([colours[..., 0], alpha])).save(path)
+            expected = colours[..., :1]
+        else:
+            picture = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8), "P")
+            picture.putpalette(colours.reshape(-1).tolist())
+            # One entry see-through, or each with its own.
+            picture.save(path, transparency=1 if mode == "P, one entry" else alpha.tobytes())
+            expected = colours
+    images = folders.read(tmp_path, 0).train.images
+    np.testing.assert_array_equal(images, expected[np.newaxis])
+    np.testing.assert_array_equal(images[0], read_picture(path, expected.shape))
+
+
+def test_bad_files_are_told_at_once(root, tmp_path_factory):
+    (root / "train/dog/notes.txt").touch()
+    (root / "train/dog/broken.jpg").write_bytes(b"no image")
+    cut = root / "test/cat/cut.png"
+    cut.write_bytes((root / "test/cat/a.png").read_bytes()[:40])
+    write(root / "test/dog/large.png", grey(60, size=4))
+    (root / "test/dog/link.png").symlink_to(tmp_path_factory.mktemp("outside") / "a.png")
+    with pytest.raises(ValueError) as error:
         folders.read(root, 0)
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.count("Received: ") == 4
+    for name in ("notes.txt", "broken.jpg", "cut.png", "large.png of 4x4", "link.png, which"):
+        assert name in message
+
+
+def test_of_many_bad_files_ten_are_named(root):
+    for number in range(14):
+        (root / f"train/dog/x{number:02}.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError) as error:
+        folders.read(root, 0)
+    assert str(error.value).count(".jpg: ") == 10
+    assert "; and 4 more. Convert it, or leave it out." in str(error.value)
+
+
+def test_where_no_file_can_be_read_all_are_told(tmp_path):
+    for name in ("a/1.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"a/1\.png: .*b/1\.png: "):
+        folders.read(tmp_path, 0)
+
+
+def test_images_may_be_resized_to_height_and_width(root):
+    data = folders.read(root, "3x5")
+    assert data.image_shape == (3, 5, 1)
+    assert data.train.images[:, 0, 0, 0].tolist() == [10, 20, 0]
 
 
 def test_file_of_another_kind_is_refused(root):

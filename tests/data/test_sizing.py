@@ -2,7 +2,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tfqkd.data.sizing import check_memory, resize
+from tfqkd.data.sizing import check_memory, plain_size, resize, sides
 
 
 def test_resize_leaves_images_alone_without_a_size():
@@ -34,3 +34,25 @@ def test_check_memory_allows_half_of_what_is_available(monkeypatch):
     check_memory("set", 100, (4, 4, 3))
     with pytest.raises(ValueError, match=r"'set', 101 images of \(4, 4, 3\).*`image_size`"):
         check_memory("set", 101, (4, 4, 3))
+
+
+def test_a_size_is_a_side_or_height_and_width():
+    assert [plain_size(size) for size in (0, "32", "32x32", "24x32")] == [0, 32, 32, "24x32"]
+    assert [sides(size) for size in (0, 32, "32", "24x32")] == [None, (32, 32), (32, 32), (24, 32)]
+
+
+@pytest.mark.parametrize("size", ["", "x", "24x", "0x8", "8x0", "1e3", "8x8x3", " 8", "9" * 30])
+def test_what_is_no_size_is_refused(size):
+    with pytest.raises(
+        ValueError, match=r"`image_size` must be .*HEIGHTxWIDTH. Received: image_size="
+    ):
+        sides(size)
+
+
+def test_resize_takes_height_before_width():
+    image = np.zeros((8, 8, 1), np.uint8)
+    image[:, 4:] = 200
+    out = resize(image, "2x4").numpy()
+    assert out.shape == (2, 4, 1)
+    np.testing.assert_array_equal(out[0], out[1])
+    assert (out[0, 0, 0], out[0, 3, 0]) == (0, 200)

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures, read_picture
+from tfqkd.runtime.pictures import (
+    UnreadablePictureError,
+    find_pictures,
+    has_colour,
+    open_picture,
+    read_picture,
+)
 
 
 def test_a_png_is_read_as_it_is(tmp_path):
@@ -77,3 +83,18 @@ def test_what_is_no_image_is_refused(tmp_path):
         read_picture(tmp_path / "a.png", (4, 4, 2))
     with pytest.raises(ValueError, match="where there is none"):
         find_pictures(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour"),
+    [("1", 0), ("L", 0), ("LA", 0), ("I;16", 0), ("P", 1), ("RGB", 1), ("RGBA", 1)],
+)
+def test_a_picture_is_grey_or_rgb(tmp_path, mode, colour):
+    Image.new(mode, (3, 2)).save(tmp_path / "a.png")
+    assert has_colour(tmp_path / "a.png") == bool(colour)
+    assert open_picture(tmp_path / "a.png").mode == ("RGB" if colour else "L")
+
+
+def test_what_is_no_image_has_no_colour(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    assert not has_colour(tmp_path / "a.png")

@@ -17,7 +17,7 @@ SETTINGS = {
     "download": (True, "", [1, "yes", None]),
     "validation_split": (0.5, "tsq", [-0.01, 0.51, float("nan"), "0.1", True]),
     "train_examples": (500, "tsq", [-1, 0.5, True]),
-    "image_size": (16, "tsq", [-1, 16.0]),
+    "image_size": ("24x32", "tsq", [-1, 16.0, "x", "24x", "0x8", "-8", "8x8x3", None]),
     "crop_padding": (0, "tsq", [-1, 2.0, "4"]),
     "flip": (False, "tsq", [0, "false"]),
     "student": ("cnn4", "s", ["", "resnet21", "none", "cnn0", "cnn4,cnn8", "missing.keras", 20]),
@@ -402,7 +402,7 @@ VALUES = {
     "data_dir": st.text(),
     "validation_split": st.floats(0, 0.5),
     "train_examples": COUNT,
-    "image_size": COUNT,
+    "image_size": COUNT | st.just("24x32"),
     "crop_padding": COUNT,
     "student": MODEL,
     "teacher": st.lists(MODEL, min_size=1, max_size=3, unique=True).map(",".join) | st.just("none"),
@@ -498,3 +498,10 @@ def test_a_recipe_needs_no_tensorflow():
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout == "[]\n"
+
+
+def test_a_size_of_equal_sides_is_the_square_that_it_says():
+    squares = [Recipe(image_size=size) for size in (16, "16", "16x16")]
+    assert [recipe.image_size for recipe in squares] == [16, 16, 16]
+    assert Recipe(image_size="0").image_size == 0
+    assert Recipe.from_json(Recipe(image_size="24x32").to_json()).image_size == "24x32"

@@ -38,6 +38,8 @@ def _define(values: flags.FlagValues, name: str, setting: dataclasses.Field) -> 
     choices = setting.metadata["choices"]
     if choices:
         flags.DEFINE_enum(name, default, choices, text, flag_values=values)
+    elif setting.type == int | str:
+        flags.DEFINE_string(name, str(default), text, flag_values=values)
     elif isinstance(default, bool):
         flags.DEFINE_bool(name, default, text, flag_values=values)
     elif isinstance(default, int):

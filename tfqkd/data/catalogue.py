@@ -12,13 +12,13 @@ from tfqkd.compat import tf
 from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.places import how_to_place, unknown
-from tfqkd.data.sizing import check_memory, resize
+from tfqkd.data.sizing import check_memory, resize, sides
 
 _READ_BATCH = 1024
 
 
 def read(
-    name: str, data_dir: str | os.PathLike[str] | None, download: bool, image_size: int
+    name: str, data_dir: str | os.PathLike[str] | None, download: bool, image_size: int | str
 ) -> ImageData:
     """Reads a data set whole, in the order it is stored in.
 
@@ -29,7 +29,7 @@ def read(
       name: Its TFDS name, such as `cifar100`, `imagenet_resized/32x32` or `mnist:3.0.1`.
       data_dir: Where TFDS keeps its data; its own default if None.
       download: Whether to download and prepare what is not there yet.
-      image_size: Side of the square that images are resized to; 0 leaves them as they are.
+      image_size: What images are resized to, `N` or `HxW`; 0 leaves them as they are.
 
     Returns:
       The images.
@@ -97,8 +97,8 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
         raise unknown(name) from error
     except (ValueError, AssertionError, ImportError) as error:
         raise ValueError(
-            "A data set is `digits`, `folder:PATH`, or `name[/config][:version]` of TensorFlow "
-            f"Datasets. Received: {name!r}. TensorFlow Datasets says: {_first_line(error)}"
+            "A data set is `digits`, `folder:PATH`, `arrays:FILE.npz`, or `name[/config][:version]` "
+            f"of TensorFlow Datasets. Received: {name!r}. TensorFlow Datasets says: {_first_line(error)}"
         ) from error
 
 
@@ -136,7 +136,9 @@ def _download(name: str, builder: Any) -> None:
         ) from error
 
 
-def _image_shape(name: str, features: dict[str, Any], image_size: int) -> tuple[int, int, int]:
+def _image_shape(
+    name: str, features: dict[str, Any], image_size: int | str
+) -> tuple[int, int, int]:
     import tensorflow_datasets as tfds  # noqa: PLC0415 (digits and folders do without)
 
     image, label = features.get("image"), features.get("label")
@@ -154,8 +156,9 @@ def _image_shape(name: str, features: dict[str, Any], image_size: int) -> tuple[
             "Images must be uint8 with a fixed number of channels. Received: "
             f"{image.np_dtype} {image.shape} in {name!r}. Choose another data set."
         )
-    if image_size:
-        return image_size, image_size, channels
+    size = sides(image_size)
+    if size:
+        return *size, channels
     if height is None or width is None:
         raise ValueError(
             f"Images of many sizes must be resized. Received: {name!r} with images of "
@@ -165,7 +168,7 @@ def _image_shape(name: str, features: dict[str, Any], image_size: int) -> tuple[
 
 
 def _read_split(
-    builder: Any, role: str, image_shape: tuple[int, int, int], image_size: int
+    builder: Any, role: str, image_shape: tuple[int, int, int], image_size: int | str
 ) -> Split:
     split = builder.info.splits[role]
     decode = builder.info.features["image"].decode_example

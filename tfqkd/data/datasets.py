@@ -4,9 +4,10 @@ import dataclasses
 import os
 from pathlib import Path
 
-from tfqkd.data import digits, folders
+from tfqkd.data import arrays, digits, folders
 from tfqkd.data.images import ImageData, Split
-from tfqkd.data.places import FOLDER, require_name
+from tfqkd.data.places import ARRAYS, FOLDER, require_name
+from tfqkd.data.sizing import sides
 
 __all__ = ["ImageData", "Split", "load"]
 
@@ -18,7 +19,7 @@ def load(
     download: bool = False,
     validation_split: float = 0.0,
     train_examples: int = 0,
-    image_size: int = 0,
+    image_size: int | str = 0,
     seed: int = 0,
 ) -> ImageData:
     """Loads a data set whole into memory; the same arguments always give the same arrays.
@@ -27,16 +28,17 @@ def load(
 
     Args:
       name: `digits` (scikit-learn's, no download), `folder:PATH` (see `tfqkd.data.folders.read`),
-        or the name of an image classification set of TensorFlow Datasets such as `cifar100`. Such
-        a set must have `train` and `test` splits; `validation` is the test split of a set that has
-        no `test`, and is not read of one that has.
+        `arrays:FILE.npz` (see `tfqkd.data.arrays.read`), or the name of an image classification set
+        of TensorFlow Datasets such as `cifar100`. Such a set must have `train` and `test` splits;
+        `validation` is the test split of a set that has no `test`, and is not read of one that has.
       data_dir: Where TensorFlow Datasets keeps its data; its own default if None.
       download: Whether to download a TensorFlow Datasets set that is not there yet.
       validation_split: Share of the training images, in [0, 0.5], that is set aside for validation,
         of every class alike.
       train_examples: Number of training images to keep, of every class alike, once the validation
         images are out; 0 keeps all.
-      image_size: Side in pixels of the square that images are resized to; 0 leaves their size.
+      image_size: What images are resized to: the side of a square in pixels, or text such as
+        `24x32`, height and width; 0 leaves their size.
       seed: 0..2**31-1; draws the validation and training images.
 
     Returns:
@@ -57,8 +59,10 @@ def load(
         data = digits.read(image_size)
     elif name.startswith(FOLDER):
         data = folders.read(Path(name.removeprefix(FOLDER)), image_size)
+    elif name.startswith(ARRAYS):
+        data = arrays.read(Path(name.removeprefix(ARRAYS)), image_size)
     else:
-        from tfqkd.data import catalogue  # noqa: PLC0415 (digits and folders do without TensorFlow)
+        from tfqkd.data import catalogue  # noqa: PLC0415 (the others do without TensorFlow)
 
         data = catalogue.read(name, data_dir, download, image_size)
     train, validation = data.train, None
@@ -75,7 +79,7 @@ def load(
     return dataclasses.replace(data, train=train, validation=validation)
 
 
-def _check(validation_split: float, train_examples: int, image_size: int, seed: int) -> None:
+def _check(validation_split: float, train_examples: int, image_size: int | str, seed: int) -> None:
     if not 0 <= validation_split <= 0.5:
         raise ValueError(
             "`validation_split` must be a share of the training images from 0 to 0.5. Received: "
@@ -86,11 +90,7 @@ def _check(validation_split: float, train_examples: int, image_size: int, seed: 
             "`train_examples` must be a number of images. "
             f"Received: train_examples={train_examples}. Use 0 for all of them."
         )
-    if image_size < 0:
-        raise ValueError(
-            "`image_size` must be a number of pixels. "
-            f"Received: image_size={image_size}. Use 0 for the size that is stored."
-        )
+    sides(image_size)
     if not 0 <= seed < 2**31:
         raise ValueError(
             f"`seed` must be 0 to 2**31 - 1. Received: seed={seed}. Choose one in this range."

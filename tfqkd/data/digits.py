@@ -9,14 +9,14 @@ from tfqkd.data.sizing import resize
 _TEST_EXAMPLES = 600
 
 
-def read(image_size: int) -> ImageData:
+def read(image_size: int | str) -> ImageData:
     """Reads the 1,797 handwritten digits of scikit-learn, 8x8 and grey.
 
     Their values 0..16 become pixels round(value·255/16). One fixed stratified draw leaves 1,197
     images to train on and takes 600 to test on.
 
     Args:
-      image_size: Side of the square that images are resized to; 0 leaves them as they are.
+      image_size: What images are resized to, `N` or `HxW`; 0 leaves them as they are.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """

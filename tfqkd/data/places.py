@@ -4,8 +4,8 @@ import difflib
 import re
 from pathlib import Path
 
-FOLDER = "folder:"
-_RULE = "A data set is `digits`, `folder:PATH`, or one of TensorFlow Datasets."
+FOLDER, ARRAYS = "folder:", "arrays:"
+_RULE = "A data set is `digits`, `folder:PATH`, `arrays:FILE.npz`, or one of TensorFlow Datasets."
 _LAYOUT = "Give the folder that holds `train` and `test`, or one folder a class."
 
 
@@ -18,12 +18,17 @@ def require_place(name: str, data_dir: str = "", download: bool = False) -> None
       download: Whether a set that is not there is downloaded.
 
     Raises:
-      ValueError: If `folder:PATH` names no folder, or no data set has the name.
+      ValueError: If `folder:PATH` names no folder, `arrays:FILE.npz` no such file, or no data set
+        has the name.
       FileNotFoundError: If there is no `data_dir`, or the data set is in no directory of its name.
     """
     require_name(name)
     if name.startswith(FOLDER):
         root_of(Path(name.removeprefix(FOLDER)))
+    elif name.startswith(ARRAYS):
+        from tfqkd.data import arrays  # noqa: PLC0415 (needs NumPy)
+
+        arrays.require_arrays(Path(name.removeprefix(ARRAYS)))
     elif (
         name != "digits" and data_dir and not download and not Path(data_dir).expanduser().is_dir()
     ):
@@ -39,8 +44,15 @@ def require_name(name: str) -> None:
     """Refuses a data set's name that is a path, and says what its name is.
 
     Raises:
-      ValueError: If it is a path, or `folder:` without one.
+      ValueError: If it is a path, or `folder:` or `arrays:` without one.
     """
+    if name.startswith(ARRAYS):
+        if name == ARRAYS:
+            raise ValueError(
+                f"`arrays:FILE.npz` must name a file. Received: {name!r}, without a path. "
+                "Give the path of a file of `numpy.savez`."
+            )
+        return
     if name == FOLDER:
         raise ValueError(
             f"`folder:PATH` must name a folder. Received: {name!r}, without a path. {_LAYOUT}"
@@ -55,6 +67,8 @@ def require_name(name: str) -> None:
 def _folder_meant(text: str) -> str:
     """Says what a path that was given as a data set is, and what is the data set."""
     path = Path(text).expanduser()
+    if path.suffix == ".npz":
+        return f"a path. That of the arrays in the file would be `{ARRAYS}{text}`"
     if not path.is_dir():
         return f"a path that is no folder. That of a folder of images would be `{FOLDER}{text}`"
     for depth in ("", "*/", "*/*/", "*/*/*/"):

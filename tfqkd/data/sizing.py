@@ -1,26 +1,72 @@
-"""The size of images: resizing them to a square, and whether a whole set of them fits memory."""
+"""The size of images: how it is given, resizing, and whether a whole set of them fits memory."""
 
 import math
+import re
 from typing import Any
 
 import psutil
 
 
-def resize(images: Any, image_size: int) -> Any:
-    """Resizes images to a square: bilinear, with antialiasing where they get smaller.
+def plain_size(image_size: int | str) -> int | str:
+    """Returns an image size in its one form, so that the same size is known as the same.
+
+    Args:
+      image_size: A number of pixels, or text: `32`, or `24x32` for height 24 and width 32.
+
+    Returns:
+      A number for a square (0: as stored), else text `HEIGHTxWIDTH`.
+
+    Raises:
+      ValueError: If the text is neither.
+    """
+    if not isinstance(image_size, str):
+        return image_size
+    match = re.fullmatch(r"(-?[0-9]{1,9})|([1-9][0-9]{0,8})x([1-9][0-9]{0,8})", image_size)
+    if not match:
+        raise ValueError(
+            "`image_size` must be 0 or more pixels, or HEIGHTxWIDTH. "
+            f"Received: image_size={image_size}. For example 32, or 24x32."
+        )
+    square, height, width = match.groups()
+    if square or height == width:
+        return int(square or height)
+    return image_size
+
+
+def sides(image_size: int | str) -> tuple[int, int] | None:
+    """Returns height and width of an image size; None for 0, which leaves images as they are.
+
+    Raises:
+      ValueError: If it is no size.
+    """
+    size = plain_size(image_size)
+    if isinstance(size, str):
+        height, width = map(int, size.split("x"))
+        return height, width
+    if size < 0:
+        raise ValueError(
+            "`image_size` must be a number of pixels, or HEIGHTxWIDTH. "
+            f"Received: image_size={size}. Use 0 for the size that is stored."
+        )
+    return (size, size) if size else None
+
+
+def resize(images: Any, image_size: int | str) -> Any:
+    """Resizes images: bilinear, with antialiasing where they get smaller.
 
     Args:
       images: uint8 `[H, W, C]` or `[N, H, W, C]`.
-      image_size: Side of the square in pixels; 0 leaves the images as they are.
+      image_size: As for `plain_size`; 0 leaves the images as they are.
 
     Returns:
-      uint8 `[S, S, C]` or `[N, S, S, C]`.
+      uint8 `[H', W', C]` or `[N, H', W', C]`.
     """
-    if not image_size:
+    size = sides(image_size)
+    if size is None:
         return images
     from tfqkd.compat import tf  # noqa: PLC0415 (images that keep their size need none)
 
-    resized = tf.image.resize(images, (image_size, image_size), antialias=True)
+    resized = tf.image.resize(images, size, antialias=True)
     return tf.saturate_cast(tf.round(resized), tf.uint8)
 
 

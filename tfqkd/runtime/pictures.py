@@ -13,7 +13,12 @@ except ImportError as error:
     ) from error
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
+READABLE = ("An image must be a readable PNG or JPEG file.", "Convert it, or leave it out.")
+"""The rule of a file that is to be read, and what to do with another."""
 _MODES = {1: "L", 3: "RGB"}
+_GREY_MODES = ("1", "L", "LA")
+# Pillow has no common base for what a damaged file or a bomb raises.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class UnreadablePictureError(ValueError):
@@ -58,7 +63,8 @@ def open_picture(path: pathlib.Path) -> Image.Image:
         path: A PNG or JPEG file.
 
     Returns:
-        The image, 8 bits a channel: of 16 bits, as PNG may have, the upper half is kept.
+        The image, grey (mode L) or RGB, 8 bits a channel: of 16 bits, as PNG may have, the upper half is
+        kept. Transparency is left out: a pixel has the colour that the file stores for it.
 
     Raises:
         UnreadablePictureError: If it is no image, or far larger than any photograph.
@@ -66,16 +72,32 @@ def open_picture(path: pathlib.Path) -> Image.Image:
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as file:
             image = ImageOps.exif_transpose(file)
-    # Pillow has no common base for what a damaged file or a bomb raises.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise UnreadablePictureError(
-            f"An image must be a readable PNG or JPEG file. Received: {path}: {error}. "
-            "Convert it, or leave it out."
+            f"{READABLE[0]} Received: {path}: {error}. {READABLE[1]}"
         ) from error
     if image.mode.startswith("I"):
         # Pillow would cut values off at 255.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image
+    if image.mode in _GREY_MODES:
+        return image.convert("L")
+    if image.mode == "P" and "transparency" in image.info:
+        # Straight to RGB Pillow would warn of what it leaves out.
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def has_colour(path: pathlib.Path) -> bool:
+    """Whether an image file is an RGB one for `open_picture`; its pixels are not decoded.
+
+    Args:
+        path: A file; one that is no image has no colour.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as file:
+            return not (file.mode.startswith("I") or file.mode in _GREY_MODES)
+    except _UNREADABLE:
+        return False
 
 
 def to_pixels(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:

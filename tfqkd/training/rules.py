@@ -17,7 +17,6 @@ def check_ranges(settings: Settings) -> None:
         "0 or more": (
             (
                 "train_examples",
-                "image_size",
                 "crop_padding",
                 "teacher_epochs",
                 "student_epochs",
@@ -30,6 +29,7 @@ def check_ranges(settings: Settings) -> None:
             ),
             lambda v: v >= 0,
         ),
+        "0 or more, or HEIGHTxWIDTH": (("image_size",), lambda v: isinstance(v, str) or v >= 0),
         "1 or more": (
             ("batch_size", "steps_per_execution", "checkpoints_kept"),
             lambda v: v >= 1,

@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from tfqkd.data.sizing import plain_size
+
 TEACHER, STUDENT, QUANTIZED, EXPORT = "teacher", "student", "quantized", "export"
 STAGES = (TEACHER, STUDENT, QUANTIZED, EXPORT)
 _TRAINED = (TEACHER, STUDENT, QUANTIZED)
@@ -44,8 +46,9 @@ class Settings:
     dataset: str = setting(
         "cifar10",
         "data",
-        "Data set: digits (embedded), folder:PATH (PATH/train/CLASS/*.png and PATH/test/CLASS/*.png), or the "
-        "name of a TFDS image classification set, such as cifar10 or cifar100.",
+        "Data set: digits (embedded), folder:PATH (PATH/train/CLASS/*.png and PATH/test/CLASS/*.png, or "
+        "PATH/CLASS/*.png), arrays:FILE.npz, or the name of a TFDS image classification set, such as "
+        "cifar10 or cifar100.",
     )
     data_dir: str = setting(
         "", "data", "Where TFDS data sets lie; TFDS's own default if empty.", stages=()
@@ -62,8 +65,10 @@ class Settings:
     train_examples: int = setting(
         0, "data", "Train on a fixed subset of this many images, drawn by class; 0 for all."
     )
-    image_size: int = setting(
-        0, "data", "Resize images to this height and width in pixels; 0 keeps theirs."
+    image_size: int | str = setting(
+        0,
+        "data",
+        "Resize images to this height and width in pixels, or to HEIGHTxWIDTH such as 24x32; 0 keeps theirs.",
     )
     crop_padding: int = setting(
         4, "data", "Random crop after padding every side by this many pixels; 0 for none."
@@ -367,7 +372,11 @@ class Settings:
     def __post_init__(self) -> None:
         for name, field in self.settings().items():
             value = getattr(self, name)
-            object.__setattr__(self, name, _typed(name, value, field.default))
+            if name == "image_size" and isinstance(value, str):
+                value = plain_size(value)
+            if not (name == "image_size" and isinstance(value, str)):
+                value = _typed(name, value, field.default)
+            object.__setattr__(self, name, value)
             choices = field.metadata["choices"]
             if choices and value not in choices:
                 raise ValueError(
