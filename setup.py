@@ -87,6 +87,7 @@ setup(
             "tfqkd-evaluate=tfqkd.cli.evaluate:main",
             "tfqkd-export=tfqkd.cli.export:main",
             "tfqkd-predict=tfqkd.cli.predict:main",
+            "tfqkd-products=tfqkd.cli.products:main",
             "tfqkd-study=tfqkd.cli.study:main",
         ],
     },

@@ -246,7 +246,7 @@ print(json.dumps([status, used.ru_utime + used.ru_stime, sorted(sys.modules)]), 
 """
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "export", "study"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "export", "products", "study"])
 def test_help_takes_less_than_a_second_and_no_tensorflow(command):
     child = subprocess.run(
         [sys.executable, "-c", HELP.format(command=command, argument="--help")],

@@ -21,7 +21,7 @@ CHECKPOINTS = "checkpoints"
 """Where in an unfinished product a training keeps what it goes on with."""
 FORMATS = {"teacher": 1, "student": 1, "quantized": 1, "export": 1, "measured": 1, "logits": 1}
 """Of what a stage makes: raise its number when it comes to make another thing of the same key."""
-_KEY_FILE = "product.json"
+KEY_FILE = "product.json"
 
 
 class Products:
@@ -112,7 +112,7 @@ def _make(path: pathlib.Path, key: dict[str, Any], make: Callable[[pathlib.Path]
         partial = _partial(path)
         partial.mkdir(exist_ok=True)
         make(partial)
-        (partial / _KEY_FILE).write_text(_canonical(key) + "\n")
+        (partial / KEY_FILE).write_text(_canonical(key) + "\n")
         put_in_place(partial, path)
     # Not before: a run that is killed here would have nothing to go on with.
     if _holds_checkpoints(path):

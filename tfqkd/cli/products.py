@@ -1,0 +1,93 @@
+"""`bin/products`: shows what a run keeps, and removes what nothing uses."""
+
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfqkd.cli.command import Command
+from tfqkd.cli.evaluate import require_run_directory
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = Command(
+        "products",
+        "Lists what the stages of a run, comparison or study have left in its products directory, with size, "
+        "age and whether a recipe uses it: the run's, or that of another run in or beside the run directory. "
+        "With --prune removes what nothing uses. Images are not read: what was made of other images with the "
+        "same settings counts as used.",
+        (
+            "bin/products --run_dir=runs/cifar100",
+            "bin/products --run_dir=runs/cifar100 --prune",
+        ),
+    )
+    values = command.flags
+    flags.DEFINE_string("run_dir", "", "The directory that holds `products`.", flag_values=values)
+    flags.DEFINE_bool(
+        "prune",
+        False,
+        "Remove the products that nothing uses. What a run uses or a process makes stays. A run that "
+        "lies elsewhere and shares these products is not known: move it beside this one first.",
+        flag_values=values,
+    )
+    for name in ("run_dir", "prune"):
+        command.group("what to show", name)
+
+    def run_it() -> None:
+        directory = require_run_directory(values.run_dir)
+        if values.prune:
+            _prune(directory)
+        else:
+            _show(directory)
+
+    return command.main(argv, run_it)
+
+
+def _show(directory: pathlib.Path) -> None:
+    from tfqkd.tables import Table
+    from tfqkd.training.inventory import inventory
+
+    products = inventory(directory)
+    table = Table("product", "role", "stage", "size", "age", "used by")
+    for product in products:
+        by = "a process at work" if product.locked else "nothing"
+        if product.users:
+            more = len(product.users) - 1
+            by = product.users[0] + (f" and {more} more" if more else "")
+        age = _age(time.time() - product.modified)
+        table.add(product.path.name, product.role, product.stage, _size(product.bytes), age, by)
+    idle = [product for product in products if product.idle]
+    print(table)
+    print(
+        f"\n{len(products)} products, {_size(sum(each.bytes for each in products))}; nothing uses "
+        f"{len(idle)} of them, {_size(sum(each.bytes for each in idle))}."
+    )
+    if idle:
+        print("Remove those with --prune.")
+
+
+def _prune(directory: pathlib.Path) -> None:
+    from tfqkd.training.inventory import prune
+
+    removed = prune(directory)
+    for product in removed:
+        print(f"Removed {product.path.name} ({product.role}), {_size(product.bytes)}.")
+    print(f"{len(removed)} products removed, {_size(sum(each.bytes for each in removed))} freed.")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 2**10:,.1f} KiB"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return "now"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
