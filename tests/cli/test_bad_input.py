@@ -74,6 +74,12 @@ FLAGS = {
     ),
     "subset": (["--train_examples=-1"], 2, "`train_examples` must be 0 or more"),
     "image size": (["--image_size=-8"], 2, "`image_size` must be 0 or more"),
+    "image size of two sides": (
+        ["--image_size=24by32"],
+        2,
+        "must be 0 or more pixels, or HEIGHTxW",
+    ),
+    "arrays": (["--dataset=arrays:none.npz"], 1, "`arrays:FILE.npz` must name a file"),
     "crop": (["--crop_padding=-1"], 2, "`crop_padding` must be 0 or more"),
     "epochs of the teacher": (["--teacher_epochs=-1"], 2, "`teacher_epochs` must be 0 or more"),
     "epochs as a fraction": (["--quantized_epochs=0.5"], 2, "--quantized_epochs=0.5"),
