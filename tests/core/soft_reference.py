@@ -97,3 +97,27 @@ def decoupled(teacher, student, labels, temperature):
         p, q = np.delete(p, label), np.delete(q, label)
         others.append(kl(p / p.sum(), q / q.sum()))
     return temperature**2 * np.array(binary), temperature**2 * np.array(others)
+
+
+def correlation(teacher, student, temperature, beta=1.0, gamma=1.0):
+    """DIST of each example, times T², by NumPy's own correlations of rows and columns."""
+    p, q = (softmax(np.float64(z) / temperature, axis=-1) for z in (teacher, student))
+    rows = np.array([1 - np.corrcoef(*pair)[0, 1] for pair in zip(p, q, strict=True)])
+    columns = [1 - np.corrcoef(*pair)[0, 1] for pair in zip(p.T, q.T, strict=True)]
+    return temperature**2 * (beta * rows + gamma * np.mean(columns))
+
+
+def cosine(teacher, student, temperature):
+    """1 - cos of the probabilities of each example, times T²."""
+    p, q = (softmax(np.float64(z) / temperature, axis=-1) for z in (teacher, student))
+    lengths = np.linalg.norm(p, axis=-1) * np.linalg.norm(q, axis=-1)
+    return temperature**2 * (1 - (p * q).sum(-1) / lengths)
+
+
+def cosine_gradient(teacher, student, temperature):
+    """Of `cosine` with respect to the student's logits."""
+    p, q = (softmax(np.float64(z) / temperature, axis=-1) for z in (teacher, student))
+    length = np.linalg.norm(q, axis=-1, keepdims=True)
+    u, v = p / np.linalg.norm(p, axis=-1, keepdims=True), q / length
+    g = -(u - (u * v).sum(-1, keepdims=True) * v) / length
+    return temperature**2 * q * (g - (q * g).sum(-1, keepdims=True)) / temperature

@@ -29,6 +29,8 @@ def decoupled():
         (SOFTMAX, "kl", reference.soft_loss(TEACHER, STUDENT, TEMPERATURE, "kl")),
         (SOFTMAX, "standardized", reference.standardized_kl(TEACHER, STUDENT, TEMPERATURE)),
         (SOFTMAX, "dkd", decoupled()),
+        (SOFTMAX, "dist", reference.correlation(TEACHER, STUDENT, TEMPERATURE)),
+        (SOFTMAX, "cosine", reference.cosine(TEACHER, STUDENT, TEMPERATURE)),
         (SIGMOID, "kl", reference.sigmoid_soft_loss(TEACHER, STUDENT, TEMPERATURE, "kl")),
         (REGRESSION, "cross_entropy", reference.squared_error(TEACHER, STUDENT)),
         (REGRESSION, "kl", reference.squared_error(TEACHER, STUDENT)),
@@ -41,7 +43,7 @@ def test_each_kind_of_each_task_is_its_formula(task, kind, expected, labels):
     assert loss.dtype == np.float32
 
 
-@pytest.mark.parametrize("kind", ["kl", "standardized", "dkd"])
+@pytest.mark.parametrize("kind", ["kl", "standardized", "dkd", "dist", "cosine"])
 def test_unscaled_it_is_smaller_by_the_square_of_the_temperature(kind):
     scaled, plain = (
         SoftLoss(kind, BETA, scale).of(SOFTMAX, TEACHER, STUDENT, LABELS, TEMPERATURE, NUMPY)
@@ -58,7 +60,10 @@ def test_its_settings_are_json():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "mse"}, "must be one of cross_entropy, kl, standardized, dkd, none"),
+        (
+            {"kind": "mse"},
+            "must be one of cross_entropy, kl, standardized, dkd, dist, cosine, none",
+        ),
         ({"dkd_beta": -1.0}, "`dkd_beta` must be 0 or more"),
         ({"dkd_beta": float("inf")}, "and finite"),
     ],
@@ -69,7 +74,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_outputs_that_a_kind_cannot_compare_are_refused():
-    for kind in ("standardized", "dkd"):
+    for kind in ("standardized", "dkd", "dist", "cosine"):
         with pytest.raises(ValueError, match=r"compares the classes.*task='sigmoid'"):
             SoftLoss(kind).require_outputs(SIGMOID, None)
     with pytest.raises(ValueError, match="three classes or more"):

@@ -13,8 +13,8 @@ import numpy as np
 from tfqkd.core.ops import Ops, Tensor, ops_of
 
 SOFT_LOSSES: tuple[str, ...] = ("cross_entropy", "kl")
-STANDARDIZED, DECOUPLED = "standardized", "dkd"
-CLASS_LOSSES: tuple[str, ...] = (*SOFT_LOSSES, STANDARDIZED, DECOUPLED)
+STANDARDIZED, DECOUPLED, CORRELATION, COSINE = "standardized", "dkd", "dist", "cosine"
+CLASS_LOSSES: tuple[str, ...] = (*SOFT_LOSSES, STANDARDIZED, DECOUPLED, CORRELATION, COSINE)
 """Of the classes of one softmax; labels and values have `SOFT_LOSSES` alone."""
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -127,6 +127,91 @@ def decoupled_soft_loss(
     binary = _divergence(sure, log_sure, ops) + _divergence(unsure, log_unsure, ops)
     rest = ops.sum(ops.where(label, 0.0, _divergence(others, log_others, ops)), axis=-1)
     loss = binary + beta * rest
+    return loss * temperature**2 if scale_by_temperature_squared else loss
+
+
+def correlation_soft_loss(
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    scale_by_temperature_squared: bool = True,
+    ops: Ops | None = None,
+) -> Tensor:
+    """Returns DIST, what correlations of the probabilities lack of 1, for each example (arXiv 2205.10536).
+
+    With ρ Pearson's correlation and B examples, example i has
+    `β·(1 - ρ(p_S[i, :], p_T[i, :])) + γ·mean_c (1 - ρ(p_S[:, c], p_T[:, c]))`: the relation between the
+    classes of an example, and that between the examples in a class. Each lies in [0, 2] and is 0 where the
+    student's probabilities are a rising linear function of the teacher's, which asks less of a small student
+    than their equality. `1 - ρ` is half the squared distance of the centred vectors of length 1.
+
+    The second term is one number for the batch, the same for all its examples, so that a mean over them has
+    it once. It is of the examples that are computed together, all axes before the classes alike: on a
+    replica of `tf.distribute` of its share of the batch alone, so that several replicas do not train what
+    one trains; on JAX's devices, whose arrays are whole, of the whole batch. Sample
+    weights multiply each example's loss: they weigh the first term by example, the second by their mean, and
+    do not leave an example out of the correlations, not even at weight 0. Take batches of many examples:
+    with one the second term is 0, with two each ρ is 1 or -1.
+
+    A row or column without deviation, to within the rounding of float32, has no correlation and gets no
+    gradient: 1 - ρ is 0 where the other has none either, else 1. The authors' code adds 1e-8 to what it
+    divides by instead, which a match in classes of small probabilities does not bring to 0.
+
+    Args:
+        teacher_logits: Float, `[..., classes]`. Treated as constant: no gradient flows to them.
+        student_logits: Float, `[..., classes]`.
+        temperature: `T > 0`, divides both logits.
+        beta: Weight of the relation between classes.
+        gamma: Weight of the relation between examples.
+        scale_by_temperature_squared: Whether the loss is multiplied by `T²`, as in the authors' code.
+        ops: The table of their framework; None finds it.
+
+    Returns:
+        Float32, `[...]`.
+    """
+    ops = ops or ops_of(student_logits)
+    temperature = ops.cast(temperature, "float32")
+    target, logits = _softened(teacher_logits, student_logits, temperature, ops)
+    target, predicted = ops.softmax(target), ops.softmax(logits)
+    between_classes = _uncorrelated(target, predicted, -1, ops)
+    target, predicted = (ops.reshape(p, (-1, ops.shape(p)[-1])) for p in (target, predicted))
+    between_examples = ops.mean(_uncorrelated(target, predicted, 0, ops))
+    loss = beta * between_classes + gamma * between_examples
+    return loss * temperature**2 if scale_by_temperature_squared else loss
+
+
+def cosine_soft_loss(
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
+    scale_by_temperature_squared: bool = True,
+    ops: Ops | None = None,
+) -> Tensor:
+    """Returns `1 - cos(p_T, p_S)`, the angle between the softened probabilities, for each example.
+
+    Bounded, 0 to 1 before the factor T²: a student that is sure of the wrong class costs no more than 1,
+    where the KL divergence grows with its logits. With the unit vectors û of p_T and v̂ of p_S and
+    `g = -(û - ⟨û, v̂⟩·v̂)/‖p_S‖` the gradient is `∂/∂z_S = p_S·(g - ⟨p_S, g⟩)/T`.
+
+    After the abstract of arXiv 2009.14502, whose teacher is a student of higher precision. That the cosine
+    is of probabilities, not of logits, and the factor T² are not in it: they are our choice.
+
+    Args:
+        teacher_logits: Float, `[..., classes]`. Treated as constant: no gradient flows to them.
+        student_logits: Float, `[..., classes]`.
+        temperature: `T > 0`, divides both logits.
+        scale_by_temperature_squared: Whether the loss is multiplied by `T²`.
+        ops: The table of their framework; None finds it.
+
+    Returns:
+        Float32, `[...]`.
+    """
+    ops = ops or ops_of(student_logits)
+    temperature = ops.cast(temperature, "float32")
+    target, logits = _softened(teacher_logits, student_logits, temperature, ops)
+    loss = _apart(ops.softmax(target), ops.softmax(logits), -1, ops)
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
 
@@ -246,6 +331,35 @@ def _decoupled(logits: Tensor, label: Tensor, ops: Ops) -> tuple[Tensor, Tensor,
 def _divergence(log_p: Tensor, log_q: Tensor, ops: Ops) -> Tensor:
     """p·(log p - log q)."""
     return ops.exp(log_p) * (log_p - log_q)
+
+
+def _uncorrelated(one: Tensor, other: Tensor, axis: int, ops: Ops) -> Tensor:
+    """1 - ρ of the probabilities along an axis."""
+    one, other = _centred(one, axis, ops), _centred(other, axis, ops)
+    flat = [ops.equal(ops.max(ops.abs(each), axis=axis), 0.0) for each in (one, other)]
+    return ops.where(ops.equal(*flat), _apart(one, other, axis, ops), 1.0)
+
+
+def _centred(probabilities: Tensor, axis: int, ops: Ops) -> Tensor:
+    """Probabilities without their mean; all zero where they deviate by no more than rounding makes them."""
+    centred = probabilities - ops.mean(probabilities, axis=axis, keepdims=True)
+    largest = ops.max(probabilities, axis=axis, keepdims=True)
+    deviates = ops.max(ops.abs(centred), axis=axis, keepdims=True) > 1e-6 * largest + 1e-30
+    return ops.where(deviates, centred, 0.0)
+
+
+def _apart(one: Tensor, other: Tensor, axis: int, ops: Ops) -> Tensor:
+    """1 - cos of the angle between vectors along an axis, which is 0 at a match and never below."""
+    return ops.sum((_unit(one, axis, ops) - _unit(other, axis, ops)) ** 2, axis=axis) / 2
+
+
+def _unit(vectors: Tensor, axis: int, ops: Ops) -> Tensor:
+    """Vectors of length 1, or zero where they are."""
+    # Their squares would vanish in float32. The direction does not depend on what divides them.
+    largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=axis, keepdims=True))
+    vectors = vectors / ops.where(largest > 0, largest, 1.0)
+    squares = ops.sum(vectors**2, axis=axis, keepdims=True)
+    return vectors / ops.sqrt(ops.where(squares > 0, squares, 1.0))
 
 
 def _softened(

@@ -12,7 +12,7 @@ class SoftLoss:
     """What teacher and student are compared by; of any `Task` that has the kind.
 
     Attributes:
-        kind: "cross_entropy", "kl", and for classes "standardized" or "dkd".
+        kind: "cross_entropy", "kl", and for classes "standardized", "dkd", "dist" or "cosine".
         dkd_beta: β of "dkd", 0 or more and finite.
         scale_by_temperature_squared: Whether the loss is multiplied by `T²`.
     """
@@ -81,6 +81,12 @@ class SoftLoss:
             return losses.decoupled_soft_loss(
                 teacher, student, classes, temperature, self.dkd_beta, scaled, ops
             )
+        if self.kind == losses.CORRELATION:
+            return losses.correlation_soft_loss(
+                teacher, student, temperature, scale_by_temperature_squared=scaled, ops=ops
+            )
+        if self.kind == losses.COSINE:
+            return losses.cosine_soft_loss(teacher, student, temperature, scaled, ops)
         if self.kind == losses.STANDARDIZED:
             both = losses.standardized(teacher, ops), losses.standardized(student, ops)
             return task.soft_loss(*both, temperature, "kl", scaled, ops)

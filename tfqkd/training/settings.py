@@ -228,10 +228,11 @@ class Settings:
         "cross_entropy",
         "distillation",
         "cross_entropy; kl, of the same gradient; standardized, the kl of logits without their mean and "
-        "deviation (arXiv 2403.01427); dkd, decoupled (arXiv 2203.08679); or none: the control that keeps "
-        "only (1-λ)·hard.",
+        "deviation (arXiv 2403.01427); dkd, decoupled (arXiv 2203.08679); dist, correlations within "
+        "examples and within classes (arXiv 2205.10536); cosine, the angle between the probabilities (after "
+        "the abstract of arXiv 2009.14502); or none: the control that keeps only (1-λ)·hard.",
         stages=(QUANTIZED,),
-        choices=("cross_entropy", "kl", "standardized", "dkd", "none"),
+        choices=("cross_entropy", "kl", "standardized", "dkd", "dist", "cosine", "none"),
     )
     soft_weight: float = setting(
         1.0,

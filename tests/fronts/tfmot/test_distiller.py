@@ -420,6 +420,7 @@ import numpy as np
 from tfqkd.compat import keras, tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfqkd.core.losses import correlation_soft_loss
 from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.core.schedules import Linear
@@ -460,6 +461,24 @@ np.testing.assert_allclose(history["coefficient"], [0.6, 0.0], atol=1e-6)
 for name, values in expected.items():
     np.testing.assert_allclose(history[name], values, atol=1e-5, err_msg=name)
 print("equal on", two.distribute_strategy.num_replicas_in_sync, "replicas")
+
+# Each replica correlates its own examples; of the last batch one has none.
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    made = Distiller(student=network(0, 8), teacher=network(1, 16), soft_loss="dist", coefficient=1.0)
+    made.compile(
+        keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    logits, answers = made.student(x).numpy(), network(1, 16)(x).numpy()
+    logged = made.fit(x[:7], y[:7], batch_size=7, shuffle=False, verbose=0).history["soft_loss"]
+    made.fit(x, y, batch_size=7, verbose=0)
+shares = [slice(0, 4), slice(4, 7)]
+each = [correlation_soft_loss(answers[share], logits[share], 2.0).sum() for share in shares]
+np.testing.assert_allclose(logged, [sum(each) / 7], rtol=1e-4)
+for variable in made.student.weights:
+    first, second = (part.numpy() for part in variable.values)
+    assert np.isfinite(first).all(), variable.name
+    np.testing.assert_array_equal(first, second, err_msg=variable.name)
+print("correlated on each")
 """
 
 
@@ -473,3 +492,4 @@ def test_two_replicas_train_like_one_device_and_stay_equal():
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "equal on 2 replicas" in result.stdout
+    assert "correlated on each" in result.stdout

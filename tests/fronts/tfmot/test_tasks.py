@@ -90,6 +90,25 @@ def soft_of_decoupled(teacher, student):
     return binary + 2.0 * others
 
 
+def soft_of_correlated(teacher, student):
+    """The value of each example, and the slope of their weighted sum by differences, over each weight."""
+
+    def loss(student):
+        return reference.correlation(teacher, student, TEMPERATURE)
+
+    slope = np.zeros_like(student)
+    for index in np.ndindex(student.shape):
+        move = np.zeros_like(student)
+        move[index] = 1e-5
+        slope[index] = WEIGHTS @ (loss(student + move) - loss(student - move)) / 2e-5
+    return loss(student), slope / WEIGHTS[:, None]
+
+
+@by_differences
+def soft_of_angles(teacher, student):
+    return reference.cosine(teacher, student, TEMPERATURE)
+
+
 def same_side(teacher, student):
     return ((teacher > 0) == (student > 0)).mean()
 
@@ -126,6 +145,16 @@ CASES = {
         *(4, CROSS_ENTROPY, CLASSES),
         (hard_of_classes, soft_of_decoupled, same_class),
         {"soft_loss": "dkd", "dkd_beta": 2.0},
+    ),
+    "correlations": (
+        *(4, CROSS_ENTROPY, CLASSES),
+        (hard_of_classes, soft_of_correlated, same_class),
+        {"soft_loss": "dist"},
+    ),
+    "angles": (
+        *(4, CROSS_ENTROPY, CLASSES),
+        (hard_of_classes, soft_of_angles, same_class),
+        {"soft_loss": "cosine"},
     ),
     "classes matched as values": (
         *(4, CROSS_ENTROPY, CLASSES),
@@ -177,6 +206,8 @@ def test_the_weight_of_the_soft_loss_stands_beside_the_coefficient():
     [
         (2, CROSS_ENTROPY, {"soft_loss": "dkd"}, "three classes or more.*Received: .* 2 classes"),
         (3, BINARY, {"soft_loss": "dkd"}, "'dkd' compares the classes.*task='sigmoid'"),
+        (3, BINARY, {"soft_loss": "dist"}, "'dist' compares the classes.*task='sigmoid'"),
+        (3, "mse", {"soft_loss": "cosine"}, "'cosine' compares the classes.*task='regression'"),
         (3, "mse", {"soft_loss": "standardized"}, "compares the classes.*task='regression'"),
         (3, CROSS_ENTROPY, {"soft_weight": -1.0}, "`soft_weight` must be 0 or more"),
         (3, CROSS_ENTROPY, {"dkd_beta": float("nan")}, "`dkd_beta` must be 0 or more"),
@@ -187,7 +218,7 @@ def test_a_soft_loss_that_does_not_fit_is_refused(outputs, loss, arguments, mess
         fit(outputs, loss, None, **arguments)
 
 
-@pytest.mark.parametrize("case", ["five labels", "values", "decoupled"])
+@pytest.mark.parametrize("case", ["five labels", "values", "decoupled", "correlations", "angles"])
 def test_kept_answers_and_an_ensemble_are_what_a_live_teacher_is(case):
     outputs, loss, y, _, arguments = CASES[case]
     first, second = linear(outputs, 1), linear(outputs, 2)

@@ -51,8 +51,9 @@ class Distiller(keras.Model):
         temperature: `T > 0`, finite, that divides both logits in the soft loss.
         coefficient: λ in [0, 1], the weight of the soft loss.
         soft_loss: "cross_entropy" (default, as in the paper), "kl", "none", and for classes "standardized"
-            (arXiv 2403.01427) and "dkd" (arXiv 2203.08679): those of `tfqkd.core.losses`. "none" is the
-            control, which scales the hard loss by 1-λ and asks no teacher.
+            (arXiv 2403.01427), "dkd" (arXiv 2203.08679), "dist" (arXiv 2205.10536) and "cosine" (after the
+            abstract of arXiv 2009.14502): those of `tfqkd.core.losses`. "none" is the control, which scales
+            the hard loss by 1-λ and asks no teacher.
         soft_weight: Multiplies the soft loss besides λ, 0 or more.
         dkd_beta: β of "dkd", 0 or more.
         scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv

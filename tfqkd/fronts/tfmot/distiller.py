@@ -30,8 +30,9 @@ class Distiller(Unsaved):
     are, the compiled loss tells, or `task`:
 
     - "softmax", of a categorical cross-entropy: the logits of classes, `[batch, classes]`, at least two.
-      `soft` is `losses.soft_loss` at the temperature, of the logits or of `losses.standardized` ones, or
-      `losses.decoupled_soft_loss`; they agree where both choose the same class.
+      `soft` is `losses.soft_loss` at the temperature, of the logits or of `losses.standardized` ones,
+      `losses.decoupled_soft_loss`, `losses.correlation_soft_loss` or `losses.cosine_soft_loss`; they agree
+      where both choose the same class.
     - "sigmoid", of a binary cross-entropy: a logit for each label, `[batch, labels]`. `soft` is
       `losses.sigmoid_soft_loss`, the mean over labels; they agree on a label where both say yes or both no.
     - "regression", of a squared, absolute or like error: values, `[batch, values]`. `soft` is
@@ -65,8 +66,10 @@ class Distiller(Unsaved):
         soft_loss: "cross_entropy" (default, as in the paper), "kl", which has the same gradient and is zero
             at a match, or "none": the control, which scales the hard loss by 1-λ and asks no teacher. The
             squared error of a regression is both. For classes also "standardized", the KL of logits whose
-            mean and deviation are taken out (arXiv 2403.01427), and "dkd", decoupled distillation (arXiv
-            2203.08679).
+            mean and deviation are taken out (arXiv 2403.01427), "dkd", decoupled distillation (arXiv
+            2203.08679), "dist", correlations within examples and within classes (arXiv 2205.10536; several
+            replicas correlate their own examples alone), and "cosine", the angle between the probabilities
+            (after the abstract of arXiv 2009.14502).
         soft_weight: Multiplies the soft loss besides λ, 0 or more: the small gradient of standardized logits
             has 10 in its paper's recipe.
         dkd_beta: β of "dkd", 0 or more.

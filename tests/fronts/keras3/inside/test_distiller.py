@@ -121,6 +121,8 @@ def test_losses_of_layers_count():
         "cross_entropy",
         *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("kl", "standardized")),
         "dkd",
+        "dist",
+        pytest.param("cosine", marks=pytest.mark.slow),
     ],
 )
 def test_soft_losses_are_those_of_the_core(kind):
@@ -138,6 +140,8 @@ def test_soft_losses_are_those_of_the_core(kind):
             ops=NUMPY,
         ),
         "dkd": lambda: losses.decoupled_soft_loss(answers, logits, labels, 3.0, 4.0, ops=NUMPY),
+        "dist": lambda: losses.correlation_soft_loss(answers, logits, 3.0, ops=NUMPY),
+        "cosine": lambda: losses.cosine_soft_loss(answers, logits, 3.0, ops=NUMPY),
     }[kind]()
     distiller = compiled(student, teacher, temperature=3.0, soft_loss=kind, dkd_beta=4.0)
     logs = trained(distiller, 4)
