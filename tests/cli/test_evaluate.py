@@ -37,6 +37,24 @@ def test_every_model_and_file_is_in_the_table(finished, capsys):
     assert [entry["accuracy"] for entry in written] == [*accuracies, accuracies[-1]]
 
 
+def test_json_is_all_of_stdout_and_holds_what_the_table_shows(finished, capfd):
+    asked = f"--run_dir={finished.directory}"
+    assert main(["evaluate", asked, "--output=json"]) == 0
+    (run,) = json.loads(capfd.readouterr().out)["runs"]
+    assert run["directory"] == str(finished.directory)
+    written = json.loads((finished.directory / "evaluation.json").read_text())["models"]
+    for entry in written:
+        del entry["confusion"]
+    assert run["models"] == written
+    file = finished.directory / "export" / "student-int8.tflite"
+    assert main(["evaluate", f"--models={file}", "--dataset=digits", "--output=json"]) == 0
+    (run,) = json.loads(capfd.readouterr().out)["runs"]
+    assert run == {
+        "directory": None,
+        "models": [{**written[-1], "name": str(file), "agreement": None}],
+    }
+
+
 @pytest.mark.slow
 def test_every_file_that_is_exported_is_as_good_as_the_student(finished, tmp_path, capsys):
     run = tmp_path / "run"

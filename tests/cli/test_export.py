@@ -35,6 +35,20 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
         assert np.mean(right) == finished.results["models"][-1]["accuracy"]
 
 
+def test_json_is_all_of_stdout_and_holds_the_report(finished, tmp_path, capfd):
+    arguments = [f"--run_dir={finished.directory}", f"--output_dir={tmp_path}", "--nolatency"]
+    arguments += ["--format=litert-int8", "--per_layer", "--output=json"]
+    assert main(["export", *arguments]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found.pop("directory") == str(tmp_path)
+    (file,) = found["files"]
+    seconds = file.pop("layer_seconds")
+    assert len(seconds) == len(file["layers"]) and min(seconds) > 0
+    assert found == json.loads((tmp_path / "report.json").read_text())
+    assert file["bytes"] == (tmp_path / "student-int8.tflite").stat().st_size
+    assert file["accuracy"] == finished.results["models"][-1]["accuracy"]
+
+
 def test_files_that_cannot_be_measured_are_reported_all_the_same(
     finished, tmp_path, capsys, monkeypatch
 ):

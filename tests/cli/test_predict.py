@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -37,6 +38,31 @@ def test_the_best_classes_are_printed_with_their_names_and_shares(pictures, caps
             expected += [data.class_names[best], f"{100 * shares[index, best]:.1f}"]
         assert line.split() == expected
     assert len(lines) == 3
+
+
+def test_json_holds_what_the_lines_show_and_names_what_is_unreadable(pictures, tmp_path, capfd):
+    directory, file = pictures
+    (tmp_path / "bad.png").write_bytes(b"none")
+    asked = [
+        "predict",
+        f"--model={file}",
+        "--top=3",
+        f"--images={directory},{tmp_path / 'bad.png'}",
+    ]
+    assert main(asked) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert main([*asked, "--output=json"]) == 1
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert found["model"] == str(file) and found["unreadable"] == [str(tmp_path / "bad.png")]
+    assert "Received: 1 of 4" in err
+    shown = []
+    for image in found["images"]:
+        shown.append([image["path"]])
+        for entry in image["classes"]:
+            shown[-1] += [entry["name"], f"{100 * entry['probability']:.1f}"]
+    assert shown == [line.split() for line in lines]
+    assert len(shown) == 3
 
 
 @pytest.mark.parametrize(

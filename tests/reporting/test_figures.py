@@ -72,6 +72,19 @@ def test_a_run_is_drawn_with_the_values_of_its_histories(tmp_path, drawn):
     assert [label.get_text() for label in tests.get_yticklabels()] == ["teacher", "student"]
 
 
+def test_the_names_of_a_run_stay_clear_of_the_panel_before(tmp_path, drawn):
+    models = [{"role": "ternary student, gradual coefficient", "accuracy": 0.9}]
+    plot_run({"teacher": history(3)}, models, tmp_path / "run.png")
+    # As it was saved: its texts are measured so.
+    drawn[0].set_dpi(DOTS_PER_INCH)
+    _, accuracies, tests = drawn[0].axes
+    assert accuracies.get_title() == "Training accuracy"
+    for name in tests.get_yticklabels():
+        assert name.get_window_extent().x0 > accuracies.get_window_extent().x1
+    for text in tests.texts:
+        assert text.get_window_extent().x1 < tests.get_window_extent().x1
+
+
 def test_a_run_without_training_is_drawn(tmp_path):
     plot_run({"student": []}, MODELS, tmp_path / "run.png")
     assert_png(tmp_path / "run.png", 15, 4.5)
@@ -109,6 +122,18 @@ def test_a_confusion_matrix_is_drawn_for_each_model(tmp_path, drawn, models, wid
     expected = [[75, 25, 0], [0, 100, 0], [0, 0, 0]]
     np.testing.assert_allclose(shown[0].images[0].get_array(), expected)
     assert [label.get_text() for label in shown[0].get_xticklabels()] == ["cat", "dog", "fish"]
+    # x is what it said, y the label.
+    numbers = {text.get_position(): text.get_text() for text in shown[0].texts}
+    assert numbers == {(0, 0): "75", (1, 0): "25", (1, 1): "100"}
+
+
+def test_the_numbers_of_twenty_classes_stay_in_their_cells(tmp_path, drawn):
+    matrix = np.full((20, 20), 1) + 9999 * np.eye(20, dtype=int)
+    plot_confusion({"model": matrix}, [f"class {n}" for n in range(20)], tmp_path / "c.png")
+    axes = drawn[0].axes[0]
+    cell = axes.get_window_extent().width / 20
+    assert [text.get_text() for text in axes.texts[:2]] == ["100", "<1"]
+    assert max(text.get_window_extent().width for text in axes.texts) < cell
 
 
 def test_many_classes_are_not_written_out(tmp_path, drawn):
@@ -116,6 +141,7 @@ def test_many_classes_are_not_written_out(tmp_path, drawn):
     plot_confusion({"model": np.eye(21, dtype=int)}, names, tmp_path / "confusion.png")
     axes = drawn[0].axes[0]
     assert len(axes.get_xticklabels()) < 21
+    assert not axes.texts
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch):

@@ -81,6 +81,15 @@ def test_measurements_as_a_table():
     ]
 
 
+def test_five_classes_or_fewer_have_no_top5():
+    figures = Evaluation(accuracy=0.5, top5=None, loss=0.5, confusion=np.eye(5, dtype=int))
+    assert "top-5 %" not in cells(measurement_table([Measurement("student", figures, None)]))[0]
+    assert cells(results_table({"models": [{**MODELS[0], "top5": None}]})) == [
+        ["model", "parameters", "test accuracy %", "loss"],
+        ["float teacher", "1,080,090", "93.46", "0.2500"],
+    ]
+
+
 def test_a_run_is_printed_with_where_its_files_are(capsys):
     directory = pathlib.Path("runs/x")
     print_results({"models": MODELS, "export": REPORTS}, directory)

@@ -1,5 +1,6 @@
 """What all commands share: flags, manual page, errors and exit statuses."""
 
+import json
 import os
 import pathlib
 import shlex
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -38,6 +40,26 @@ class Command:
     def group(self, name: str, flag: str) -> None:
         """Puts a flag that was defined in `self.flags` under a heading of the manual page."""
         self._groups.setdefault(name, []).append(flag)
+
+    def choose_output(self, keys: str) -> None:
+        """Defines `--output`.
+
+        Args:
+            keys: Of the JSON object, in words.
+        """
+        flags.DEFINE_enum(
+            "output",
+            "table",
+            ["table", "json"],
+            f"json prints one JSON object to stdout, and nothing else there: {keys}",
+            flag_values=self.flags,
+        )
+        self.group("how to print it", "output")
+
+    @property
+    def is_json(self) -> bool:
+        """Whether stdout gets one JSON object, and nothing else."""
+        return "output" in self.flags and self.flags["output"].value == "json"
 
     def main(self, argv: Sequence[str] | None, run: Callable[[], None]) -> int:
         """Parses the command line into `self.flags`, calls `run` and returns the exit status.
@@ -79,7 +101,8 @@ class Command:
             # A worker goes on only as the one that it was.
             place = os.environ.get("TF_CONFIG")
             words = f"TF_CONFIG={shlex.quote(place)} {words}" if place else words
-            print(f"\n{error}\nTo go on: {words}", flush=True)
+            out = sys.stderr if self.is_json else sys.stdout
+            print(f"\n{error}\nTo go on: {words}", file=out, flush=True)
             return 128 + number
         return 0
 
@@ -131,6 +154,11 @@ class Command:
             f"{self.name}: error: {error}", *([advice] if advice else []), sep="\n", file=sys.stderr
         )
         return status
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Prints the one object that `--output=json` asks for."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 class UsageError(ValueError):

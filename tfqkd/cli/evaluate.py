@@ -3,10 +3,14 @@
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError, load_tensorflow
+from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
+
+if TYPE_CHECKING:
+    from tfqkd.training.measurement import Measurement
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,25 +42,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for name in ("run_dir", "models", "dataset", "data_dir"):
         command.group("what to evaluate", name)
+    command.choose_output(
+        "`runs`, a list of objects with `directory` (null with --models) and `models`: each with `name`, "
+        "`accuracy`, `top5` (null for five classes or fewer), `loss` and `agreement` (null where there is "
+        "none). Shares are 0 to 1, losses in nats."
+    )
 
     def run_it() -> None:
         if values.models:
-            _evaluate_files(values.models, values.dataset, values.data_dir, values.run_dir)
+            measured = _evaluate_files(
+                values.models, values.dataset, values.data_dir, values.run_dir
+            )
+            if command.is_json:
+                print_json({"runs": [_as_json(None, measured)]})
+            else:
+                print(f"\n{_table(measured)}")
             return
         directory = require_run_directory(values.run_dir)
         load_tensorflow()
-        from tfqkd.reporting.results import measurement_table
         from tfqkd.training.measurement import measure_run, run_directories
 
+        runs = []
         for run_directory in run_directories(directory):
-            measurements = measure_run(run_directory, values.data_dir)
-            print(f"\n{run_directory}\n{measurement_table(measurements)}", flush=True)
+            measured = measure_run(run_directory, values.data_dir)
+            runs.append(_as_json(run_directory, measured))
+            if not command.is_json:
+                print(f"\n{run_directory}\n{_table(measured)}", flush=True)
+        if command.is_json:
+            print_json({"runs": runs})
+            return
         print("\nEach run directory has evaluation.json and confusion.png.")
 
     return command.main(argv, run_it)
 
 
-def _evaluate_files(models: list[str], dataset: str, data_dir: str, run_dir: str) -> None:
+def _table(measurements: Sequence["Measurement"]) -> str:
+    from tfqkd.reporting.results import measurement_table
+
+    return str(measurement_table(measurements))
+
+
+def _as_json(
+    directory: pathlib.Path | None, measurements: Sequence["Measurement"]
+) -> dict[str, Any]:
+    models = [
+        {
+            "name": measurement.name,
+            "accuracy": measurement.figures.accuracy,
+            "top5": measurement.figures.top5,
+            "loss": measurement.figures.loss,
+            "agreement": measurement.agreement,
+        }
+        for measurement in measurements
+    ]
+    return {"directory": None if directory is None else str(directory), "models": models}
+
+
+def _evaluate_files(
+    models: list[str], dataset: str, data_dir: str, run_dir: str
+) -> list["Measurement"]:
     missing = [path for path in models if not pathlib.Path(path).exists()]
     if missing:
         raise UsageError(
@@ -69,12 +113,10 @@ def _evaluate_files(models: list[str], dataset: str, data_dir: str, run_dir: str
         )
     load_tensorflow()
     from tfqkd.data import load
-    from tfqkd.reporting.results import measurement_table
     from tfqkd.training.measurement import measure_files
 
     data = load(dataset, data_dir=data_dir or None)
-    measurements = measure_files([pathlib.Path(path) for path in models], data)
-    print(f"\n{measurement_table(measurements)}")
+    return measure_files([pathlib.Path(path) for path in models], data)
 
 
 def require_run_directory(path: str) -> pathlib.Path:

@@ -3,16 +3,17 @@
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError, load_tensorflow
+from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
 from tfqkd.cli.evaluate import require_run_directory
 from tfqkd.export.formats import FORMATS, parse_formats, with_options
 
 if TYPE_CHECKING:
+    from tfqkd.export.benchmark import Benchmark
     from tfqkd.export.report import Report
 
 
@@ -68,16 +69,24 @@ def _command() -> Command:
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
 
+    command.choose_output(
+        "`directory`, and what report.json holds: `files`, each with its `path` there, `format`, `bytes`, "
+        "`gzip_bytes`, `max_difference`, `agreement`, `accuracy` and the rest of its report, and how it "
+        "ran (`runs`, in seconds); `summary`, a list of sentences. With --per_layer each file has "
+        "`layer_seconds` too: for each of its `layers`, the time up to its output."
+    )
     return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command = _command()
-    return command.main(argv, lambda: _export(command.flags))
+    return command.main(
+        argv, lambda: _export(command.flags, _show_json if command.is_json else _show)
+    )
 
 
-def _export(values: flags.FlagValues) -> None:
+def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
     directory = require_run_directory(values.run_dir)
     try:
         formats = parse_formats(values.format)
@@ -102,30 +111,19 @@ def _export(values: flags.FlagValues) -> None:
         )
     except ExportError as error:
         if error.reports:
-            _show(error.reports, output, values.latency, values.per_layer)
+            show(error.reports, output, values.latency, values.per_layer)
         raise
-    _show(reports, output, values.latency, values.per_layer)
+    show(reports, output, values.latency, values.per_layer)
 
 
-def _show(
-    reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
-) -> None:
-    """Measures files, prints their tables, and writes the report and its figure."""
-    from tfqkd.export.benchmark import Benchmark, benchmark, layer_latencies
+def _measured(
+    reports: Sequence["Report"], output: pathlib.Path, latency: bool
+) -> list["Benchmark"]:
+    """Measures files, and writes the report and its figure."""
+    from tfqkd.export.benchmark import benchmark
     from tfqkd.export.figure import FIGURE_FILE, plot_export
-    from tfqkd.export.summary import (
-        REPORT_FILE,
-        layer_table,
-        relative_table,
-        sentences,
-        size_table,
-        speed_table,
-        write_report,
-    )
-    from tfqkd.reporting.results import export_table
+    from tfqkd.export.summary import write_report
 
-    print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
-    print(f"\n{size_table(reports)}")
     measured: list[Benchmark] = []
     try:
         measured = benchmark(reports) if latency else []
@@ -133,6 +131,41 @@ def _show(
         # The files stand, also where one cannot be measured.
         write_report(reports, measured, output)
         plot_export(reports, measured, output / FIGURE_FILE)
+    return measured
+
+
+def _show_json(
+    reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
+) -> None:
+    from tfqkd.export.benchmark import layer_latencies
+    from tfqkd.export.summary import report_json
+
+    shown = report_json(reports, _measured(reports, output, latency))
+    if per_layer:
+        for file, report in zip(shown["files"], reports, strict=True):
+            file["layer_seconds"] = layer_latencies(report)
+    print_json({"directory": str(output), **shown})
+
+
+def _show(
+    reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
+) -> None:
+    """Measures files, prints their tables, and writes the report and its figure."""
+    from tfqkd.export.benchmark import layer_latencies
+    from tfqkd.export.figure import FIGURE_FILE
+    from tfqkd.export.summary import (
+        REPORT_FILE,
+        layer_table,
+        relative_table,
+        sentences,
+        size_table,
+        speed_table,
+    )
+    from tfqkd.reporting.results import export_table
+
+    print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
+    print(f"\n{size_table(reports)}")
+    measured = _measured(reports, output, latency)
     if measured:
         print(f"\n{speed_table(measured)}")
     if relative := relative_table(measured):

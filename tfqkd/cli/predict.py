@@ -3,10 +3,11 @@
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError
+from tfqkd.cli.command import Command, UsageError, print_json
 from tfqkd.runtime.outputs import VALUES
 
 
@@ -42,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.group("what to classify", name)
     for name in ("top", "threads"):
         command.group("how", name)
+    command.choose_output(
+        "`model`; `images`, a list of objects with `path` and `classes`, the likeliest first: each with "
+        "`name` and `probability`, 0 to 1, or `value` where the model returns "
+        "values; `unreadable`, a list of paths."
+    )
 
     def run_it() -> None:
         _require_model(values.model)
@@ -52,19 +58,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures
 
         paths = [path for place in values.images for path in find_pictures(place)]
-        model, unreadable = load(values.model, values.threads), 0
+        model = load(values.model, values.threads)
+        unreadable: list[str] = []
+        classified: list[dict[str, Any]] = []
         for path in paths:
             try:
                 ranking = classify(model, path, values.top)
             except UnreadablePictureError as error:
                 print(f"predict: {error}", file=sys.stderr)
-                unreadable += 1
+                unreadable.append(str(path))
+                continue
+            if command.is_json:
+                classified.append({"path": str(path), "classes": _as_json(ranking, model.output)})
                 continue
             likely = "  ".join(f"{name} {_shown(number, model.output)}" for name, number in ranking)
             print(f"{path}  {likely}")
+        if command.is_json:
+            print_json({"model": values.model, "images": classified, "unreadable": unreadable})
         if unreadable:
             raise UnreadablePictureError(
-                f"Every image must be readable. Received: {unreadable} of {len(paths)} that are not. "
+                f"Every image must be readable. Received: {len(unreadable)} of {len(paths)} that are not. "
                 "Convert those named above, or leave them out."
             )
 
@@ -73,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _shown(number: float, output: str) -> str:
     return f"{number:.4g}" if output == VALUES else f"{100 * number:.1f}"
+
+
+def _as_json(ranking: Sequence[tuple[str, float]], output: str) -> list[dict[str, Any]]:
+    kind = "value" if output == VALUES else "probability"
+    return [{"name": name, kind: number} for name, number in ranking]
 
 
 def _require_model(name: str) -> None:

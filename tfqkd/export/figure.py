@@ -48,8 +48,11 @@ def plot_export(
     axes[0][2].set(title="Top-1 on the test images, %")
     if benchmarks:
         _plot_runs(axes[1], benchmarks)
+    for count, row in zip(rows, axes, strict=True):
+        for axis in row:
+            # The first name at the top, and room for what stands above and below a point.
+            axis.set_ylim(count - 0.4, -0.6)
     for axis in axes.flat:
-        axis.invert_yaxis()
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
     for axis in axes[:, 1:].flat:
@@ -62,7 +65,9 @@ def _plot_sizes(axes: Axes, reports: Sequence[Report]) -> None:
     names = [report.format for report in reports]
     packed = sum(packing.packed_bytes for packing in reports[0].packing)
     entropy = sum(packing.entropy_bytes for packing in reports[0].packing)
-    bars = axes.barh(names, [report.bytes / 1e3 for report in reports], label="file")
+    sizes = [report.bytes / 1e3 for report in reports]
+    # Points: a logarithmic axis has no zero for a bar to begin at.
+    axes.plot(sizes, names, "o", label="file")
     labels = [f"{report.bytes:,}" for report in reports]
     if packed:
         labels = [
@@ -72,13 +77,22 @@ def _plot_sizes(axes: Axes, reports: Sequence[Report]) -> None:
         ]
         axes.axvline(packed / 1e3, color="black", ls="--", label="codes alone, packed")
         axes.axvline(entropy / 1e3, color="black", ls=":", label="codes alone, entropy")
-    axes.bar_label(bars, labels, padding=4, fontsize="small")
+    _label_points(axes, sizes, names, labels)
     compressed = [report.gzip_bytes / 1e3 for report in reports]
-    axes.barh(names, compressed, height=0.35, label="compressed with gzip")
-    axes.set(xscale="log", xlabel="kB", title="Size, bytes")
-    # Room for the labels behind the longest bar.
+    axes.plot(compressed, names, "s", label="compressed with gzip")
+    axes.set(xscale="log", title="Size, kB (labels in bytes)")
+    # Room for the labels behind the last point.
     axes.set_xlim(right=20 * max(report.bytes for report in reports) / 1e3)
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=4, fontsize="small")
+
+
+def _label_points(
+    axes: Axes, values: Sequence[float], names: Sequence[str], labels: Sequence[str]
+) -> None:
+    for value, name, label in zip(values, names, labels, strict=True):
+        axes.annotate(
+            label, (value, name), (7, 0), textcoords="offset points", va="center", fontsize="small"
+        )
 
 
 def _plot_values(
@@ -104,13 +118,12 @@ def _plot_runs(row: Sequence[Axes], benchmarks: Sequence[Benchmark]) -> None:
             fmt="o",
             label=f"{setting.threads} threads, batch {setting.batch}",
         )
-    speeds.set(xscale="log", xlabel="ms an image, median ± half the spread", title="Latency")
+    speeds.set(xscale="log", title="Latency, ms an image: median ± half the spread")
     speeds.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=4, fontsize="small")
-    for axes, title, values in (
-        (loading, "Load time, ms", [1e3 * entry.load_seconds for entry in benchmarks]),
-        (memory, "Peak memory, MB", [(entry.peak_bytes or 0) / 1e6 for entry in benchmarks]),
-    ):
-        axes.bar_label(axes.barh(names, values), fmt="%.1f", padding=4, fontsize="small")
-        axes.set(title=title)
-        axes.margins(x=0.25)
-    loading.set(xscale="log")
+    loads = [1e3 * entry.load_seconds for entry in benchmarks]
+    _plot_values(loading, names, loads, [f"{load:.1f}" for load in loads])
+    loading.set(xscale="log", title="Load time, ms")
+    peaks = memory.barh(names, [(entry.peak_bytes or 0) / 1e6 for entry in benchmarks])
+    memory.bar_label(peaks, fmt="%.1f", padding=4, fontsize="small")
+    memory.set(title="Peak memory, MB")
+    memory.margins(x=0.25)

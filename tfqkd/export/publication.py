@@ -18,6 +18,7 @@ from tfqkd.export.kernels import (
     wrong_kernel,
 )
 from tfqkd.export.localisation import first_wrong_layer, first_wrong_part
+from tfqkd.export.notices import without_notices
 from tfqkd.export.packing import packings
 from tfqkd.export.report import Report, measure
 from tfqkd.export.source import Source
@@ -107,7 +108,7 @@ def publish(
     Raises:
         ExportError: If it cannot be written, or does not compute what the model computes.
     """
-    with staged_file(path) as draft:
+    with without_notices(), staged_file(path) as draft:
         written = _write(source, draft, form, write, runners[-1])
         agreements = [_verify(runner, written, draft, source, form, write) for runner in runners]
         accuracy = _test(runners[-1], draft, source, form)

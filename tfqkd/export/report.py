@@ -105,6 +105,19 @@ class Report:
     layers: tuple[LayerSize, ...] = ()
     output: str = LOGITS
 
+    def __str__(self) -> str:
+        accuracy = (
+            ""
+            if self.accuracy is None
+            else f", {100 * self.accuracy:.2f} % of the test images right"
+        )
+        return (
+            f"{self.path} ({self.format}): {self.bytes:,} bytes, {self.gzip_bytes:,} with gzip\n"
+            f"verified on {self.images} images: outputs differ by up to {self.max_difference:.1e}, "
+            f"{100 * self.agreement:.1f} % have the same best class{accuracy}\n"
+            f"kernels: {len(self.quantized)} quantized, {len(self.float_layers)} float"
+        )
+
 
 def measure(path: pathlib.Path) -> tuple[int, int]:
     """Returns the bytes of a file or of a directory's files: as they are, and each compressed."""

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from tfqkd.export.benchmark import Benchmark
 from tfqkd.export.report import Report
@@ -155,7 +156,13 @@ def sentences(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> lis
 def write_report(
     reports: Sequence[Report], benchmarks: Sequence[Benchmark], directory: pathlib.Path
 ) -> None:
-    """Writes `report.json`: every file's report, and how it ran."""
+    """Writes `report.json`: see `report_json`."""
+    text = json.dumps(report_json(reports, benchmarks), indent=2)
+    (directory / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
+
+
+def report_json(reports: Sequence[Report], benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+    """Returns what JSON can hold: `files`, each with its report and how it ran; `summary`, sentences."""
     files = []
     for report in reports:
         packed, entropy = _packed(report)
@@ -172,8 +179,7 @@ def write_report(
                 ],
             }
         )
-    text = json.dumps({"files": files, "summary": sentences(reports, benchmarks)}, indent=2)
-    (directory / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
+    return {"files": files, "summary": sentences(reports, benchmarks)}
 
 
 def _rest(report: Report) -> int:

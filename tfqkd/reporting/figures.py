@@ -17,7 +17,8 @@ from tfqkd.storage import whole_file
 mpl.use("Agg")
 
 # Fixed: to compute them takes longer than to draw the figure, and a study draws one for every run.
-_RUN_MARGINS = {"left": 0.045, "right": 0.985, "bottom": 0.12, "top": 0.92, "wspace": 0.5}
+_RUN_MARGINS = {"left": 0.045, "right": 0.985, "bottom": 0.12, "top": 0.92, "wspace": 0.62}
+_MOST_CLASSES = 20  # Whose names and numbers can be read in a confusion matrix.
 
 
 def plot_run(
@@ -55,7 +56,9 @@ def plot_run(
             twin.set_ylabel("coefficient λ (dotted)", color=INK)
             twin.set_ylim(-0.05, 1.05)
     label(losses, "Training loss on the labels", "epoch", "loss")
-    label(accuracies, "Accuracy: training (line), validation (dashed)", "epoch", "accuracy (%)")
+    validated = any("val_accuracy" in rows[0] for rows in histories.values() if rows)
+    title = "Accuracy: training (line), validation (dashed)" if validated else "Training accuracy"
+    label(accuracies, title, "epoch", "accuracy (%)")
     if losses.lines:
         losses.legend(frameon=False, fontsize=8)
     for axes in (losses, accuracies):
@@ -84,27 +87,44 @@ def plot_confusion(
 
     Args:
         matrices: Counts, `[classes, classes]`, by the model's name.
-        class_names: One a class; written out where there are at most 20.
+        class_names: One a class; written out, as are the numbers, where there are at most 20.
         path: The PNG file.
     """
+    # Room for its numbers.
+    readable = len(class_names) <= _MOST_CLASSES
+    size = max(5.0, 0.36 * len(class_names) + 1.6) if readable else 5.0
     columns = min(len(matrices), 3)
     rows = -(-len(matrices) // columns)
     figure, grid = plt.subplots(
-        rows, columns, figsize=(5 * columns, 4.6 * rows), squeeze=False, layout="constrained"
+        rows,
+        columns,
+        figsize=(size * columns, (size - 0.4) * rows),
+        squeeze=False,
+        layout="constrained",
     )
     for axes in grid.flat[len(matrices) :]:
         axes.set_axis_off()
     for axes, (name, counts) in zip(grid.flat, matrices.items(), strict=False):
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, vmin=0, vmax=100, cmap="viridis")
-        axes.set_title(name, fontsize=10, color=INK)
+        axes.set_title(textwrap.fill(name, 44, break_long_words=True), fontsize=10, color=INK)
         axes.set_xlabel("said")
         axes.set_ylabel("label")
-        if len(class_names) <= 20:
+        if readable:
+            _write_numbers(axes, shares)
             axes.set_xticks(range(len(class_names)), class_names, rotation=90)
             axes.set_yticks(range(len(class_names)), class_names)
     figure.colorbar(image, ax=grid, label="% of the label's images", shrink=0.8)
     _save(figure, path)
+
+
+def _write_numbers(axes: Axes, shares: np.ndarray) -> None:
+    for (row, column), share in np.ndenumerate(shares):
+        if share:
+            colour = "#ffffff" if share < 50 else "#111111"
+            # A share below half a per cent is not none.
+            text = f"{share:.0f}" if share >= 0.5 else "<1"
+            axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
 
 
 def _bars(axes: Axes, accuracies: Mapping[str, Sequence[float]]) -> None:
@@ -125,8 +145,10 @@ def _bars(axes: Axes, accuracies: Mapping[str, Sequence[float]]) -> None:
     axes.set_yticks(positions, names)
     axes.invert_yaxis()
     # Bars that start at zero would hide what is compared; the axis says where it starts.
-    axes.set_xlim(max(0.0, lowest - margin), highest + 0.5 * margin)
-    label(axes, "Test accuracy (axis does not start at zero)", "accuracy (%)", "")
+    start = max(0.0, lowest - margin)
+    axes.set_xlim(start, highest + 0.5 * margin)
+    title = "Test accuracy (axis does not start at zero)" if start else "Test accuracy"
+    label(axes, title, "accuracy (%)", "")
     axes.grid(visible=False, axis="y")
 
 

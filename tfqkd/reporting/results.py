@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 
 def results_table(results: dict[str, Any]) -> Table:
     """Returns the models of `results.json` as a table, accuracies in per cent."""
-    table = Table("model", "parameters", "test accuracy %", "top-5 %", "loss")
+    top5 = has_top5(results["models"])
+    table = Table("model", "parameters", "test accuracy %", *(["top-5 %"] if top5 else []), "loss")
     for model in results["models"]:
         table.add(
             model["role"],
             f"{model['parameters']:,}",
             f"{100 * model['accuracy']:.2f}",
-            f"{100 * model['top5']:.2f}",
+            *([f"{100 * model['top5']:.2f}"] if top5 else []),
             f"{model['loss']:.4f}",
         )
     return table
+
+
+def has_top5(models: Sequence[dict[str, Any]]) -> bool:
+    """Whether the models of `results.json` have a top-5: those of five classes or fewer have none."""
+    return all(model["top5"] is not None for model in models)
 
 
 def export_table(reports: Sequence[dict[str, Any]]) -> Table:
@@ -57,13 +63,15 @@ def comparison_table(rows: Sequence["Row"]) -> Table:
 
 def measurement_table(measurements: Sequence["Measurement"]) -> Table:
     """Returns what `bin/evaluate` measured as a table, shares in per cent."""
-    table = Table("model or file", "accuracy %", "top-5 %", "loss", "agrees with teacher %")
+    top5 = all(measurement.figures.top5 is not None for measurement in measurements)
+    headings = ["accuracy %", *(["top-5 %"] if top5 else []), "loss", "agrees with teacher %"]
+    table = Table("model or file", *headings)
     for measurement in measurements:
         figures, agreement = measurement.figures, measurement.agreement
         table.add(
             measurement.name,
             f"{100 * figures.accuracy:.2f}",
-            f"{100 * figures.top5:.2f}",
+            *([] if figures.top5 is None else [f"{100 * figures.top5:.2f}"]),
             "" if figures.loss is None else f"{figures.loss:.4f}",
             "" if agreement is None else f"{100 * agreement:.2f}",
         )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tfqkd.reporting.drawings import Drawing, Missing, new_figure
 from tfqkd.reporting.page import PageTable, PageText, write_page
+from tfqkd.reporting.results import has_top5
 from tfqkd.reporting.style import COLOURS, label
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
 from tfqkd.training.directory import RunDirectory, read_json, read_recipe
@@ -55,18 +56,20 @@ def _names(models: list[dict[str, Any]]) -> str:
 
 
 def _models(models: list[dict[str, Any]]) -> PageTable:
+    top5 = has_top5(models)
     rows = [
         [
             model["role"],
             model["name"],
             f"{model['parameters']:,}",
             f"{100 * model['accuracy']:.2f}",
-            f"{100 * model['top5']:.2f}",
+            *([f"{100 * model['top5']:.2f}"] if top5 else []),
             f"{model['loss']:.4f}",
         ]
         for model in models
     ]
-    headings = ("model", "network", "parameters", "test accuracy %", "top-5 %", "loss")
+    headings = ["model", "network", "parameters", "test accuracy %"]
+    headings += ["top-5 %", "loss"] if top5 else ["loss"]
     return PageTable("Models", headings, rows, "", (len(rows) - 1,))
 
 
@@ -98,8 +101,9 @@ def _accuracies(models: list[dict[str, Any]]) -> Drawing:
     axes.invert_yaxis()
     margin = max(values.max() - values.min(), 1.0)
     # Bars that start at zero would hide what is compared; the axis says where it starts.
-    axes.set_xlim(max(0.0, values.min() - margin), values.max() + 0.5 * margin)
-    label(axes, "", "test accuracy (%); the axis does not start at zero", "")
+    start = max(0.0, values.min() - margin)
+    axes.set_xlim(start, values.max() + 0.5 * margin)
+    label(axes, "", f"test accuracy (%){'; the axis does not start at zero' if start else ''}", "")
     axes.grid(visible=False, axis="y")
     return Drawing(
         "accuracies", "Test accuracy", "Measured once, on all test images.", figure, table

@@ -33,6 +33,7 @@ def draw_curves(curves: Sequence[Curve], caption: str) -> Drawing:
     figure = new_figure(11, 3.8)
     losses, accuracies = figure.subplots(1, 2)
     coefficient = None
+    kinds = {"val_accuracy" in curve.rows for curve in curves}
     named = [curve.name for curve in curves if curve.name]
     for curve in sorted(curves, key=lambda curve: bool(curve.name)):
         rows = curve.rows
@@ -44,7 +45,7 @@ def draw_curves(curves: Sequence[Curve], caption: str) -> Drawing:
             rows["epoch"],
             100 * rows["val_accuracy" if validated else "accuracy"],
             color=colour,
-            linestyle="-" if validated else ":",
+            linestyle="-" if validated or kinds == {False} else ":",
             label=curve.name,
             marker=marker,
         )
@@ -52,7 +53,9 @@ def draw_curves(curves: Sequence[Curve], caption: str) -> Drawing:
             coefficient = coefficient or losses.twinx()
             coefficient.plot(rows["epoch"], rows["coefficient"], color=colour, linestyle=":")
     label(losses, "Training loss on the labels", "epoch", "loss (nats)")
-    label(accuracies, "Validation accuracy (dotted: training)", "epoch", "accuracy (%)")
+    title = "Validation accuracy" if True in kinds else "Training accuracy"
+    title += " (dotted: training)" if kinds == {True, False} else ""
+    label(accuracies, title, "epoch", "accuracy (%)")
     for axes in (losses, accuracies):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if coefficient:

@@ -20,7 +20,13 @@ RESULTS_FILE = "results.json"
 LOCK_FILE = ".lock"
 
 _NUMBER = (int, float)
-MEASURED = {"name": str, "parameters": int, "accuracy": _NUMBER, "top5": _NUMBER, "loss": _NUMBER}
+MEASURED = {
+    "name": str,
+    "parameters": int,
+    "accuracy": _NUMBER,
+    "top5": (int, float, type(None)),
+    "loss": _NUMBER,
+}
 """What is kept of a measured model, as a shape for `read_json`."""
 EXPORTED = {
     "path": str,

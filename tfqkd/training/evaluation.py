@@ -16,14 +16,14 @@ class Evaluation:
 
     Attributes:
         accuracy: Share of images whose best class is right, 0 to 1.
-        top5: Share of images whose label is among the five best classes; of all classes if there are fewer.
+        top5: Share of images whose label is among the five best classes; None for five classes or fewer.
         loss: Mean cross-entropy of the labels, in nats; None for a model that returns values. By sigmoid each
             class is asked for by itself: the mean over the classes too.
         confusion: Counts, int64 `[classes, classes]`: rows are labels, columns what the model said.
     """
 
     accuracy: float
-    top5: float
+    top5: float | None
     loss: float | None
     confusion: np.ndarray
 
@@ -60,7 +60,7 @@ def evaluate_outputs(outputs: np.ndarray, labels: np.ndarray, output: str) -> Ev
     np.add.at(confusion, (labels, predicted), 1)
     return Evaluation(
         accuracy=float(np.mean(predicted == labels)),
-        top5=float(np.mean((best == labels[:, None]).any(axis=1))),
+        top5=float(np.mean((best == labels[:, None]).any(axis=1))) if classes > 5 else None,
         loss=_loss(outputs, labels, output),
         confusion=confusion,
     )
