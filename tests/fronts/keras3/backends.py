@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -26,11 +27,22 @@ BACKENDS = [
 ]
 
 
+def slow_on(backend: str) -> list:
+    """Returns `BACKENDS` for a test that takes long: it is slow on this one too."""
+    return [
+        pytest.param(
+            *each.values, marks=[*each.marks, *([pytest.mark.slow] * (backend in each.values))]
+        )
+        for each in BACKENDS
+    ]
+
+
 def run(backend: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     """Runs Python with a backend and returns what it printed; fails the test if it fails."""
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
+        "TFQKD_INSIDE": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
@@ -54,9 +66,9 @@ def run(backend: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     return done.stdout
 
 
-def run_tests(backend: str, file: str, marks: str = "not slow") -> str:
-    """Runs a test file of `inside` with a backend."""
-    path = pathlib.Path(__file__).parent / "inside" / file
+def run_tests(backend: str, files: Sequence[str], marks: str = "not slow") -> str:
+    """Runs test files of `inside` in one process with a backend."""
+    paths = [str(pathlib.Path(__file__).parent / "inside" / file) for file in files]
     plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
-    # 5: no test of the file has the marks.
-    return run(backend, "-m", "pytest", "-q", *plugins, "-m", marks, str(path), allowed=(0, 5))
+    # 5: no test of the files has the marks.
+    return run(backend, "-m", "pytest", "-q", *plugins, "-m", marks, *paths, allowed=(0, 5))

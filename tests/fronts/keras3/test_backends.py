@@ -2,26 +2,26 @@
 
 import pytest
 
-from tests.fronts.keras3.backends import BACKENDS, run_tests
+from tests.fronts.keras3.backends import BACKENDS, run_tests, slow_on
 
-FILES = [
-    "test_model.py",
-    "test_layer_kinds.py",
-    "test_activations.py",
-    "test_distiller.py",
-    "test_training.py",
-    "test_export.py",
-]
+BASIC = ["test_model.py", "test_distiller.py"]
+MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
+FILES = ["test_export.py"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("file", FILES)
-def test_the_front_works_on_the_backend(backend, file):
-    run_tests(backend, file)
+def test_models_are_quantized_and_distilled_on_the_backend(backend):
+    run_tests(backend, BASIC)
+
+
+@pytest.mark.parametrize("backend", slow_on("tensorflow"))
+@pytest.mark.parametrize("files", [MORE, FILES], ids=["training", "files"])
+def test_the_front_works_on_the_backend(backend, files):
+    run_tests(backend, files)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*BASIC, *MORE, *FILES])
 def test_the_front_works_on_the_backend_in_depth(backend, file):
-    run_tests(backend, file, "slow")
+    run_tests(backend, [file], "slow")

@@ -14,12 +14,13 @@ def _installed(*packages):
     return all(importlib.util.find_spec(package) for package in packages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [
         ("jax", "tensorflow"),
-        pytest.param("tensorflow", "jax", marks=pytest.mark.slow),
-        pytest.param("jax", "torch", marks=pytest.mark.slow),
+        ("tensorflow", "jax"),
+        ("jax", "torch"),
     ],
 )
 def test_a_file_moves_from_backend_to_backend(one, other, tmp_path):

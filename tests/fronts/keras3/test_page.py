@@ -7,6 +7,7 @@ import pytest
 from tests.fronts.keras3.backends import BACKENDS, ROOT, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_example_of_the_page_trains_and_exports(backend, tmp_path):
     page = (ROOT / "docs" / "keras3.md").read_text()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.fronts.keras3.backends import BACKENDS, run
+from tests.fronts.keras3.backends import run, slow_on
 from tests.fronts.keras3.settings import SCHEMES, network
 from tfqkd import tfmot
 from tfqkd.compat import keras
@@ -29,7 +29,7 @@ def weights(tmp_path_factory):
     return model, path
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", slow_on("jax"))
 def test_both_fronts_give_the_same(weights, backend, tmp_path):
     model, path = weights
     run(
