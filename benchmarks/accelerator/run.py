@@ -20,9 +20,9 @@ SHARED = "dataset student teacher epochs last_epochs batch rate decay coefficien
 
 def work(o: argparse.Namespace, index: int, barrier: Any, rates: Any) -> None:
     """A process: trains what can begin, or times programs together with the others."""
-    import jax  # noqa: PLC0415
+    import jax  # noqa: PLC0415 (in the child: the parent takes no memory of the GPU)
 
-    from benchmarks.accelerator import speed, training  # noqa: PLC0415
+    from benchmarks.accelerator import speed, training  # noqa: PLC0415 (as jax)
 
     jax.config.update("jax_compilation_cache_dir", str(o.cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
