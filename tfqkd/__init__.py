@@ -20,6 +20,7 @@ _MODULES = (
 )
 _NAMES = {
     "CoefficientScheduler": "tfqkd.core.schedulers",
+    "DeployScheme": "tfqkd.core.schemes",
     "Distiller": "tfqkd.fronts.choice",
     "Ensemble": "tfqkd.fronts.tfmot.teachers",
     "LOGITS_IN_BATCH": "tfqkd.core.teachers",

@@ -67,3 +67,19 @@ def test_a_model_of_two_layers_keeps_both_float_unless_asked():
     with pytest.raises(ValueError, match=r"pass layers='\.\*' to quantize all"):
         choose_bits(layers, outputs, None, Bits(2))
     assert choose_bits(layers, outputs, ".*", Bits(2)) == {"stem": Bits(2), "inner1": Bits(2)}
+
+
+@pytest.mark.parametrize(
+    ("policy", "rest"),
+    [
+        (None, {"stem", "a", "b"}),
+        ("inner1", {"stem", "inner2", "a", "b"}),
+        ({"inner1": 4, "a": None}, {"stem", "b"}),
+    ],
+)
+def test_layers_that_a_policy_leaves_out_get_the_bits_of_others_unless_they_are_said_to_be_float(
+    policy, rest
+):
+    without = choose_bits(LAYERS, OUTPUTS, policy, Bits(2, 8))
+    chosen = choose_bits(LAYERS, OUTPUTS, policy, Bits(2, 8), others=Bits(8, 8))
+    assert chosen == {**without, **dict.fromkeys(rest, Bits(8, 8))}

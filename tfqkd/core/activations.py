@@ -3,10 +3,11 @@
 import abc
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from tfqkd.core import learned, pact
 from tfqkd.core.ops import Ops, Tensor
+from tfqkd.core.quantizer import require_choice
 from tfqkd.core.steps import SMALLEST_STEP
 
 _NORMAL_MEAN = math.sqrt(2 / math.pi)
@@ -83,26 +84,36 @@ class ActivationQuantizer(abc.ABC):
 class LsqActivationQuantizer(ActivationQuantizer):
     """LSQ for activations (arXiv 1902.08153): a learned step; formula and gradient: `learned.lsq`.
 
-    Codes are 0 to 2^b - 1, signed -2^(b-1) to 2^(b-1) - 1. The step starts at `2·E|x|/sqrt(Q_P)`.
+    Codes are 0 to 2^b - 1, signed -2^(b-1) to 2^(b-1) - 1.
 
     Args:
         bits: 2 to 8.
         signed: Whether inputs may be negative.
+        start: Where the step starts: "mean" (default), `2·E|x|/sqrt(Q_P)` as published; "largest",
+            `max|x|/Q_P`, which clips nothing. With 8 bits the published start reaches far beyond the largest
+            input (22 times the mean), and the step shrinks slowly.
 
     Raises:
-        ValueError: If `bits` is none of these.
+        ValueError: If a setting is none of these.
     """
 
     variable = "step"
+
+    start: Literal["mean", "largest"] = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("start", self.start, ("mean", "largest"))
 
     def code_range(self) -> tuple[int, int]:
         """Returns `-Q_N` and `Q_P`."""
         return learned.code_range(self.bits, self.signed)
 
     def first_value(self, mean: float, largest: float) -> float:
-        """Returns `2·E|x|/sqrt(Q_P)`."""
-        del largest
-        return max(2 * mean / self.code_range()[1] ** 0.5, SMALLEST_STEP)
+        """Returns `2·E|x|/sqrt(Q_P)`, or `max|x|/Q_P`."""
+        upper = self.code_range()[1]
+        first = 2 * mean / upper**0.5 if self.start == "mean" else largest / upper
+        return max(first, SMALLEST_STEP)
 
     def quantize(self, values: Tensor, scale: Tensor, ops: Ops) -> Tensor:
         """Returns `learned.lsq`; an example's activations count for the gradient's scale."""

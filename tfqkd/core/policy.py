@@ -21,6 +21,9 @@ class Bits(NamedTuple):
     activations: int | None = None
 
 
+FLOAT = Bits(None, None)
+"""The widths of a layer that is not quantized."""
+
 Width = None | int | tuple[int | None, int | None]
 """Bits of the weights, with the scheme's bits for activations; both (`Bits`); or None, float."""
 Selector = str | Sequence[str] | type | Callable[[Any], bool | Width]
@@ -32,6 +35,7 @@ def choose_bits(
     outputs: Sequence[Collection[str]],
     policy: LayerPolicy,
     default: Bits,
+    others: Bits = FLOAT,
 ) -> dict[str, Bits]:
     """Returns the bits of every layer that the policy quantizes, by name, in the model's order.
 
@@ -49,6 +53,7 @@ def choose_bits(
             Bits are a number for the weights, or `Bits(weights, activations)`, either None for float.
         default: Bits of a layer that is selected without bits of its own. Without activation bits no layer
             may ask for some.
+        others: Bits of the layers that the policy neither selects nor says to be float.
 
     Raises:
         ValueError: If a name or an expression selects no layer, bits are not 2 to 8, activation bits are
@@ -64,10 +69,10 @@ def choose_bits(
             answer = _selects(selector, layer)
             if answer is not None and answer is not False:
                 return width if answer is True else answer
-        return layer.name in rest
+        return True if layer.name in rest else others
 
     answers = {layer.name: _bits(width_of(layer), default) for layer in layers}
-    chosen = {name: bits for name, bits in answers.items() if bits != Bits(None, None)}
+    chosen = {name: bits for name, bits in answers.items() if bits != FLOAT}
     if not chosen:
         raise ValueError(
             "A policy must quantize at least one layer. "
@@ -80,7 +85,7 @@ def choose_bits(
 
 def _bits(width: bool | Width, default: Bits) -> Bits:
     if width is None or width is False:
-        return Bits(None, None)
+        return FLOAT
     if width is True:
         return default
     bits = Bits(*width) if isinstance(width, tuple) else Bits(width, default.activations)

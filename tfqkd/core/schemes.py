@@ -5,10 +5,12 @@ import functools
 import importlib
 from typing import Any
 
-from tfqkd.core.activations import ActivationQuantizer
-from tfqkd.core.policy import Bits
+from tfqkd.core.activations import ActivationQuantizer, LsqActivationQuantizer
+from tfqkd.core.policy import FLOAT, Bits
 from tfqkd.core.quantizer import Granularity, StepUpdate, WeightQuantizer
 from tfqkd.core.quantizers import UniformQuantizer
+
+_INTEGER_BITS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,24 @@ class Scheme:
         """The bits of a layer that has none of its own."""
         activations = None if self.activations is None else self.activations.bits
         return Bits(self.quantizer.bits, activations)
+
+    @property
+    def others(self) -> Bits:
+        """The bits of a layer that the policy leaves out: float."""
+        return FLOAT
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether activations are quantized wherever an integer file holds them, whoever reads them."""
+        return False
+
+    def quantizer_of(self, bits: int) -> WeightQuantizer:
+        """Returns the weight quantizer of a layer of these bits.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        return self.quantizer.with_bits(bits)
 
     def get_layout_transformer(self) -> Any:
         """Returns the tfmot front's: what tfmot asks a `QuantizeScheme` for."""
@@ -83,3 +103,45 @@ class TernaryScheme(UniformScheme):
         self, granularity: Granularity = "tensor", step_update: StepUpdate = "once"
     ) -> None:
         super().__init__(2, granularity, step_update)
+
+
+class DeployScheme(Scheme):
+    """Integers from the image to the outputs: what "litert-w2a8" and its kind are exported from.
+
+    Activations are rounded to 8 bits wherever an integer file holds them, each with a step of its own that is
+    trained: the standardized image, what layers with kernels, additions and pooling read, and the outputs.
+    Layers that the policy leaves out, by default the first and the last, get 8-bit weights. The steps start
+    from data: `calibrate_activations`.
+
+    Example:
+        ```python
+        quantized = tfqkd.quantize_model(model, tfqkd.DeployScheme())
+        tfqkd.calibrate_activations(quantized, images)
+        quantized.fit(...)
+        tfqkd.export.to_litert(quantized, "student.tflite", format="litert-w2a8")
+        ```
+
+    Args:
+        quantizer: The weight quantizer of the layers that the policy selects; `UniformQuantizer(2)`, ternary,
+            by default. Layers of 8 bits have one step a channel, which follows the weights.
+    """
+
+    def __init__(self, quantizer: WeightQuantizer | None = None) -> None:
+        activations = LsqActivationQuantizer(_INTEGER_BITS, start="largest")
+        super().__init__(quantizer or UniformQuantizer(2), activations)
+
+    @property
+    def others(self) -> Bits:
+        """8 bits for the weights, and for what they read."""
+        return Bits(_INTEGER_BITS, _INTEGER_BITS)
+
+    @property
+    def is_integer(self) -> bool:
+        """Yes."""
+        return True
+
+    def quantizer_of(self, bits: int) -> WeightQuantizer:
+        """Returns the scheme's quantizer, with 8 bits one whose codes are -127 to 127."""
+        if bits == _INTEGER_BITS:
+            return UniformQuantizer(bits, "channel", "every_step")
+        return super().quantizer_of(bits)

@@ -2,7 +2,7 @@ import pytest
 
 from tfqkd import models
 from tfqkd.compat import keras, tf
-from tfqkd.fronts.tfmot.sites import Site, activation_sites
+from tfqkd.fronts.tfmot.sites import Site, activation_sites, integer_sites
 
 layers = keras.layers
 
@@ -71,3 +71,42 @@ def test_an_operation_that_is_no_layer_is_refused():
     model = keras.Model(inputs, layers.Dense(2, name="b")(tf.nn.relu(layers.Dense(3)(inputs))))
     with pytest.raises(ValueError, match=r"made by a Keras layer.*'b' from the operation '.*relu"):
         activation_sites(model, {"b": 4})
+
+
+def test_an_integer_resnet_has_steps_at_image_rectifiers_both_inputs_of_additions_pool_and_logits():
+    model = models.build("resnet8", (8, 8, 3), 4, mean=[120.0] * 3, std=[60.0] * 3)
+    sites = integer_sites(model, 8)
+    relus = {layer.name for layer in model.layers if isinstance(layer, layers.ReLU)}
+    added = {
+        before.name
+        for layer in model.layers
+        if isinstance(layer, layers.Add)
+        for before in layer.inbound_nodes[0].inbound_layers
+    }
+    assert added - relus  # What a block adds is no ReLU's.
+    assert set(sites) == {"standardization", "pool", "logits", *relus, *added}
+    assert {name for name, site in sites.items() if site.signed} == {
+        "standardization",
+        "logits",
+        *(added - relus),
+    }
+    assert {site.bits for site in sites.values()} == {8}
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "signed"),
+    [(1 / 255, 0.0, False), (1 / 127.5, -1.0, True), (-1.0, 255.0, False), (-1.0, 0.0, True)],
+)
+def test_an_integer_image_is_signed_if_a_pixel_can_become_negative(scale, offset, signed):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="a")(layers.Rescaling(scale, offset, name="image")(inputs))
+    model = keras.Model(inputs, layers.Flatten()(layers.Dropout(0.5, name="last")(x)))
+    # The dropout does nothing in a file; what it gives out is the output.
+    assert integer_sites(model, 8) == {"image": Site(8, signed), "last": Site(8, True)}
+
+
+def test_an_integer_model_whose_output_is_made_by_no_layer_is_refused():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, tf.nn.relu(layers.Dense(3, name="a")(inputs)))
+    with pytest.raises(ValueError, match=r"made by a Keras layer.*from the operation '.*relu"):
+        integer_sites(model, 8)

@@ -142,6 +142,11 @@ def require_quantizable(
             f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
             "Pass an instance, e.g. tfqkd.TernaryScheme()."
         )
+    if scheme.is_integer:
+        raise ValueError(
+            f"{type(scheme).__name__} is for models of tf_keras so far. Received: a Keras 3 model. Build it "
+            "from tf_keras (`from tfqkd.compat import keras`), or pass another scheme."
+        )
     _require_supported(model)
     return choose_bits(as_graph(model), layers, scheme.bits)
 

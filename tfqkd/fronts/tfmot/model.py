@@ -143,7 +143,7 @@ def require_quantizable(
             "Pass an instance, e.g. tfqkd.TernaryScheme()."
         )
     _require_supported(model)
-    return choose_bits(model, layers, scheme.bits)
+    return choose_bits(model, layers, scheme.bits, scheme.others)
 
 
 def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:

@@ -13,7 +13,7 @@ from tfqkd.core.policy import Bits
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.configs import LayerQuantizeConfig
 from tfqkd.fronts.tfmot.kernels import require_kernels
-from tfqkd.fronts.tfmot.sites import activation_sites
+from tfqkd.fronts.tfmot.sites import activation_sites, integer_sites
 
 
 def layer_configs(
@@ -27,9 +27,13 @@ def layer_configs(
         bits: Bits of the layers that are to be quantized. A layer is also wrapped if one of them reads
             what it puts out.
     """
-    readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
     activations: Any = scheme.activations
-    sites = activation_sites(model, readers) if activations else {}
+    sites = {}
+    if scheme.is_integer:
+        sites = integer_sites(model, activations.bits)
+    elif activations:
+        readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
+        sites = activation_sites(model, readers)
     weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
     configs = {}
     for layer in model.layers:
@@ -37,7 +41,7 @@ def layer_configs(
         if width is None and site is None:
             continue
         configs[layer.name] = LayerQuantizeConfig(
-            None if width is None else scheme.quantizer.with_bits(width),
+            None if width is None else scheme.quantizer_of(width),
             None if site is None else activations.with_bits(site.bits, site.signed),
             None if width is None else scheme.quantizer.gradient_bits,
         )

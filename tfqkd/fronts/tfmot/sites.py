@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from tfqkd.compat import keras
 
 _layers = keras.layers
@@ -55,6 +57,25 @@ _OVERSHOOTS = {"bicubic", "lanczos3", "lanczos5", "mitchellcubic"}
 """Interpolations with negative weights: between values that are not negative they can be."""
 
 
+_COMPUTES_ALONG: tuple[type, ...] = (
+    *_MOVES_VALUES,
+    _layers.InputLayer,
+    _layers.Normalization,
+    _layers.Rescaling,
+    _layers.BatchNormalization,
+    _layers.Activation,
+    _layers.ReLU,
+    _layers.LeakyReLU,
+    _layers.ELU,
+    _layers.Softmax,
+    _layers.Dropout,
+    _layers.SpatialDropout1D,
+    _layers.SpatialDropout2D,
+    _layers.SpatialDropout3D,
+)
+"""Layers that an integer operation does along with what is before them, or that move its codes."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Site:
     """A layer whose output is quantized.
@@ -92,6 +113,41 @@ def activation_sites(model: keras.Model, readers: Mapping[str, int]) -> dict[str
             sources[source.name] = source
             bits[source.name] = max(width, bits.get(source.name, 0))
     return {name: Site(bits[name], not _is_rectified(sources[name])) for name in bits}
+
+
+def integer_sites(model: keras.Model, bits: int) -> dict[str, Site]:
+    """Returns where to quantize activations so that a file can compute with integers alone, by layer name.
+
+    That is what every layer reads that an integer operation begins with (kernels, additions, pooling), the
+    standardized image among it, and the outputs of the model.
+
+    Args:
+        model: As for `activation_sites`. Images are taken as pixels, 0 to 255.
+        bits: Width of all codes.
+
+    Raises:
+        ValueError: As `activation_sites` does.
+    """
+    readers = [layer.name for layer in model.layers if not isinstance(layer, _COMPUTES_ALONG)]
+    sites = activation_sites(model, dict.fromkeys(readers, bits))
+    for tensor in model.outputs:
+        last = tensor._keras_history.layer
+        for source in _sources(last) if isinstance(last, _MOVES_VALUES) else [last]:
+            _require_layer(source, last.name)
+            sites[source.name] = Site(bits, not _is_rectified(source))
+    for name, site in sites.items():
+        if _is_positive_image(model.get_layer(name)):
+            sites[name] = dataclasses.replace(site, signed=False)
+    return sites
+
+
+def _is_positive_image(layer: keras.layers.Layer) -> bool:
+    """Whether a layer rescales pixels to values that are not negative."""
+    return (
+        isinstance(layer, _layers.Rescaling)
+        and all(isinstance(before, _layers.InputLayer) for before in _before(layer))
+        and min(np.min(layer.offset), np.min(layer.offset + 255.0 * np.asarray(layer.scale))) >= 0
+    )
 
 
 def _before(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
