@@ -50,7 +50,7 @@ def entries() -> dict[str, list[Entry]]:
 def about(group: str) -> str:
     """Returns what a group is, in one line."""
     (kind,) = (type(f.default) for f in dataclasses.fields(Recipe) if f.name == group)
-    return kind.__doc__.strip().rstrip(".")
+    return str(kind.__doc__).strip().rstrip(".")
 
 
 def page(text: str) -> str:

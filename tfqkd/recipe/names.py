@@ -97,7 +97,6 @@ class Setting:
         return form(value) if form else value
 
 
-@functools.cache
 def settings_of(groups: type) -> Mapping[str, Setting]:
     """Returns the settings of a class of groups by their names, in the order of their declaration."""
     return types.MappingProxyType({each.name: each for each in _settings(groups, "")})
@@ -139,7 +138,8 @@ def value_of(group: Any, name: str) -> Any:
 
 def replaced(group: Any, changes: Mapping[str, Any]) -> Any:
     """Returns a group with other values under names with dots."""
-    own, inner = {}, {}
+    own: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
         head, dot, rest = name.partition(".")
         if dot:

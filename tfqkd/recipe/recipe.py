@@ -75,7 +75,7 @@ class Recipe:
     @classmethod
     def settings(cls) -> Mapping[str, Setting]:
         """Returns all settings by name, in the order of their groups."""
-        return settings_of(cls)
+        return _SETTINGS
 
     def value(self, name: str) -> Any:
         """Returns the value of a setting; that of `training` where a stage has none of its own.
@@ -204,6 +204,9 @@ class Recipe:
         if finished and not any(isinstance(value, dict) for value in values.values()):
             return cls(renewed(values))
         return cls(_flat(values))
+
+
+_SETTINGS = settings_of(Recipe)
 
 
 def _groups(named: Mapping[str, Any], values: Mapping[str, Any] | None) -> dict[str, Any]:
