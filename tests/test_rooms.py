@@ -16,6 +16,7 @@ ROOMS = (
     ("models",),
     ("fronts",),
     ("export",),
+    ("recipe",),
     ("training",),
     ("study",),
     ("reporting",),

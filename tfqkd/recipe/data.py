@@ -1,0 +1,55 @@
+"""Settings of the data set and of its augmentation."""
+
+import dataclasses
+
+from tfqkd.data.sizing import plain_size
+from tfqkd.recipe.setting import Rule, at_least, between, setting
+
+
+def _is_size(size: int | str) -> bool:
+    try:
+        plain = plain_size(size)
+    except ValueError:
+        return False
+    return isinstance(plain, str) or plain >= 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is trained and measured on."""
+
+    dataset: str = setting(
+        "cifar10",
+        "Data set: digits (embedded), folder:PATH (PATH/train/CLASS/*.png and PATH/test/CLASS/*.png, or "
+        "PATH/CLASS/*.png), arrays:FILE.npz, or the name of a TFDS image classification set, such as "
+        "cifar10 or cifar100.",
+    )
+    dir: str = setting(
+        "", "Where TFDS data sets lie; TFDS's own default if empty.", changes_result=False
+    )
+    download: bool = setting(
+        False, "Let TFDS download a data set that is not there.", changes_result=False
+    )
+    validation_split: float = setting(
+        0.0,
+        "Share of the training images, 0 to 0.5, held back and measured after every epoch. The test images "
+        "are never used to choose anything.",
+        rule=between(0, 0.5),
+    )
+    train_examples: int = setting(
+        0,
+        "Train on a fixed subset of this many images, drawn by class; 0 for all.",
+        rule=at_least(0),
+    )
+    image_size: int | str = setting(
+        0,
+        "Resize images to this height and width in pixels, or to HEIGHTxWIDTH such as 24x32; 0 keeps theirs.",
+        rule=Rule("0 or more pixels, or HEIGHTxWIDTH such as 24x32", _is_size),
+        form=plain_size,
+    )
+    crop_padding: int = setting(
+        4,
+        "Crop training images at random after padding every side by this many pixels; 0 for none.",
+        rule=at_least(0),
+    )
+    flip: bool = setting(True, "Mirror a random half of the training images.")

@@ -1,0 +1,59 @@
+"""Whether the names of student and teacher are those of models."""
+
+import pathlib
+
+from tfqkd.models.names import Architecture
+from tfqkd.models.names import parse as parse_model_name
+
+NO_TEACHER = "none"
+MODEL_SUFFIXES = (".keras", ".h5")
+
+
+def check_model(role: str, name: str) -> None:
+    """Raises ValueError if a student or teacher is neither a known name nor a path that exists.
+
+    Args:
+        role: "student" or "teacher"; a teacher may be several, or none.
+        name: Its network.
+    """
+    if role == "teacher" and name == NO_TEACHER:
+        return
+    parts = name.split(",") if role == "teacher" else [name]
+    for part in parts:
+        if not is_model_path(part):
+            try:
+                parse_model_name(part)
+            except ValueError as error:
+                if _exists(part):
+                    raise ValueError(
+                        f"`{role}` must be a known name or the path of a saved Keras model. "
+                        f"Received: {role}={part!r}, no known name. The file or folder is ./{part}."
+                    ) from error
+                raise ValueError(f"`{role}`: {error}") from error
+        elif not _exists(part):
+            raise ValueError(
+                f"`{role}` must be a known name or the path of a saved Keras model. "
+                f"Received: {role}={part!r}, which does not exist."
+            )
+    if len({_which(part) for part in parts}) < len(parts):
+        raise ValueError(
+            "`teacher` must name different models: the same one twice, of the same seed, is one teacher. "
+            f"Received: teacher={name!r}. Name each once; for members of other seeds, give the saved models "
+            "of runs with other seeds."
+        )
+
+
+def is_model_path(name: str) -> bool:
+    """Whether a student's or teacher's name is the path of a saved model."""
+    return name.endswith(MODEL_SUFFIXES) or "/" in name
+
+
+def _exists(path: str) -> bool:
+    try:
+        return pathlib.Path(path).exists()
+    except OSError:  # A name may be too long for any file.
+        return False
+
+
+def _which(name: str) -> Architecture | pathlib.Path:
+    return pathlib.Path(name).resolve() if is_model_path(name) else parse_model_name(name)

@@ -1,0 +1,159 @@
+"""What fits together: rules over several settings of a recipe."""
+
+from typing import TYPE_CHECKING
+
+from tfqkd.export.formats import parse_formats
+from tfqkd.recipe.layers import bits_by_layer
+from tfqkd.recipe.methods import METHODS
+from tfqkd.recipe.models import check_model, is_model_path
+from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize
+from tfqkd.recipe.setting import FLOAT_BITS
+from tfqkd.recipe.training import Training
+
+if TYPE_CHECKING:
+    from tfqkd.recipe.recipe import Recipe
+
+
+def check(recipe: "Recipe") -> None:
+    """Raises ValueError if a recipe contradicts itself, or names a model that is not there."""
+    _check_ends(recipe)
+    if recipe.distils:
+        _check_steps(recipe, recipe.training_of("quantized"))
+    if recipe.teaches_float:
+        _check_steps(recipe, recipe.training_of("student"))
+    _check_quantizer(recipe.quantize)
+    _check_methods(recipe)
+    _check_float_student(recipe)
+    for role in ("student", "teacher"):
+        check_model(role, getattr(recipe, role).network)
+    bits_by_layer(recipe.quantize)
+    recipe.run.profiled_steps()
+    _check_formats(recipe)
+
+
+def _check_ends(recipe: "Recipe") -> None:
+    distil = recipe.distil
+    ends = distil.coefficient, distil.coefficient_end
+    if distil.schedule == "exponential" and not all(ends):
+        raise ValueError(
+            "An exponential schedule must start and end above zero. Received: "
+            f"coefficient={ends[0]}, distil.coefficient_end={ends[1]}. "
+            "Set --distil.coefficient_end, e.g. to 0.01."
+        )
+
+
+def _check_steps(recipe: "Recipe", training: Training) -> None:
+    start = highest = recipe.distil.coefficient
+    for _ in training.milestones:
+        highest = max(highest, highest * training.factor)
+    if recipe.distil.schedule == "step" and highest > 1:
+        raise ValueError(
+            "`coefficient` must stay in [0, 1]: a step schedule multiplies it by `training.factor` at "
+            f"each of the `training.milestones`. Received: coefficient={start}, "
+            f"training.factor={training.factor}, {len(training.milestones)} milestones: "
+            f"up to {highest:g}. Lower the coefficient, or choose another --schedule."
+        )
+
+
+def _check_quantizer(quantize: Quantize) -> None:
+    bits, quantizer = quantize.bits, quantize.quantizer
+    if quantizer in TERNARY_QUANTIZERS and bits not in (2, FLOAT_BITS):
+        raise ValueError(
+            f"`bits` must be 2 for the ternary quantizers {', '.join(TERNARY_QUANTIZERS)}. "
+            f"Received: bits={bits}, quantizer={quantizer}. Choose uniform, lsq or dorefa."
+        )
+    if quantize.granularity == "channel" and quantizer not in ("uniform", "lsq"):
+        raise ValueError(
+            "`quantize.granularity` can be channel for the quantizers uniform and lsq only. "
+            f"Received: quantizer={quantizer}. Leave it at tensor."
+        )
+    if quantize.step_update != "once" and quantizer != "uniform":
+        raise ValueError(
+            "`quantize.step_update` belongs to the quantizer uniform: others learn their scales, or follow "
+            f"the weights always. Received: quantize.step_update={quantize.step_update}, "
+            f"quantizer={quantizer}. Leave it at once."
+        )
+    if quantize.gradient_bits != FLOAT_BITS and quantizer != "dorefa":
+        raise ValueError(
+            "`quantize.gradient_bits` belongs to the quantizer dorefa. Received: "
+            f"quantize.gradient_bits={quantize.gradient_bits}, quantizer={quantizer}. "
+            "Leave it at 32, or choose dorefa."
+        )
+    if bits == FLOAT_BITS and quantize.activation_bits != FLOAT_BITS:
+        raise ValueError(
+            "`quantize.activation_bits` must be 32 in the float control, bits=32. Received: "
+            f"quantize.activation_bits={quantize.activation_bits}. Give the weights 8 bits instead."
+        )
+
+
+def _check_methods(recipe: "Recipe") -> None:
+    methods = recipe.quantized.methods
+    if not set(methods) <= set(METHODS) or len(set(methods)) < len(methods):
+        raise ValueError(
+            f"`quantized.methods` must name methods once each: {', '.join(METHODS)}. "
+            f"Received: quantized.methods={','.join(methods)}."
+        )
+    for name, kind in METHODS.items():
+        if name not in methods and getattr(recipe.quantized, name) != kind():
+            raise ValueError(
+                f"The settings `quantized.{name}` belong to a method that must be asked for. Received: "
+                f"{getattr(recipe.quantized, name)}, quantized.methods={','.join(methods)}. "
+                f"Add --quantized.methods={','.join([*methods, name])}."
+            )
+    if "gradual" in methods:
+        _check_gradual(recipe)
+
+
+def _check_gradual(recipe: "Recipe") -> None:
+    quantize, gradual = recipe.quantize, recipe.quantized.gradual
+    received = f"Received: bits={quantize.bits}, quantizer={quantize.quantizer}"
+    if not (gradual.bits or gradual.shares):
+        raise ValueError(
+            "The method gradual must have something before all weights are quantized. Received: neither "
+            "`quantized.gradual.bits` nor `quantized.gradual.shares`. For example "
+            "--quantized.gradual.shares=0.5,0.75."
+        )
+    narrow = (
+        quantize.quantizer in TERNARY_QUANTIZERS or min(gradual.bits, default=9) <= quantize.bits
+    )
+    if gradual.bits and narrow:
+        raise ValueError(
+            "`quantized.gradual.bits` must fall towards `bits`, for a quantizer that has them. "
+            f"{received}, quantized.gradual.bits={','.join(map(str, gradual.bits))}. "
+            "For example --quantized.gradual.bits=8,4 --bits=2."
+        )
+    if gradual.shares and quantize.is_float:
+        raise ValueError(
+            "`quantized.gradual.shares` must be of weights that are quantized. "
+            f"{received}. Set --bits, or leave the method gradual out."
+        )
+    epochs = recipe.training_of("quantized").epochs
+    if epochs <= max(len(gradual.bits), len(gradual.shares)):
+        raise ValueError(
+            "`quantized.training.epochs` must be more than the widths in `quantized.gradual.bits` and the "
+            "shares in `quantized.gradual.shares`, so that the last epoch has all weights at --bits. "
+            f"Received: {epochs} epochs, {len(gradual.bits)} widths, {len(gradual.shares)} shares. "
+            "Train longer, or take fewer."
+        )
+
+
+def _check_formats(recipe: "Recipe") -> None:
+    formats, activation_bits = recipe.export.formats, recipe.quantize.activation_bits
+    if formats:
+        parse_formats(",".join(formats))
+    if "keras" in formats and activation_bits != FLOAT_BITS:
+        raise ValueError(
+            "`formats` may hold keras only where activations are float: the file must load without tfqkd. "
+            f"Received: formats={','.join(formats)}, quantize.activation_bits={activation_bits}. "
+            "Export to saved_model."
+        )
+
+
+def _check_float_student(recipe: "Recipe") -> None:
+    student = recipe.student.network
+    if recipe.distil.float_student and is_model_path(student):
+        raise ValueError(
+            "`distil.float_student` teaches a float student that the run trains. Received: "
+            f"distil.float_student with the saved student={student!r}, which stays as it is. "
+            "Leave --distil.float_student out, or name an architecture."
+        )
