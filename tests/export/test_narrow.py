@@ -11,7 +11,7 @@ import tfqkd
 from tfqkd.compat import keras, tf
 from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.export import ExportError, export, load, tflite, to_litert
-from tfqkd.export.benchmark import benchmark
+from tfqkd.export.measure import measure
 
 from . import classifier
 
@@ -156,7 +156,7 @@ def test_resnet20_runs_at_the_speed_of_the_float_file(tmp_path):
     reports = export(resnet20(), tmp_path, "litert-float32,litert-int8,litert-int2")
     trials: dict[tuple[str, int, int], list[float]] = {}
     for _ in range(5):
-        reference, *others, _ = benchmark(reports)  # The last is the 2-bit file as it is.
+        reference, *others, _ = measure(reports)  # The last is the 2-bit file as it is.
         for entry in others:
             for ours, theirs in zip(entry.latencies, reference.latencies, strict=True):
                 setting = (entry.format, ours.threads, ours.batch)

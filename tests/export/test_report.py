@@ -1,6 +1,6 @@
 import gzip
 
-from tfqkd.export.report import LayerPacking, QuantizedKernel, Report, measure
+from tfqkd.export.report import LayerPacking, QuantizedKernel, Report, file_sizes
 
 
 def test_a_directory_is_as_large_as_its_files(tmp_path):
@@ -9,8 +9,8 @@ def test_a_directory_is_as_large_as_its_files(tmp_path):
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     compressed = sum(len(gzip.compress(content)) for content in contents.values())
-    assert measure(tmp_path) == (1256, compressed)
-    assert measure(tmp_path / "a") == (1000, len(gzip.compress(contents["a"])))
+    assert file_sizes(tmp_path) == (1256, compressed)
+    assert file_sizes(tmp_path / "a") == (1000, len(gzip.compress(contents["a"])))
 
 
 def test_a_printed_report_is_a_few_lines():

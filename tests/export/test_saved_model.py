@@ -98,8 +98,7 @@ def test_a_wrong_saved_model_never_replaces_a_right_one(exported, tmp_path, monk
 
     save = saved_model.save
     monkeypatch.setattr(saved_model, "save", save_wrongly)
-    message = r"Received: logits that differ by up to 1\.0e-02.* goes wrong is 'head'\.$"
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(ExportError, match=r"Received: logits that differ by up to 1\.0e-02"):
         to_saved_model(exported.model, target)
     assert (target / "saved_model.pb").read_bytes() == b"an earlier one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["saved_model"]

@@ -13,7 +13,7 @@ from tfqkd.cli.evaluate import require_run_directory
 from tfqkd.export.formats import FORMATS, parse_formats, with_options
 
 if TYPE_CHECKING:
-    from tfqkd.export.benchmark import Benchmark
+    from tfqkd.export.measure import Measured
     from tfqkd.export.report import Report
 
 
@@ -59,7 +59,7 @@ def _command() -> Command:
     flags.DEFINE_bool(
         "per_layer",
         False,
-        "Also prints each file's kernels: bytes, and the time that each takes.",
+        "Also prints each file's kernels and their bytes; --output=json always has them.",
         flag_values=values,
     )
     for name in ("run_dir", "format", "output_dir", "data_dir"):
@@ -72,8 +72,7 @@ def _command() -> Command:
     command.choose_output(
         "`directory`, and what report.json holds: `files`, each with its `path` there, `format`, `bytes`, "
         "`gzip_bytes`, `max_difference`, `agreement`, `accuracy` and the rest of its report, and how it "
-        "ran (`runs`, in seconds); `summary`, a list of sentences. With --per_layer each file has "
-        "`layer_seconds` too: for each of its `layers`, the time up to its output."
+        "ran (`runs`, in seconds)."
     )
     return command
 
@@ -116,48 +115,37 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
     show(reports, output, values.latency, values.per_layer)
 
 
-def _measured(
-    reports: Sequence["Report"], output: pathlib.Path, latency: bool
-) -> list["Benchmark"]:
-    """Measures files, and writes the report and its figure."""
-    from tfqkd.export.benchmark import benchmark
-    from tfqkd.export.figure import FIGURE_FILE, plot_export
+def _measured(reports: Sequence["Report"], output: pathlib.Path, latency: bool) -> list["Measured"]:
+    """Measures files, and writes the report."""
+    from tfqkd.export.measure import measure
     from tfqkd.export.summary import write_report
 
-    measured: list[Benchmark] = []
+    measured: list[Measured] = []
     try:
-        measured = benchmark(reports) if latency else []
+        measured = measure(reports) if latency else []
     finally:
         # The files stand, also where one cannot be measured.
         write_report(reports, measured, output)
-        plot_export(reports, measured, output / FIGURE_FILE)
     return measured
 
 
 def _show_json(
     reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
 ) -> None:
-    from tfqkd.export.benchmark import layer_latencies
     from tfqkd.export.summary import report_json
 
     shown = report_json(reports, _measured(reports, output, latency))
-    if per_layer:
-        for file, report in zip(shown["files"], reports, strict=True):
-            file["layer_seconds"] = layer_latencies(report)
     print_json({"directory": str(output), **shown})
 
 
 def _show(
     reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
 ) -> None:
-    """Measures files, prints their tables, and writes the report and its figure."""
-    from tfqkd.export.benchmark import layer_latencies
-    from tfqkd.export.figure import FIGURE_FILE
+    """Measures files, prints their tables, and writes the report."""
     from tfqkd.export.summary import (
         REPORT_FILE,
         layer_table,
         relative_table,
-        sentences,
         size_table,
         speed_table,
     )
@@ -171,10 +159,8 @@ def _show(
     if relative := relative_table(measured):
         print(f"\n{relative}")
     for report in reports if per_layer else []:
-        print(f"\n{report.format}\n{layer_table(report, layer_latencies(report))}")
-    print("", *sentences(reports, measured), sep="\n")
-    print(f"\nReport          {output / REPORT_FILE}")
-    print(f"Figure          {output / FIGURE_FILE}", flush=True)
+        print(f"\n{report.format}\n{layer_table(report)}")
+    print(f"\nReport          {output / REPORT_FILE}", flush=True)
 
 
 if __name__ == "__main__":

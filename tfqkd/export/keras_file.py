@@ -10,7 +10,8 @@ import numpy as np
 from tfqkd.compat import keras
 from tfqkd.export.canonical import settle_archive
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Written, metadata, publish, require_file, variables_read_back
+from tfqkd.export.kernels import StoredKernel
+from tfqkd.export.publication import metadata, publish, require_file, variables_read_back
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
@@ -39,12 +40,12 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
     require_file(path, form)
     require_own_layers(source.model)
 
-    def write(part: Source, draft: pathlib.Path) -> Written:
-        part.model.save(draft)
+    def write(draft: pathlib.Path) -> list[StoredKernel]:
+        source.model.save(draft)
         with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(METADATA_ENTRY, metadata(part, form))
+            archive.writestr(METADATA_ENTRY, metadata(source, form))
         settle_archive(draft)
-        return variables_read_back(part, _variables(draft))
+        return variables_read_back(source, _variables(draft))
 
     try:
         return publish(source, path, form, write=write, runners=[[_RUNNER]])

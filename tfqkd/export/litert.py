@@ -12,13 +12,13 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import Format, format_of, with_options
-from tfqkd.export.kernels import check_kernels, check_layers
+from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.owners import layer_paths
-from tfqkd.export.publication import Written, metadata, publish, require_file
+from tfqkd.export.publication import metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
-from tfqkd.export.verification import ConversionError, ExportError
+from tfqkd.export.verification import ExportError
 from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
 
 _RUNTIME = "ai_edge_litert"
@@ -108,12 +108,12 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
         source,
         path,
         form,
-        write=lambda part, draft: _write(part, draft, form),
+        write=lambda draft: _write(source, draft, form),
         runners=[_DIRECT_RUNNER, _RUNNER] if form.has_narrow_codes else [_RUNNER],
     )
 
 
-def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
+def _write(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKernel]:
     # They need LiteRT, which is optional.
     from tfqkd.export import tflite
     from tfqkd.export.inspection import check_rounded_kernels, found_kernels, read_back
@@ -139,7 +139,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
         check_rounded_kernels(written, kernels, form.weights)
     else:
         check_kernels(found_kernels(written), kernels)
-    return Written(kernels, form.weights, reference, tflite.cut_after)
+    return kernels
 
 
 def _convert(source: Source, weights: str = "float32") -> bytes:
@@ -163,7 +163,7 @@ def _convert(source: Source, weights: str = "float32") -> bytes:
         except ConverterError as error:
             raise _no_operation(source, error) from error
         except (RuntimeError, ValueError) as error:
-            raise ConversionError(
+            raise ExportError(
                 "TensorFlow's converter must be able to run the model that it converts. Received: "
                 f"the model '{source.model.name}', with which it fails ({_last_line(error)}). "
                 "Nothing was written. Export to saved_model or onnx-float32."
@@ -185,7 +185,7 @@ def _no_operation(source: Source, error: ConverterError) -> ExportError:
             f"with {named}. Nothing was written. Build the layer with unroll=True, or export to "
             "saved_model."
         )
-    return ConversionError(
+    return ExportError(
         f"{rule}Received: the model '{source.model.name}' with {named}. Nothing was written. "
         "Export to saved_model."
     )

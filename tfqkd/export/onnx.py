@@ -8,8 +8,8 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, format_of
-from tfqkd.export.kernels import check_kernels, check_layers
-from tfqkd.export.publication import Written, metadata, publish, require_file
+from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
+from tfqkd.export.publication import metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
@@ -75,19 +75,18 @@ def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
         source,
         path,
         form,
-        write=lambda part, draft: _write(part, draft, form),
+        write=lambda draft: _write(source, draft, form),
         runners=[(*_RUNNER, "--direct"), _RUNNER] if form.kernel_bits else [_RUNNER],
     )
 
 
-def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
+def _write(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKernel]:
     # They need onnx, which is optional.
     import onnx
 
     from tfqkd.export import onnx_graph
 
-    reference = source.converted(_RUNTIME, _convert)
-    model = onnx.load_from_string(reference)
+    model = onnx.load_from_string(source.converted(_RUNTIME, _convert))
     kernels = onnx_graph.store_kernels(model, form.kernel_bits, source.owners)
     if form.kernel_bits is not None:
         check_layers(kernels, source.quantized)
@@ -96,7 +95,7 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> Written:
     onnx.helper.set_model_props(model, {METADATA: metadata(source, form)})
     draft.write_bytes(onnx_graph.write(model))
     check_kernels(onnx_graph.found_kernels(onnx_graph.read_back(draft)), kernels)
-    return Written(kernels, reference=reference, cut_after=onnx_graph.cut_after)
+    return kernels
 
 
 def _convert(source: Source) -> bytes:

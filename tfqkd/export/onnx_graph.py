@@ -16,7 +16,6 @@ from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, as_rows
 from tfqkd.export.owners import Owners
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.packing import pack
-from tfqkd.runtime.signature import OUTPUT
 
 CODE_TYPES = {2: TensorProto.INT2, 4: TensorProto.INT4, 8: TensorProto.INT8}
 """The types of constants that hold codes of 2, 4 and 8 bits."""
@@ -95,24 +94,6 @@ def store_kernels(
 def found_kernels(model: onnx.ModelProto) -> list[FoundKernel]:
     """Returns a file's kernels, each once, in the order of the operators that read them."""
     return [FoundKernel(constants) for _, _, constants in _constant_kernels(model.graph)]
-
-
-def cut_after(content: bytes, number: int) -> bytes:
-    """Returns a file that ends in the output of the operator with kernel `number`.
-
-    Kernels are numbered as `store_kernels` lists them. The output is called logits, whatever it is.
-    """
-    model = onnx.load_from_string(content)
-    _, (last, *_), _ = list(_constant_kernels(model.graph))[number]
-    nodes = list(model.graph.node)
-    nodes = nodes[: nodes.index(last) + 1]
-    del model.graph.node[:], model.graph.output[:], model.graph.value_info[:]
-    model.graph.node.extend(nodes)
-    model.graph.output.append(
-        helper.make_tensor_value_info(last.output[0], TensorProto.FLOAT, None)
-    )
-    rename(model, {last.output[0]: OUTPUT})
-    return write(model)
 
 
 def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:

@@ -119,7 +119,7 @@ class Report:
         )
 
 
-def measure(path: pathlib.Path) -> tuple[int, int]:
+def file_sizes(path: pathlib.Path) -> tuple[int, int]:
     """Returns the bytes of a file or of a directory's files: as they are, and each compressed."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     contents = [file.read_bytes() for file in files if file.is_file()]

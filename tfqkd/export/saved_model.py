@@ -10,7 +10,8 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.export.canonical import settle_saved_model
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.publication import Written, metadata, publish, variables_read_back
+from tfqkd.export.kernels import StoredKernel
+from tfqkd.export.publication import metadata, publish, variables_read_back
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
@@ -68,13 +69,13 @@ def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Repor
     """Writes and verifies a prepared model; see `to_saved_model`."""
     _require_replaceable(path)
 
-    def write(part: Source, draft: pathlib.Path) -> Written:
-        save(part, draft)
+    def write(draft: pathlib.Path) -> list[StoredKernel]:
+        save(source, draft)
         settle_saved_model(draft)
         # The folder for what no graph reads.
         (draft / METADATA_FILE).parent.mkdir()
-        (draft / METADATA_FILE).write_text(metadata(part, form), "utf-8")
-        return variables_read_back(part, _variables(draft, len(part.model.variables)))
+        (draft / METADATA_FILE).write_text(metadata(source, form), "utf-8")
+        return variables_read_back(source, _variables(draft, len(source.model.variables)))
 
     return publish(source, path, form, write=write, runners=[[_RUNNER]])
 

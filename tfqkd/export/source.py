@@ -137,19 +137,6 @@ class Source:
         named = (("/".join(path), layer) for path, layer in layer_paths(self.model))
         return next((layer for path, layer in named if path == name), None)
 
-    def up_to(self, layer: str, images: int) -> "Source":
-        """Returns the part of the model that ends in a layer's output, to look for a fault in it.
-
-        Args:
-            layer: The layer's name.
-            images: On how many images the part is verified.
-        """
-        part = keras.Model(self.model.inputs, self.model.get_layer(layer).get_output_at(0))
-        pixels = self.images[:images]
-        return dataclasses.replace(
-            self, model=part, images=pixels, logits=_logits(part, pixels), quantized={}
-        )
-
     def module(self) -> tf.Module:
         """Returns the model as a module with one function, `serve`, from `images` to what it returns."""
         model, name = self.model, SIGNATURE_NAMES[self.output]

@@ -11,7 +11,6 @@ from tfqkd.export.grid import Grid, find_planes, round_to_grid
 from tfqkd.export.kernels import StoredKernel, as_rows
 from tfqkd.export.owners import Owners
 from tfqkd.runtime.packing import pack
-from tfqkd.runtime.signature import OUTPUT
 
 _Operator = schema.BuiltinOperator
 _Type = schema.TensorType
@@ -156,28 +155,6 @@ def store_kernels(
         )
     _drop_unused_buffers(model)
     return kernels
-
-
-def cut_after(content: bytes, number: int) -> bytes:
-    """Returns a file that ends in the output of the operator with kernel `number`.
-
-    Kernels are numbered as `store_kernels` lists them. The output is called logits, whatever it is,
-    and is float32 where the operator computes in int8 too.
-    """
-    model = read(content)
-    graph = model.subgraphs[0]
-    (last, *_), _, _ = list(constant_kernels(model, graph))[number]
-    graph.operators = graph.operators[: graph.operators.index(last) + 1]
-    end = last.outputs[0]
-    if graph.tensors[end].type == _Type.INT8:
-        result = _add_float(graph, graph.tensors[end])
-        graph.operators.append(_operator(model, _Operator.DEQUANTIZE, [end], result))
-        end = result
-    graph.outputs = [end]
-    (signature,) = model.signatureDefs
-    (output,) = signature.outputs
-    output.name, output.tensorIndex = OUTPUT.encode(), end
-    return write(model)
 
 
 def drop_inner_names(model: schema.ModelT) -> None:

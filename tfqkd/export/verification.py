@@ -35,10 +35,6 @@ class ExportError(RuntimeError):
         self.reports = tuple(reports)
 
 
-class ConversionError(ExportError):
-    """A converter failed, and did not say with which layer."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Agreement:
     """How far a file's logits are from the Keras model's.

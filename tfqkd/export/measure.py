@@ -1,0 +1,235 @@
+"""Measures exported files in processes of their own: latency, load time and memory.
+
+`python -m tfqkd.export.measure MEASURE ARGUMENTS` is such a process: MEASURE is "latency" or "footprint",
+ARGUMENTS a JSON object with the arguments of `latencies` or `footprint`; it prints the result as JSON.
+"""
+
+import dataclasses
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfqkd.export.formats import FORMATS
+from tfqkd.export.report import Report
+from tfqkd.export.verification import ExportError, child_environment
+from tfqkd.runtime.loading import load, runtime_of
+
+THREADS, BATCHES = (1, 2), (1, 32)
+# One image takes a millisecond, which anything else on the machine doubles: it takes many.
+_ROUNDS = {1: 101, 32: 31}
+_STATUS = pathlib.Path("/proc/self/status")
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """How long a batch takes.
+
+    Attributes:
+        threads: How many threads the runtime may use.
+        batch: How many images.
+        median: Seconds.
+        spread: Difference of the quartiles, seconds.
+    """
+
+    threads: int
+    batch: int
+    median: float
+    spread: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A file, as it runs on this machine.
+
+    Attributes:
+        format: Name of its format.
+        direct: Whether the runtime got it as it is; otherwise `tfqkd.export.load` has widened its
+            codes first.
+        load_seconds: From the file to a function that is ready.
+        peak_bytes: By how much loading it and a batch of one image raise the peak memory; None
+            where the system does not tell.
+        latencies: One for each number of threads and images.
+    """
+
+    format: str
+    direct: bool
+    load_seconds: float
+    peak_bytes: float | None
+    latencies: tuple[Latency, ...]
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return f"{self.format}, as it is" if self.direct else self.format
+
+
+def measure(reports: Sequence[Report]) -> list[Measured]:
+    """Measures exported files; those with codes below 8 bits both ways.
+
+    All are run in turns, in one process for each number of threads.
+
+    Args:
+        reports: What was exported.
+
+    Raises:
+        ExportError: If a child process fails.
+    """
+    runs = [
+        (report, direct)
+        for report in reports
+        for direct in ((False, True) if FORMATS[report.format].has_narrow_codes else (False,))
+    ]
+    files = [(report.path, direct) for report, direct in runs]
+    rounds = [(batch, _ROUNDS[batch]) for batch in BATCHES]
+    by_threads = [
+        _child("latency", {"files": files, "threads": threads, "rounds": rounds})
+        for threads in THREADS
+    ]
+    footprints = [_child("footprint", {"path": path, "direct": direct}) for path, direct in files]
+    return [
+        Measured(
+            report.format,
+            direct,
+            footprints[index]["load_seconds"],
+            footprints[index]["peak_bytes"],
+            tuple(Latency(**entry) for measured in by_threads for entry in measured[index]),
+        )
+        for index, (report, direct) in enumerate(runs)
+    ]
+
+
+def latencies(
+    files: Sequence[tuple[str, bool]], threads: int, rounds: Sequence[tuple[int, int]]
+) -> list[list[dict[str, float]]]:
+    """Measures files in turns, so that what else the machine does falls on all of them alike.
+
+    The order is another one in each round: a runtime's threads may still spin when the next begins.
+
+    Args:
+        files: Paths of exported files, each with whether it is given to the runtime as it is; see
+            `tfqkd.runtime.load`.
+        threads: How many threads a runtime uses.
+        rounds: Pairs of a number of images and how often a batch of so many is run; one more run comes
+            first and does not count.
+
+    Returns:
+        For each file a list: for each number of images, the median and the spread (the difference
+        of the quartiles) in seconds.
+    """
+    opened = [_opened(path, threads, direct) for path, direct in files]
+    results: list[list[dict[str, float]]] = [[] for _ in files]
+    generator = np.random.default_rng(0)
+    for batch, count in rounds:
+        pixels = generator.integers(0, 256, (batch, *opened[0][0]), np.uint8)
+        images = pixels.astype(np.float32)
+        times: list[list[float]] = [[] for _ in files]
+        for number in range(count + 1):
+            for index in generator.permutation(len(files)):
+                start = time.perf_counter()
+                opened[index][1](images)
+                if number:
+                    times[index].append(time.perf_counter() - start)
+        for result, taken in zip(results, times, strict=True):
+            low, median, high = statistics.quantiles(taken, n=4)
+            result.append(
+                {"threads": threads, "batch": batch, "median": median, "spread": high - low}
+            )
+    return results
+
+
+def footprint(path: str, direct: bool = False) -> dict[str, float | None]:
+    """Returns how long a file takes to load, and the memory that it takes.
+
+    Args:
+        path: An exported file.
+        direct: See `tfqkd.runtime.load`.
+
+    Returns:
+        `load_seconds`, from the file to a function that is ready; `peak_bytes`, by how much that and
+        a batch of one image raise the process's peak memory, the runtime's own libraries apart; None
+        where the system is not Linux, which alone tells it.
+    """
+    _import_runtime(path)
+    before = _peak()
+    start = time.perf_counter()
+    shape, serve = _opened(path, None, direct)
+    seconds = time.perf_counter() - start
+    serve(np.zeros((1, *shape), np.float32))
+    after = _peak()
+    raised = None if before is None or after is None else float(after - before)
+    return {"load_seconds": seconds, "peak_bytes": raised}
+
+
+def _opened(
+    path: str, threads: int | None, direct: bool
+) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray]]:
+    """Returns the shape of a file's images, and the file as a function of them."""
+    if not _needs_tensorflow(path):
+        model = load(path, threads, direct=direct)
+        return model.input_shape, model
+    from tfqkd.compat import tf
+    from tfqkd.fronts.tfmot.opened import open_model
+    from tfqkd.fronts.tfmot.saved_models import load_model
+
+    # The same for all files of TensorFlow in a process.
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if path.endswith(".keras"):
+        keras_model = load_model(pathlib.Path(path))
+        return keras_model.input_shape[1:], keras_model.predict_on_batch
+    opened = open_model(pathlib.Path(path))
+    return tuple(size or 0 for size in opened.image_shape), opened.serve
+
+
+def _import_runtime(path: str) -> None:
+    if _needs_tensorflow(path):
+        import tfqkd.fronts.tfmot.opened  # noqa: F401
+    else:
+        runtime_of(path)
+
+
+def _needs_tensorflow(path: str) -> bool:
+    return path.endswith(".keras") or pathlib.Path(path).is_dir()
+
+
+def _peak() -> int | None:
+    """Returns the process's peak memory in bytes, on Linux.
+
+    That of getrusage would not do: a child starts with its parent's, and a parent that has loaded
+    TensorFlow is far above what a file takes.
+    """
+    if not _STATUS.exists():
+        return None
+    (kib,) = re.findall(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text("ascii"), re.MULTILINE)
+    return 1024 * int(kib)
+
+
+def _child(name: str, arguments: Mapping[str, Any]) -> Any:
+    child = subprocess.run(
+        [sys.executable, "-P", "-m", "tfqkd.export.measure", name, json.dumps(arguments)],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        raise ExportError(
+            "The exported files must run to be measured. "
+            f"Received: {child.stderr.strip()[-300:]}. "
+            "They stay where they were written. Export with --nolatency to measure nothing."
+        )
+    return json.loads(child.stdout)
+
+
+if __name__ == "__main__":
+    measures: dict[str, Callable[..., Any]] = {"latency": latencies, "footprint": footprint}
+    print(json.dumps(measures[sys.argv[1]](**json.loads(sys.argv[2]))))
