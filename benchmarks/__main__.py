@@ -8,12 +8,8 @@ import sys
 PARTS = {
     "steps": "benchmarks.steps",
     "peers": "benchmarks.peers_part",
-    "breakdown": "benchmarks.breakdown",
-    "growth": "benchmarks.growth",
-    "job": "benchmarks.job",
     "pipeline": "benchmarks.pipeline",
     "startup": "benchmarks.startup",
-    "cache": "benchmarks.cache",
 }
 
 
@@ -32,7 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--data_dir",
         default="",
-        help="where TFDS keeps CIFAR-10, for steps, pipeline, startup and cache",
+        help="where TFDS keeps CIFAR-10, for steps, pipeline and startup",
     )
     parser.add_argument(
         "--output",

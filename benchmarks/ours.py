@@ -2,14 +2,8 @@
 
 import argparse
 import atexit
-import dataclasses
-import json
-import os
 import pathlib
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 
@@ -34,7 +28,8 @@ from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.settings import QUANTIZED
 
-TEACHER = "wrn20x2"
+MODEL, TEACHER = "resnet20", "wrn20x2"
+BATCH, CLASSES = 128, 10
 SCHEMES = {
     "ternary": UniformScheme(2),
     "ternary, per channel": UniformScheme(2, "channel"),
@@ -56,43 +51,48 @@ ROWS = (
 )
 
 
-def prepare(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
+def prepare(row: str, data_dir: str = "") -> Callable[[int], object]:
     """Builds a row of the table; returns what runs its steps.
 
     Args:
         row: One of `ROWS`.
-        settings: Batch, model, classes and how the step is compiled; see `main`.
+        data_dir: Where TFDS keeps CIFAR-10, to train on that; random images if empty.
     """
     keras.utils.set_random_seed(0)
-    keras.mixed_precision.set_global_policy(settings.mixed_precision)
-    batch, classes = settings.batch_size, settings.classes
     if row == LIMIT:
-        return _sgemm(batch * step_macs(build(settings.model, (32, 32, 3), classes)))
+        return _sgemm(BATCH * step_macs(build(MODEL, (32, 32, 3), CLASSES)))
     if row == "teacher's forward pass":
-        return _forward(build(TEACHER, (32, 32, 3), classes), batch)
-    return _training(row, settings)
+        return _forward(build(TEACHER, (32, 32, 3), CLASSES), BATCH)
+    return _training(row, data_dir)
 
 
-def _training(row: str, settings: argparse.Namespace) -> Callable[[int], object]:
+def _training(row: str, data_dir: str) -> Callable[[int], object]:
     """Starts a training as `bin/train` does it, callbacks and all, that makes steps when it is told to."""
-    place = StrategyPlace(_strategy(settings.devices, settings.workers))
-    data = (
-        load("cifar10", data_dir=settings.data_dir)
-        if settings.data_dir
-        else _random_data(settings.classes)
-    )
-    recipe = _recipe(settings)
+    place = StrategyPlace(make_strategy("auto", 1))
+    data = load("cifar10", data_dir=data_dir) if data_dir else _random_data()
+    # Random images are not augmented.
+    augmented = {} if data_dir else {"crop_padding": 0, "flip": False}
     kept = row == "ternary, cached logits"
+    # The peers' optimizer.
+    recipe = Recipe(
+        student=MODEL,
+        batch_size=BATCH,
+        quantized_epochs=10_000,
+        quantized_learning_rate=1e-4,
+        weight_decay=0.0,
+        teacher_views=int(kept),
+        **augmented,
+    )
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
 
     def train(turns: keras.callbacks.Callback) -> None:
         with place.scope():
-            model = build(settings.model, (32, 32, 3), settings.classes)
+            model = build(MODEL, (32, 32, 3), CLASSES)
             if row != "float":
                 model = quantize_model(model, SCHEMES.get(row, SCHEMES["ternary"]))
             if row == "ternary, live teacher":
-                teacher = build(TEACHER, (32, 32, 3), settings.classes)
+                teacher = build(TEACHER, (32, 32, 3), CLASSES)
                 model = Distiller(student=model, teacher=teacher)
             elif kept:
                 model = Distiller(student=model, teacher=LOGITS_IN_BATCH)
@@ -100,7 +100,7 @@ def _training(row: str, settings: argparse.Namespace) -> Callable[[int], object]
                 front,
                 model,
                 directory,
-                recipe=dataclasses.replace(recipe, teacher_views=int(kept)),
+                recipe=recipe,
                 stage=QUANTIZED,
                 title=row,
                 data=data,
@@ -113,38 +113,11 @@ def _training(row: str, settings: argparse.Namespace) -> Callable[[int], object]
     return Turns(train).run
 
 
-def _recipe(settings: argparse.Namespace) -> Recipe:
-    """What every row trains by: the peers' optimizer; random images are not augmented."""
-    augmented = {} if settings.data_dir else {"crop_padding": 0, "flip": False}
-    return Recipe(
-        student=settings.model,
-        batch_size=settings.batch_size,
-        quantized_epochs=10_000,
-        quantized_learning_rate=1e-4,
-        weight_decay=0.0,
-        mixed_precision=settings.mixed_precision,
-        jit_compile=settings.jit_compile,
-        steps_per_execution=settings.steps_per_execution,
-        **augmented,
-    )
-
-
-def _strategy(devices: int, workers: int) -> tf.distribute.Strategy:
-    if workers > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if devices == 1:
-        return make_strategy("auto", 1)
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    logical = [tf.config.LogicalDeviceConfiguration()] * devices
-    tf.config.set_logical_device_configuration(cpu, logical)
-    return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(devices)])
-
-
-def _random_data(classes: int) -> ImageData:
+def _random_data() -> ImageData:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
-    split = Split(images, generator.integers(0, classes, IMAGES))
-    return ImageData("random", tuple(map(str, range(classes))), split, None, split)
+    split = Split(images, generator.integers(0, CLASSES, IMAGES))
+    return ImageData("random", tuple(map(str, range(CLASSES))), split, None, split)
 
 
 def kept_logits(count: int, classes: int = 10) -> tf.Tensor:
@@ -203,45 +176,13 @@ def _forward(teacher: keras.Model, batch: int) -> Callable[[int], object]:
     return run
 
 
-def _start_workers(count: int) -> None:
-    """Starts the other workers of a cluster on loopback; they step whenever this one does."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    for index in range(count - 1, -1, -1):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        os.environ["TF_CONFIG"] = json.dumps(cluster)
-        if index:
-            command = [sys.executable, "-m", "benchmarks.ours", *sys.argv[1:]]
-            # It must not hold the pipe of the answers, nor write between them.
-            worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            atexit.register(worker.kill)
-
-
 def main() -> None:
     """Parses the row and serves it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("row", choices=ROWS)
-    parser.add_argument("--model", default="resnet20")
-    parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--data_dir", default="", help="train on CIFAR-10, which TFDS keeps there")
-    parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--devices", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--mixed_precision", default="float32")
-    parser.add_argument("--jit_compile", action="store_true")
-    parser.add_argument("--steps_per_execution", type=int, default=1)
     settings = parser.parse_args()
-    if settings.workers > 1 and "TF_CONFIG" in os.environ:
-        run = prepare(settings.row, settings)
-        while True:
-            run(1)
-    if settings.workers > 1:
-        _start_workers(settings.workers)
-    serve(lambda: prepare(settings.row, settings))
+    serve(lambda: prepare(settings.row, settings.data_dir))
 
 
 if __name__ == "__main__":

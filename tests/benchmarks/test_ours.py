@@ -1,20 +1,6 @@
-import argparse
-
 import pytest
 
 from benchmarks import ours
-
-SETTINGS = argparse.Namespace(
-    model="cnn2",
-    batch_size=4,
-    data_dir="",
-    classes=3,
-    devices=1,
-    workers=1,
-    mixed_precision="float32",
-    jit_compile=False,
-    steps_per_execution=1,
-)
 
 
 @pytest.mark.parametrize("row", ["ternary", "ternary, cached logits"])
@@ -27,7 +13,9 @@ def test_a_turn_makes_so_many_steps_of_the_training_of_a_stage(monkeypatch, row)
 
     monkeypatch.setattr(ours, "fit", watched)
     monkeypatch.setattr(ours, "IMAGES", 20)
-    run = ours.prepare(row, SETTINGS)
+    for name, value in (("MODEL", "cnn2"), ("BATCH", 4), ("CLASSES", 3)):
+        monkeypatch.setattr(ours, name, value)
+    run = ours.prepare(row)
     ((network, directory, options),) = made
     assert int(network.optimizer.iterations) == 0
     total = 0
@@ -46,4 +34,4 @@ def test_a_training_that_fails_says_so(monkeypatch):
 
     monkeypatch.setattr(ours, "fit", fail)
     with pytest.raises(RuntimeError, match="no such row"):
-        ours.prepare("float", SETTINGS)
+        ours.prepare("float")
