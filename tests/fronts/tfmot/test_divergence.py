@@ -45,23 +45,22 @@ def fit(model, inputs, epochs=1):
     [{}, {"steps_per_execution": 4}, {"steps_per_execution": 4, "jit_compile": True}],
     ids=["one step", "four steps", "XLA"],
 )
-def test_the_step_the_loss_and_the_layers_are_named(bad, options):
+def test_the_step_and_the_loss_are_named(bad, options):
     with pytest.raises(ValueError) as error:
         fit(make(**options), [1, 2, bad, 1])
     message = str(error.value)
     # The loss of that very step; the steps after it make it NaN.
     assert f"Received: loss {abs(bad)} in step 3 of epoch 1 of the {TITLE}." in message
-    assert "gradients of first/kernel, second/kernel; weights of none." in message
     assert "The last good checkpoint is kept." in message
 
 
-def test_weights_that_are_not_finite_are_told_from_gradients():
+def test_gradients_that_are_not_finite_ruin_the_loss_of_the_next_step():
     model = make()
-    model.get_layer("second").kernel.assign([[np.inf]])
-    with pytest.raises(ValueError) as error:
-        fit(model, [1.0])
-    # d/d second = first·x is finite; d/d first = second·x is not.
-    assert "gradients of first/kernel; weights of second/kernel." in str(error.value)
+    # The loss is 1e20, and second·x = 1e50 the gradient of the first kernel.
+    model.get_layer("first").kernel.assign([[1e-30]])
+    model.get_layer("second").kernel.assign([[1e30]])
+    with pytest.raises(ValueError, match="loss nan in step 2 of epoch 1"):
+        fit(model, [1e20] * 3)
 
 
 def test_a_loss_that_is_infinite_with_finite_gradients_ends_training_too():
@@ -71,7 +70,6 @@ def test_a_loss_that_is_infinite_with_finite_gradients_ends_training_too():
         # The sum behind the mean of the epoch overflows; each gradient is 3e38.
         fit(model, [huge, huge, huge])
     assert "loss inf in step 2 of epoch 1" in str(error.value)
-    assert "gradients of none; weights of none." in str(error.value)
 
 
 def test_steps_are_counted_in_their_epoch():
@@ -111,7 +109,6 @@ def test_a_loss_that_is_not_finite_counts_at_once_whatever_the_scale(bad):
     with pytest.raises(ValueError) as error:
         fit(make(scale=2.0**15), [1, LARGE, bad, 1])
     assert f"Received: loss {bad} in step 3 of epoch 1" in str(error.value)
-    assert "gradients of first/kernel, second/kernel; weights of none." in str(error.value)
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 5])
@@ -146,8 +143,6 @@ def test_the_losses_that_were_ruined_first_are_named_and_no_others(steps_per_exe
     with pytest.raises(ValueError) as error:
         divergence.require_none()
     assert "Received: loss nan, soft_loss nan in step 3 of epoch 1" in str(error.value)
-    assert "gradients of dense" in str(error.value)
-    assert "weights of none." in str(error.value)
 
 
 def test_a_training_that_stays_finite_goes_to_its_end():
