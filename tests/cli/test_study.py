@@ -134,7 +134,7 @@ def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, m
         raise error("no memory for this model")
 
     def end_early(plan, place, command):
-        work(place.join(plan), fail, WorkerLine())
+        work(place.join(plan), fail, WorkerLine(), place.grace_seconds)
 
     monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
     monkeypatch.setattr("tfqkd.study.study.run_study", end_early)

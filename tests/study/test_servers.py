@@ -20,7 +20,7 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 GRACE = 6
 SCRIPT = """
 import sys, time
-from study.test_servers import connect
+from study.test_servers import GRACE, connect
 from study.test_worker import Line
 from study.tried import accuracy, objective, plan
 from tfqkd.study.worker import work
@@ -36,7 +36,7 @@ def slow(trial):
     time.sleep(seconds)
     return run(trial)
 
-print("ended", work(study, slow, Line()), flush=True)
+print("ended", work(study, slow, Line(), GRACE), flush=True)
 """
 
 

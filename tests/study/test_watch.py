@@ -1,10 +1,10 @@
-import time
 import types
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tfqkd.study import attributes
 from tfqkd.study.samplers import make_pruner, make_sampler
 from tfqkd.study.storage import join, open_storage, sqlite_url
 from tfqkd.study.watch import Watch
@@ -30,52 +30,40 @@ def clock(monkeypatch):
     return now
 
 
-@pytest.fixture
-def beats(study, monkeypatch):
-    """The trials that were given a sign of life."""
-    seen = []
-    monkeypatch.setattr(study._storage, "record_heartbeat", seen.append)
-    return seen
+def states(study):
+    return [trial.state for trial in study.trials]
 
 
-def test_a_trial_without_any_sign_of_life_is_given_one_after_the_grace(study, clock, beats):
-    watch, trial = Watch(study), study.ask()
+def test_a_trial_that_has_not_begun_is_put_back_after_the_grace(study, clock):
+    watch, trial = Watch(study, GRACE), study.ask()
     for seconds in (0, 3, GRACE):
         clock.seconds = seconds
         watch.look()
-        assert beats == []
-    for seconds in (GRACE + 1, 2 * GRACE, 9 * GRACE):
-        # Only one: a second one would keep a dead worker's trial for ever.
-        clock.seconds = seconds
-        watch.look()
-        assert beats == [trial._trial_id]
-
-
-def test_trials_that_run_for_less_than_the_grace_are_left_alone(study, clock, beats):
-    watch = Watch(study)
-    for seconds in range(0, 10 * GRACE, GRACE // 2):
-        clock.seconds = seconds
-        trial = study.ask()
-        watch.look()
-        study.tell(trial, 0.5)
-    assert beats == []
-
-
-def test_the_trial_of_a_worker_that_died_before_its_first_sign_of_life_is_put_back(tmp_path, clock):
-    storage = open_storage(sqlite_url(tmp_path / "dead.db"), grace_seconds=1)
-    only = plan("temperature=1,2")
-    study = join(storage, "dead", only, make_sampler(only), make_pruner(only))
-    dead, watch = study.ask(), Watch(study)
+        assert states(study)[trial.number] == TrialState.RUNNING
+    clock.seconds = GRACE + 1
     watch.look()
-    clock.seconds = 60.0
-    watch.look()
-    assert study.trials[dead.number].state == TrialState.RUNNING
-    # The grace now runs in the database, whose clock is real and counts whole seconds.
-    end = time.monotonic() + 10
-    while study.trials[dead.number].state == TrialState.RUNNING and time.monotonic() < end:
-        time.sleep(0.2)
-        watch.look()
-    assert study.trials[dead.number].state == TrialState.FAIL
+    assert states(study)[trial.number] == TrialState.FAIL
     again = study.trials[-1]
     assert (again.state, again.user_attrs) == (TrialState.WAITING, {"queued": True, "control": {}})
-    assert optuna.storages.RetryHeartbeatStaleTrialCallback.retry_history(again) == [dead.number]
+    assert optuna.storages.RetryHeartbeatStaleTrialCallback.retry_history(again) == [trial.number]
+
+
+def test_two_workers_that_see_it_put_it_back_once(study, clock, tmp_path):
+    other = optuna.load_study(study_name="watched", storage=sqlite_url(tmp_path / "study.db"))
+    watches = [Watch(study, GRACE), Watch(other, GRACE)]
+    study.ask()
+    for seconds in (0, GRACE + 1):
+        clock.seconds = seconds
+        for watch in watches:
+            watch.look()
+    assert states(study).count(TrialState.FAIL) == 1
+    assert states(study).count(TrialState.WAITING) == 3
+
+
+def test_a_trial_that_has_begun_is_left_to_its_signs_of_life(study, clock):
+    watch, trial = Watch(study, GRACE), study.ask()
+    trial.set_user_attr(attributes.SETTINGS, {})
+    for seconds in (0, GRACE + 1, 9 * GRACE):
+        clock.seconds = seconds
+        watch.look()
+    assert states(study)[trial.number] == TrialState.RUNNING

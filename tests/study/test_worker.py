@@ -27,13 +27,13 @@ SMALL = ("temperature=1,2,8",)
 def test_a_worker_runs_the_whole_queue(tmp_path):
     small = plan(*SMALL)
     study, line = begin(tmp_path, small), Line()
-    assert work(study, objective(small, accuracy), line) == 4
+    assert work(study, objective(small, accuracy), line, 60) == 4
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
     assert line.said[0] == "control 0: 80.00 %"
     assert "trial" in line.said[1]
     assert "temperature=2: 85.00 %" in "\n".join(line.said)
     # Nothing is left: the same again ends at once.
-    assert work(study, objective(small, accuracy), line) == 0
+    assert work(study, objective(small, accuracy), line, 60) == 0
 
 
 def test_a_trial_that_fails_says_why_and_the_study_goes_on(tmp_path):
@@ -45,7 +45,7 @@ def test_a_trial_that_fails_says_why_and_the_study_goes_on(tmp_path):
             raise ValueError("The loss must stay finite.")
         return accuracy(settings, control, seed)
 
-    assert work(study, objective(small, formula), line) == 4
+    assert work(study, objective(small, formula), line, 60) == 4
     (failed,) = [trial for trial in study.trials if trial.state == TrialState.FAIL]
     assert failed.user_attrs["error"] == "The loss must stay finite."
     assert any(text.endswith("failed: The loss must stay finite.") for text in line.said)
@@ -62,7 +62,7 @@ def test_three_failures_in_a_row_end_the_worker(tmp_path):
         raise ValueError("no memory for this model")
 
     with pytest.raises(ValueError, match="3 failures in a row, the last one: no memory"):
-        work(study, fail, Line())
+        work(study, fail, Line(), 60)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("disk full")])
@@ -77,10 +77,10 @@ def test_a_worker_that_is_stopped_gives_its_trial_back_and_goes_on_later(tmp_pat
         return objective(small, accuracy)(trial)
 
     with pytest.raises(error if isinstance(error, type) else type(error)):
-        work(study, stop_in_the_second, Line())
+        work(study, stop_in_the_second, Line(), 60)
     states = [trial.state for trial in study.trials]
     assert states.count(TrialState.WAITING) == 3
-    assert work(study, objective(small, accuracy), Line()) == 3
+    assert work(study, objective(small, accuracy), Line(), 60) == 3
     results = StudyResults.read(study, small)
     assert sorted(results.taught["temperature"]) == [1.0, 1.0, 2.0, 2.0, 8.0, 8.0]
 
@@ -100,7 +100,7 @@ def test_a_setting_that_breaks_its_workers_is_dropped_and_one_that_is_interrupte
     interruptions, breaks = [KeyboardInterrupt] * 5, 0
     for _ in range(20):
         try:
-            work(study, objective(small, formula), Line())
+            work(study, objective(small, formula), Line(), 60)
         except KeyboardInterrupt:
             continue
         except MemoryError:
@@ -133,11 +133,11 @@ def test_a_trial_that_was_taken_over_is_not_queued_again(tmp_path, ends):
 
     if ends == "by an interruption":
         with pytest.raises(KeyboardInterrupt):
-            work(study, run, line)
+            work(study, run, line, 60)
     else:
-        work(study, run, line)
+        work(study, run, line, 60)
         assert line.said[1].endswith(": taken over by another worker")
-    work(study, run, line)
+    work(study, run, line, 60)
     results = StudyResults.read(study, small)
     assert results.counts["fail"] == 1
     assert sorted(results.taught["temperature"]) == [1.0, 1.0, 2.0, 2.0, 8.0, 8.0]
@@ -150,7 +150,7 @@ def test_a_pruned_trial_is_said_to_be_given_up(tmp_path):
     def prune(trial):
         raise optuna.TrialPruned
 
-    work(study, prune, line)
+    work(study, prune, line, 60)
     assert all(text.endswith("given up") for text in line.said)
 
 
@@ -171,7 +171,7 @@ def test_a_worker_waits_for_the_trials_of_others_and_takes_what_comes_back(
             give_back(other, other.trials[trial.number])
 
     monkeypatch.setattr("tfqkd.study.worker.time", types.SimpleNamespace(sleep=sleep))
-    assert work(study, objective(small, accuracy), Line()) == 3
+    assert work(study, objective(small, accuracy), Line(), 60) == 3
     assert held == []
     assert capsys.readouterr().out.count("waiting for those of other workers") == 1
 
@@ -179,7 +179,7 @@ def test_a_worker_waits_for_the_trials_of_others_and_takes_what_comes_back(
 def test_a_trial_that_optuna_makes_for_an_empty_queue_counts_for_nothing(tmp_path, monkeypatch):
     small = plan(*SMALL)
     study, other = begin(tmp_path, small), begin(tmp_path, small)
-    work(study, objective(small, accuracy), Line())
+    work(study, objective(small, accuracy), Line(), 60)
     # As if another worker had taken the last trial between the look and the taking.
     waiting = [type("Trial", (), {"state": TrialState.WAITING})()]
     look, looks = study.get_trials, []
@@ -190,7 +190,7 @@ def test_a_trial_that_optuna_makes_for_an_empty_queue_counts_for_nothing(tmp_pat
         return waiting if looks == [arguments] else look(**arguments)
 
     monkeypatch.setattr(study, "get_trials", get_trials)
-    assert work(study, objective(small, accuracy), Line()) == 0
+    assert work(study, objective(small, accuracy), Line(), 60) == 0
     (stray,) = other.trials[4:]
     assert stray.state == TrialState.PRUNED
     assert stray.user_attrs == {}

@@ -1,18 +1,20 @@
 """Samplers and pruners of Optuna, as a plan asks for them."""
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.study import attributes
 from tfqkd.study.plan import Plan
 
 _MAX_SEED = 2**31
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class SeededByTrial(BaseSampler):
@@ -27,26 +29,33 @@ class SeededByTrial(BaseSampler):
         seed: Of the study.
     """
 
+    _drawn: optuna.Study
+
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
         self._make, self._seed = make, seed
-        self._sampler = make(seed)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Makes the sampler of the trial."""
-        self._sampler = self._make((self._seed + trial.number) % _MAX_SEED)
-        self._sampler.before_trial(_without_controls(study), trial)
+        """Makes the sampler of the trial, for a study in memory of what it learns from."""
+        sampler = self._make((self._seed + trial.number) % _MAX_SEED)
+        self._drawn = optuna.create_study(direction="maximize", sampler=sampler)
+        # A trial that is not of the queue was made by Optuna and ended without settings.
+        self._drawn.add_trials(
+            other
+            for other in study.get_trials(deepcopy=False, states=_ENDED)
+            if attributes.QUEUED in other.user_attrs and attributes.CONTROL not in other.user_attrs
+        )
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """As the trial's sampler does."""
-        return self._sampler.infer_relative_search_space(_without_controls(study), trial)
+        """Returns all fields that were drawn before: they are drawn together."""
+        return intersection_search_space(self._drawn.trials, include_pruned=True)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """As the trial's sampler does."""
-        return self._sampler.sample_relative(_without_controls(study), trial, search_space)
+        return self._drawn.ask(search_space).params
 
     def sample_independent(
         self,
@@ -56,49 +65,7 @@ class SeededByTrial(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """As the trial's sampler does."""
-        return self._sampler.sample_independent(
-            _without_controls(study), trial, param_name, param_distribution
-        )
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """As the trial's sampler does."""
-        self._sampler.after_trial(_without_controls(study), trial, state, values)
-
-
-class _WithoutControls:
-    """A study that shows only the trials whose settings a sampler drew or could have drawn."""
-
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        return _drawn(self._study.get_trials(*args, **kwargs))
-
-    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        # By this one Optuna's own samplers look.
-        return _drawn(self._study._get_trials(*args, **kwargs))
-
-
-def _without_controls(study: optuna.Study) -> optuna.Study:
-    return cast("optuna.Study", _WithoutControls(study))
-
-
-def _drawn(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    # A trial that is not of the queue was made by Optuna and ended without settings.
-    return [
-        trial
-        for trial in trials
-        if attributes.QUEUED in trial.user_attrs and attributes.CONTROL not in trial.user_attrs
-    ]
+        return self._drawn.ask({param_name: param_distribution}).params[param_name]
 
 
 def make_sampler(plan: Plan) -> BaseSampler:

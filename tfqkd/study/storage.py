@@ -20,8 +20,7 @@ from tfqkd.study.queue import fill
 _PLAN, _READY = "plan", "ready"
 # A trial that kills its workers, by its use of memory for instance, must not kill them for ever.
 _MOST_DEATHS = 3
-BEATS_OF_GRACE = 6
-"""Signs of life that a worker must miss to have died."""
+_BEATS_OF_GRACE = 6  # Signs of life that a worker must miss to have died.
 _SECONDS_TO_CONNECT = 10
 _SECONDS_TO_BEGIN = 60.0
 _CONNECT = {
@@ -200,7 +199,7 @@ def _storage(url: str, engine: dict[str, Any], grace_seconds: int) -> RDBStorage
                 return RDBStorage(
                     url,
                     engine_kwargs=engine,
-                    heartbeat_interval=max(1, grace_seconds // BEATS_OF_GRACE),
+                    heartbeat_interval=max(1, grace_seconds // _BEATS_OF_GRACE),
                     grace_period=grace_seconds,
                     heartbeat_stale_trial_callback=retry,
                 )

@@ -37,7 +37,7 @@ def run_study(plan: Plan, place: Place, command: list[str] | None = None) -> Stu
             place.directory.mkdir(parents=True, exist_ok=True)
             record_command(place.directory, command)
         try:
-            work(study, runner, line)
+            work(study, runner, line, place.grace_seconds)
         finally:
             line.close()
         return StudyResults.read(study, plan)

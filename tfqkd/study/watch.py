@@ -1,29 +1,29 @@
 """Workers that died: whoever sees it puts their trials back into the queue."""
 
-import math
+import contextlib
 import time
 import warnings
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from tfqkd.study.storage import BEATS_OF_GRACE
+from tfqkd.study import attributes
+from tfqkd.study.storage import retry
 
 
 class Watch:
     """Takes trials from workers that gave no sign of life within their grace.
 
     A worker that dies between taking a trial and its first sign of life leaves none, and Optuna would wait
-    for that trial for ever. A trial that outlasts the grace under this watch is therefore given one sign of
-    life: to a worker that lives it changes nothing, and one that died at once is known by it.
+    for that trial for ever: a trial without settings, which are its first act, is taken after the grace too.
 
     Args:
         study: To watch.
+        grace_seconds: As for `open_storage`.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
+    def __init__(self, study: optuna.Study, grace_seconds: float) -> None:
+        self._study, self._grace = study, grace_seconds
         self._since: dict[int, float] = {}
 
     def look(self) -> None:
@@ -32,11 +32,10 @@ class Watch:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
         now = time.monotonic()
-        # Optuna's class of storages with signs of life is not public.
-        storage: Any = self._study._storage
-        grace = BEATS_OF_GRACE * storage.get_heartbeat_interval()
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             since = self._since.setdefault(trial.number, now)
-            if now - since > grace:
-                storage.record_heartbeat(trial._trial_id)
-                self._since[trial.number] = math.inf
+            if now - since > self._grace and attributes.SETTINGS not in trial.user_attrs:
+                # Another worker may have been faster.
+                with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+                    retry(self._study, trial)

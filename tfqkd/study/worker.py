@@ -20,7 +20,10 @@ _MOST_ERRORS_IN_A_ROW = 3
 
 
 def work(
-    study: optuna.Study, objective: Callable[[optuna.Trial], float], line: "WorkerLine"
+    study: optuna.Study,
+    objective: Callable[[optuna.Trial], float],
+    line: "WorkerLine",
+    grace_seconds: float,
 ) -> int:
     """Runs trials until all of the study are done, by this worker or another.
 
@@ -33,6 +36,7 @@ def work(
         study: To work on.
         objective: Runs one trial.
         line: Shows how it goes on.
+        grace_seconds: A worker that gives no sign of life for this long has died.
 
     Returns:
         The number of trials that this worker ended.
@@ -41,7 +45,7 @@ def work(
         ValueError: If three trials in a row failed.
     """
     ended, errors, waits = 0, 0, False
-    watch = Watch(study)
+    watch = Watch(study, grace_seconds)
     while True:
         watch.look()
         trials = study.get_trials(deepcopy=False)
