@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.losses import (
+from tfqkd.core.agreement import (
     agreement,
     are_probabilities,
-    class_numbers,
+)
+from tfqkd.core.losses import (
     decoupled_soft_loss,
-    sigmoid_agreement,
     sigmoid_soft_loss,
     soft_loss,
     squared_error,
@@ -106,30 +106,6 @@ def test_an_unknown_kind_is_refused():
         soft_loss(tf.zeros([1, 2]), tf.zeros([1, 2]), kind="mse")
 
 
-@pytest.mark.parametrize(
-    ("answers", "expected"),
-    [
-        (softmax(TEACHER, axis=1), True),
-        ([[0.0, 1.0], [0.25, 0.75]], True),
-        ([[0.0, 1.0], [0.3, 0.75]], False),
-        ([[-0.25, 1.25]], False),
-        (TEACHER, False),
-        (log_softmax(TEACHER, axis=1), False),
-        (np.zeros((0, 5)), False),
-    ],
-)
-@pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.bfloat16])
-def test_probabilities_are_told_from_logits(answers, expected, dtype):
-    answers = tf.cast(answers, dtype)
-    for each in (answers, answers.numpy()):
-        assert bool(are_probabilities(each)) is expected
-
-
-def test_agreement_compares_the_best_classes(tensor):
-    expected = (TEACHER.argmax(1) == STUDENT.argmax(1)).astype(np.float32)
-    np.testing.assert_array_equal(agreement(tensor(TEACHER), tensor(STUDENT)), expected)
-
-
 def gradient_of(loss, *arguments):
     student = tf.constant(STUDENT, tf.float32)
     teacher = tf.constant(TEACHER, tf.float32)
@@ -194,12 +170,6 @@ def test_labels_of_half_precision_are_computed_in_float32():
         full = loss(tf.cast(teacher, tf.float32), tf.cast(student, tf.float32))
         assert full.dtype == tf.float32
         np.testing.assert_array_equal(loss(teacher, student), full)
-
-
-def test_of_labels_agreement_compares_each_yes_and_no(tensor):
-    expected = ((TEACHER > 0) == (STUDENT > 0)).astype(np.float32)
-    agreed = sigmoid_agreement(tensor(TEACHER), tensor(STUDENT))
-    np.testing.assert_array_equal(agreed, expected)
 
 
 def test_an_unknown_kind_of_labels_is_refused():
@@ -298,21 +268,6 @@ def test_standardized_logits_know_no_scale_and_no_shift(scale, shift):
         moved = standardized(tensor(scale * TEACHER + shift))
         np.testing.assert_allclose(moved, plain, atol=2e-2 / min(scale, 1))
         np.testing.assert_allclose(np.std(plain, axis=1, ddof=1), 1.0, rtol=1e-4)
-
-
-def test_classes_are_read_from_labels_of_every_form(tensor):
-    numbers = np.array([2, 0, 4])
-    logits = tensor(np.zeros((3, 5)))
-    for labels in (numbers, numbers[:, None], np.eye(5, dtype="float32")[numbers]):
-        assert np.asarray(class_numbers(tensor(labels), logits)).tolist() == [2, 0, 4]
-
-
-def test_labels_of_unknown_rank_are_numbers_of_classes():
-    @tf.function(input_signature=[tf.TensorSpec(None, tf.int64), tf.TensorSpec((None, 5))])
-    def read(labels, logits):
-        return class_numbers(labels, logits)
-
-    assert read([[2], [0]], tf.zeros((2, 5))).numpy().tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The soft losses, agreement, and what tells a teacher's probabilities from logits.
+"""The soft losses: what a student is compared with its teacher by.
 
 Notation: `z_S` and `z_T` are the logits of student and teacher, `T` the temperature, `p = softmax(z/T)`.
 Sums run over the classes: a mean over them, as some libraries take, makes the loss smaller by their number.
@@ -8,15 +8,13 @@ Tensors are of any framework; `ops` is the table of its functions, found by the 
 None. All is computed in float32, whatever the logits are.
 """
 
-import numpy as np
-
 from tfqkd.core.ops import Ops, Tensor, ops_of
+from tfqkd.core.probabilities import apart, decoupled, divergence, uncorrelated
 
 SOFT_LOSSES: tuple[str, ...] = ("cross_entropy", "kl")
 STANDARDIZED, DECOUPLED, CORRELATION, COSINE = "standardized", "dkd", "dist", "cosine"
 CLASS_LOSSES: tuple[str, ...] = (*SOFT_LOSSES, STANDARDIZED, DECOUPLED, CORRELATION, COSINE)
 """Of the classes of one softmax; labels and values have `SOFT_LOSSES` alone."""
-_LOWEST = float(np.finfo(np.float32).min)
 
 
 def soft_loss(
@@ -121,11 +119,11 @@ def decoupled_soft_loss(
     target, logits = _softened(teacher_logits, student_logits, temperature, ops)
     classes = ops.arange(ops.shape(logits)[-1], dtype="int32")
     label = ops.equal(ops.cast(labels, "int32")[..., None], classes)
-    sure, unsure, others = _decoupled(target, label, ops)
-    log_sure, log_unsure, log_others = _decoupled(logits, label, ops)
+    sure, unsure, others = decoupled(target, label, ops)
+    log_sure, log_unsure, log_others = decoupled(logits, label, ops)
     # Where a probability is 0 its logarithm counts for nothing.
-    binary = _divergence(sure, log_sure, ops) + _divergence(unsure, log_unsure, ops)
-    rest = ops.sum(ops.where(label, 0.0, _divergence(others, log_others, ops)), axis=-1)
+    binary = divergence(sure, log_sure, ops) + divergence(unsure, log_unsure, ops)
+    rest = ops.sum(ops.where(label, 0.0, divergence(others, log_others, ops)), axis=-1)
     loss = binary + beta * rest
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
@@ -175,9 +173,9 @@ def correlation_soft_loss(
     temperature = ops.cast(temperature, "float32")
     target, logits = _softened(teacher_logits, student_logits, temperature, ops)
     target, predicted = ops.softmax(target), ops.softmax(logits)
-    between_classes = _uncorrelated(target, predicted, -1, ops)
+    between_classes = uncorrelated(target, predicted, -1, ops)
     target, predicted = (ops.reshape(p, (-1, ops.shape(p)[-1])) for p in (target, predicted))
-    between_examples = ops.mean(_uncorrelated(target, predicted, 0, ops))
+    between_examples = ops.mean(uncorrelated(target, predicted, 0, ops))
     loss = beta * between_classes + gamma * between_examples
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
@@ -211,7 +209,7 @@ def cosine_soft_loss(
     ops = ops or ops_of(student_logits)
     temperature = ops.cast(temperature, "float32")
     target, logits = _softened(teacher_logits, student_logits, temperature, ops)
-    loss = _apart(ops.softmax(target), ops.softmax(logits), -1, ops)
+    loss = apart(ops.softmax(target), ops.softmax(logits), -1, ops)
     return loss * temperature**2 if scale_by_temperature_squared else loss
 
 
@@ -273,93 +271,6 @@ def squared_error(teacher_values: Tensor, student_values: Tensor, ops: Ops | Non
     ops = ops or ops_of(student_values)
     target = ops.stop_gradient(ops.cast(teacher_values, "float32"))
     return ops.mean((ops.cast(student_values, "float32") - target) ** 2, axis=-1)
-
-
-def are_probabilities(answers: Tensor, ops: Ops | None = None) -> Tensor:
-    """Returns whether every row is a distribution: no value below zero, a sum of 1 to within a hundredth.
-
-    Args:
-        answers: Float, `[..., classes]`. None at all are no distributions.
-        ops: The table of their framework; None finds it.
-    """
-    ops = ops or ops_of(answers)
-    answers = ops.cast(answers, "float32")
-    # bfloat16 rounds each of them by up to 0.4 %.
-    sums = ops.abs(ops.sum(answers, axis=-1) - 1) < 0.01
-    rows = ops.logical_and(ops.all(answers >= 0, axis=-1), sums)
-    return ops.logical_and(ops.all(rows), ops.size(answers) > 0)
-
-
-def agreement(teacher_logits: Tensor, student_logits: Tensor, ops: Ops | None = None) -> Tensor:
-    """Returns whether student and teacher choose the same class: float32 0 or 1, `[...]`."""
-    ops = ops or ops_of(student_logits)
-    best = (ops.argmax(logits, axis=-1) for logits in (teacher_logits, student_logits))
-    return ops.cast(ops.equal(*best), "float32")
-
-
-def sigmoid_agreement(
-    teacher_logits: Tensor, student_logits: Tensor, ops: Ops | None = None
-) -> Tensor:
-    """Returns whether student and teacher say the same of a label, yes above 0: float32 0 or 1 for each."""
-    ops = ops or ops_of(student_logits)
-    return ops.cast(ops.equal(teacher_logits > 0, student_logits > 0), "float32")
-
-
-def class_numbers(labels: Tensor, logits: Tensor, ops: Ops | None = None) -> Tensor:
-    """Returns the class of each example, whether labels are numbers, in a column or not, or one-hot.
-
-    Args:
-        labels: `[...]`, `[..., 1]` or `[..., classes]`.
-        logits: `[..., classes]`.
-        ops: The table of their framework; None finds it.
-    """
-    ops = ops or ops_of(logits)
-    if ops.ndim(labels) == ops.ndim(logits) and labels.shape[-1] != 1:
-        return ops.cast(ops.argmax(labels, axis=-1), "int32")
-    return ops.cast(ops.reshape(labels, ops.shape(logits)[:-1]), "int32")
-
-
-def _decoupled(logits: Tensor, label: Tensor, ops: Ops) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns log p of the label, log p of all others together, and log p of each among the others."""
-    total = ops.logsumexp(logits, axis=-1)
-    own = ops.sum(ops.where(label, logits, 0.0), axis=-1)
-    others = ops.logsumexp(ops.where(label, _LOWEST, logits), axis=-1)
-    among = ops.where(label, 0.0, logits - others[..., None])
-    return own - total, others - total, among
-
-
-def _divergence(log_p: Tensor, log_q: Tensor, ops: Ops) -> Tensor:
-    """p·(log p - log q)."""
-    return ops.exp(log_p) * (log_p - log_q)
-
-
-def _uncorrelated(one: Tensor, other: Tensor, axis: int, ops: Ops) -> Tensor:
-    """1 - ρ of the probabilities along an axis."""
-    one, other = _centred(one, axis, ops), _centred(other, axis, ops)
-    flat = [ops.equal(ops.max(ops.abs(each), axis=axis), 0.0) for each in (one, other)]
-    return ops.where(ops.equal(*flat), _apart(one, other, axis, ops), 1.0)
-
-
-def _centred(probabilities: Tensor, axis: int, ops: Ops) -> Tensor:
-    """Probabilities without their mean; all zero where they deviate by no more than rounding makes them."""
-    centred = probabilities - ops.mean(probabilities, axis=axis, keepdims=True)
-    largest = ops.max(probabilities, axis=axis, keepdims=True)
-    deviates = ops.max(ops.abs(centred), axis=axis, keepdims=True) > 1e-6 * largest + 1e-30
-    return ops.where(deviates, centred, 0.0)
-
-
-def _apart(one: Tensor, other: Tensor, axis: int, ops: Ops) -> Tensor:
-    """1 - cos of the angle between vectors along an axis, which is 0 at a match and never below."""
-    return ops.sum((_unit(one, axis, ops) - _unit(other, axis, ops)) ** 2, axis=axis) / 2
-
-
-def _unit(vectors: Tensor, axis: int, ops: Ops) -> Tensor:
-    """Vectors of length 1, or zero where they are."""
-    # Their squares would vanish in float32. The direction does not depend on what divides them.
-    largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=axis, keepdims=True))
-    vectors = vectors / ops.where(largest > 0, largest, 1.0)
-    squares = ops.sum(vectors**2, axis=axis, keepdims=True)
-    return vectors / ops.sqrt(ops.where(squares > 0, squares, 1.0))
 
 
 def _softened(

@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfqkd.core import losses
+from tfqkd.core.agreement import class_numbers
 from tfqkd.core.ops import Ops, Tensor
 from tfqkd.core.tasks import Task
 
@@ -77,7 +78,7 @@ class SoftLoss:
         """
         scaled = self.scale_by_temperature_squared
         if self.kind == losses.DECOUPLED:
-            classes = losses.class_numbers(labels, student, ops)
+            classes = class_numbers(labels, student, ops)
             return losses.decoupled_soft_loss(
                 teacher, student, classes, temperature, self.dkd_beta, scaled, ops
             )

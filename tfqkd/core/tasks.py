@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from tfqkd.core import losses
+from tfqkd.core.agreement import agreement, are_probabilities, sigmoid_agreement
 from tfqkd.core.ops import Ops, Tensor, ops_of
 
 AUTO = "auto"
@@ -59,7 +60,7 @@ class Task:
 
 def _distributions(answers: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
     ops = ops or ops_of(answers)
-    return ops.size(answers) > 0, losses.are_probabilities(answers, ops)
+    return ops.size(answers) > 0, are_probabilities(answers, ops)
 
 
 def _between_zero_and_one(answers: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
@@ -85,7 +86,7 @@ TASKS = {
     "softmax": Task(
         "softmax",
         losses.soft_loss,
-        losses.agreement,
+        agreement,
         _distributions,
         look="rows without negative values whose sum is 1",
         logits="what comes before the softmax, or the logarithm of the probabilities: "
@@ -94,7 +95,7 @@ TASKS = {
     "sigmoid": Task(
         "sigmoid",
         losses.sigmoid_soft_loss,
-        losses.sigmoid_agreement,
+        sigmoid_agreement,
         _between_zero_and_one,
         enough=16,  # Logits of a batch all lie there by chance when it is small.
         look="values from 0 to 1 alone",
