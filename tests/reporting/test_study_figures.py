@@ -1,7 +1,6 @@
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 from study.tried import plan, results
@@ -9,17 +8,14 @@ from study.tried import plan, results
 from tfqkd.reporting.analysis import interactions
 from tfqkd.reporting.drawings import Drawing, Missing
 from tfqkd.reporting.study_figures import (
-    best_and_worst,
     by_temperature,
     entropy,
     heat_map,
-    over_seeds,
     robustness,
-    spread,
-    spread_chance,
     teacher_size,
 )
 from tfqkd.reporting.study_page import findings
+from tfqkd.reporting.study_tables import best_and_worst, spread
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +28,6 @@ def drawn_from_ranges(tmp_path_factory):
     # Up to 20: as texts, 13 would come before 5.
     varied = plan("temperature=1:20", "coefficient=0.1:0.9", sampler="random", trials=12)
     return results(tmp_path_factory.mktemp("ranges"), varied)
-
-
-def runs(rows):
-    columns = ["teacher", "temperature", "seed", "validation_accuracy"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def test_bars_are_the_deviation_over_the_seeds_alone():
-    # The teachers differ by 0.2, the seeds by 0.02: only the latter is in the deviation.
-    table = over_seeds(
-        runs([("a", 1, 0, 0.5), ("a", 1, 1, 0.52), ("b", 1, 0, 0.7), ("b", 1, 1, 0.72)]),
-        ["temperature"],
-    )
-    (row,) = table.itertuples()
-    assert row.mean == pytest.approx(61.0)
-    assert row.deviation == pytest.approx(100 * 0.02 / np.sqrt(2))
-    assert row.seeds == 2
-
-
-def test_a_single_seed_has_no_deviation():
-    table = over_seeds(runs([("a", 1, 0, 0.5)]), ["teacher"])
-    assert np.isnan(table["deviation"][0])
 
 
 def test_the_temperature_figure_draws_the_formula(tried):
@@ -131,12 +105,6 @@ def test_the_spreads_are_tested_against_chance(tried):
     assert f"p = {chance:.2g}." in robustness(tried).caption
 
 
-def test_two_settings_are_too_few_to_compare_spreads(tried):
-    one = tried.taught
-    few = one[(one["temperature"] == 1) & (one["teacher"] == "cnn4")]
-    assert spread_chance(few).startswith("Fewer than 3 settings a schedule")
-
-
 def test_the_spread_is_the_deviation_over_the_settings(tried):
     table = spread(tried.taught).set_index("schedule")
     for schedule, slope in (("constant", 2.0), ("gradual", 1.0)):
@@ -154,7 +122,7 @@ def test_the_entropy_figure_has_a_point_for_each_trial(tried):
     drawing = entropy(tried)
     assert len(drawing.table) == 24
     assert drawing.table["gain"].max() == pytest.approx(6.0)
-    assert "Spearman's rank correlation is" in drawing.caption
+    assert "Spearman's rank correlation over the 24 trials is" in drawing.caption
 
 
 def test_ranges_are_drawn_too(drawn_from_ranges):

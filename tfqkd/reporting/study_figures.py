@@ -3,32 +3,22 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from scipy.stats import levene, spearmanr
+from scipy.stats import spearmanr
 
 from tfqkd.reporting.drawings import Drawing, Missing, new_figure
+from tfqkd.reporting.study_tables import (
+    best_and_worst,
+    by_schedule,
+    over_seeds,
+    spread,
+    spread_chance,
+    with_teacher,
+)
 from tfqkd.reporting.style import COLOURS, INK, MARKERS, label
 from tfqkd.study.results import StudyResults
 from tfqkd.study.space import Range
 
 _ACCURACY = "validation accuracy (%)"
-_FEWEST_SETTINGS = 3
-
-
-def over_seeds(runs: pd.DataFrame, fields: list[str]) -> pd.DataFrame:
-    """Returns mean and deviation over the seeds for each combination of `fields`, in per cent.
-
-    All other settings are averaged within each seed first, so that the deviation is that of the seeds alone.
-
-    Returns:
-        Columns: `fields`, `mean`, `deviation` (sample standard deviation; NaN for one seed), `seeds`.
-    """
-    seeds = runs.groupby([*fields, "seed"], as_index=False, sort=False)[
-        "validation_accuracy"
-    ].mean()
-    grouped = seeds.groupby(fields, as_index=False, sort=False)["validation_accuracy"]
-    table = grouped.agg(mean="mean", deviation="std", seeds="count")
-    table[["mean", "deviation"]] *= 100
-    return table
 
 
 def by_temperature(results: StudyResults) -> Drawing | Missing:
@@ -167,25 +157,6 @@ def teacher_size(results: StudyResults) -> Drawing | Missing:
     )
 
 
-def best_and_worst(taught: pd.DataFrame) -> pd.DataFrame:
-    """Returns each teacher's row at its best and worst temperature, for each schedule."""
-    taught = with_teacher(taught)
-    means = over_seeds(taught, ["schedule", "teacher", "temperature"])
-    sizes = taught.groupby("teacher")["teacher_parameters"].mean()
-    rows = []
-    for _, group in means.groupby(["schedule", "teacher"], sort=False):
-        for kind, index in (("best", group["mean"].idxmax()), ("worst", group["mean"].idxmin())):
-            rows.append({**group.loc[index], "kind": kind})
-    table = pd.DataFrame(rows)
-    table["parameters"] = table["teacher"].map(sizes)
-    return table
-
-
-def with_teacher(taught: pd.DataFrame) -> pd.DataFrame:
-    """Returns the runs that had a teacher: `none` may be one of the values of a study."""
-    return taught.dropna(subset=["teacher_parameters"])
-
-
 def one_network_each(results: StudyResults) -> str:
     """Returns what a reader must know of a study whose seeds share their teachers; empty if they do not."""
     if results.plan.recipe.pretrain_seed < 0:
@@ -202,7 +173,7 @@ def robustness(results: StudyResults) -> Drawing | Missing:
     if not _varies(results, "schedule"):
         return Missing(title, "The schedule does not vary. Add --vary=schedule=constant,gradual.")
     table = spread(results.taught)
-    settings = _settings(results.taught)
+    settings = by_schedule(results.taught)
     figure = new_figure(10, 4)
     axes = figure.subplots()
     jitter = np.random.default_rng(0)
@@ -229,27 +200,6 @@ def robustness(results: StudyResults) -> Drawing | Missing:
         figure,
         table,
     )
-
-
-def spread(taught: pd.DataFrame) -> pd.DataFrame:
-    """Returns mean, deviation and range over the settings for each schedule, in per cent and points."""
-    settings = _settings(taught)
-    table = settings.groupby("schedule", as_index=False, sort=False)["accuracy"].agg(
-        settings="count", mean="mean", deviation="std", lowest="min", highest="max"
-    )
-    table[["mean", "deviation", "lowest", "highest"]] *= 100
-    return table
-
-
-def spread_chance(taught: pd.DataFrame) -> str:
-    """Says whether the spreads differ by more than chance (Brown and Forsythe, JASA 1974)."""
-    groups = [group["accuracy"] for _, group in _settings(taught).groupby("schedule", sort=False)]
-    if min(map(len, groups)) < _FEWEST_SETTINGS:
-        return (
-            f"Fewer than {_FEWEST_SETTINGS} settings a schedule are too few to tell it from chance."
-        )
-    chance = levene(*groups, center="median").pvalue
-    return f"Brown and Forsythe's test of equal spreads: p = {chance:.2g}."
 
 
 def entropy(results: StudyResults) -> Drawing | Missing:
@@ -279,21 +229,15 @@ def entropy(results: StudyResults) -> Drawing | Missing:
     axes.axhline(0, color=INK, linewidth=1, linestyle="--")
     label(axes, "", "mean entropy of softmax(z / T) (nats)", "gain over the control (points)")
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    correlation = spearmanr(table["teacher_entropy"], table["gain"])
+    correlation = spearmanr(table["teacher_entropy"], table["gain"]).statistic
     return Drawing(
         "entropy",
         title,
         "A point is a trial, averaged over its seeds; the entropy is that of the teacher on the validation "
-        f"images. Spearman's rank correlation is {correlation.statistic:.2f} "
-        f"(p = {correlation.pvalue:.2g}, {len(table)} trials).",
+        f"images. Spearman's rank correlation over the {len(table)} trials is {correlation:.2f}.",
         figure,
         table,
     )
-
-
-def _settings(taught: pd.DataFrame) -> pd.DataFrame:
-    runs = taught.groupby(["trial", "schedule"], as_index=False, sort=False)
-    return runs["validation_accuracy"].mean().rename(columns={"validation_accuracy": "accuracy"})
 
 
 def _varies(results: StudyResults, field: str) -> bool:

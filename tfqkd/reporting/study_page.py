@@ -8,15 +8,17 @@ from tfqkd.reporting.analysis import importance, interactions
 from tfqkd.reporting.drawings import Drawing, Missing
 from tfqkd.reporting.page import PAGE_FILE, PageTable, PageText, write_page
 from tfqkd.reporting.study_figures import (
-    best_and_worst,
     by_temperature,
     entropy,
     heat_map,
-    over_seeds,
     robustness,
+    teacher_size,
+)
+from tfqkd.reporting.study_tables import (
+    best_and_worst,
+    over_seeds,
     spread,
     spread_chance,
-    teacher_size,
     with_teacher,
 )
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
