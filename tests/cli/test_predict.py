@@ -86,11 +86,17 @@ def test_mistakes_are_one_message(pictures, capsys, arguments, status, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("saved", "model='saved', a SavedModel. Write a .tflite file of its run with bin/export"),
+        (
+            "saved",
+            "model='saved', a SavedModel. Write a .tflite file of it with bin/export --model=saved",
+        ),
         ("saved", "bin/evaluate --models=saved --dataset=NAME."),
         ("saved/saved_model.pb", "bin/evaluate --models=saved --dataset=NAME."),
-        ("model.keras", "a Keras model. Write a .tflite file of its run with bin/export"),
-        ("model.h5", "of a model of your own with tfqkd.export.to_litert"),
+        (
+            "model.keras",
+            "a Keras model. Write a .tflite file of it with bin/export --model=model.keras",
+        ),
+        ("model.h5", "of a run's student with bin/export --run_dir=RUN"),
         ("run", "model='run', a folder. Give a file: run/export/student.tflite."),
         ("pictures", "model='pictures', a folder. Give a file: there is none in it."),
         ("none.tflite", "model='none.tflite', which does not exist."),

@@ -1,17 +1,18 @@
 """The tf_keras twin of a Keras 3 model computes the same, or is refused by name."""
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
 import keras as keras3
 import numpy as np
 import pytest
 
+from tfqkd.export import twin_settings
 from tfqkd.export.twin import twin
+from tfqkd.export.twin_child import in_float32
 from tfqkd.export.twin_layers import require_twin
 
 layers = keras3.layers
+pytestmark = pytest.mark.skipif(
+    keras3.backend.backend() != "tensorflow", reason="Twins are made on TensorFlow."
+)
 
 IMAGES = [
     layers.Conv2D(3, 3, strides=2, padding="same", activation="silu"),
@@ -149,9 +150,122 @@ def test_a_layer_without_a_twin_is_refused_by_name(layer, name):
         require_twin(keras3.Model(inputs, base(inputs)))
 
 
-def test_a_setting_that_the_twin_would_drop_is_an_error():
-    inputs = keras3.Input((8, 4))
-    layer = layers.Dense(3, lora_rank=2, name="low")
-    model = keras3.Model(inputs, layer(inputs))
-    with pytest.raises(ValueError, match="'low' with lora_rank=2"):
-        twin(model)
+def dropping(layer, shape=(8, 4)):
+    """What `twin` says about a layer."""
+    inside = keras3.Input(shape)
+    base = keras3.Model(inside, layer(inside), name="base")
+    inputs = keras3.Input(shape)
+    with pytest.raises(ValueError, match="Received: ") as caught:
+        twin(changed(keras3.Model(inputs, base(inputs))))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (layers.Dense(3, lora_rank=2, name="low"), "Dense 'base/low' with lora_rank=2"),
+        (
+            layers.LayerNormalization(rms_scaling=True, name="norm"),
+            "'base/norm' with rms_scaling=True",
+        ),
+        (
+            layers.TimeDistributed(layers.Dense(3, lora_rank=2, name="low"), name="each"),
+            "Dense 'base/each/low' with lora_rank=2",
+        ),
+        (
+            layers.Bidirectional(
+                layers.LSTM(2), backward_layer=layers.LSTM(2, go_backwards=True, activation="celu")
+            ),
+            "Unknown activation function 'celu'",
+        ),
+    ],
+)
+def test_a_setting_that_the_twin_would_drop_is_an_error(layer, said):
+    assert said in dropping(layer)
+
+
+def test_a_constructor_that_drops_what_it_gets_is_found(monkeypatch):
+    class Forgetful(twin_settings.keras.layers.Dense):
+        def get_config(self):
+            return {**super().get_config(), "use_bias": True}
+
+    monkeypatch.setattr(twin_settings.keras.layers, "Dense", Forgetful)
+    said = dropping(layers.Dense(3, use_bias=False, name="plain"))
+    assert "Dense 'base/plain' with use_bias=False" in said
+
+
+def test_a_setting_of_another_meaning_is_found_by_what_the_layer_computes():
+    # Keras 3: relu6(x + 3) / 6; tf_keras: clip(x / 5 + 1/2, 0, 1).
+    said = dropping(layers.Dense(3, activation="hard_sigmoid", name="hard"))
+    assert "Dense 'base/hard' with activation='hard_sigmoid'" in said
+
+
+def test_the_layer_behind_a_bidirectional_keeps_its_own_settings():
+    layer = layers.Bidirectional(
+        layers.LSTM(3, return_sequences=True),
+        backward_layer=layers.GRU(3, return_sequences=True, go_backwards=True, reset_after=False),
+    )
+    inputs = keras3.Input((6, 4))
+    series = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    copy = same(changed(keras3.Model(inputs, layer(inputs))), series)
+    both = copy.layers[-1]
+    assert both.backward_layer.reset_after is False
+    assert both.forward_layer.name == layer.forward_layer.name
+
+
+def test_a_call_for_training_is_one_for_inference_in_the_twin():
+    inputs = keras3.Input((4,))
+    x = layers.BatchNormalization()(inputs, training=True)
+    model = changed(keras3.Model(inputs, layers.Dropout(0.5)(x, training=True)))
+    same(model, np.ones((2, 4), np.float32))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16", "float64"])
+def test_layers_of_any_float_dtype_have_twins_of_float32(policy):
+    inside = keras3.Input((6, 4))
+    x = layers.Bidirectional(layers.LSTM(3, dtype=policy), dtype=policy)(inside)
+    base = keras3.Model(inside, layers.Dense(3, dtype=policy)(x), name="base")
+    inputs = keras3.Input((6, 4))
+    model = changed(keras3.Model(inputs, layers.Dense(2, dtype="float32")(base(inputs))))
+    series = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    plain = in_float32(model)
+    found = same(plain, series)(series)
+    np.testing.assert_allclose(found, model(series), rtol=0.1, atol=0.1)
+    assert found.dtype == "float32"
+
+
+def quantized_by_keras(layer):
+    model = keras3.Sequential([keras3.Input((4,)), layer])
+    model.quantize("int8")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: quantized_by_keras(layers.Dense(3, name="own")),
+            "'own' of the dtype int8_from_float32",
+        ),
+        (lambda: layers.Rescaling(2, dtype="int32", name="whole"), "'whole' of the dtype int32"),
+        (
+            lambda: layers.TimeDistributed(layers.Rescaling(2, dtype="int32"), name="each"),
+            "TimeDistributed 'each' of the dtype int32",
+        ),
+    ],
+)
+def test_a_layer_that_computes_otherwise_than_in_floats_is_refused(make, said):
+    made = make()
+    model = (
+        made if isinstance(made, keras3.Model) else keras3.Sequential([keras3.Input((4, 2)), made])
+    )
+    with pytest.raises(ValueError, match=said):
+        require_twin(model)
+
+
+def test_a_layer_within_a_layer_must_have_a_twin_too():
+    model = keras3.Sequential(
+        [keras3.Input((4, 2)), layers.TimeDistributed(Own(name="own"), name="each")]
+    )
+    with pytest.raises(ValueError, match="Own 'each/own', which has none"):
+        require_twin(model)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
+from tfqkd.cli.model_files import files_of
 
 if TYPE_CHECKING:
     from tfqkd.training.measurement import Measurement
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.DEFINE_list(
         "models",
         [],
-        "Instead of a run: Keras models and exported files, separated by commas.",
+        "Instead of a run: models of tf_keras or Keras 3 and exported files, or folders of them, separated "
+        "by commas.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -116,7 +118,8 @@ def _evaluate_files(
     from tfqkd.training.measurement import measure_files
 
     data = load(dataset, data_dir=data_dir or None)
-    return measure_files([pathlib.Path(path) for path in models], data)
+    files = [file for path in models for file in files_of(pathlib.Path(path))]
+    return measure_files(files, data)
 
 
 def require_run_directory(path: str) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""`bin/export`: exports the student of a finished run."""
+"""`bin/export`: exports the student of a finished run, or a saved model of either Keras."""
 
 import dataclasses
 import pathlib
@@ -10,6 +10,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
 from tfqkd.cli.evaluate import require_run_directory
+from tfqkd.cli.model_files import keras_model_of
 from tfqkd.export.formats import FORMATS, parse_formats, with_options
 
 if TYPE_CHECKING:
@@ -21,20 +22,40 @@ def _command() -> Command:
     known = "; ".join(f"{form.name}: {form.description}" for form in FORMATS.values())
     command = Command(
         "export",
-        "Exports the quantized student of a finished run. Each file takes raw pixels, 0 to 255, holds the "
-        "class names, and is run in its own runtime against the Keras model before it appears. A format that "
-        "fails is named at the end, the others are written, and the exit status is 1.",
+        "Exports the quantized student of a finished run, or a model that tf_keras or Keras 3 has saved: the "
+        "file tells which. Each exported file takes raw pixels, 0 to 255, holds the class names, and is run "
+        "in its own runtime against the Keras model before it appears. A format that fails is named at the "
+        "end, the others are written, and the exit status is 1.",
         (
             "bin/export --run_dir=runs/cifar100",
             "bin/export --run_dir=runs/cifar100 --format=saved_model,litert-float32",
+            "bin/export --model=student.keras --format=litert-int2,onnx-int2",
+            "bin/export --model=student.keras --dataset=cifar10 --format=litert-int8-full",
         ),
     )
     values = command.flags
-    flags.DEFINE_string("run_dir", "", "The run directory; required.", flag_values=values)
+    flags.DEFINE_string("run_dir", "", "The run directory; or give --model.", flag_values=values)
+    flags.DEFINE_string(
+        "model",
+        "",
+        "Instead of a run: a saved model of tf_keras or Keras 3, or the folder that holds it alone.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "dataset",
+        "",
+        "With --model: the data set that the file is tested on, as for bin/train; random images if empty.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "format", "litert-int2", f"Formats, separated by commas. {known}", flag_values=values
     )
-    flags.DEFINE_string("output_dir", "", "Where to; RUN_DIR/export if empty.", flag_values=values)
+    flags.DEFINE_string(
+        "output_dir",
+        "",
+        "Where to; `export` in the run, or beside the model, if empty.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
@@ -62,7 +83,7 @@ def _command() -> Command:
         "Also prints each file's kernels and their bytes; --output=json always has them.",
         flag_values=values,
     )
-    for name in ("run_dir", "format", "output_dir", "data_dir"):
+    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir"):
         command.group("what to export", name)
     for name in ("head", "dense_kernels"):
         command.group("how small and how exact", name)
@@ -86,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
-    directory = require_run_directory(values.run_dir)
+    source = _source(values)
+    if values.model:
+        _require_tensorflow(source)
     try:
         formats = parse_formats(values.format)
         with_options(formats, values.head, values.dense_kernels)
@@ -94,25 +117,59 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
         raise UsageError(str(error)) from error
     for form in formats:
         form.require_runtime()
-    output = pathlib.Path(values.output_dir or directory / "export")
-    load_tensorflow()
+    folder = source if values.run_dir else source.parent
+    output = pathlib.Path(values.output_dir or folder / "export")
     from tfqkd.export.verification import ExportError
-    from tfqkd.training.measurement import export_run
 
     try:
-        reports = export_run(
-            directory,
-            [form.name for form in formats],
-            output,
-            values.data_dir,
-            head=values.head,
-            dense_kernels=values.dense_kernels,
-        )
+        reports = _written(values, source, [form.name for form in formats], output)
     except ExportError as error:
         if error.reports:
             show(error.reports, output, values.latency, values.per_layer)
         raise
     show(reports, output, values.latency, values.per_layer)
+
+
+def _source(values: flags.FlagValues) -> pathlib.Path:
+    """The run directory or model that flags name."""
+    if not values.model:
+        if values.dataset:
+            raise UsageError(
+                "A run has a data set of its own. "
+                f"Received: dataset={values.dataset!r}, without a model. Leave it out, or give --model."
+            )
+        return require_run_directory(values.run_dir)
+    if values.run_dir:
+        raise UsageError(
+            "Either a run is exported or a model. "
+            f"Received: run_dir={values.run_dir!r}, model={values.model!r}. Give one of them."
+        )
+    return keras_model_of(pathlib.Path(values.model))
+
+
+def _require_tensorflow(model: pathlib.Path) -> None:
+    from tfqkd.export.twin_process import require_tensorflow
+    from tfqkd.fronts.model_archive import is_of_keras3
+
+    if is_of_keras3(model):
+        require_tensorflow()
+
+
+def _written(
+    values: flags.FlagValues, source: pathlib.Path, formats: list[str], output: pathlib.Path
+) -> list["Report"]:
+    options = {"head": values.head, "dense_kernels": values.dense_kernels}
+    load_tensorflow()
+    from tfqkd.training.measurement import export_file, export_run
+
+    if values.run_dir:
+        return export_run(source, formats, output, values.data_dir, **options)
+    data = None
+    if values.dataset:
+        from tfqkd.data import load
+
+        data = load(values.dataset, data_dir=values.data_dir or None)
+    return export_file(source, formats, output, data, **options)
 
 
 def _measured(reports: Sequence["Report"], output: pathlib.Path, latency: bool) -> list["Measured"]:

@@ -94,23 +94,29 @@ def _as_json(ranking: Sequence[tuple[str, float]], output: str) -> list[dict[str
 
 
 def _require_model(name: str) -> None:
-    from tfqkd.runtime.loading import RUNTIME_SUFFIXES, kind_of
+    from tfqkd.cli.model_files import described, files_of
+    from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 
     path = pathlib.Path(name)
     if name and path.is_file() and path.suffix in RUNTIME_SUFFIXES:
         return
-    kind = kind_of(path)
+    kind = described(path)
     advice = ""
     if kind:
-        measured = path.parent if path.name == "saved_model.pb" else path
+        model = path.parent if path.name == "saved_model.pb" else path
         advice = (
-            f", a {kind}. Write a .tflite file of its run with bin/export --run_dir=RUN, of a model of your "
-            f"own with tfqkd.export.to_litert; or measure it: bin/evaluate --models={measured} --dataset=NAME"
+            f", {kind}. Write a .tflite file of it with bin/export --model={model}, of a run's student with "
+            f"bin/export --run_dir=RUN; or measure it: bin/evaluate --models={model} --dataset=NAME"
         )
     elif name and path.is_dir():
-        files = [*path.iterdir(), *(path / "export").glob("*")]
+        files = [*files_of(path), *(path / "export").glob("*")]
         found = sorted(file for file in files if file.suffix in RUNTIME_SUFFIXES)
+        models = [
+            str(file) for file in files if file.suffix not in RUNTIME_SUFFIXES and described(file)
+        ]
         advice = f", a folder. Give a file: {', '.join(map(str, found)) or 'there is none in it'}"
+        if models and not found:
+            advice += f", but {', '.join(models)}: bin/export --model={models[0]} writes one"
     elif name:
         advice = ", which is none" if path.exists() else ", which does not exist"
     raise UsageError(

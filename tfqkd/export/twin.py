@@ -1,6 +1,5 @@
 """The tf_keras twin of a Keras 3 model: what the exporters convert. It needs both Keras, and TensorFlow."""
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,11 +7,11 @@ import keras as keras3
 import numpy as np
 
 from tfqkd.compat import keras
+from tfqkd.export.twin_check import Pair, difference_of, require_same_answers
 from tfqkd.export.twin_layers import require_twin
+from tfqkd.export.twin_settings import twin_layer
 from tfqkd.export.verification import ExportError
-from tfqkd.fronts.tfmot.layers import ActivationQuantization
 
-_RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 _BY_NUMBER = {
     "Add": lambda number: (1.0, number),
     "Subtract": lambda number: (1.0, -number),
@@ -29,12 +28,6 @@ _OF_NUMBER = {
 }
 """Scale and offset of an operation of a number and a tensor behind it."""
 
-_LEFT_OUT = ("name", "dtype", "trainable", "backward_layer")
-"""Settings that a twin gets otherwise: a Bidirectional makes its second layer of the first."""
-
-_ENDINGS = ("_initializer", "_regularizer", "_constraint", "activity_regularizer")
-"""Of settings that matter in training alone."""
-
 
 def twin(model: Any) -> keras.Model:
     """Returns a tf_keras model that computes what a Keras 3 model does at inference, in float32.
@@ -43,16 +36,18 @@ def twin(model: Any) -> keras.Model:
         model: A Functional or Sequential Keras 3 model without quantized layers, on TensorFlow.
 
     Raises:
-        ValueError: If a layer has no twin, or a setting that its twin has not and that is not the default.
+        ValueError: If a layer has no twin, a setting that its twin has not and that is not the default, or
+            computes something else than its twin.
     """
     require_twin(model)
-    pairs: list[tuple[Any, keras.layers.Layer]] = []
+    pairs: list[Pair] = []
     copy = _model(model, pairs)
-    for layer, made in pairs:
-        weights = layer.get_weights()
-        made.set_weights(weights)
-        if isinstance(layer, keras3.layers.Normalization) and weights:
-            made.finalize_state()  # Only now it computes with them.
+    for pair in pairs:
+        weights = pair.layer.get_weights()
+        pair.made.set_weights(weights)
+        if isinstance(pair.layer, keras3.layers.Normalization) and weights:
+            pair.made.finalize_state()  # Only now it computes with them.
+        require_same_answers(pair)
     return copy
 
 
@@ -67,38 +62,36 @@ def require_same(model: Any, copy: keras.Model, images: np.ndarray) -> None:
     Raises:
         ExportError: If outputs differ by more than one ten thousandth of the largest.
     """
-    expected = model.predict(images, verbose=0)
-    found = copy.predict(images, verbose=0)
-    difference = float(np.abs(expected - found).max())
-    allowed = 1e-4 * max(1.0, float(np.abs(expected).max()))
-    if not difference <= allowed:
+    difference = difference_of(model.predict(images, verbose=0), copy.predict(images, verbose=0))
+    if difference is not None:
         raise ExportError(
             "The tf_keras twin of a Keras 3 model must return what that returns. Received: outputs that "
             f"differ by up to {difference:.3g}. Nothing was written. Please report it with the model."
         )
 
 
-def _model(model: Any, pairs: list[tuple[Any, keras.layers.Layer]]) -> keras.Model:
+def _model(model: Any, pairs: list[Pair], path: str = "") -> keras.Model:
     made: dict[int, Any] = {}
 
-    def layer_of(layer: Any) -> Any:
-        if id(layer) not in made:
-            if isinstance(layer, keras3.Model):
-                made[id(layer)] = _model(layer, pairs)
-            else:
-                made[id(layer)] = _layer(layer)
-                pairs.append((layer, made[id(layer)]))
-        return made[id(layer)]
+    def called(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        name = f"{path}{layer.name}"
+        if isinstance(layer, keras3.Model):
+            if id(layer) not in made:
+                made[id(layer)] = _model(layer, pairs, f"{name}/")
+        elif id(layer) not in made:
+            made[id(layer)] = twin_layer(layer, name)
+            pairs.append(Pair(name, layer, made[id(layer)], args, kwargs))
+        return made[id(layer)](*args, **kwargs)
 
     if isinstance(model, keras3.Sequential):
         tensor = inputs = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
         for layer in model.layers:
-            tensor = layer_of(layer)(tensor)
+            tensor = called(layer, tensor)
         return keras.Model(inputs, tensor, name=model.name)
-    return _functional(model, layer_of)
+    return _functional(model, called)
 
 
-def _functional(model: Any, layer_of: Any) -> keras.Model:
+def _functional(model: Any, called: Any) -> keras.Model:
     tensors: dict[tuple, Any] = {}
     inputs = []
     for tensor in model.inputs:
@@ -110,10 +103,9 @@ def _functional(model: Any, layer_of: Any) -> keras.Model:
         args, kwargs = (_filled(node[part], tensors) for part in ("args", "kwargs"))
         operation = operations[name]
         if isinstance(operation, keras3.layers.Layer):
-            kwargs.pop("training", None)
-            outputs = layer_of(operation)(
-                *args, **{k: v for k, v in kwargs.items() if v is not None}
-            )
+            kwargs.pop("training", None)  # Inference asks all layers for training=False.
+            given = {key: value for key, value in kwargs.items() if value is not None}
+            outputs = called(operation, *args, **given)
         else:
             outputs = _computed(operation, f"{name}_{index}" if index else name, args)
         flat = outputs if isinstance(outputs, (list, tuple)) else [outputs]
@@ -147,12 +139,12 @@ def _nodes(config: dict[str, Any], tensors: dict[tuple, Any]) -> Iterator[tuple[
 def _history(tensor: Any, model: Any) -> tuple[str, int, int]:
     """A tensor's name, call and place, as the model's config counts the calls within the model."""
     history = tensor._keras_history
-    places = [tuple(place) for place in _flat_places(model.get_config()["output_layers"])]
-    return next(
-        place
-        for place, output in zip(places, model.outputs, strict=True)
-        if output is tensor and place[0] == history.operation.name
+    places = _flat_places(model.get_config()["output_layers"])
+    name, index, place = next(
+        place for place, output in zip(places, model.outputs, strict=True) if output is tensor
     )
+    # Among outputs alone it counts the first node of a Functional model, which is no call.
+    return name, index - hasattr(history.operation, "operations"), place
 
 
 def _flat_places(nested: Any) -> Iterator[list]:
@@ -189,52 +181,6 @@ def _filled(nested: Any, tensors: dict[tuple, Any]) -> Any:
     if isinstance(nested, (list, tuple)):
         return [_filled(value, tensors) for value in nested]
     return nested
-
-
-def _layer(layer: Any) -> keras.layers.Layer:
-    name = type(layer).__name__
-    config = layer.get_config()
-    kept: dict[str, Any] = {"name": layer.name}
-    if name == "ActivationQuantization":
-        return ActivationQuantization(layer.step, layer.lower, layer.upper, **kept)
-    cls = getattr(keras.layers, name)
-    for key, value in config.items():
-        if key in _LEFT_OUT or key.endswith(_ENDINGS):
-            continue
-        renamed = _RENAMED.get(name, {}).get(key, key)
-        if renamed in _parameters(cls):
-            kept[renamed] = value
-        elif not _is_default(layer, key, value):
-            raise ValueError(
-                "A layer must have settings alone that its tf_keras twin has too. "
-                f"Received: {name} '{layer.name}' with {key}={value!r}. Leave it at its default."
-            )
-    if "layer" in kept:  # Of a Bidirectional, say.
-        kept["layer"] = _layer(getattr(layer, "forward_layer", None) or layer.layer)
-    try:
-        return cls(**kept)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"A layer must be one that tf_keras has too. Received: {name} '{layer.name}', at which it "
-            f"raised: {str(error).splitlines()[0]}. Take another setting."
-        ) from error
-
-
-def _parameters(cls: type) -> set[str]:
-    """What the constructors of a class and of those before it take."""
-    return {
-        name
-        for each in cls.__mro__
-        if "__init__" in vars(each) and each is not object
-        for name in inspect.signature(each.__init__).parameters  # type: ignore[misc]
-    }
-
-
-def _is_default(layer: Any, key: str, value: Any) -> bool:
-    if key == "data_format":
-        return bool(value == "channels_last")
-    parameter = inspect.signature(type(layer).__init__).parameters.get(key)
-    return value in (None, False) if parameter is None else bool(parameter.default == value)
 
 
 def _computed(operation: Any, name: str, args: list[Any]) -> Any:

@@ -16,6 +16,7 @@ from tfqkd.export.source import random_images
 from tfqkd.export.twin import require_same, twin
 from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL
 from tfqkd.export.verification import ExportError
+from tfqkd.fronts.keras3.kernels import parts
 
 _FUNCTIONS = {
     "export": "tfqkd.export.exporter",
@@ -40,7 +41,7 @@ def main(folder: pathlib.Path) -> None:
 
 
 def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
-    model = _in_float32(keras3.models.load_model(folder / MODEL, compile=False))
+    model = in_float32(keras3.models.load_model(folder / MODEL, compile=False))
     copy = twin(model)
     if call["task"]:
         copy.distilled_task = call["task"]
@@ -58,17 +59,28 @@ def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(report) for report in reports]
 
 
-def _in_float32(model: Any) -> Any:
-    """A model of mixed precision with all its layers in float32, as its file computes."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
+def in_float32(model: Any) -> Any:
+    """Returns a model with all its layers in float32, as its file computes.
+
+    Args:
+        model: A Functional or Sequential Keras 3 model, of mixed precision, say.
+    """
+    if all(part.compute_dtype == "float32" for part in parts(model)):
         return model
-
-    def in_float32(layer: Any) -> Any:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras3.models.clone_model(model, clone_function=in_float32, recursive=True)
+    copy = keras3.models.clone_model(
+        model,
+        clone_function=lambda layer: type(layer).from_config(_of_float32(layer.get_config())),
+        recursive=True,
+    )
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _of_float32(config: Any) -> Any:
+    """A config whose layers, also those within layers, are of float32."""
+    if isinstance(config, dict):
+        return {k: "float32" if k == "dtype" else _of_float32(v) for k, v in config.items()}
+    return [_of_float32(each) for each in config] if isinstance(config, list) else config
 
 
 if __name__ == "__main__":

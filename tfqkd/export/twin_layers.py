@@ -88,6 +88,9 @@ HAS_TWIN = frozenset(
 """Keras' own layers by name; `ActivationQuantization` of tfqkd has one too."""
 
 _OPERATIONS = frozenset(["Add", "Subtract", "Multiply", "Divide", "TrueDivide"])
+_INNER = ("layer", "forward_layer", "backward_layer")
+"""Where a TimeDistributed or Bidirectional holds layers."""
+_FLOATS = frozenset(["float16", "bfloat16", "float32", "float64"])
 
 
 def require_twin(model: Any) -> None:
@@ -97,7 +100,8 @@ def require_twin(model: Any) -> None:
         model: A Functional or Sequential model, quantized or not.
 
     Raises:
-        ValueError: If a layer or operation has no tf_keras twin, or the model is subclassed.
+        ValueError: If a layer or operation has no tf_keras twin, a layer does not compute in floats, or the
+            model is subclassed.
     """
     for path, operation in _operations(model):
         if not _known(operation):
@@ -105,6 +109,13 @@ def require_twin(model: Any) -> None:
                 "Every layer of a Keras 3 model must have a tf_keras twin to be exported. Received: "
                 f"{type(operation).__name__} '{path}', which has none. Replace it, or export with "
                 "model.export(...) of Keras, in float32."
+            )
+        policy = _foreign_policy(operation)
+        if policy:
+            raise ValueError(
+                "Every layer of a Keras 3 model must compute in floats to be exported, which files do in "
+                f"float32. Received: {type(operation).__name__} '{path}' of the dtype {policy}. Build it "
+                "with a float dtype; quantize with tfqkd.quantize_model, not with model.quantize of Keras."
             )
 
 
@@ -120,8 +131,12 @@ def _operations(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         plain = operation.layer if type(operation).__name__ == "QuantizedLayer" else operation
         if hasattr(plain, "layers"):
             yield from _operations(plain, f"{path}{plain.name}/")
-        else:
-            yield f"{path}{plain.name}", plain
+            continue
+        yield f"{path}{plain.name}", plain
+        for name in _INNER if _known(plain) else ():
+            inner = getattr(plain, name, None)
+            if inner is not None:
+                yield f"{path}{plain.name}/{inner.name}", inner
 
 
 def _known(operation: Any) -> bool:
@@ -130,5 +145,20 @@ def _known(operation: Any) -> bool:
         return name == "ActivationQuantization"
     if package != "keras":
         return False
-    is_layer = hasattr(operation, "get_weights")
-    return name in (HAS_TWIN if is_layer else _OPERATIONS)
+    return name in (HAS_TWIN if _is_layer(operation) else _OPERATIONS)
+
+
+def _is_layer(operation: Any) -> bool:
+    return hasattr(operation, "get_weights")
+
+
+def _foreign_policy(operation: Any) -> str | None:
+    """The name of a dtype policy in which a layer does not compute with floats, or with codes of Keras."""
+    if not _is_layer(operation) or type(operation).__name__ == "InputLayer":
+        return None
+    from tfqkd.fronts.keras3.kernels import parts  # Keras 3 is there, for there is a model of it.
+
+    for part in parts(operation):
+        if part.quantization_mode is not None or part.compute_dtype not in _FLOATS:
+            return str(part.dtype_policy.name)
+    return None

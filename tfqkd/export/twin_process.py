@@ -41,12 +41,7 @@ def exported(function: str, model: Any, path: Any, settings: dict[str, Any]) -> 
         ValueError: If a layer has no twin, or as the exporter raises it.
         ExportError: As the exporter raises it.
     """
-    if importlib.util.find_spec("tensorflow") is None:
-        raise ImportError(
-            "TensorFlow must be installed to export a Keras 3 model: its tf_keras twin is converted. "
-            "Received: an environment without it. Save tfqkd.strip_quantization(model) as .keras, and export "
-            "that where TensorFlow is."
-        )
+    require_tensorflow()
     plain = strip_quantization(model)
     require_twin(plain)
     with tempfile.TemporaryDirectory() as directory:
@@ -68,6 +63,20 @@ def exported(function: str, model: Any, path: Any, settings: dict[str, Any]) -> 
                 f"{child.returncode}: {child.stdout.strip()[-500:]}. Nothing was written."
             )
         return _answered(json.loads(answer.read_text()))
+
+
+def require_tensorflow() -> None:
+    """Raises ImportError where no Keras 3 model can be exported."""
+    missing = [
+        name for name in ("tensorflow", "tf_keras") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise ImportError(
+            "TensorFlow and tf_keras must be installed to export a Keras 3 model: its tf_keras twin is "
+            f"converted. Received: an environment without {' and '.join(missing)}. Install them with: pip "
+            "install tensorflow tf-keras; or save tfqkd.strip_quantization(model) as .keras, and run where "
+            "they are: bin/export --model=FILE.keras"
+        )
 
 
 def _write_call(

@@ -11,6 +11,7 @@ from tfqkd.data.images import ImageData
 from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.fronts import choose
+from tfqkd.fronts.files import load_file, open_file
 from tfqkd.fronts.front import Opened
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
@@ -168,14 +169,52 @@ def export_run(
         choose().load(directory / results["models"][-1]["model"]),
         output,
         formats,
-        class_names=data.class_names,
-        images=data.test.sample(VERIFIED_IMAGES),
-        calibration=data.train.sample(CALIBRATION_IMAGES),
-        test=(data.test.images, data.test.labels),
         head=head,
         dense_kernels=dense_kernels,
         output=LOGITS,
+        **_shown(data),
     )
+
+
+def export_file(
+    path: pathlib.Path,
+    formats: list[str],
+    output: pathlib.Path,
+    data: ImageData | None,
+    *,
+    head: str = "float32",
+    dense_kernels: str = "exact",
+) -> list[Report]:
+    """Exports a saved model of either Keras.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        formats: Names of formats.
+        output: Where the files go.
+        data: What to verify and calibrate on, whose classes are named in the files; None for random images.
+        head: See `tfqkd.export.to_litert`.
+        dense_kernels: See `tfqkd.export.to_litert`.
+    """
+    from tfqkd.export.choice import export  # noqa: PLC0415 (knows Keras)
+
+    return export(
+        load_file(path),
+        output,
+        formats,
+        head=head,
+        dense_kernels=dense_kernels,
+        **({} if data is None else _shown(data)),
+    )
+
+
+def _shown(data: ImageData) -> dict[str, Any]:
+    """The names, and the images to verify, calibrate and test on, as exporters take them."""
+    return {
+        "class_names": data.class_names,
+        "images": data.test.sample(VERIFIED_IMAGES),
+        "calibration": data.train.sample(CALIBRATION_IMAGES),
+        "test": (data.test.images, data.test.labels),
+    }
 
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
@@ -188,7 +227,7 @@ def _open(path: pathlib.Path) -> Opened:
     if path.suffix in RUNTIME_SUFFIXES:
         model = load(path)
         return Opened(model.input_shape, model, model.output)
-    return choose().open(path)
+    return open_file(path)
 
 
 def _run(model: Opened, images: np.ndarray) -> tuple[np.ndarray, str]:

@@ -1,11 +1,9 @@
 """What is wrong with a model file that does not load, and what to do about it."""
 
-import json
 import pathlib
 import re
-import zipfile
 
-import h5py
+from tfqkd.fronts.model_archive import keras_version
 
 _GRAPH = "saved_model.pb"
 _EXPORTED = (".tflite", ".onnx")
@@ -38,7 +36,7 @@ def _of_its_kind(path: pathlib.Path) -> str:
         return f"it is an exported file, without layers. Give the Keras model that it was made of: {_KEPT}"
     if path.name == _GRAPH:
         return "it is a part of a SavedModel. Give the folder that holds it"
-    return _of_its_version(_keras_version(path))
+    return _of_its_version(keras_version(path))
 
 
 def _of_its_version(version: str) -> str:
@@ -61,21 +59,6 @@ def _of_a_folder(path: pathlib.Path) -> str:
             f"Keras model itself with model.save(...) under tf_keras; {_KEPT}"
         )
     return ""
-
-
-def _keras_version(path: pathlib.Path) -> str:
-    """Returns which Keras has saved a file; nothing if none has."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                found = json.loads(archive.read("metadata.json"))["keras_version"]
-        else:
-            with h5py.File(path) as file:
-                # Files of weights alone name none.
-                found = file.attrs.get("keras_version", "2")
-    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile):
-        return ""
-    return str(found) if re.match(r"\d+\.|2$", str(found)) else ""
 
 
 def _of_its_content(said: str) -> str:

@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -12,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tf_keras.protobuf import saved_metadata_pb2
 
 from tfqkd.compat import keras
+from tfqkd.fronts.model_archive import WEIGHTS, entries, require_own_data
 
 _MODULES = ("keras", "tf_keras", "builtins", "tfqkd")
 # Their configs hold code, or the path of another model.
@@ -31,7 +31,6 @@ _OUTSIDE = re.compile(
     "PyFunc|File|Reader|Dataset|Summary|Snapshot|ImmutableConst|^Print|^Debug|Rpc|^Save|^Restore|^MergeV2"
 )
 _SAVER = {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"}
-_WEIGHTS = "model.weights.h5"
 
 
 def require_data_only(path: pathlib.Path) -> None:
@@ -53,15 +52,15 @@ def require_data_only(path: pathlib.Path) -> None:
     elif path.name.endswith(".keras") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             configs = [json.loads(archive.read("config.json"))]
-            if _WEIGHTS in archive.namelist():
-                with archive.open(_WEIGHTS) as weights, h5py.File(weights) as file:
-                    _require_own_data(file)
+            if WEIGHTS in archive.namelist():
+                with archive.open(WEIGHTS) as weights, h5py.File(weights) as file:
+                    require_own_data(file)
     else:
         with h5py.File(path) as file:
             configs = [json.loads(file.attrs["model_config"])]
-            _require_own_data(file)
+            require_own_data(file)
     for config in configs:
-        for entry in _entries(config):
+        for entry in entries(config):
             _require_known(entry)
 
 
@@ -129,23 +128,3 @@ def _metadata(path: pathlib.Path) -> list[Any]:
     content = (path / "keras_metadata.pb").read_bytes()
     nodes = saved_metadata_pb2.SavedMetadata.FromString(content).nodes
     return [json.loads(node.metadata) for node in nodes]
-
-
-def _require_own_data(file: h5py.File) -> None:
-    # What the visitor returns ends the visit.
-    def elsewhere(name: str, link: object) -> str | None:
-        item = file[name] if isinstance(link, h5py.HardLink) else None
-        outside = isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)
-        return name if outside or isinstance(link, h5py.ExternalLink) else None
-
-    name = file.visititems_links(elsewhere)
-    if name is not None:
-        raise ValueError(f"its {name} lies in another file")
-
-
-def _entries(config: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(config, dict):
-        yield config
-        config = list(config.values())
-    for value in config if isinstance(config, list) else []:
-        yield from _entries(value)
