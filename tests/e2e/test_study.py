@@ -55,7 +55,7 @@ def wait_for_a_checkpoint(directory, process, seconds=300):
     """Waits until the process has kept an epoch of a quantized student that it trains."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
-        found = directory.glob("study/products/quantized-*.partial/checkpoints/*/checkpoint.json")
+        found = directory.glob("study/products/quantized-*.partial/checkpoints/*/state.index")
         if any(file.parent.suffix != ".partial" for file in found):
             return
         time.sleep(0.02)

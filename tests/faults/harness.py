@@ -256,7 +256,7 @@ def kill_and_go_on(
 def _moment(record: str) -> str:
     """Says in general terms what a killed process was about to do."""
     _, event, inside = record.split("\t")
-    if inside and "checkpoint.json" not in inside.split():
+    if inside and "state.index" not in inside.split():
         return "in a half-written checkpoint"
     if event.startswith("after "):
         return "between two changes"

@@ -16,7 +16,7 @@ from tfqkd.fronts.settings import Capabilities
 from tfqkd.fronts.trainer import ForeignStateError
 from tfqkd.fronts.workers import Workers
 from tfqkd.runtime.outputs import LOGITS
-from tfqkd.storage import digest
+from tfqkd.storage import digest, file_digest
 
 CAPABILITIES = Capabilities(
     strategies=frozenset({"auto", "one_device"}),
@@ -266,10 +266,17 @@ class Watched:
             raise ValueError(f"The weights must stay finite after {where} of the {self._title}.")
 
 
+def _save(path, **arrays):
+    np.savez(path, **arrays)
+    _checksum(path).write_text(file_digest(path))
+
+
+def _checksum(path):
+    return path.with_suffix(".sha256")
+
+
 class Trainer:
     """Momentum SGD on the cross-entropy, mixed with a teacher's by the coefficient."""
-
-    state_file = "state.npz"
 
     def __init__(self, network, fitting, data):
         self.is_taught = isinstance(network, Taught)
@@ -283,18 +290,25 @@ class Trainer:
     def write_state(self, directory):
         arrays = dict(zip(("kernel", "bias"), self._model.weights(), strict=True))
         arrays |= dict(zip(("kernel_v", "bias_v"), self._velocities, strict=True))
-        np.savez(directory / self.state_file, step=self._step, **arrays)
+        _save(directory / "state.npz", step=self._step, **arrays)
 
     def read_state(self, directory):
-        with np.load(directory / self.state_file) as file:
+        with np.load(directory / "state.npz") as file:
             if file["kernel"].shape != self._model.kernel.shape:
                 raise ForeignStateError(f"a kernel of {file['kernel'].shape}")
             self._step = int(file["step"])
             self._model.kernel, self._model.bias = file["kernel"], file["bias"]
             self._velocities = [file["kernel_v"], file["bias_v"]]
 
+    def damage(self, directory, *, has_averages):
+        for name in ("state.npz", "averages.npz")[: 1 + has_averages]:
+            file = directory / name
+            if not file.exists() or _checksum(file).read_text() != file_digest(file):
+                return f"{name} is not what was written"
+        return ""
+
     def write_averages(self, directory):
-        np.savez(directory / "averages.npz", **self._sums)
+        _save(directory / "averages.npz", **self._sums)
 
     def read_averages(self, directory):
         with np.load(directory / "averages.npz") as file:

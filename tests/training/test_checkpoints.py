@@ -1,6 +1,5 @@
 import errno
-import hashlib
-import json
+import pathlib
 import types
 
 import numpy as np
@@ -70,28 +69,15 @@ def replace_by_link(path):
     path.symlink_to("elsewhere")
 
 
-def name_a_device(path):
-    """Its digest would be computed for ever."""
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({"sha256": {"/dev/zero": "0", **manifest["sha256"]}}))
-
-
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
         ("state.npz", flip, "state.npz is not what was written"),
         ("state.npz", truncate, "is not what was written"),
-        ("state.npz", flip, "state.npz is not what was written"),
+        ("state.npz", lambda path: path.unlink(), "is not what was written"),
         ("averages.npz", truncate, "averages.npz is not what was written"),
         ("averages.npz", lambda path: path.unlink(), "is not what was written"),
-        ("averages.npz", replace_by_link, "averages.npz is not what was written"),
-        ("checkpoint.json", lambda path: path.unlink(), "No such file"),
-        ("checkpoint.json", truncate, "checkpoint.json: Expecting"),
-        ("checkpoint.json", lambda path: path.write_text("{}"), "should hold is not in it"),
-        ("checkpoint.json", lambda path: path.write_text('{"sha256": {}}'), "is not in it"),
-        ("checkpoint.json", lambda path: path.write_text("[" * 10**5), "recursion"),
-        ("checkpoint.json", lambda path: path.write_bytes(b"\xff"), "codec can't decode"),
-        ("checkpoint.json", name_a_device, "/dev/zero is not what was written"),
+        ("averages.npz", replace_by_link, "averages.npz is no file"),
     ],
 )
 def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, name, damage, said):
@@ -102,8 +88,6 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, nam
     model._model.kernel = model._model.kernel + 1
     writer.save(Position(1, 5))
     path = tmp_path / "epoch000001-step000000005"
-    if name == "checkpoint.json" and damage is truncate:
-        (path / name).write_text(json.dumps(json.loads((path / name).read_text())))
     damage(path / name)
 
     other = make(seed=9)
@@ -128,7 +112,7 @@ def test_what_the_system_refuses_to_read_is_not_damaged(tmp_path, monkeypatch, n
         raise OSError(number, "refused")
 
     with monkeypatch.context() as patch:
-        patch.setattr(hashlib, "file_digest", refuse)
+        patch.setattr(pathlib.Path, "open", refuse)
         with pytest.raises(OSError, match="refused"):
             checkpoints(tmp_path, make(seed=1)).restore()
     other = make(seed=9)

@@ -67,11 +67,9 @@ class Trainer(Protocol):
     """A network that is about to be trained, with all that goes on: optimizer, averages, random states.
 
     Attributes:
-        state_file: A file that every written state has.
         is_taught: Whether a schedule drives its coefficient.
     """
 
-    state_file: str
     is_taught: bool
 
     @property
@@ -83,6 +81,9 @@ class Trainer(Protocol):
 
     def read_state(self, directory: pathlib.Path) -> None:
         """Reads what `write_state` wrote; raises ForeignStateError if it does not fit."""
+
+    def damage(self, directory: pathlib.Path, *, has_averages: bool) -> str:
+        """Says which checksum of what was written does not hold; nothing if all do."""
 
     def write_averages(self, directory: pathlib.Path) -> None:
         """Writes the sums behind the averages of an epoch; all workers must call this."""

@@ -1,25 +1,23 @@
 """Checkpoints of a stage: enough to go on at any step as if nothing had happened."""
 
 import contextlib
-import json
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 
 from tfqkd.fronts.trainer import ForeignStateError, Position, Trainer
-from tfqkd.storage import PARTIAL, file_digest, put_in_place, write_atomically
-from tfqkd.training.directory import look_at_json
+from tfqkd.storage import PARTIAL, put_in_place
 
-_MANIFEST = "checkpoint.json"
+_CHUNK = 1 << 20
 
 
 class Checkpoints:
     """The last checkpoints of a training, each a directory that appears whole or not at all.
 
     A checkpoint holds the weights, the optimizer with its slots and step, the state of random layers and,
-    inside an epoch, the sums behind the epoch's averages; and the SHA-256 of every file, which is checked
-    when it is read. Data order, views and schedules are functions of the position.
+    inside an epoch, the sums behind the epoch's averages. The checksums that the front wrote with them are
+    checked before it is read. Data order, views and schedules are functions of the position.
 
     Args:
         directory: Where they lie.
@@ -45,7 +43,7 @@ class Checkpoints:
             ValueError: If one is whole, but of another training.
         """
         for position, path in reversed(list(self._found())):
-            damage = _damage(path, self._trainer.state_file)
+            damage = self._damage(path, position)
             if damage:
                 print(
                     f"The checkpoint {path} is damaged ({damage}); trying the one before.",
@@ -89,9 +87,17 @@ class Checkpoints:
         self._trainer.write_state(path)
         if position.step:
             self._trainer.write_averages(path)
-        files = {file.name: file_digest(file) for file in sorted(path.iterdir())}
-        manifest = {**position._asdict(), "sha256": files}
-        write_atomically(path / _MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+    def _damage(self, path: pathlib.Path, position: Position) -> str:
+        """Says what is wrong with a checkpoint; nothing if it is whole."""
+        for file in path.iterdir():
+            if file.is_symlink() or not file.is_file():
+                return f"{file.name} is no file"
+            # Raises where the system refuses to read: a front may take that for damage.
+            with file.open("rb") as stream:
+                while stream.read(_CHUNK):
+                    pass
+        return self._trainer.damage(path, has_averages=position.step > 0)
 
     def _found(self) -> Iterator[tuple[Position, pathlib.Path]]:
         """Yields the checkpoints, oldest first."""
@@ -110,16 +116,3 @@ def _named(path: pathlib.Path) -> Iterator[None]:
             "A checkpoint must be of the training that goes on with it. "
             f"Received: {path} ({error}). Remove {path.parent}; the stage then begins anew."
         ) from error
-
-
-def _damage(path: pathlib.Path, state_file: str) -> str:
-    """Says what is wrong with a checkpoint; nothing if it is whole."""
-    manifest, damage = look_at_json(path / _MANIFEST, {"sha256": {state_file: str}})
-    if damage:
-        return f"{_MANIFEST}: {damage}"
-    # A manifest names no other file, and what the system refuses to read is not damaged.
-    there = {file.name for file in path.iterdir() if file.is_file() and not file.is_symlink()}
-    for name, digest in manifest["sha256"].items():
-        if name not in there or file_digest(path / name) != digest:
-            return f"{name} is not what was written"
-    return ""

@@ -15,7 +15,7 @@ from tfqkd.fronts.tfmot.calibration import calibrate_activations
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.divergence import Divergence
 from tfqkd.fronts.tfmot.optimizers import make_optimizer
-from tfqkd.fronts.tfmot.state import STATE_FILE, State
+from tfqkd.fronts.tfmot.state import State
 from tfqkd.fronts.tfmot.synchronized import synchronize_batch_norm
 from tfqkd.fronts.tfmot.tensorboard import EpochLogs
 from tfqkd.fronts.tfmot.watching import as_callbacks
@@ -33,8 +33,6 @@ class KerasTrainer:
         fitting: How it is trained.
         data: What to train on.
     """
-
-    state_file = STATE_FILE
 
     def __init__(self, network: keras.Model, fitting: Fitting, data: ImageData) -> None:
         self._network, self._fitting, self._data = network, fitting, data
@@ -54,6 +52,7 @@ class KerasTrainer:
         state = State(network, self._trained)
         self.write_state, self.read_state = state.write, state.read
         self.write_averages, self.read_averages = state.write_averages, state.read_averages
+        self.damage = state.damage
 
     @functools.cached_property
     def divergence(self) -> Divergence:

@@ -7,7 +7,6 @@ from tfqkd.fronts.tfmot.metrics import built_metrics
 from tfqkd.fronts.trainer import ForeignStateError
 
 _STATE, _AVERAGES = "state", "metrics"
-STATE_FILE = f"{_STATE}.index"
 _NO_FAULT_OF_ITS_OWN = (
     tf.errors.ResourceExhaustedError,
     tf.errors.PermissionDeniedError,
@@ -42,6 +41,24 @@ class State:
         """Reads what `write` wrote; raises ForeignStateError if it does not fit."""
         _read(self._state, directory / _STATE)
 
+    def damage(self, directory: pathlib.Path, *, has_averages: bool) -> str:
+        """Says which checksum of TensorFlow's does not hold; nothing if all do.
+
+        Args:
+            directory: What `write` wrote to.
+            has_averages: Whether `write_averages` wrote there too.
+        """
+        for name in (_STATE, _AVERAGES) if has_averages else (_STATE,):
+            try:
+                reader = tf.train.load_checkpoint(str(directory / name))
+                for tensor in reader.get_variable_to_shape_map():
+                    reader.get_tensor(tensor)
+            except _NO_FAULT_OF_ITS_OWN:
+                raise
+            except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
+                return f"{name} is not what was written: {_first_line(error)}"
+        return ""
+
     def write_averages(self, directory: pathlib.Path) -> None:
         """Writes the sums behind the averages of an epoch."""
         self._averages.write(str(directory / _AVERAGES))
@@ -57,8 +74,12 @@ def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
     except _NO_FAULT_OF_ITS_OWN:
         raise
     except (AssertionError, ValueError, tf.errors.OpError) as error:
-        lines = str(error).strip().splitlines()
-        raise ForeignStateError(lines[0] if lines else type(error).__name__) from error
+        raise ForeignStateError(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _random_states(model: keras.Model) -> list[tf.random.Generator]:
