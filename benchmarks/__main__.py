@@ -7,6 +7,7 @@ import sys
 
 PARTS = {
     "steps": "benchmarks.steps",
+    "keras3": "benchmarks.keras3",
     "peers": "benchmarks.peers_part",
     "pipeline": "benchmarks.pipeline",
     "startup": "benchmarks.startup",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.turns import Turns
+from benchmarks.turns import turns
 from benchmarks.worker import serve
 from tfqkd.compat import keras, tf
 from tfqkd.core.quantizers import LsqQuantizer
@@ -86,7 +86,7 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
 
-    def train(turns: keras.callbacks.Callback) -> None:
+    def train(turn: keras.callbacks.Callback) -> None:
         with place.scope():
             model = build(MODEL, (32, 32, 3), CLASSES)
             if row != "float":
@@ -106,11 +106,11 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
                 data=data,
                 workers=place.workers,
                 progress=ProgressBar,
-                callbacks=[turns],
+                callbacks=[turn],
                 teacher_logits=[kept_logits(len(data.train), data.classes)] if kept else [],
             )
 
-    return Turns(train).run
+    return turns(keras, train).run
 
 
 def _random_data() -> ImageData:

@@ -5,20 +5,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tfqkd.compat import keras
 
-
-class Turns(keras.callbacks.Callback):
+class Turns:
     """Runs a training in a thread of its own, and holds it between two steps until its next turn.
 
     What a turn takes is all that a training does from one step to the next: Keras' loop, the batches, the
-    callbacks.
+    callbacks. `turns` makes it a callback of a Keras.
 
     Args:
         train: Calls `fit` with this callback.
     """
 
-    def __init__(self, train: Callable[[keras.callbacks.Callback], None]) -> None:
+    def __init__(self, train: Callable[[Any], None]) -> None:
         super().__init__()
         self._supports_tf_logs = True
         self._go: queue.Queue[int] = queue.Queue()
@@ -49,7 +47,7 @@ class Turns(keras.callbacks.Callback):
         if self._left <= 0:
             float((logs or {})["loss"])
 
-    def _run(self, train: Callable[[keras.callbacks.Callback], None]) -> None:
+    def _run(self, train: Callable[[Any], None]) -> None:
         try:
             train(self)
             self._ended.put(RuntimeError("The training is over."))
@@ -62,3 +60,8 @@ class Turns(keras.callbacks.Callback):
             raise RuntimeError(
                 f"A training must go on as long as it is asked to: {error}"
             ) from error
+
+
+def turns(keras: Any, train: Callable[[Any], None]) -> Turns:
+    """Returns `Turns(train)` as a callback of tf_keras or Keras 3."""
+    return type("TurnsCallback", (Turns, keras.callbacks.Callback), {})(train)

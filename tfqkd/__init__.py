@@ -22,7 +22,7 @@ _NAMES = {
     "CoefficientScheduler": "tfqkd.core.schedulers",
     "DeployScheme": "tfqkd.core.schemes",
     "Distiller": "tfqkd.fronts.choice",
-    "Ensemble": "tfqkd.fronts.tfmot.teachers",
+    "Ensemble": "tfqkd.core.teachers",
     "LOGITS_IN_BATCH": "tfqkd.core.teachers",
     "GradualSoftLossReducing": "tfqkd.core.schedulers",
     "Recipe": "tfqkd.training.recipe",
@@ -40,7 +40,7 @@ _NAMES = {
     "reestimate_batch_norm": "tfqkd.fronts.tfmot.batch_norm",
     "run": "tfqkd.training.run",
     "schedules": "tfqkd.core",
-    "sensitivity": "tfqkd.fronts.tfmot.sensitivity",
+    "sensitivity": "tfqkd.fronts.sensitivity",
     "strip_quantization": "tfqkd.fronts.choice",
 }
 

@@ -57,6 +57,22 @@ class Task:
                 "keras.losses.BinaryCrossentropy(from_logits=True) for one yes or no, or add an output."
             )
 
+    def require_logits(self, looked_at: int, probable: int) -> None:
+        """Raises if all answers of a teacher that were looked at are probabilities, and they are enough.
+
+        Args:
+            looked_at: How many were looked at.
+            probable: How many of these look like probabilities.
+
+        Raises:
+            ValueError: If they are.
+        """
+        if looked_at >= self.enough and looked_at == probable:
+            raise ValueError(
+                "A teacher must answer in logits: the temperature divides them before the "
+                f"{self.name}. Received: probabilities, {self.look}. Return {self.logits}."
+            )
+
 
 def _distributions(answers: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
     ops = ops or ops_of(answers)

@@ -4,6 +4,8 @@ import importlib
 import sys
 from typing import Any, NoReturn
 
+from tfqkd.core.teachers import members
+
 _FRONTS = {"tf_keras": "tfmot", "keras": "keras3"}
 """The front of each Keras, by the package of its classes."""
 _CALLED = {"tfmot": "tf_keras", "keras3": "Keras 3"}
@@ -25,12 +27,7 @@ def of_front(model: object, name: str) -> Any:
     Raises:
         TypeError: If the model is of neither, or its front has no such name.
     """
-    front = front_name(model)
-    if front is None:
-        raise TypeError(
-            "A model must be of tf_keras or of Keras 3. "
-            f"Received: {type(model)}. Build it with `from tfqkd.compat import keras`, or with Keras 3."
-        )
+    front = _front_of(model)
     found = getattr(importlib.import_module(f"tfqkd.fronts.{front}"), name, None)
     if found is None:
         raise TypeError(
@@ -38,6 +35,19 @@ def of_front(model: object, name: str) -> Any:
             f"Received: {type(model)}. Build the model with another Keras."
         )
     return found
+
+
+def module_of(model: object, name: str) -> Any:
+    """Returns the module of a name of a model's front, for what both fronts have and do not show.
+
+    Args:
+        model: A model of tf_keras or of Keras 3.
+        name: Of a module that both fronts have.
+
+    Raises:
+        TypeError: If the model is of neither.
+    """
+    return importlib.import_module(f"tfqkd.fronts.{_front_of(model)}.{name}")
 
 
 def quantize_model(model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +133,7 @@ class Distiller(metaclass=_OfEitherFront):
     def __new__(cls, *, student: Any, teacher: Any, **settings: Any) -> Any:
         """Returns the Distiller of the student's front."""
         made = of_front(student, "Distiller")
-        for each in getattr(teacher, "teachers", [teacher]):
+        for each in members(teacher):
             _require_answers(student, each)
         return made(student=student, teacher=teacher, **settings)
 
@@ -133,6 +143,16 @@ class Distiller(metaclass=_OfEitherFront):
             f"Received: {cls.__name__} as a subclass of it. Subclass tfqkd.tfmot.Distiller (tf_keras) or "
             "tfqkd.keras3.Distiller."
         )
+
+
+def _front_of(model: object) -> str:
+    front = front_name(model)
+    if front is None:
+        raise TypeError(
+            "A model must be of tf_keras or of Keras 3. "
+            f"Received: {type(model)}. Build it with `from tfqkd.compat import keras`, or with Keras 3."
+        )
+    return front
 
 
 def _require_answers(student: Any, teacher: Any) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.fronts.keras3.backends import BACKENDS, run_tests, slow_on
 
-BASIC = ["test_model.py", "test_distiller.py"]
+BASIC = ["test_model.py", "test_distiller.py", "test_checks.py"]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
 FILES = ["test_export.py"]
 

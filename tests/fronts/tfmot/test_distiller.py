@@ -330,7 +330,7 @@ def test_an_ensemble_is_the_mean_of_the_logits_each_with_its_preprocessing():
     first, second = network(seed=1), network(seed=2)
     ensemble = Ensemble([first, lambda batch: second(batch / 2.0 - 1.0)])
     expected = (first(X).numpy() + second(X / 2 - 1).numpy()) / 2
-    np.testing.assert_allclose(ensemble(X), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(as_teacher(ensemble)(X), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="at least one teacher"):
         Ensemble([])
 

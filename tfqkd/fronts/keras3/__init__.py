@@ -12,7 +12,7 @@ from tfqkd.fronts.keras3 import layers, wrapper  # noqa: F401
 
 _NAMES = {
     "Distiller": "tfqkd.fronts.keras3.distiller",
-    "Ensemble": "tfqkd.fronts.keras3.teachers",
+    "Ensemble": "tfqkd.core.teachers",
     "GradualQuantization": "tfqkd.fronts.keras3.gradual",
     "QuantizedKernel": "tfqkd.fronts.keras3.model",
     "QuantizedLayer": "tfqkd.fronts.keras3.wrapper",
@@ -22,6 +22,7 @@ _NAMES = {
     "quantized_activations": "tfqkd.fronts.keras3.model",
     "quantized_kernels": "tfqkd.fronts.keras3.model",
     "reestimate_batch_norm": "tfqkd.fronts.keras3.batch_norm",
+    "sensitivity": "tfqkd.fronts.sensitivity",
     "strip_quantization": "tfqkd.fronts.keras3.model",
 }
 

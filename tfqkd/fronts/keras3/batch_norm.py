@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfqkd.fronts.keras3.calibration import input_batches
+from tfqkd.core.batch_norm import NONE_TO_MEASURE, Moments
+from tfqkd.fronts.batches import input_batches
 from tfqkd.fronts.keras3.cloning import copied, leaves
 from tfqkd.fronts.keras3.model import clone_changed, plain_layer, strip_quantization
 
@@ -29,10 +30,7 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
     """
     norms = batch_norms(model)
     if not norms:
-        raise ValueError(
-            "To re-estimate batch norm, a model must have some that is trainable. "
-            f"Received: {model.name}, which has none. Leave the re-estimation out."
-        )
+        raise ValueError(NONE_TO_MEASURE.format(model.name))
     plain = strip_quantization(model)
     names = {id(layer): name for name, layer in leaves(plain)}
     observed: dict[str, _Observed] = {}
@@ -50,9 +48,9 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
     for inputs in input_batches(data):
         probe(inputs, training=False)
     for name, layer in norms.items():
-        mean, variance = observed[name].pooled()
-        layer.moving_mean.assign(mean)
-        layer.moving_variance.assign(variance)
+        mean, variance = observed[name].moments.pooled()
+        layer.moving_mean.assign(np.ravel(mean))
+        layer.moving_variance.assign(np.ravel(variance))
 
 
 def batch_norms(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
@@ -70,7 +68,7 @@ class _Observed(keras.layers.BatchNormalization):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._seen, self._total, self._square = 0, 0.0, 0.0
+        self.moments = Moments()
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         del training, mask
@@ -81,10 +79,7 @@ class _Observed(keras.layers.BatchNormalization):
         shared = tuple(each for each in range(values.ndim) if each != axis)
         mean = values.mean(shared, dtype=np.float64, keepdims=True)
         variance = values.var(shared, dtype=np.float64, keepdims=True)
-        count = values.size // mean.size
-        self._seen += count
-        self._total += count * mean
-        self._square += count * (variance + mean**2)
+        self.moments.add(values.size // mean.size, mean, variance)
         normalized = (values - mean) / np.sqrt(variance + self.epsilon)
         for weight, combined in ((self.gamma, np.multiply), (self.beta, np.add)):
             if weight is not None:
@@ -94,11 +89,3 @@ class _Observed(keras.layers.BatchNormalization):
 
     def compute_output_spec(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         return keras.KerasTensor(inputs.shape, self.compute_dtype)
-
-    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the mean and variance of all that it saw, float32 [channels]."""
-        if not self._seen:
-            raise ValueError("There must be data to estimate statistics on. Received: no batch.")
-        mean = np.ravel(self._total / self._seen)
-        variance = np.maximum(np.ravel(self._square / self._seen) - mean**2, 0.0)
-        return mean.astype(np.float32), variance.astype(np.float32)

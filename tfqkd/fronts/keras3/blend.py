@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from tfqkd.fronts.keras3.hard_loss import HardLoss
+from tfqkd.fronts.keras3.hard_loss import CalledLoss
+from tfqkd.fronts.keras3.notes import Notes
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.scheduled import ScheduledVariable
 from tfqkd.fronts.keras3.soft_term import SoftTerm
@@ -29,21 +30,23 @@ class Blend(keras.losses.Loss):
     Attributes:
         step: The step at hand.
         trackers: The metrics of training.
+        notes: What steps note of labels and answers.
     """
 
     def __init__(
         self,
-        hard: HardLoss,
+        hard: CalledLoss,
         soft: SoftTerm | None,
         soft_weight: float,
         coefficient: ScheduledVariable,
         temperature: ScheduledVariable,
     ) -> None:
-        super().__init__(name=hard.name, dtype="float32")
+        super().__init__(name=hard.read.name, dtype="float32")
         self.hard, self.soft = hard, soft
         self._soft_weight = soft_weight
         self._coefficient, self._temperature = coefficient, temperature
         self.step = _Step()
+        self.notes = Notes(hard.read, soft.task if soft else None)
         self._share = _One()
         self._means = {"hard_loss": keras.metrics.Mean(name="hard_loss")}
         self._lasts = {"coefficient": _Last(name="coefficient")}
@@ -58,7 +61,8 @@ class Blend(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the loss of the batch at hand, and takes it down where the step trains."""
         logits = _ops.cast(y_pred, "float32")
-        hard = self.hard(y_true, logits, sample_weight)
+        labels = self.notes.labels(y_true, logits)
+        hard = self.hard(labels, logits, sample_weight)
         if not self.step.training:
             return hard
         coefficient = self._coefficient.advance()
@@ -67,7 +71,8 @@ class Blend(keras.losses.Loss):
         share = self._share(_ops.ones((1,)), _ops.ones((1,)))
         means, blended = {"hard_loss": hard / share}, (1 - coefficient) * hard
         if self.soft:
-            soft = self.soft.mean(self.step.answers, logits, y_true, temperature, sample_weight)
+            self.notes.answers(self.step.answers)
+            soft = self.soft.mean(self.step.answers, logits, labels, temperature, sample_weight)
             blended = blended + coefficient * self._soft_weight * soft
             means["soft_loss"] = soft / share
             if self.soft.task.agreement:

@@ -1,11 +1,11 @@
 """First steps of quantized activations, from data."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfqkd.fronts.batches import input_batches
 from tfqkd.fronts.keras3.model import clone_changed, quantized_activations, strip_weights
 
 _ops = keras.ops
@@ -42,18 +42,6 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
         probe = probes[name]
         first = found.quantizer.first_value(probe.total / probe.count, probe.largest)
         found.learned.assign(first)
-
-
-def input_batches(data: Any) -> Iterator[Any]:
-    """Yields the inputs of each batch of data."""
-    for batch in batches_of(data):
-        yield batch[0] if isinstance(batch, (tuple, list)) else batch
-
-
-def batches_of(data: Any) -> Iterable[Any]:
-    """Returns the batches of data: inputs or a tuple (inputs, labels), or an iterable of such batches."""
-    single = isinstance(data, (np.ndarray, tuple)) or _ops.is_tensor(data)
-    return [data] if single else data
 
 
 class _Probe(keras.layers.Layer):

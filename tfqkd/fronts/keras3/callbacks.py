@@ -1,45 +1,55 @@
-"""The Keras 3 callback that makes a `Distiller` follow a scheduler."""
+"""The Keras 3 callbacks of a `Distiller`: one follows a scheduler, one looks at the first step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from tfqkd.core.schedulers import Scheduler
+from tfqkd.fronts.following import Following
+from tfqkd.fronts.keras3.replicas import AverageReplicas
+from tfqkd.fronts.keras3.scheduled import ScheduledVariable
 
 
-class FollowScheduler(keras.callbacks.Callback):
-    """Makes a setting of the distiller follow a scheduler, by epoch or by step.
+class FollowScheduler(Following, keras.callbacks.Callback):
+    """Assigns a scheduler's values to a variable of the distiller."""
+
+    def _follow(self, scheduled: ScheduledVariable, values: list[float], made: int) -> None:
+        if scheduled.follow(values, made):
+            self.model.make_train_function(force=True)
+
+
+class LookOnce(keras.callbacks.Callback):
+    """Looks at what the first step of a training left.
 
     Args:
-        scheduler: What to follow.
+        look: Raises if something is wrong.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, look: Callable[[], None]) -> None:
         super().__init__()
-        self._scheduler = scheduler
+        self._look = look
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Computes the whole schedule, so that a bad value is refused before the first step."""
-        self._plan = self._scheduler.plan(self.params["epochs"], self.params.get("steps"))
-        self._following = False
+        """Begins anew."""
+        self._looked = False
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Assigns the epoch's value, or sets the table of the steps at the first epoch."""
-        scheduled = self.model.schedule(self._scheduler.setting)
-        if not self._plan.by_step:
-            scheduled.value.assign(self._plan.values[epoch])
-        elif not self._following:
-            # A run may go on at a later epoch.
-            place = epoch * self.params["steps"] + self._scheduler.first_step
-            if scheduled.follow(self._plan.values, place):
-                self.model.make_train_function(force=True)
-            self._following = True
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks, once."""
+        if not self._looked:
+            self._looked = True
+            self._look()
 
 
-def following(callbacks: Any) -> Any:
-    """Returns the callbacks of a `fit`, each scheduler among them as a callback that follows it."""
-    if isinstance(callbacks, Scheduler):
-        return [FollowScheduler(callbacks)]
-    if not isinstance(callbacks, (list, tuple)):
+def followed(callbacks: Any, look: Callable[[], None]) -> Any:
+    """Returns the callbacks of a `fit`: schedulers as callbacks, and those that every `fit` has around them.
+
+    Args:
+        callbacks: As `keras.Model.fit` takes them, schedulers among them.
+        look: For `LookOnce`.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
-    return [FollowScheduler(each) if isinstance(each, Scheduler) else each for each in callbacks]
+    given = keras.tree.flatten(callbacks)
+    made = [FollowScheduler(each) if isinstance(each, Scheduler) else each for each in given]
+    return [AverageReplicas(), *(each for each in made if each is not None), LookOnce(look)]

@@ -1,18 +1,27 @@
 """The `Distiller`: a Keras 3 model that trains a student on hard labels and on a teacher's soft targets."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfqkd.core.soft_loss import SoftLoss
-from tfqkd.core.tasks import AUTO, TASKS, require_task
+from tfqkd.core.tasks import AUTO
 from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.fronts.arguments import require_settings
+from tfqkd.fronts.hard_loss import NO_LABELS, NO_LOSS
 from tfqkd.fronts.keras3.blend import Blend
-from tfqkd.fronts.keras3.callbacks import following
-from tfqkd.fronts.keras3.hard_loss import HardLoss
+from tfqkd.fronts.keras3.callbacks import followed
+from tfqkd.fronts.keras3.hard_loss import CalledLoss
+from tfqkd.fronts.keras3.outside import Outside
+from tfqkd.fronts.keras3.replicas import copies
 from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.shapes import require_same_shapes, require_takes
 from tfqkd.fronts.keras3.soft_term import SoftTerm
-from tfqkd.fronts.keras3.teachers import Teacher, require_logits
+from tfqkd.fronts.keras3.teachers import Teacher
+from tfqkd.fronts.logits import require_logits
 
 _ops = keras.ops
 
@@ -79,8 +88,7 @@ class Distiller(keras.Model):
         task: str = AUTO,
         **kwargs: Any,
     ) -> None:
-        _require_settings(temperature, coefficient, soft_weight)
-        require_task(task)
+        require_settings(temperature, coefficient, soft_weight, task)
         compared = SoftLoss(
             "kl" if soft_loss == "none" else soft_loss, dkd_beta, scale_by_temperature_squared
         )
@@ -90,10 +98,11 @@ class Distiller(keras.Model):
         super().__init__(**{"dtype": student.dtype_policy, **kwargs})
         self.student = student
         self.built = student.built
-        self._outside = _Outside()
+        self._outside = Outside()
         self._outside.logits_in_batch = teacher is LOGITS_IN_BATCH
         if soft_loss != "none" and not self._outside.logits_in_batch:
             self._outside.teacher = Teacher(teacher, task)
+            require_same_shapes(student, teacher)
         self._outside.coefficient = ScheduledVariable("coefficient", coefficient)
         self._outside.temperature = ScheduledVariable("temperature", temperature)
         self._outside.soft_weight = soft_weight
@@ -118,22 +127,16 @@ class Distiller(keras.Model):
                 what the outputs are while `task` is "auto"; or if a model ends in what the loss applies
                 itself.
         """
-        if loss is None:
-            raise ValueError(
-                "A Distiller must be compiled with a hard loss. Received: loss=None. Compile it with "
-                "keras.losses.SparseCategoricalCrossentropy(from_logits=True), say; coefficient=1.0 trains "
-                "on the teacher alone."
-            )
-        hard = HardLoss(loss)
+        hard = CalledLoss(loss)
         soft = None
         if self._outside.soft_loss:
-            task = hard.task(self._outside.task)
-            soft = SoftTerm(TASKS[task], self._outside.soft_loss)
+            task = hard.read.task(self._outside.task)
+            soft = SoftTerm(task, self._outside.soft_loss)
             # Export looks for it: the student's file says what its outputs are.
-            self.student.distilled_task = task
-            require_logits(self.student, "student", task)
+            self.student.distilled_task = task.name
+            require_logits(self.student, "student", task.name)
             if self._outside.teacher:
-                self._outside.teacher.require_logits(task)
+                self._outside.teacher.require_logits(task.name)
             shape = getattr(self.student, "output_shape", None)
             if isinstance(shape, tuple):
                 soft.require_outputs(shape)
@@ -141,29 +144,50 @@ class Distiller(keras.Model):
         outside.blend = Blend(
             hard, soft, outside.soft_weight, outside.coefficient, outside.temperature
         )
-        self._trackers = self._outside.blend.trackers
-        super().compile(optimizer, self._outside.blend, metrics=metrics, **kwargs)
+        self._trackers = self._blend.trackers
+        super().compile(optimizer, self._blend, metrics=metrics, **kwargs)
 
     def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Trains the student as `keras.Model.fit` does; a schedule ends with it, its last value stays."""
+        """Trains the student as `keras.Model.fit` does; a schedule ends with it, its last value stays.
+
+        Raises:
+            ValueError: If there are no labels, the batches are not what student and teacher take, labels are
+                out of range of the student's classes, or a teacher that shows no layers answers in
+                probabilities: in the first step, or after it where a step must tell. Labels of later steps
+                where the backend fails on them, else at the end.
+        """
+        self._blend.notes.forget()
+        callbacks = followed(callbacks, self._require_noted)
         try:
-            return super().fit(*args, callbacks=following(callbacks), **kwargs)
+            with self._labels_explained():
+                history = super().fit(*args, callbacks=callbacks, **kwargs)
+            self._require_noted()
+            return history
         finally:
             # Keras calls no callback when a fit is interrupted.
             for name in ("coefficient", "temperature"):
                 self.schedule(name).hold()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates the student as `keras.Model.evaluate` does: the hard loss, regularisers, metrics."""
+        """Evaluates the student as `keras.Model.evaluate` does: the hard loss, regularisers, metrics.
+
+        Raises:
+            ValueError: If labels are out of range of the student's classes.
+        """
         self._outside.evaluating = True
         try:
-            return super().evaluate(*args, **kwargs)
+            with self._labels_explained():
+                results = super().evaluate(*args, **kwargs)
         finally:
             self._outside.evaluating = False
+        self._blend.notes.require_labels(self._noted())
+        return results
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the student's outputs."""
-        return self.student(self._images(inputs), training=training)
+        images = self._images(inputs)
+        require_takes(self.student, "student", images)
+        return self.student(images, training=training)
 
     def compute_loss(
         self,
@@ -174,12 +198,9 @@ class Distiller(keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns what the trainers of all backends minimise: the blend of both losses, and regularisers."""
-        blend = self._outside.blend
+        blend = self._blend
         if y is None:
-            raise ValueError(
-                "A hard loss needs labels. Received: batches without labels. Pass (x, y); with "
-                "coefficient=1.0 it does not matter which labels, as long as they are in range."
-            )
+            raise ValueError(NO_LABELS)
         blend.step.training = training
         blend.step.answers = self._answers(x) if training and blend.soft else None
         try:
@@ -229,6 +250,33 @@ class Distiller(keras.Model):
         """Refuses as `save` does."""
         raise _unsaved("a request for its config")
 
+    @property
+    def _blend(self) -> Blend:
+        if self._outside.blend is None:
+            raise ValueError(NO_LOSS)
+        return self._outside.blend
+
+    @contextlib.contextmanager
+    def _labels_explained(self) -> Iterator[None]:
+        """Looks at the labels where a step failed, as a loss does on TensorFlow and PyTorch."""
+        try:
+            yield
+        except Exception:
+            # On JAX it never does; a step that failed there has left no state to look at.
+            if keras.backend.backend() != "jax":
+                self._blend.notes.require_labels(self._noted())
+            raise
+
+    def _require_noted(self) -> None:
+        self._blend.notes.require_labels(self._noted())
+        self._blend.notes.require_logits(self._noted())
+
+    def _noted(self) -> list[np.ndarray]:
+        """What each replica's steps noted."""
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()
+        return copies(self, self._blend.notes.variable)
+
     def _answers(self, x: Any) -> Any:
         """The teacher's outputs for a batch."""
         if self._outside.teacher:
@@ -246,42 +294,6 @@ class Distiller(keras.Model):
         taken = len(getattr(self.student, "inputs", None) or [x])
         with_logits = len(keras.tree.flatten(x)) == taken + 1
         return x[0] if self._outside.logits_in_batch and with_logits else x
-
-
-class _Outside:
-    """What Keras must neither track nor save: it is no layer, no list and no dict."""
-
-    teacher: Teacher | None = None
-    coefficient: ScheduledVariable
-    temperature: ScheduledVariable
-    logits_in_batch = False
-    evaluating = False
-    task = AUTO
-    soft_weight = 1.0
-    soft_loss: SoftLoss | None = None
-    blend: Blend
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        teachers = self.teacher.variables if self.teacher else []
-        return [*teachers, *self.coefficient.variables, *self.temperature.variables]
-
-
-def _require_settings(temperature: float, coefficient: float, soft_weight: float) -> None:
-    if not 0 < temperature < float("inf"):
-        raise ValueError(
-            f"`temperature` must be above 0 and finite. Received: temperature={temperature}. "
-            "1 leaves the logits as they are; more softens them."
-        )
-    if not 0 <= coefficient <= 1:
-        raise ValueError(
-            f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
-            "It weighs the soft loss; the hard loss gets 1 - coefficient."
-        )
-    if not 0 <= soft_weight < float("inf"):
-        raise ValueError(
-            f"`soft_weight` must be 0 or more, and finite. Received: soft_weight={soft_weight}."
-        )
 
 
 def _require_student(student: object) -> None:

@@ -8,6 +8,7 @@ import keras
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import Task
 from tfqkd.fronts.keras3.ops import OPS
+from tfqkd.fronts.shapes import compatible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SoftTerm:
             ValueError: If the shapes differ, or are none that the loss takes; as the step is traced.
         """
         self.require_outputs(tuple(student.shape))
-        if not _compatible(teacher.shape, student.shape):
+        if not compatible(teacher.shape, student.shape):
             raise ValueError(
                 "Teacher and student must return logits of one shape, or values. Received: teacher "
                 f"{tuple(teacher.shape)}, student {tuple(student.shape)}. Train both on the same data."
@@ -61,8 +62,3 @@ class _OfBatch(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         term = self._term
         return term.soft_loss.of(term.task, y_true, y_pred, self._labels, self._temperature, OPS)
-
-
-def _compatible(one: Any, other: Any) -> bool:
-    pairs = zip(one, other, strict=False)
-    return len(one) == len(other) and all(a is None or b is None or a == b for a, b in pairs)

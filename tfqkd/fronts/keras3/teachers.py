@@ -4,23 +4,16 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from tfqkd.fronts.keras3.wrapper import QuantizedLayer
+from tfqkd.core.teachers import Ensemble, members
+from tfqkd.fronts.keras3.shapes import require_takes
+from tfqkd.fronts.logits import require_logits
 
 _ops = keras.ops
-
-
-_SQUASHING = {
-    "auto": ("softmax",),
-    "softmax": ("softmax", "sigmoid"),
-    "sigmoid": ("softmax", "sigmoid"),
-    "regression": (),
-}
-"""What a last layer must not apply, by what a Distiller takes the outputs for."""
 
 
 class Teacher:
@@ -40,8 +33,8 @@ class Teacher:
     """
 
     def __init__(self, teacher: Any, task: str = "auto") -> None:
-        self._given = members(teacher)
-        for each in self._given:
+        self._teacher = teacher
+        for each in members(teacher):
             if any(cls.__module__.partition(".")[0] == "tf_keras" for cls in type(each).__mro__):
                 raise TypeError(
                     "The teacher of a Keras 3 student must not be a tf_keras model: most backends cannot ask "
@@ -59,102 +52,26 @@ class Teacher:
                     f"Received: '{each.name}' without weights. Call it on a batch, or load its weights."
                 )
         self.require_logits(task)
-        self.variables = list(_variables_of(self._given))
+        self.variables = list(_variables_of(members(teacher)))
 
     def require_logits(self, task: str) -> None:
         """Raises ValueError if a Keras model among them ends in softmax or sigmoid instead of logits."""
-        for each in self._given:
-            require_logits(each, "teacher", task)
+        require_logits(self._teacher, "teacher", task)
 
     def __call__(self, batch: Any) -> Any:
         """Returns the outputs for a batch, float32, through which no gradient flows."""
         with _without_gradient():
-            answers = [_logits(_called(each, batch)) for each in self._given]
-        mean = functools.reduce(_ops.add, answers) / len(answers)
-        return _ops.stop_gradient(mean)
+            return _ops.stop_gradient(_answer(self._teacher, batch))
 
 
-class Ensemble:
-    """Several teachers as one: the mean of their logits, or of the values of a regression.
-
-    Example:
-        ```python
-        teacher = tfqkd.keras3.Ensemble([resnet, lambda images: vit(images / 127.5 - 1.0)])
-        ```
-
-    Args:
-        teachers: What a `Distiller` takes; each may bring its own preprocessing.
-
-    Raises:
-        ValueError: If there is none, or one of them twice.
-    """
-
-    def __init__(self, teachers: Sequence[object]) -> None:
-        if not teachers:
-            raise ValueError("An ensemble needs at least one teacher. Received: none.")
-        if len({id(teacher) for teacher in teachers}) < len(teachers):
-            raise ValueError(
-                "An ensemble must have different teachers: one twice is one that weighs more. "
-                f"Received: {list(teachers)}. Name each once."
-            )
-        self.teachers = list(teachers)
-
-
-def members(teacher: object) -> list[Any]:
-    """Returns the teachers of an ensemble; of another teacher itself."""
-    return list(teacher.teachers) if isinstance(teacher, Ensemble) else [teacher]
-
-
-def require_logits(model: Any, role: str, task: str = "auto") -> None:
-    """Raises if a Functional or Sequential model ends in softmax or sigmoid instead of logits.
-
-    Args:
-        model: The model to look at; a subclassed one or a function shows nothing and passes.
-        role: What the error calls it.
-        task: What its outputs are, as for a `Distiller`: values may end in anything, and "auto", while it
-            is not known what they are, in anything but softmax.
-
-    Raises:
-        ValueError: If it has several outputs, or its last layer applies softmax or sigmoid.
-    """
-    outputs = getattr(model, "outputs", None)
-    if not isinstance(model, keras.Model) or not outputs:
-        return
-    if len(outputs) > 1:
-        raise ValueError(
-            f"The {role} must have one output, its logits. "
-            f"Received: {len(outputs)} outputs of '{model.name}'."
-        )
-    # What a Sequential model or an operation made says less than its layers do.
-    layer = model.layers[-1] if isinstance(model, keras.Sequential) else _maker(outputs[0])
-    if isinstance(layer, keras.Model):
-        require_logits(layer, role, task)
-        return
-    applied = _applied(layer.layer if isinstance(layer, QuantizedLayer) else layer, task)
-    if applied:
-        raise ValueError(
-            f"The {role} must end in logits, to which losses apply the {applied} themselves. Received: "
-            f"'{model.name}' whose last layer '{layer.name}' applies {applied}. Set its activation to None "
-            "(and from_logits=True in losses), or cut it: keras.Model(m.input, m.layers[-2].output)."
-            + " Of values that are no classes say so: task='regression'."
-            * (task == "auto")
-        )
-
-
-def _maker(tensor: Any) -> Any:
-    return tensor._keras_history.operation
-
-
-def _applied(layer: Any, task: str) -> str | None:
-    function = getattr(getattr(layer, "activation", None), "__name__", "")
-    names = (type(layer).__name__.lower(), function.lower())
-    return next((f for f in _SQUASHING[task] if any(n.startswith(f) for n in names)), None)
-
-
-def _called(teacher: Any, batch: Any) -> Any:
+def _answer(teacher: Any, batch: Any) -> Any:
+    if isinstance(teacher, Ensemble):
+        answers = [_answer(each, batch) for each in teacher.teachers]
+        return functools.reduce(_ops.add, answers) / len(answers)
+    require_takes(teacher, "teacher", batch)
     if isinstance(teacher, keras.layers.Layer):
-        return teacher(batch, training=False)
-    return teacher(batch)
+        return _logits(teacher(batch, training=False))
+    return _logits(teacher(batch))
 
 
 def _logits(output: Any) -> Any:

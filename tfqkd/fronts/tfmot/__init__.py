@@ -8,7 +8,7 @@ from typing import Any
 
 _NAMES = {
     "Distiller": "tfqkd.fronts.tfmot.distiller",
-    "Ensemble": "tfqkd.fronts.tfmot.teachers",
+    "Ensemble": "tfqkd.core.teachers",
     "GradualQuantization": "tfqkd.fronts.tfmot.gradual",
     "LayerQuantizeConfig": "tfqkd.fronts.tfmot.configs",
     "augment": "tfqkd.fronts.tfmot.augmenting",
@@ -20,6 +20,7 @@ _NAMES = {
     "quantized_activations": "tfqkd.fronts.tfmot.model",
     "quantized_kernels": "tfqkd.fronts.tfmot.model",
     "reestimate_batch_norm": "tfqkd.fronts.tfmot.batch_norm",
+    "sensitivity": "tfqkd.fronts.sensitivity",
     "strip_quantization": "tfqkd.fronts.tfmot.model",
     "training_batches": "tfqkd.fronts.tfmot.batches",
 }

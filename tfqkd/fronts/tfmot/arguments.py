@@ -1,38 +1,9 @@
-"""The arguments of a `Distiller`, looked at before anything is made of them."""
+"""Student and teacher of a `Distiller`, looked at before anything is made of them."""
 
 from tfqkd.compat import is_keras3, keras, tf
-from tfqkd.core.tasks import require_task
+from tfqkd.core.teachers import members
+from tfqkd.fronts.shapes import require_same_outputs
 from tfqkd.fronts.tfmot.shapes import declared_shape, require_takes
-from tfqkd.fronts.tfmot.teachers import members
-
-
-def require_settings(temperature: float, coefficient: float, soft_weight: float, task: str) -> None:
-    """Raises if a setting of a `Distiller` is out of its range.
-
-    Args:
-        temperature: `T`.
-        coefficient: λ.
-        soft_weight: What multiplies the soft loss besides.
-        task: What the outputs are.
-
-    Raises:
-        ValueError: If one is.
-    """
-    if not 0 < temperature < float("inf"):
-        raise ValueError(
-            f"`temperature` must be above 0 and finite. Received: temperature={temperature}. "
-            "1 leaves the logits as they are; more softens them."
-        )
-    if not 0 <= coefficient <= 1:
-        raise ValueError(
-            f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
-            "It weighs the soft loss; the hard loss gets 1 - coefficient."
-        )
-    if not 0 <= soft_weight < float("inf"):
-        raise ValueError(
-            f"`soft_weight` must be 0 or more, and finite. Received: soft_weight={soft_weight}."
-        )
-    require_task(task)
 
 
 def require_student(student: object) -> None:
@@ -56,14 +27,7 @@ def require_same_shapes(student: keras.Model, teacher: object) -> None:
         ValueError: If they take other batches, or have other numbers of outputs.
     """
     taken = declared_shape(student)
-    for each in members(teacher):
-        if taken:
+    if taken:
+        for each in members(teacher):
             require_takes(each, "teacher", tf.TensorSpec(taken))
-        shapes = [getattr(model, "output_shape", None) for model in (student, each)]
-        outputs = [shape[-1] for shape in shapes if isinstance(shape, tuple) and shape[-1]]
-        if len(set(outputs)) > 1:
-            raise ValueError(
-                "Teacher and student must have the same outputs, those of the same classes. "
-                f"Received: a student with {outputs[0]} and a teacher with {outputs[1]}. "
-                "Train the teacher on the student's data set."
-            )
+    require_same_outputs(student, teacher)

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from tfqkd.compat import keras, tf
-from tfqkd.fronts.tfmot.calibration import input_batches
+from tfqkd.core.batch_norm import NONE_TO_MEASURE, Moments
+from tfqkd.fronts.batches import input_batches
 from tfqkd.fronts.tfmot.cloning import clone, copied, plain_layer
 from tfqkd.fronts.tfmot.model import strip_quantization
 
@@ -35,12 +34,12 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
 
     probe = clone(plain, observe)
     probe.set_weights(plain.get_weights())
-    for inputs in input_batches(data):
+    for inputs in map(tf.convert_to_tensor, input_batches(data)):
         probe(inputs, training=False)
     for layer in batch_norms(model):
-        mean, variance = probe.get_layer(layer.name).pooled()
-        layer.moving_mean.assign(mean)
-        layer.moving_variance.assign(variance)
+        mean, variance = probe.get_layer(layer.name).moments.pooled()
+        layer.moving_mean.assign(mean.reshape(layer.moving_mean.shape))
+        layer.moving_variance.assign(variance.reshape(layer.moving_variance.shape))
 
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -60,10 +59,7 @@ def require_batch_norm(model: keras.Model) -> list[keras.layers.BatchNormalizati
     """
     found = batch_norms(model)
     if not found:
-        raise ValueError(
-            "To re-estimate batch norm, a model must have some that is trainable. "
-            f"Received: {model.name}, which has none. Leave the re-estimation out."
-        )
+        raise ValueError(NONE_TO_MEASURE.format(model.name))
     return found
 
 
@@ -72,9 +68,7 @@ class _Observed(keras.layers.BatchNormalization):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._count = 0
-        self._sum: Any = 0.0
-        self._square: Any = 0.0
+        self.moments = Moments()
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
@@ -86,22 +80,10 @@ class _Observed(keras.layers.BatchNormalization):
         mean, variance = tf.nn.moments(values, axes, keepdims=True)
         if tf.executing_eagerly():
             count = int(tf.size(values)) // int(tf.size(mean))
-            exact = np.float64(mean)
-            self._count += count
-            self._sum += count * exact
-            self._square += count * (np.float64(variance) + exact**2)
+            self.moments.add(count, mean.numpy(), variance.numpy())
         gamma, beta = (
             None if weight is None else tf.reshape(tf.cast(weight, tf.float32), mean.shape)
             for weight in (self.gamma, self.beta)
         )
         normalized = tf.nn.batch_normalization(values, mean, variance, beta, gamma, self.epsilon)
         return tf.cast(normalized, inputs.dtype)
-
-    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the mean and variance of all that it saw, float32 [channels]."""
-        if not self._count:
-            raise ValueError("There must be data to estimate statistics on. Received: no batch.")
-        mean = self._sum / self._count
-        variance = np.maximum(self._square / self._count - mean**2, 0.0)
-        shape = self.moving_mean.shape
-        return mean.reshape(shape).astype(np.float32), variance.reshape(shape).astype(np.float32)

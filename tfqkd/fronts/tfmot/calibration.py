@@ -1,11 +1,11 @@
 """First steps of quantized activations, from data."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.fronts.batches import input_batches
 from tfqkd.fronts.tfmot.model import quantized_activations, strip_weights
 
 
@@ -31,7 +31,7 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
     plain = strip_weights(model)
     probe = keras.Model(plain.inputs, [_outputs(plain, found.layer) for found in activations])
     totals, largest, count = np.zeros(len(activations)), np.zeros(len(activations)), 0
-    for inputs in input_batches(data):
+    for inputs in map(tf.convert_to_tensor, input_batches(data)):
         batch = [_joined(outputs) for outputs in probe(inputs, training=True)]
         size = len(inputs)
         totals += size * np.array([float(tf.reduce_mean(tf.abs(x))) for x in batch])
@@ -43,17 +43,6 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
         activation.learned.assign(
             activation.quantizer.first_value(float(total / count), float(peak))
         )
-
-
-def input_batches(data: Any) -> Iterator[tf.Tensor]:
-    """Yields the inputs of each batch of data."""
-    for batch in batches_of(data):
-        yield tf.convert_to_tensor(batch[0] if isinstance(batch, (tuple, list)) else batch)
-
-
-def batches_of(data: Any) -> Iterable[Any]:
-    """Returns the batches of data: inputs or a tuple (inputs, labels), or an iterable of such batches."""
-    return [data] if isinstance(data, (np.ndarray, tf.Tensor, tuple)) else data
 
 
 def _outputs(model: keras.Model, name: str) -> list[tf.Tensor]:

@@ -9,8 +9,11 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO, Task
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.fronts.tfmot.arguments import require_same_shapes, require_settings, require_student
-from tfqkd.fronts.tfmot.hard_loss import HardLoss, read_loss, require_hard_loss
+from tfqkd.fronts.arguments import require_settings
+from tfqkd.fronts.hard_loss import HardLoss
+from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.tfmot.arguments import require_same_shapes, require_student
+from tfqkd.fronts.tfmot.hard_loss import read_loss, require_hard_loss
 from tfqkd.fronts.tfmot.inspection import Inspection, looking_once
 from tfqkd.fronts.tfmot.loss_scaling import with_loss_scaling
 from tfqkd.fronts.tfmot.means import mean, penalties, share_of_global_batch
@@ -18,7 +21,7 @@ from tfqkd.fronts.tfmot.scheduled import ScheduledVariable
 from tfqkd.fronts.tfmot.scheduler_callback import following
 from tfqkd.fronts.tfmot.shapes import require_takes
 from tfqkd.fronts.tfmot.soft_term import SoftTerm
-from tfqkd.fronts.tfmot.teachers import as_teacher, require_logits, unpack_logits
+from tfqkd.fronts.tfmot.teachers import as_teacher, unpack_logits
 from tfqkd.fronts.tfmot.unsaved import Unsaved
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.front import Facts
+from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.settings import Capabilities
 from tfqkd.fronts.tfmot.batches import training_batches
 from tfqkd.fronts.tfmot.fitting import calibrate, logs, settle_batch_norm, trainer
@@ -28,7 +29,6 @@ from tfqkd.fronts.tfmot.saved_models import load_model as load
 from tfqkd.fronts.tfmot.saved_models import require_precision, require_runs
 from tfqkd.fronts.tfmot.strategy import make_strategy
 from tfqkd.fronts.tfmot.summary import quantization_summary
-from tfqkd.fronts.tfmot.teachers import require_logits
 from tfqkd.fronts.tfmot.teaching import answering, map_logits, taught, together
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.models import build

@@ -6,8 +6,8 @@ from typing import Any
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.tasks import Task
+from tfqkd.fronts.hard_loss import HardLoss
 from tfqkd.fronts.tfmot.answers import Answers
-from tfqkd.fronts.tfmot.hard_loss import HardLoss
 from tfqkd.fronts.tfmot.labels import Labels
 
 

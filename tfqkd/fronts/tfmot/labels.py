@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import tf
-from tfqkd.fronts.tfmot.hard_loss import HardLoss
+from tfqkd.fronts.hard_loss import HardLoss
+from tfqkd.fronts.labels import require_range, wrong_shape
 from tfqkd.fronts.tfmot.replicas import copies, replica_variable
+from tfqkd.fronts.tfmot.shapes import known_shape
 from tfqkd.fronts.tfmot.step_error import step_error
 
 _NOTHING = [np.inf, -np.inf, 0.0]
@@ -45,7 +47,9 @@ class Labels:
         flat = tf.nest.flatten(labels)
         if hard.labels is None or len(flat) != 1 or not isinstance(flat[0], tf.Tensor):
             return labels
-        _require_shape(flat[0].shape, outputs.shape, hard)
+        wrong = wrong_shape(known_shape(flat[0]), known_shape(outputs), hard)
+        if wrong:
+            raise step_error(wrong)
         if hard.labels == "one-hot":
             return labels
         self._hard = hard
@@ -71,42 +75,8 @@ class Labels:
             return
         noted = copies(self._noted)
         lowest, highest, outputs = noted[:, 0].min(), noted[:, 1].max(), int(noted[:, 2].max())
-        if self._hard.labels == "classes":
-            limit = outputs - 1
-            rule = f"the student's {outputs} classes, numbered from 0 to {limit}"
-            advice = "Number classes from 0, and give the student an output for each."
-        else:
-            limit = 1
-            rule = f"from 0 (no) to 1 (yes) for {self._hard.name}"
-            advice = "Give each yes or no a column and an output of its own."
-        if lowest < 0 or highest > limit:
+        try:
+            require_range(lowest, highest, outputs, self._hard)
+        except ValueError:
             self.forget()
-            # What TensorFlow said of them is longer, and says no more.
-            raise ValueError(
-                f"Labels must be {rule}. Received: labels from {lowest:g} to {highest:g}. {advice}"
-            ) from None
-
-
-def _require_shape(labels: tf.TensorShape, outputs: tf.TensorShape, hard: HardLoss) -> None:
-    if labels.rank is None:
-        return
-    column = tf.TensorShape([*outputs[:-1], 1])
-    fitting = {
-        "classes": [outputs[:-1], column],
-        "one-hot": [outputs],
-        # Keras adds or takes a last axis of one.
-        "binary": [outputs, *([outputs[:-1]] if outputs[-1] == 1 else [])],
-    }[hard.labels or "one-hot"]
-    if any(labels.is_compatible_with(shape) for shape in fitting):
-        return
-    kind = {
-        "classes": "numbers of classes",
-        "one-hot": "one-hot, as wide as the student's outputs",
-        "binary": "one for each of the student's outputs",
-    }[hard.labels or "one-hot"]
-    raise step_error(
-        f"Labels for {hard.name} must be {kind}. "
-        f"Received: labels of shape {labels} for outputs of shape {outputs}. "
-        "Use SparseCategoricalCrossentropy for numbers of classes, CategoricalCrossentropy for one-hot "
-        "labels, BinaryCrossentropy for labels that are each yes or no."
-    )
+            raise

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.compat import is_keras3, keras, tf
+from tfqkd.core.teachers import Ensemble
+from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.tfmot.shapes import require_takes
 from tfqkd.fronts.tfmot.step_error import is_step_error, step_error
 
@@ -30,15 +32,6 @@ def unpack_logits(x: Any) -> tuple[Any, tf.Tensor]:
     return images, tf.cast(logits, tf.float32)
 
 
-# What a last layer must not apply, by what a Distiller takes the outputs for. "auto" is not known yet.
-_SQUASHING = {
-    "auto": ("softmax",),
-    "softmax": ("softmax", "sigmoid"),
-    "sigmoid": ("softmax", "sigmoid"),
-    "regression": (),
-}
-
-
 def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
     """Returns a function from a batch to float32 outputs through which no gradient flows.
 
@@ -55,6 +48,8 @@ def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
             or a signature takes several inputs. When it is called: if it does not take the batch.
     """
     require_logits(teacher, "teacher", task)
+    if isinstance(teacher, Ensemble):
+        return _mean([as_teacher(each, task) for each in teacher.teachers])
     call: Teacher
     if isinstance(teacher, keras.Model) or is_keras3(teacher):
         if not teacher.built:
@@ -93,98 +88,8 @@ def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
     return ask
 
 
-class Ensemble:
-    """Several teachers as one: the mean of their logits, or of the values of a regression.
-
-    Example:
-        ```python
-        teacher = tfqkd.Ensemble([resnet, lambda images: vit(images / 127.5 - 1.0)])
-        ```
-
-    Args:
-        teachers: What `as_teacher` takes; each may bring its own preprocessing.
-
-    Raises:
-        ValueError: If there is none, or one of them twice.
-    """
-
-    def __init__(self, teachers: Sequence[object]) -> None:
-        if not teachers:
-            raise ValueError("An ensemble needs at least one teacher. Received: none.")
-        if len({id(teacher) for teacher in teachers}) < len(teachers):
-            raise ValueError(
-                "An ensemble must have different teachers: one twice is one that weighs more. "
-                f"Received: {list(teachers)}. Name each once."
-            )
-        self.teachers = list(teachers)
-        # Whether they may end in softmax depends on the task, which a Distiller knows.
-        self._asked = [as_teacher(teacher, "regression") for teacher in teachers]
-
-    def __call__(self, batch: tf.Tensor) -> tf.Tensor:
-        """Returns the mean outputs, float32 `[batch, outputs]`."""
-        return tf.add_n([teacher(batch) for teacher in self._asked]) / len(self._asked)
-
-
-def members(teacher: object) -> list[Any]:
-    """Returns the teachers of an ensemble, or of an ensemble of them; of another teacher itself."""
-    if not isinstance(teacher, Ensemble):
-        return [teacher]
-    return [each for one in teacher.teachers for each in members(one)]
-
-
-def require_logits(teacher: Any, role: str, task: str = "softmax") -> None:
-    """Raises if a Functional or Sequential model ends in softmax or sigmoid instead of logits.
-
-    Args:
-        teacher: The model to look at, of tf_keras or Keras 3; a subclassed one or another teacher shows
-            nothing and passes. Of an ensemble all are looked at.
-        role: What the error calls it.
-        task: What its outputs are, as for a `Distiller`: values may end in anything, and "auto", while it
-            is not known what they are, in anything but softmax.
-
-    Raises:
-        ValueError: If it has several outputs, or its last layer applies softmax or sigmoid.
-    """
-    for model in members(teacher):
-        if isinstance(model, keras.Model) or is_keras3(model):
-            _require_end(model, role, task)
-
-
-def _require_end(model: Any, role: str, task: str) -> None:
-    outputs = getattr(model, "outputs", None)
-    if not outputs:
-        return
-    if len(outputs) > 1:
-        raise ValueError(
-            f"The {role} must have one output, its logits. "
-            f"Received: {len(outputs)} outputs of '{model.name}'."
-        )
-    layer = outputs[0]._keras_history[0]
-    if layer is model:
-        return
-    if hasattr(layer, "layers"):
-        _require_end(layer, role, task)
-        return
-    # A wrapper, such as tfmot's, holds the layer that it calls.
-    applied = _applied(getattr(layer, "layer", layer), _SQUASHING[task])
-    if applied:
-        values = " Of values that are no classes say so: task='regression'." * (task == "auto")
-        raise ValueError(
-            f"The {role} must end in logits, to which losses apply the {applied} themselves. Received: "
-            f"'{model.name}' whose last layer '{layer.name}' applies {applied}. Set its activation to None "
-            "(and from_logits=True in losses), or cut it: keras.Model(m.input, m.layers[-2].output)."
-            + values
-        )
-
-
-def _applied(layer: Any, functions: tuple[str, ...]) -> str | None:
-    """Returns which of the functions a layer applies, or none."""
-    function = getattr(layer, "activation", None) or getattr(layer, "function", None)
-    # tfmot wraps an activation in an object that holds it under the same name.
-    function = getattr(function, "activation", function)
-    # By name: Keras 3 and TensorFlow have functions and classes of their own.
-    names = (type(layer).__name__, getattr(function, "__name__", ""))
-    return next((f for f in functions if any(n.lower().startswith(f) for n in names)), None)
+def _mean(asked: Sequence[Teacher]) -> Teacher:
+    return lambda batch: tf.add_n([ask(batch) for ask in asked]) / len(asked)
 
 
 def _casting(signature: Any, owner: Any) -> Teacher:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.core.teachers import LOGITS_IN_BATCH, Ensemble
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import Split
 from tfqkd.fronts.settings import Distillation
 from tfqkd.fronts.tfmot.augmenting import augment, draw_views
 from tfqkd.fronts.tfmot.distiller import Distiller
-from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher
+from tfqkd.fronts.tfmot.teachers import as_teacher
 
 _BATCH = 256
 

@@ -9,7 +9,9 @@ from tests.fronts.keras3.inside.nets import array, batch, cross_entropy, same_ou
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.schemes import Scheme
+from tfqkd.core.sites import Site
 from tfqkd.fronts import keras3
+from tfqkd.fronts.keras3.sites import activation_sites
 
 
 def network():
@@ -50,6 +52,14 @@ def test_they_stand_behind_the_layers_that_make_them(trained):
     assert list(found) == ["first", "base/relu", "head/signed", "head/hidden"]
     signed = {name: codes[0] < 0 for name, codes in found.items()}
     assert signed == {"first": False, "base/relu": False, "head/signed": True, "head/hidden": True}
+
+
+def test_what_adds_the_models_input_can_be_negative():
+    inputs = keras.Input((4,))
+    x = layers.Add(name="sum")([inputs, layers.Dense(4, activation="relu", name="a")(inputs)])
+    model = keras.Model(inputs, layers.Dense(3, name="reader")(x))
+    sites = activation_sites(model, {"reader": 4})
+    assert sites == {"sum": Site(4, signed=True)}
 
 
 def test_steps_start_from_data():

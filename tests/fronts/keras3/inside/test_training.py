@@ -1,16 +1,23 @@
 """What goes with a training: gradual quantization, batch norm measured anew, averages, replicas."""
 
+import contextlib
+import functools
+
 import keras
 import numpy as np
 import pytest
 
+from tests.core import reference
 from tests.fronts.keras3.inside.nets import BACKEND, array, batch, cross_entropy, perceptron
+from tfqkd.core.activations import LsqActivationQuantizer
 from tfqkd.core.gradual import GradualQuantizer
+from tfqkd.core.policy import Bits
 from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.core.schedules import Linear
-from tfqkd.core.schemes import Scheme, TernaryScheme
+from tfqkd.core.schemes import Scheme, TernaryScheme, UniformScheme
 from tfqkd.fronts import keras3
+from tfqkd.fronts.keras3.replicas import copies
 
 
 class Watch(keras.callbacks.Callback):
@@ -87,6 +94,51 @@ def test_keras_averages_the_latent_weights():
     assert len(np.unique(np.abs(values))) <= 2
 
 
+def test_every_row_of_the_sensitivity_equals_numpy():
+    model = perceptron(batch_norm=False)
+    inputs, labels = batch(20)
+    weights = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+    def figures(changed):
+        x = inputs
+        for name in ("a", "b", "logits"):
+            x = x @ changed[name] + weights[name][1]
+            x = x if name == "logits" else np.maximum(x, 0)
+        logits = x.astype(np.float64)
+        losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(20), labels]
+        return losses.mean(), np.mean(logits.argmax(axis=1) == labels)
+
+    found = keras3.sensitivity(
+        model, (inputs, labels), UniformScheme(2), bits=(2, 4), layers="[ab]", print_fn=None
+    )
+    kernels = {name: kernel for name, (kernel, _) in weights.items()}
+    assert (found.loss, found.accuracy) == pytest.approx(figures(kernels), rel=1e-5)
+    assert [(row.layer, row.bits) for row in found.rows] == [
+        (name, Bits(bits)) for name in "ab" for bits in (2, 4)
+    ]
+    for row in found.rows:
+        changed = kernels | {row.layer: reference.quantized(kernels[row.layer], row.bits.weights)}
+        assert (row.loss, row.accuracy) == pytest.approx(figures(changed), rel=1e-4)
+        assert row.packed_bytes == kernels[row.layer].size * row.bits.weights // 8 + 4
+    assert found.float_bytes == {name: 4 * kernels[name].size for name in "ab"}
+    assert found.other_bytes == 4 * model.count_params() - sum(found.float_bytes.values())
+    quantized = keras3.quantize_model(model, UniformScheme(2), found.propose(500))
+    assert keras3.quantization_summary(quantized, print_fn=None).packed_bytes <= 500
+
+
+def test_sensitivity_settles_activations_and_batch_norm_first():
+    scheme = Scheme(UniformQuantizer(8), LsqActivationQuantizer(8))
+    data = batch(32)
+    model = perceptron()
+    options = {"bits": (8,), "layers": "logits", "print_fn": None}
+    settled = keras3.sensitivity(model, data, scheme, calibration=data, **options)
+    keras3.reestimate_batch_norm(model, data)
+    model.get_layer("norm").trainable = False
+    frozen = keras3.sensitivity(model, data, scheme, calibration=data, **options)
+    assert settled.rows[0].loss == pytest.approx(frozen.rows[0].loss, rel=1e-3)
+    assert settled.rows[0].loss != pytest.approx(settled.loss, rel=1e-3)
+
+
 def distilled(begin):
     """The student's weights and the logs of a training; `begin` is entered before models are made."""
     with begin():
@@ -108,25 +160,70 @@ def distilled(begin):
     return student.get_weights(), logs
 
 
-def test_two_devices_train_as_one():
-    import contextlib
+@functools.cache
+def strategy():
+    """One for the process: the collectives of a second would meet those of the first."""
+    import tensorflow as tf
 
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@contextlib.contextmanager
+def two_devices():
+    """Yields a context to make models in; they are trained on two devices within."""
     if BACKEND == "torch":
         pytest.skip("Keras distributes on TensorFlow and JAX.")
-    weights, logs = distilled(contextlib.nullcontext)
-    if BACKEND == "jax":
-        keras.distribution.set_distribution(keras.distribution.DataParallel())
-        try:
-            assert len(keras.distribution.list_devices()) == 2
-            both, both_logs = distilled(contextlib.nullcontext)
-        finally:
-            keras.distribution.set_distribution(None)
-    else:
-        import tensorflow as tf
+    if BACKEND == "tensorflow":
+        yield strategy().scope
+        return
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    try:
+        assert len(keras.distribution.list_devices()) == 2
+        yield contextlib.nullcontext
+    finally:
+        keras.distribution.set_distribution(None)
 
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        both, both_logs = distilled(strategy.scope)
+
+def test_two_devices_train_as_one():
+    weights, logs = distilled(contextlib.nullcontext)
+    with two_devices() as begin:
+        both, both_logs = distilled(begin)
     for one, two in zip(weights, both, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
     for name, values in logs.items():
         np.testing.assert_allclose(values, both_logs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("synchronized", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_batch_norms_averages_are_equal_on_two_devices(synchronized):
+    with two_devices() as begin:
+        with begin():
+            inputs = keras.Input((6,))
+            x = keras.layers.Dense(4, use_bias=False, name="a")(inputs)
+            norm = keras.layers.BatchNormalization(
+                momentum=0.5, synchronized=synchronized and BACKEND == "tensorflow", name="norm"
+            )
+            outputs = keras.layers.Dense(3, name="logits")(norm(x))
+            student = keras3.quantize_model(keras.Model(inputs, outputs), layers="a")
+            distiller = keras3.Distiller(
+                student=student, teacher=perceptron("teacher", batch_norm=False)
+            )
+            distiller.compile(keras.optimizers.SGD(0.0), cross_entropy())
+        data, labels = batch(24)
+        distiller.fit(data, labels, batch_size=8, epochs=1, shuffle=False, verbose=0)
+        norm = student.get_layer("norm")
+        held = [copies(distiller, v) for v in (norm.moving_mean, norm.moving_variance)]
+        (kernel,) = keras3.quantized_kernels(student)
+        seen = data @ array(kernel.value())
+    # A replica of TensorFlow normalizes its half of a batch, unless it is synchronized; JAX the whole batch.
+    parts = 2 if BACKEND == "tensorflow" and not synchronized else 1
+    mean, variance = np.zeros(4), np.ones(4)
+    for step in range(3):
+        pieces = np.split(seen[8 * step : 8 * step + 8], parts)
+        mean = 0.5 * mean + 0.5 * np.mean([piece.mean(axis=0) for piece in pieces], axis=0)
+        variance = 0.5 * variance + 0.5 * np.mean([p.var(axis=0) for p in pieces], axis=0)
+    for replicas, expected in zip(held, (mean, variance), strict=True):
+        assert len(replicas) == (2 if BACKEND == "tensorflow" else 1)
+        for replica in replicas:
+            np.testing.assert_allclose(replica, expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(replica, replicas[0])

@@ -1,4 +1,4 @@
-"""What each layer's quantization costs, and which bits to give it under a budget of bytes."""
+"""What each layer's quantization costs, and which bits to give it under a budget; of either Keras."""
 
 import dataclasses
 import math
@@ -8,22 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfqkd.compat import keras, tf
 from tfqkd.core.policy import Bits, LayerPolicy, Selector, Width
 from tfqkd.core.quantizer import require_choice
 from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.core.summary import FLOAT_BYTES
-from tfqkd.fronts.tfmot.batch_norm import batch_norms, reestimate_batch_norm
-from tfqkd.fronts.tfmot.calibration import batches_of, calibrate_activations, input_batches
-from tfqkd.fronts.tfmot.kernels import kernels_of
-from tfqkd.fronts.tfmot.model import (
-    quantize_model,
-    quantized_activations,
-    quantized_kernels,
-    require_quantizable,
-    strip_quantization,
-)
-from tfqkd.fronts.tfmot.teachers import require_logits
+from tfqkd.fronts.batches import batches_of, input_batches
+from tfqkd.fronts.choice import module_of, of_front
+from tfqkd.fronts.logits import require_logits
 from tfqkd.tables import Table
 
 Mode = Literal["one", "all_but_one"]
@@ -154,7 +145,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    model: keras.Model,
+    model: Any,
     data: Any,
     scheme: Scheme | None = None,
     *,
@@ -177,7 +168,8 @@ def sensitivity(
         ```
 
     Args:
-        model: A trained float Functional or Sequential model that returns logits [N, classes].
+        model: A trained float Functional or Sequential model, of tf_keras or Keras 3, that returns logits [N,
+            classes].
         data: (inputs, labels), or an iterable of such batches; labels are classes, [N] or [N, 1], or one-hot.
         scheme: The quantizers; `TernaryScheme()` by default.
         bits: Widths to try: of the weights (activations: the scheme's), or (weights, activations).
@@ -195,11 +187,13 @@ def sensitivity(
     """
     require_choice("mode", mode, MODES)
     scheme = scheme or TernaryScheme()
-    names = list(require_quantizable(model, scheme, layers))
+    names = list(module_of(model, "model").require_quantizable(model, scheme, layers))
     require_logits(model, "model")
     batches = list(batches_of(data))
     settled = None if calibration is None else list(input_batches(calibration))
     loss, accuracy = _measure(model, batches)
+    weights = _kernel_weights(model, scheme, names)
+    sizes = {name: FLOAT_BYTES * weights[name] for name in names}
     widths = [_full(width, scheme) for width in bits]
     packed = {width: _packed(_quantized(model, scheme, names, width)) for width in widths}
     rows = []
@@ -209,10 +203,9 @@ def sensitivity(
             quantized = _quantized(model, scheme, chosen, width)
             if settled is not None:
                 _settle(quantized, settled)
-            figures = _measure(strip_quantization(quantized), batches)
-            size = packed[width].get(name, FLOAT_BYTES * _count(model.get_layer(name)))
+            figures = _measure(of_front(model, "strip_quantization")(quantized), batches)
+            size = packed[width].get(name, sizes[name])
             rows.append(LayerSensitivity(name, width, *figures, size))
-    sizes = {name: FLOAT_BYTES * _count(model.get_layer(name)) for name in names}
     total = FLOAT_BYTES * sum(math.prod(weight.shape) for weight in model.weights)
     found = Sensitivity(mode, tuple(rows), loss, accuracy, sizes, total - sum(sizes.values()))
     if print_fn:
@@ -224,22 +217,24 @@ def _full(width: int | tuple[int | None, int | None], scheme: Scheme) -> Bits:
     return Bits(*width) if isinstance(width, tuple) else Bits(width, scheme.bits.activations)
 
 
-def _settle(model: keras.Model, calibration: list[tf.Tensor]) -> None:
+def _settle(model: Any, calibration: list[Any]) -> None:
     # Not every layer reads activations that can be quantized: the first one reads the model's input.
-    if any(True for _ in quantized_activations(model)):
-        calibrate_activations(model, calibration)
-    if batch_norms(model):
-        reestimate_batch_norm(model, calibration)
+    if any(True for _ in of_front(model, "quantized_activations")(model)):
+        of_front(model, "calibrate_activations")(model, calibration)
+    if module_of(model, "batch_norm").batch_norms(model):
+        of_front(model, "reestimate_batch_norm")(model, calibration)
 
 
-def _measure(model: keras.Model, batches: list[tuple]) -> tuple[float, float]:
+def _measure(model: Any, batches: list[tuple]) -> tuple[float, float]:
+    """Mean cross-entropy in nats, in float64, and accuracy."""
     total, right, count = 0.0, 0, 0
     for inputs, labels in batches:
-        logits = tf.cast(model.predict(inputs, verbose=0), tf.float64)
+        logits = np.asarray(model.predict(inputs, verbose=0)).astype(np.float64)
         classes = np.asarray(labels)
         classes = classes.argmax(axis=1) if classes.size > len(classes) else classes.reshape(-1)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
-        total += float(tf.reduce_sum(losses))
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        of_label = np.take_along_axis(shifted, classes[:, None].astype(np.int64), axis=1)
+        total += float(np.sum(np.log(np.exp(shifted).sum(axis=1)) - of_label[:, 0]))
         right += int(np.sum(np.argmax(logits, axis=1) == classes))
         count += len(classes)
     if not count:
@@ -247,20 +242,25 @@ def _measure(model: keras.Model, batches: list[tuple]) -> tuple[float, float]:
     return total / count, right / count
 
 
-def _count(layer: keras.layers.Layer) -> int:
-    return sum(math.prod(getattr(layer, k.attribute).shape) for k in kernels_of(layer))
+def _quantized(model: Any, scheme: Scheme, names: list[str], bits: Bits) -> Any:
+    return of_front(model, "quantize_model")(model, scheme, {tuple(names): bits, ".*": None})
 
 
-def _quantized(model: keras.Model, scheme: Scheme, names: list[str], bits: Bits) -> keras.Model:
-    return quantize_model(model, scheme, {tuple(names): bits, ".*": None})
+def _kernel_weights(model: Any, scheme: Scheme, names: list[str]) -> dict[str, int]:
+    """How many weights the kernels of each layer have."""
+    quantized = _quantized(model, scheme, names, Bits(scheme.bits.weights))
+    counts = dict.fromkeys(names, 0)
+    for kernel in of_front(model, "quantized_kernels")(quantized):
+        counts[kernel.layer] += math.prod(kernel.latent.shape)
+    return counts
 
 
-def _packed(model: keras.Model) -> dict[str, int]:
+def _packed(model: Any) -> dict[str, int]:
     """Bytes of the quantized kernels of each layer, scales included."""
     sizes: dict[str, int] = {}
-    for kernel in quantized_kernels(model):
+    for kernel in of_front(model, "quantized_kernels")(model):
         codes = math.ceil(kernel.quantizer.bits * math.prod(kernel.latent.shape) / 8)
-        size = codes + FLOAT_BYTES * int(tf.size(kernel.scales()))
+        size = codes + FLOAT_BYTES * math.prod(kernel.scales().shape)
         sizes[kernel.layer] = sizes.get(kernel.layer, 0) + size
     return sizes
 

@@ -10,8 +10,8 @@ from tfqkd.core.activations import LsqActivationQuantizer
 from tfqkd.core.policy import Bits
 from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme
+from tfqkd.fronts.sensitivity import LayerSensitivity, Sensitivity, sensitivity
 from tfqkd.fronts.tfmot.model import quantize_model
-from tfqkd.fronts.tfmot.sensitivity import LayerSensitivity, Sensitivity, sensitivity
 from tfqkd.fronts.tfmot.summary import quantization_summary
 
 layers = keras.layers

@@ -1,0 +1,30 @@
+"""What a `Distiller` holds beside its student."""
+
+import keras
+
+from tfqkd.core.soft_loss import SoftLoss
+from tfqkd.core.tasks import AUTO
+from tfqkd.fronts.keras3.blend import Blend
+from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.teachers import Teacher
+
+
+class Outside:
+    """What Keras must neither track nor save: it is no layer, no list and no dict."""
+
+    teacher: Teacher | None = None
+    coefficient: ScheduledVariable
+    temperature: ScheduledVariable
+    logits_in_batch = False
+    evaluating = False
+    task = AUTO
+    soft_weight = 1.0
+    soft_loss: SoftLoss | None = None
+    blend: Blend | None = None
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that a step reads or assigns besides the model's own."""
+        teachers = self.teacher.variables if self.teacher else []
+        noted = [self.blend.notes.variable] if self.blend else []
+        return [*teachers, *self.coefficient.variables, *self.temperature.variables, *noted]
