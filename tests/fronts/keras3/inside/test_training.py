@@ -126,6 +126,7 @@ def test_every_row_of_the_sensitivity_equals_numpy():
     assert keras3.quantization_summary(quantized, print_fn=None).packed_bytes <= 500
 
 
+@pytest.mark.slow
 def test_sensitivity_settles_activations_and_batch_norm_first():
     scheme = Scheme(UniformQuantizer(8), LsqActivationQuantizer(8))
     data = batch(32)
