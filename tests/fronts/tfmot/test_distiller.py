@@ -12,10 +12,10 @@ from scipy.special import log_softmax, softmax
 from tfqkd.compat import keras, tf
 from tfqkd.core.schedulers import CoefficientScheduler, TemperatureScheduler
 from tfqkd.core.schedules import Linear
-from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.core.teachers import LOGITS_IN_BATCH, Ensemble
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
-from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher
+from tfqkd.fronts.tfmot.teachers import as_teacher
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 layers = keras.layers

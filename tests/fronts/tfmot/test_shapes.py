@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.core.teachers import LOGITS_IN_BATCH, Ensemble
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.shapes import declared_shape, require_takes
-from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher
+from tfqkd.fronts.tfmot.teachers import as_teacher
 
 IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 1)).astype(np.float32)
 LABELS = np.arange(6) % 4

@@ -2,7 +2,8 @@ import pytest
 
 from tfqkd import models
 from tfqkd.compat import keras, tf
-from tfqkd.fronts.tfmot.sites import Site, activation_sites, integer_sites
+from tfqkd.core.sites import Site
+from tfqkd.fronts.tfmot.sites import activation_sites, integer_sites
 
 layers = keras.layers
 

@@ -5,10 +5,9 @@ import pytest
 from core import soft_reference as reference
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.core.teachers import LOGITS_IN_BATCH, Ensemble
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.hard_loss import read_loss
-from tfqkd.fronts.tfmot.teachers import Ensemble
 
 losses, layers = keras.losses, keras.layers
 BINARY = losses.BinaryCrossentropy(from_logits=True)

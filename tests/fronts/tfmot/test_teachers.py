@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.teachers import Ensemble
+from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.tfmot.model import quantize_model
-from tfqkd.fronts.tfmot.teachers import Ensemble, as_teacher, require_logits
+from tfqkd.fronts.tfmot.teachers import as_teacher
 
 layers = keras.layers
 BATCH = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
