@@ -47,7 +47,7 @@ def to_litert(
     are a JSON object in the metadata entry `tfqkd`; `tfqkd.export.load` reads it.
 
     "litert-int2" stores codes of 2 bits, and a float32 scale per channel, for each ternary kernel:
-    −1, 0 and 1. Other kernels that quantization has put on a grid get codes of 4 or 8 bits, and
+    −1, 0 and 1. Other kernels whose values are multiples of a step get codes of 4 or 8 bits, and
     ternary ones with other values below zero than above it two planes of 2 bits. They stand for the
     very values of the model, so that its logits stay the same. All other weights, as those of
     layers that were not quantized, stay float32: the report lists them. "litert-int8" does the same

@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
-from tfqkd.export.grid import Grid, find_planes
+from tfqkd.export.codes import CodedKernel, find_planes
 from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, as_rows
 from tfqkd.export.owners import Owners
 from tfqkd.export.verification import ExportError
@@ -52,7 +52,7 @@ def read_back(file: pathlib.Path) -> onnx.ModelProto:
 def store_kernels(
     model: onnx.ModelProto, smallest_bits: int | None, owners: Owners
 ) -> list[StoredKernel]:
-    """Stores every kernel that lies on a grid as integer codes with a scale per channel.
+    """Stores every kernel that has codes as integers with a scale per channel.
 
     A DequantizeLinear gives the operators codes × scales, and an Add the sum of two planes.
 
@@ -108,7 +108,7 @@ def _order(node: onnx.NodeProto, axes: int) -> tuple[int, ...]:
 
 
 def _stored(
-    name: str, planes: Sequence[Grid], widths: Sequence[int], is_product: bool
+    name: str, planes: Sequence[CodedKernel], widths: Sequence[int], is_product: bool
 ) -> tuple[list[TensorProto], list[onnx.NodeProto]]:
     """Returns the constants and operators that give a kernel.
 
