@@ -9,10 +9,10 @@ import numpy as np
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, format_of
 from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
-from tfqkd.export.publication import metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
+from tfqkd.export.writing import metadata, require_file, write_verified
 from tfqkd.runtime.outputs import SIGNATURE_NAMES
 from tfqkd.runtime.signature import INPUT, METADATA
 
@@ -71,7 +71,7 @@ def to_onnx(
 def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
     """Writes and verifies a prepared model; see `to_onnx`."""
     require_file(path, form)
-    return publish(
+    return write_verified(
         source,
         path,
         form,

@@ -63,7 +63,7 @@ def variables_read_back(source: Source, stored: Iterable[np.ndarray]) -> list[St
     return [StoredKernel((each.layer,), each.value, (), (), ()) for each in kernels]
 
 
-def publish(
+def write_verified(
     source: Source,
     path: pathlib.Path,
     form: Format,
