@@ -29,7 +29,7 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
         (row,) = [line for line in out.splitlines() if name in line]
         size = (out_dir / name).stat().st_size
         assert row.split()[1:3] == [form, f"{size:,}"]
-        assert row.split()[-1] == "100.0"
+        assert row.split()[-2] == "100.0"
         right = LitertModel(out_dir / name)(test.images).argmax(axis=1) == test.labels
         assert np.mean(right) == finished.results["models"][-1]["accuracy"]
 

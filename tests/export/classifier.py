@@ -1,4 +1,4 @@
-"""A small classifier with kernels on known grids, for the tests of export."""
+"""A small classifier with kernels of known codes, for the tests of export."""
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def build() -> tuple[keras.Model, dict[str, np.ndarray]]:
 def _draw(layer: keras.layers.Layer, top: int, generator: np.random.Generator) -> np.ndarray:
     kernel = layer.weights[0]
     codes = generator.integers(-top, top + 1, kernel.shape)
-    # One channel of each convolution is dead; all others use code 1, so that no coarser grid fits.
+    # One channel of each convolution is dead; all others use code 1, so that no coarser codes fit.
     if layer.name == "depthwise":
         codes[0, 0] = 1
         codes[:, :, DEAD_CHANNEL] = 0

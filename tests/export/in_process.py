@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.export import ExportError, load, publication, verification
+from tfqkd.export import ExportError, load, verification, writing
 
 
 def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> np.ndarray:
@@ -28,6 +28,6 @@ def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> 
 @contextlib.contextmanager
 def files_run_here() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (verification, publication):
+        for module in (verification, writing):
             patch.setattr(module, "run_file", run_file)
         yield

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras
-from tfqkd.export import ExportError, export, load, publication
+from tfqkd.export import ExportError, export, load, writing
 from tfqkd.export.accuracy import allowed_fall
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -27,7 +27,7 @@ def classes(model):
 
 def turning(monkeypatch, indices, names=("float16", "float32")):
     """Lets the files of some formats place another class first for some test images."""
-    run_file = publication.run_file
+    run_file = writing.run_file
 
     def turned(runner, draft, images):
         outputs = run_file(runner, draft, images)
@@ -35,7 +35,7 @@ def turning(monkeypatch, indices, names=("float16", "float32")):
             outputs[indices] = np.roll(outputs[indices], 1, axis=1)
         return outputs
 
-    monkeypatch.setattr(publication, "run_file", turned)
+    monkeypatch.setattr(writing, "run_file", turned)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.export import FORMATS, export, publication
+from tfqkd.export import FORMATS, export, writing
 from tfqkd.export.canonical import settle_saved_model
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
@@ -37,7 +37,7 @@ def contents(directory: pathlib.Path) -> dict[str, bytes]:
 
 def test_every_file_has_the_same_bytes_later_in_the_same_process(tmp_path, monkeypatch):
     # Running the files in child processes would change none of them.
-    monkeypatch.setattr(publication, "verify", lambda *_: Agreement(0.0, 1.0))
+    monkeypatch.setattr(writing, "verify", lambda *_: Agreement(0.0, 1.0))
     formats = [name for name, form in FORMATS.items() if form.kernel_bits != 8]
     written = []
     for number in range(2):

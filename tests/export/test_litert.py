@@ -80,7 +80,7 @@ def test_dead_channels_have_codes_zero_and_negative_factors_turn_the_codes(expor
         np.testing.assert_array_equal(np.sign(codes), np.sign(folded))
 
 
-def test_kernels_without_a_grid_stay_float_and_are_listed(exported):
+def test_kernels_without_codes_stay_float_and_are_listed(exported):
     report = exported.reports["litert-int8"]
     quantized = {kernel.layer: kernel.max_code for kernel in report.quantized}
     assert quantized == classifier.MAX_CODES

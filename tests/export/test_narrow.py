@@ -199,7 +199,7 @@ def test_asymmetric_levels_keep_their_values_through_a_negative_batch_norm(tmp_p
     np.testing.assert_allclose(load(report.path)(images), expected, rtol=0, atol=1e-2)
 
 
-def test_a_quantized_layer_on_no_grid_is_refused_by_name(tmp_path, monkeypatch):
+def test_a_quantized_layer_without_codes_is_refused_by_name(tmp_path, monkeypatch):
     model = tfqkd.quantize_model(one_layer(np.ones((12, 4))), layers={"dense": 2})
     noise = np.random.default_rng(0).random((12, 4)).astype("float32")
     monkeypatch.setattr(UniformQuantizer, "quantize", lambda *_: tf.constant(noise))

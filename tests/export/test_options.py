@@ -8,7 +8,7 @@ import pytest
 
 from tfqkd.compat import keras
 from tfqkd.export import ExportError, load, tflite, to_litert
-from tfqkd.export.grid import round_to_grid
+from tfqkd.export.codes import round_to_codes
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -34,12 +34,12 @@ def images():
 def test_rounding_a_kernel_is_off_by_at_most_half_a_step():
     kernel = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
     kernel[2] = 0
-    grid = round_to_grid(kernel, axis=0)
+    coded = round_to_codes(kernel, axis=0)
     steps = np.abs(kernel).max(axis=1) / 127
-    np.testing.assert_allclose(grid.scales, np.where(steps > 0, steps, 1), rtol=1e-6)
-    errors = np.abs(grid.values - kernel).max(axis=1)
+    np.testing.assert_allclose(coded.scales, np.where(steps > 0, steps, 1), rtol=1e-6)
+    errors = np.abs(coded.values - kernel).max(axis=1)
     assert (errors <= 0.5001 * steps).all()
-    assert np.abs(grid.codes).max(axis=1).tolist() == [127, 127, 0, 127, 127]
+    assert np.abs(coded.codes).max(axis=1).tolist() == [127, 127, 0, 127, 127]
 
 
 def test_an_int8_head_saves_three_bytes_a_weight(model, images, tmp_path):
@@ -52,7 +52,7 @@ def test_an_int8_head_saves_three_bytes_a_weight(model, images, tmp_path):
     assert 0.6 * 3 * 960 < saved < 3 * 960
     kernel = model.get_layer("head").kernel.numpy()
     hidden = keras.Model(model.input, model.get_layer("b").output)(images.astype("f4")).numpy()
-    expected = hidden.astype(np.float64) @ round_to_grid(kernel, axis=1).values
+    expected = hidden.astype(np.float64) @ round_to_codes(kernel, axis=1).values
     np.testing.assert_allclose(load(small.path)(images), expected, atol=1e-4)
 
 

@@ -13,7 +13,7 @@ from tfqkd import runtime
 from tfqkd.core.steps import optimal_step
 from tfqkd.data import load
 from tfqkd.data.cifar import CLASS_NAMES
-from tfqkd.export.inspection import found_kernels, read_back
+from tfqkd.export.tflite_reading import found_kernels, read_back
 from tfqkd.models import load_pretrained, pretrained_file, pretrained_names
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.measurement import run_file

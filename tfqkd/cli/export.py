@@ -1,6 +1,5 @@
 """`bin/export`: exports the student of a finished run, or a saved model of either Keras."""
 
-import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -206,9 +205,7 @@ def _show(
         size_table,
         speed_table,
     )
-    from tfqkd.reporting.results import export_table
 
-    print(f"\n{export_table([dataclasses.asdict(report) for report in reports])}")
     print(f"\n{size_table(reports)}")
     measured = _measured(reports, output, latency)
     if measured:

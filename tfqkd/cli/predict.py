@@ -11,8 +11,7 @@ from tfqkd.cli.command import Command, UsageError, print_json
 from tfqkd.runtime.outputs import VALUES
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
+def _command() -> Command:
     command = Command(
         "predict",
         "Classifies PNG and JPEG files with a .tflite or .onnx file that bin/export wrote, by the file's own "
@@ -49,39 +48,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         "values; `unreadable`, a list of paths."
     )
 
-    def run_it() -> None:
-        _require_model(values.model)
-        if not values.images:
-            raise UsageError("`images` must name image files. Received: none.")
-        from tfqkd.runtime.classification import classify
-        from tfqkd.runtime.loading import load
-        from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures
+    return command
 
-        paths = [path for place in values.images for path in find_pictures(place)]
-        model = load(values.model, values.threads)
-        unreadable: list[str] = []
-        classified: list[dict[str, Any]] = []
-        for path in paths:
-            try:
-                ranking = classify(model, path, values.top)
-            except UnreadablePictureError as error:
-                print(f"predict: {error}", file=sys.stderr)
-                unreadable.append(str(path))
-                continue
-            if command.is_json:
-                classified.append({"path": str(path), "classes": _as_json(ranking, model.output)})
-                continue
-            likely = "  ".join(f"{name} {_shown(number, model.output)}" for name, number in ranking)
-            print(f"{path}  {likely}")
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = _command()
+    return command.main(argv, lambda: _predict(command))
+
+
+def _predict(command: Command) -> None:
+    values = command.flags
+    _require_model(values.model)
+    if not values.images:
+        raise UsageError("`images` must name image files. Received: none.")
+    from tfqkd.runtime.classification import classify
+    from tfqkd.runtime.loading import load
+    from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures
+
+    paths = [path for place in values.images for path in find_pictures(place)]
+    model = load(values.model, values.threads)
+    unreadable: list[str] = []
+    classified: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            ranking = classify(model, path, values.top)
+        except UnreadablePictureError as error:
+            print(f"predict: {error}", file=sys.stderr)
+            unreadable.append(str(path))
+            continue
         if command.is_json:
-            print_json({"model": values.model, "images": classified, "unreadable": unreadable})
-        if unreadable:
-            raise UnreadablePictureError(
-                f"Every image must be readable. Received: {len(unreadable)} of {len(paths)} that are not. "
-                "Convert those named above, or leave them out."
-            )
-
-    return command.main(argv, run_it)
+            classified.append({"path": str(path), "classes": _as_json(ranking, model.output)})
+            continue
+        likely = "  ".join(f"{name} {_shown(number, model.output)}" for name, number in ranking)
+        print(f"{path}  {likely}")
+    if command.is_json:
+        print_json({"model": values.model, "images": classified, "unreadable": unreadable})
+    if unreadable:
+        raise UnreadablePictureError(
+            f"Every image must be readable. Received: {len(unreadable)} of {len(paths)} that are not. "
+            "Convert those named above, or leave them out."
+        )
 
 
 def _shown(number: float, output: str) -> str:

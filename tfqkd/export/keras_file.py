@@ -11,10 +11,10 @@ from tfqkd.compat import keras
 from tfqkd.export.canonical import settle_archive
 from tfqkd.export.formats import FORMATS, Format
 from tfqkd.export.kernels import StoredKernel
-from tfqkd.export.publication import metadata, publish, require_file, variables_read_back
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
+from tfqkd.export.writing import metadata, require_file, variables_read_back, write_verified
 from tfqkd.runtime.signature import METADATA_ENTRY
 
 """The entry of the .keras file, a zip archive, with the class names; Keras leaves it alone."""
@@ -48,7 +48,7 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
         return variables_read_back(source, _variables(draft))
 
     try:
-        return publish(source, path, form, write=write, runners=[[_RUNNER]])
+        return write_verified(source, path, form, write=write, runners=[[_RUNNER]])
     except ExportError as error:
         # Code of a package that is installed loads anywhere: only what did not load is looked for.
         found = _first_foreign(source.model, certain=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tfqkd.export.grid import Grid
+from tfqkd.export.codes import CodedKernel
 from tfqkd.export.owners import ROUNDING, other_channels
 from tfqkd.export.report import LayerSize, QuantizedKernel
 from tfqkd.export.verification import ExportError
@@ -20,7 +20,7 @@ class StoredKernel:
         layers: The Keras layers that it belongs to; more than one if their kernels are equal.
         value: The float32 kernel that the converter wrote.
         order: The axes of `value` in the order output channel, height, width, input channel.
-        planes: The grids whose sum it is; none if it stays float.
+        planes: The coded kernels whose sum it is; none if it stays float.
         bits: How many bits a code of each plane takes.
         is_rounded: Whether the planes are only close to `value`.
         is_direct: Whether operators multiply the codes themselves, without a DEQUANTIZE.
@@ -29,7 +29,7 @@ class StoredKernel:
     layers: tuple[str, ...]
     value: np.ndarray
     order: tuple[int, ...]
-    planes: tuple[Grid, ...]
+    planes: tuple[CodedKernel, ...]
     bits: tuple[int, ...]
     is_rounded: bool = False
     is_direct: bool = False
@@ -215,7 +215,7 @@ def _check_layer(layer: str, stored: Sequence[np.ndarray], rows: np.ndarray) -> 
     if not alike:
         raise ExportError(
             f"Every quantized layer must be stored as codes. Received: layer '{layer}', whose "
-            "kernel in the file lies on no grid of at most 8 bits: its quantizer has other "
+            "kernel in the file has no codes of at most 8 bits: its quantizer has other "
             "levels, or the converter has folded more than a factor a channel into it, as of a "
             "batch normalisation before the layer. Nothing was written. Export to "
             "litert-float16 or saved_model, or put the normalisation after the layer."

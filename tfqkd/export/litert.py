@@ -14,11 +14,11 @@ from tfqkd.compat import keras, tf
 from tfqkd.export.formats import Format, format_of, with_options
 from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.owners import layer_paths
-from tfqkd.export.publication import metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
+from tfqkd.export.writing import metadata, require_file, write_verified
 from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
 
 _RUNTIME = "ai_edge_litert"
@@ -47,7 +47,7 @@ def to_litert(
     are a JSON object in the metadata entry `tfqkd`; `tfqkd.export.load` reads it.
 
     "litert-int2" stores codes of 2 bits, and a float32 scale per channel, for each ternary kernel:
-    −1, 0 and 1. Other kernels that quantization has put on a grid get codes of 4 or 8 bits, and
+    −1, 0 and 1. Other kernels whose values are multiples of a step get codes of 4 or 8 bits, and
     ternary ones with other values below zero than above it two planes of 2 bits. They stand for the
     very values of the model, so that its logits stay the same. All other weights, as those of
     layers that were not quantized, stay float32: the report lists them. "litert-int8" does the same
@@ -104,7 +104,7 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
             "Pass a few hundred training images: calibration=train_images[:500]."
         )
     # A program without tfqkd gives the runtime the file as it is; ours widens narrow codes first.
-    return publish(
+    return write_verified(
         source,
         path,
         form,
@@ -116,7 +116,7 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
 def _write(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKernel]:
     # They need LiteRT, which is optional.
     from tfqkd.export import tflite
-    from tfqkd.export.inspection import check_rounded_kernels, found_kernels, read_back
+    from tfqkd.export.tflite_reading import check_rounded_kernels, found_kernels, read_back
 
     reference = source.converted(_RUNTIME, _convert)
     rounds_all = form.weights != "float32"

@@ -9,10 +9,10 @@ import numpy as np
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, format_of
 from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
-from tfqkd.export.publication import metadata, publish, require_file
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
+from tfqkd.export.writing import metadata, require_file, write_verified
 from tfqkd.runtime.outputs import SIGNATURE_NAMES
 from tfqkd.runtime.signature import INPUT, METADATA
 
@@ -71,7 +71,7 @@ def to_onnx(
 def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
     """Writes and verifies a prepared model; see `to_onnx`."""
     require_file(path, form)
-    return publish(
+    return write_verified(
         source,
         path,
         form,
@@ -84,14 +84,14 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKern
     # They need onnx, which is optional.
     import onnx
 
-    from tfqkd.export import onnx_graph
+    from tfqkd.export import onnx_cleaning, onnx_graph
 
     model = onnx.load_from_string(source.converted(_RUNTIME, _convert))
     kernels = onnx_graph.store_kernels(model, form.kernel_bits, source.owners)
     if form.kernel_bits is not None:
         check_layers(kernels, source.quantized)
     if form.drops_names:
-        onnx_graph.shorten_names(model)
+        onnx_cleaning.shorten_names(model)
     onnx.helper.set_model_props(model, {METADATA: metadata(source, form)})
     draft.write_bytes(onnx_graph.write(model))
     check_kernels(onnx_graph.found_kernels(onnx_graph.read_back(draft)), kernels)
@@ -105,7 +105,7 @@ def _convert(source: Source) -> bytes:
         convert_variables_to_constants_v2,
     )
 
-    from tfqkd.export import onnx_graph
+    from tfqkd.export import onnx_cleaning, onnx_graph
 
     # from_function would make inputs of the constants that the function has captured.
     frozen = convert_variables_to_constants_v2(
@@ -120,13 +120,13 @@ def _convert(source: Source) -> bytes:
         output_names=[output.name],
         opset=_CONVERTER_OPSET,
     )
-    onnx_graph.replace_erfc(model)
-    for node in onnx_graph.unknown_nodes(model.graph):
+    onnx_cleaning.replace_erfc(model)
+    for node in onnx_cleaning.unknown_nodes(model.graph):
         raise _no_operator(source, node.op_type, node.name)
     model = onnx.version_converter.convert_version(model, _OPSET)
     model.ir_version = _IR_VERSION
-    onnx_graph.rename(model, {input_.name: INPUT, output.name: SIGNATURE_NAMES[source.output]})
-    onnx_graph.settle(model)
+    onnx_cleaning.rename(model, {input_.name: INPUT, output.name: SIGNATURE_NAMES[source.output]})
+    onnx_cleaning.settle(model)
     return onnx_graph.write(model)
 
 

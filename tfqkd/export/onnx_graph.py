@@ -1,9 +1,7 @@
-"""Edits ONNX graphs: integer codes in place of float kernels, and names."""
+"""Edits ONNX graphs: integer codes in place of float kernels."""
 
-import collections
 import dataclasses
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
-from tfqkd.export.grid import Grid, find_planes
+from tfqkd.export.codes import CodedKernel, find_planes
 from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, as_rows
 from tfqkd.export.owners import Owners
 from tfqkd.export.verification import ExportError
@@ -25,8 +23,6 @@ _CODE_BITS: dict[int, int] = {int(type_): bits for bits, type_ in CODE_TYPES.ite
 _ENDS = {"Conv": (0, 1), "ConvTranspose": (1, 0), "MatMul": (1, 0), "Gemm": (1, 0)}
 _PRODUCTS = ("MatMul", "Gemm")
 _KERNEL_INPUT = 1  # Of each of these operators.
-_COUNTER = re.compile(r"__\d+|einsum\d+")  # In the names that tf2onnx makes.
-_ANY = "N"  # What the size of a batch is called.
 _DEQUANTIZE, _ADD, _RESHAPE = "DequantizeLinear", "Add", "Reshape"
 
 
@@ -56,7 +52,7 @@ def read_back(file: pathlib.Path) -> onnx.ModelProto:
 def store_kernels(
     model: onnx.ModelProto, smallest_bits: int | None, owners: Owners
 ) -> list[StoredKernel]:
-    """Stores every kernel that lies on a grid as integer codes with a scale per channel.
+    """Stores every kernel that has codes as integers with a scale per channel.
 
     A DequantizeLinear gives the operators codes × scales, and an Add the sum of two planes.
 
@@ -96,134 +92,6 @@ def found_kernels(model: onnx.ModelProto) -> list[FoundKernel]:
     return [FoundKernel(constants) for _, _, constants in _constant_kernels(model.graph)]
 
 
-def rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
-    """Gives values other names: inputs, outputs, constants and what operators compute."""
-    _rename(model.graph, names)
-
-
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-        # The branches of an If, and the body of a Loop, read what lies outside of them.
-        for inner in _inner_graphs(node):
-            _rename(inner, names)
-    for value in (*graph.input, *graph.output, *graph.initializer):
-        value.name = names.get(value.name, value.name)
-    # Nothing needs the shapes in between: the runtime infers them.
-    del graph.value_info[:]
-
-
-def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yields what is no ONNX operator, also in the branches and bodies of others."""
-    for node in graph.node:
-        if not onnx.defs.has(node.op_type, node.domain):
-            yield node
-        for inner in _inner_graphs(node):
-            yield from unknown_nodes(inner)
-
-
-def replace_erfc(model: onnx.ModelProto) -> None:
-    """Gives GELU what ONNX has for TensorFlow's Erfc: erfc(x) = 1 − erf(x)."""
-    nodes = []
-    for node in model.graph.node:
-        nodes.append(node)
-        if node.op_type == "Erfc":
-            one, erf, result = (f"{node.name}/{part}" for part in ("one", "erf", "result"))
-            model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), one))
-            nodes.append(helper.make_node("Sub", [one, erf], list(node.output), name=result))
-            node.op_type, node.output[:] = "Erf", [erf]
-    # Emptying the list destroys what lies in it.
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
-
-
-def settle(model: onnx.ModelProto) -> None:
-    """Puts operators and constants in an order, and gives them numbers, that depend on the graph alone.
-
-    tf2onnx goes by hash values, addresses and a counter of the process.
-    """
-    graph = model.graph
-    nodes = _ordered(graph)
-    read = [name for node in nodes for name in node.input]
-    constants = {constant.name: constant.SerializeToString() for constant in graph.initializer}
-    kept = [constants[name] for name in dict.fromkeys(read) if name in constants]
-    # What only branches and bodies read.
-    kept += [constants[name] for name in sorted(set(constants) - set(read))]
-    del graph.initializer[:]
-    graph.initializer.extend(TensorProto.FromString(content) for content in kept)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
-    rename(model, _settled_names(graph))
-    for number, node in enumerate(graph.node):
-        if _COUNTER.search(node.name):
-            node.name = f"{node.op_type}_{number}"
-    for value in (*graph.input, *graph.output):
-        for dimension in value.type.tensor_type.shape.dim:
-            if dimension.HasField("dim_param"):
-                dimension.dim_param = _ANY
-
-
-def _settled_names(graph: onnx.GraphProto) -> dict[str, str]:
-    """Returns other names for all that has one by chance: of equal constants tf2onnx keeps any."""
-    names: dict[str, str] = {}
-    readers = collections.Counter(name for node in graph.node for name in set(node.input))
-    for number, constant in enumerate(graph.initializer):
-        by_chance = readers[constant.name] != 1 or len(constant.dims) < 2
-        if by_chance or _COUNTER.search(constant.name):
-            names[constant.name] = f"constant_{number}"
-    for number, node in enumerate(graph.node):
-        for index, name in enumerate(node.output):
-            if _COUNTER.search(name):
-                names[name] = f"{node.op_type}_{number}:{index}"
-    return names
-
-
-def _ordered(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Returns the operators as they are met from the outputs on, each after those that it reads from."""
-    made_by = {name: node for node in graph.node for name in node.output}
-    done: dict[int, onnx.NodeProto] = {}
-    waiting = [made_by[value.name] for value in graph.output]
-    while waiting:
-        node = waiting[-1]
-        inner = [name for part in _inner_graphs(node) for name in _outer_names(part)]
-        before = [made_by[name] for name in (*node.input, *inner) if name in made_by]
-        missing = [other for other in before if id(other) not in done]
-        if missing:
-            waiting.append(missing[0])
-        else:
-            waiting.pop()
-            done.setdefault(id(node), node)
-    return list(done.values())
-
-
-def _outer_names(graph: onnx.GraphProto) -> list[str]:
-    """Returns all that operators in a graph read, also in the graphs inside it."""
-    own = [name for node in graph.node for name in node.input]
-    inner = [part for node in graph.node for part in _inner_graphs(node)]
-    outputs = [value.name for value in graph.output]
-    return own + outputs + [name for part in inner for name in _outer_names(part)]
-
-
-def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    graphs = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return graphs + [inner for attribute in node.attribute for inner in attribute.graphs]
-
-
-def shorten_names(model: onnx.ModelProto) -> None:
-    """Gives all values but the inputs and outputs numbers for names, and operators none."""
-    graph = model.graph
-    outer = {value.name for value in (*graph.input, *graph.output)}
-    inner = [constant.name for constant in graph.initializer]
-    inner += [name for node in graph.node for name in node.output]
-    numbers = enumerate(dict.fromkeys(name for name in inner if name not in outer))
-    rename(model, {name: str(number) for number, name in numbers})
-    for node in graph.node:
-        node.name = node.doc_string = ""
-
-
 def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     """Returns, by the name of what they read as their kernel, the operators with one."""
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -240,7 +108,7 @@ def _order(node: onnx.NodeProto, axes: int) -> tuple[int, ...]:
 
 
 def _stored(
-    name: str, planes: Sequence[Grid], widths: Sequence[int], is_product: bool
+    name: str, planes: Sequence[CodedKernel], widths: Sequence[int], is_product: bool
 ) -> tuple[list[TensorProto], list[onnx.NodeProto]]:
     """Returns the constants and operators that give a kernel.
 

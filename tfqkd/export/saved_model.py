@@ -11,10 +11,10 @@ from tfqkd.compat import keras, tf
 from tfqkd.export.canonical import settle_saved_model
 from tfqkd.export.formats import FORMATS, Format
 from tfqkd.export.kernels import StoredKernel
-from tfqkd.export.publication import metadata, publish, variables_read_back
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
+from tfqkd.export.writing import metadata, variables_read_back, write_verified
 from tfqkd.runtime.signature import METADATA_FILE, SIGNATURE
 
 LABELS = "labels.txt"
@@ -77,7 +77,7 @@ def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Repor
         (draft / METADATA_FILE).write_text(metadata(source, form), "utf-8")
         return variables_read_back(source, _variables(draft, len(source.model.variables)))
 
-    return publish(source, path, form, write=write, runners=[[_RUNNER]])
+    return write_verified(source, path, form, write=write, runners=[[_RUNNER]])
 
 
 def save(source: Source, directory: pathlib.Path) -> None:

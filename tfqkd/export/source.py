@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.export.grid import find_planes
+from tfqkd.export.codes import find_planes
 from tfqkd.export.owners import Owners, layer_paths
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.tfmot.outputs import output_of
@@ -49,7 +49,7 @@ class Source:
         test: What each file's accuracy is measured on, if any.
         test_logits: float32 [n, classes], what the model says there.
         quantized: The kernels of the layers that are quantized, by layer, each float32
-            [channels, weights of a channel]. In a stripped model those whose values lie on a grid.
+            [channels, weights of a channel]. In a stripped model those that have codes.
     """
 
     model: keras.Model
@@ -260,7 +260,7 @@ def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.nda
             axes = kernel.channel_axes
             rows = np.moveaxis(value, axes, range(len(axes)))
             rows = rows.reshape(np.prod([value.shape[axis] for axis in axes]), -1)
-            # A kernel of zeros is on any grid, and no converter has to keep it.
+            # A kernel of zeros has any codes, and no converter has to keep it.
             if rows.any() and ((name, kernel.attribute) in wrapped or find_planes(rows, axis=0)):
                 found[name] = (*found.get(name, ()), rows)
     return found

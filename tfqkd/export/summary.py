@@ -17,16 +17,19 @@ _REST = "biases, scales, structure"
 
 def size_table(reports: Sequence[Report]) -> Table:
     """Returns sizes, beside those of the packed codes alone, and the accuracy of each file."""
-    table = Table("format", "bytes", "gzip", "× packed", "× entropy", "max difference", "top-1 %")
+    headings = ("× packed", "× entropy", "max difference", "same top-1 %", "top-1 %")
+    table = Table("file", "format", "bytes", "gzip", *headings)
     for report in reports:
         packed, entropy = _packed(report)
         table.add(
+            pathlib.Path(report.path).name,
             report.format,
             f"{report.bytes:,}",
             f"{report.gzip_bytes:,}",
             _ratio(report.bytes, packed),
             _ratio(report.bytes, entropy),
             f"{report.max_difference:.1e}",
+            f"{100 * report.agreement:.1f}",
             "" if report.accuracy is None else f"{100 * report.accuracy:.2f}",
         )
     return table

@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_litert.tools.flatbuffer_utils import schema_fb as schema
 
-from tfqkd.export.grid import Grid, find_planes, round_to_grid
+from tfqkd.export.codes import CodedKernel, find_planes, round_to_codes
 from tfqkd.export.kernels import StoredKernel, as_rows
 from tfqkd.export.owners import Owners
 from tfqkd.runtime.packing import pack
@@ -113,7 +113,7 @@ def store_kernels(
     rounds_head: bool = False,
     multiplies_codes: bool = False,
 ) -> list[StoredKernel]:
-    """Stores every kernel that lies on a grid as integer codes with a scale per channel.
+    """Stores every kernel that has codes as integers with a scale per channel.
 
     Unless `multiplies_codes`, the operators stay float: a DEQUANTIZE gives them codes × scales, and
     an ADD the sum of two planes. Codes below 8 bits that a convolution reads directly are wrong on
@@ -130,7 +130,7 @@ def store_kernels(
         smallest_bits: The fewest bits that a stored code takes: 2, 4 or 8; None leaves every kernel
             as it is.
         owners: The kernels of the Keras layers.
-        rounds_head: Round the last kernel to 8 bits, if it lies on no grid.
+        rounds_head: Round the last kernel to 8 bits, if it has no codes.
         multiplies_codes: Let dense layers read 2-bit codes themselves, which LiteRT has kernels
             for: they round the activations to int8.
 
@@ -143,7 +143,7 @@ def store_kernels(
         planes = () if smallest_bits is None else find_planes(kernel.value, kernel.axis)
         is_rounded = rounds_head and kernel is found[-1] and not planes
         if is_rounded:
-            planes = (round_to_grid(kernel.value, kernel.axis),)
+            planes = (round_to_codes(kernel.value, kernel.axis),)
         bits = tuple(max(plane.bits, smallest_bits or 8) for plane in planes)
         is_direct = multiplies_codes and kernel.value.ndim == 2 and bits == (2,)
         if planes:
@@ -193,7 +193,7 @@ def _constants(
 def _store(
     model: schema.ModelT,
     tensor: schema.TensorT,
-    planes: tuple[Grid, ...],
+    planes: tuple[CodedKernel, ...],
     widths: tuple[int, ...],
     is_direct: bool,
 ) -> None:

@@ -16,7 +16,7 @@ def expand(content: bytes) -> bytes:
 
     XNNPACK, LiteRT's fast kernels, folds the DEQUANTIZE of int8 codes when it prepares a file, but
     not that of 2 or 4 bits: there all convolutions fall back to slow kernels. The sum of two planes
-    (see `tfqkd.export.grid.find_planes`) becomes the float kernel that it is. Codes that an operator
+    (see `tfqkd.export.codes.find_planes`) becomes the float kernel that it is. Codes that an operator
     reads directly stay as they are.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras, tf
-from tfqkd.export import ExportError, export, keras_file, publication, saved_model, to_litert
+from tfqkd.export import ExportError, export, keras_file, saved_model, to_litert, writing
 from tfqkd.export.source import Source
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 2, 2, 3), np.uint8)
@@ -112,8 +112,8 @@ def test_a_keras_file_that_is_cut_short_is_refused(model, tmp_path, monkeypatch)
 
 def test_another_accuracy_on_the_test_images_is_refused(model, tmp_path, monkeypatch):
     labels = Source.prepare(model, images=IMAGES).logits.argmax(axis=1)
-    run_file = publication.run_file
-    monkeypatch.setattr(publication, "run_file", lambda *arguments: -run_file(*arguments))
+    run_file = writing.run_file
+    monkeypatch.setattr(writing, "run_file", lambda *arguments: -run_file(*arguments))
     with pytest.raises(ExportError, match=r"of 40 images change class .* instead of 100\.00 %"):
         export(model, tmp_path, "litert-float32", test=(IMAGES, labels))
     assert list(tmp_path.iterdir()) == []

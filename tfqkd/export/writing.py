@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from tfqkd.export.accuracy import checked_accuracy
+from tfqkd.export.code_sizes import packings
 from tfqkd.export.formats import Format
 from tfqkd.export.kernels import (
     StoredKernel,
@@ -16,7 +17,6 @@ from tfqkd.export.kernels import (
     wrong_kernel,
 )
 from tfqkd.export.notices import without_notices
-from tfqkd.export.packing import packings
 from tfqkd.export.report import Report, file_sizes
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError, run_file, staged_file, verify
@@ -63,7 +63,7 @@ def variables_read_back(source: Source, stored: Iterable[np.ndarray]) -> list[St
     return [StoredKernel((each.layer,), each.value, (), (), ()) for each in kernels]
 
 
-def publish(
+def write_verified(
     source: Source,
     path: pathlib.Path,
     form: Format,

@@ -13,7 +13,7 @@ _CHANNEL_BYTES = 12  # A float32 scale and an int64 zero point, as TFLite stores
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class CodedKernel:
     """A kernel as codes times one scale per channel.
 
     Attributes:
@@ -44,7 +44,7 @@ class Grid:
         return self.codes * self.scales.reshape(shape)
 
 
-def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
+def find_codes(kernel: np.ndarray, axis: int, bits: int = 8) -> CodedKernel | None:
     """Returns a kernel's codes and scales, or None if a channel is no multiple of a step.
 
     Each channel gets the fewest levels L ≤ 2^(bits−1) for which every w·L/max|w| is an integer, and
@@ -68,10 +68,10 @@ def find_grid(kernel: np.ndarray, axis: int, bits: int = 8) -> Grid | None:
             return None
         codes[index] = found
         scales[index] = np.vdot(found, channel) / np.vdot(found, found)
-    return Grid(np.moveaxis(codes, 0, axis), scales, axis)
+    return CodedKernel(np.moveaxis(codes, 0, axis), scales, axis)
 
 
-def round_to_grid(kernel: np.ndarray, axis: int) -> Grid:
+def round_to_codes(kernel: np.ndarray, axis: int) -> CodedKernel:
     """Returns the nearest kernel of 8-bit codes, with the step max|w| / 127 for each channel.
 
     Args:
@@ -82,11 +82,11 @@ def round_to_grid(kernel: np.ndarray, axis: int) -> Grid:
     peaks = np.abs(kernel).max(axis=others, keepdims=True)
     scales = np.where(peaks > 0, peaks / np.float32(127), np.float32(1))
     codes = np.rint(kernel / scales).clip(-127, 127).astype(np.int8)
-    return Grid(codes, scales.reshape(-1).astype(np.float32), axis)
+    return CodedKernel(codes, scales.reshape(-1).astype(np.float32), axis)
 
 
-def find_planes(kernel: np.ndarray, axis: int) -> tuple[Grid, ...]:
-    """Returns the grids whose sum a kernel is: one, two for asymmetric levels, or none.
+def find_planes(kernel: np.ndarray, axis: int) -> tuple[CodedKernel, ...]:
+    """Returns the coded kernels whose sum a kernel is: one, two for asymmetric levels, or none.
 
     Trained ternary quantization (arXiv 1612.01064) has the levels −n, 0 and p of a channel, which no
     single scale gives. Its positive and its negative weights alone are ternary: one of the two
@@ -96,17 +96,17 @@ def find_planes(kernel: np.ndarray, axis: int) -> tuple[Grid, ...]:
         kernel: float32 weights.
         axis: The axis of its output channels, counted from 0.
     """
-    grid = find_grid(kernel, axis)
-    if grid is not None and grid.bits < 8:
-        return (grid,)
-    planes = [find_grid(part, axis, bits=2) for part in (kernel.clip(min=0), kernel.clip(max=0))]
+    coded = find_codes(kernel, axis)
+    if coded is not None and coded.bits < 8:
+        return (coded,)
+    planes = [find_codes(part, axis, bits=2) for part in (kernel.clip(min=0), kernel.clip(max=0))]
     found = tuple(plane for plane in planes if plane is not None)
     channels = kernel.shape[axis]
     stored = 2 * (kernel.size * 2 / 8 + channels * _CHANNEL_BYTES)
     # With one weight of each sign a channel, anything has two planes; floats are smaller then.
     if len(found) == 2 and stored < kernel.nbytes:
         return found
-    return () if grid is None else (grid,)
+    return () if coded is None else (coded,)
 
 
 def _codes(channel: np.ndarray, levels: np.ndarray) -> np.ndarray | None:

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from tfqkd.export.grid import Grid, find_planes
+from tfqkd.export.codes import CodedKernel, find_planes
 from tfqkd.export.report import LayerPacking
 from tfqkd.export.source import Source
 
 
 def packings(source: Source) -> list[LayerPacking]:
-    """Returns the packing of each quantized kernel that lies on a grid, in the order of the layers."""
+    """Returns the packing of each quantized kernel that has codes, in the order of the layers."""
     return [
         _packing(layer, planes)
         for layer in source.owners.layers
@@ -17,7 +17,7 @@ def packings(source: Source) -> list[LayerPacking]:
     ]
 
 
-def _packing(layer: str, planes: tuple[Grid, ...]) -> LayerPacking:
+def _packing(layer: str, planes: tuple[CodedKernel, ...]) -> LayerPacking:
     # Two planes are two signs of one ternary code.
     codes = sum((plane.codes.astype(int) for plane in planes), start=np.zeros((), int))
     _, counts = np.unique(codes, return_counts=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras
-from tfqkd.export.packing import packings
+from tfqkd.export.code_sizes import packings
 from tfqkd.export.source import Source
 
 
