@@ -9,8 +9,9 @@ READY := $(VENV)/ready
 quickstart: $(READY)
 	bin/train --flagfile=configs/quickstart.flags
 
+# What Python compiles is kept: for the next call, and for the processes that tests start.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"

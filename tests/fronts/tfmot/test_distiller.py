@@ -171,6 +171,14 @@ def test_epoch_metrics_are_means_over_examples_also_with_an_uneven_last_batch():
     assert history["agreement"][0] == pytest.approx(same.mean(), rel=1e-6)
 
 
+def test_the_first_step_is_traced_once():
+    made = distiller()
+    traced, step = [], made.train_step
+    made.train_step = lambda data: traced.append(data) or step(data)
+    made.fit(X, Y, batch_size=8, verbose=0)
+    assert len(traced) == 1
+
+
 def test_an_assigned_coefficient_takes_effect_without_tracing_again():
     made = distiller(coefficient=0.5)
     made.fit(X, Y, batch_size=8, epochs=2, verbose=0)

@@ -9,6 +9,7 @@ from tfqkd.core.tasks import Task
 from tfqkd.fronts.hard_loss import HardLoss
 from tfqkd.fronts.tfmot.answers import Answers
 from tfqkd.fronts.tfmot.labels import Labels
+from tfqkd.fronts.tfmot.metrics import build_ahead
 
 
 class Inspection:
@@ -55,13 +56,14 @@ def looking_once(
     """Returns a train function whose first call also looks at the labels and the teacher's answers.
 
     Args:
-        model: It has this train function; after the first call, `execute`.
+        model: The distiller that has this train function; after the first call, `execute`.
         execute: Makes steps on an iterator's batches.
         inspection: What the steps note in.
         require_answers: Raises if the answers are no logits.
     """
 
     def look_once(iterator: Any) -> Any:
+        build_ahead(model, model.student, iterator)
         with inspection.labels_explained():
             logs = execute(iterator)
         if model.train_function is look_once:

@@ -1,5 +1,7 @@
 """The metrics of a compiled model, before its first step."""
 
+from typing import Any
+
 from tfqkd.compat import keras, tf
 
 
@@ -14,3 +16,23 @@ def built_metrics(network: keras.Model, trained: keras.Model) -> list[keras.metr
     network.compiled_loss.build(logits)
     network.compiled_metrics.build(logits, logits)
     return network.metrics
+
+
+def build_ahead(network: keras.Model, trained: keras.Model, iterator: Any) -> None:
+    """Makes the variables that Keras would make within the first step, which TensorFlow then traces twice.
+
+    What the batches or the network do not tell is left to the step.
+
+    Args:
+        network: What trains, compiled.
+        trained: The network whose logits the metrics measure.
+        iterator: Of the batches to train on.
+    """
+    with network.distribute_strategy.scope():
+        if isinstance(network.optimizer, keras.optimizers.Optimizer):
+            network.optimizer.build(trained.trainable_variables)
+        _, labels, _ = keras.utils.unpack_x_y_sample_weight(iterator.element_spec)
+        shape = getattr(trained, "output_shape", None)
+        known = isinstance(labels, tf.TensorSpec) and isinstance(shape, tuple)
+        if known and not network.compiled_metrics.built:
+            network.compiled_metrics.build(tf.TensorSpec(shape, tf.float32), labels)
