@@ -204,7 +204,15 @@ def check_layers(
         ExportError: If such a layer is not stored as codes, or a channel is another one.
     """
     for layer, keras_kernels in quantized.items():
-        stored = [kernel.rows() for kernel in kernels if kernel.planes and layer in kernel.layers]
+        own = [kernel for kernel in kernels if layer in kernel.layers]
+        if not own:
+            raise ExportError(
+                "Every quantized layer must be stored as codes. Received: layer "
+                f"'{layer}', whose kernel the converter puts into an operator that takes floats alone, as of "
+                "a recurrent layer that loops over the steps. Nothing was written. Build a recurrent layer "
+                "with unroll=True, or export to saved_model."
+            )
+        stored = [kernel.rows() for kernel in own if kernel.planes]
         for rows in keras_kernels:
             _check_layer(layer, stored, rows)
 

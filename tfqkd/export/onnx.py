@@ -106,6 +106,7 @@ def _convert(source: Source) -> bytes:
     )
 
     from tfqkd.export import onnx_cleaning, onnx_graph
+    from tfqkd.export.onnx_folding import fold_constants
 
     # from_function would make inputs of the constants that the function has captured.
     frozen = convert_variables_to_constants_v2(
@@ -125,6 +126,7 @@ def _convert(source: Source) -> bytes:
         raise _no_operator(source, node.op_type, node.name)
     model = onnx.version_converter.convert_version(model, _OPSET)
     model.ir_version = _IR_VERSION
+    fold_constants(model)
     onnx_cleaning.rename(model, {input_.name: INPUT, output.name: SIGNATURE_NAMES[source.output]})
     onnx_cleaning.settle(model)
     return onnx_graph.write(model)

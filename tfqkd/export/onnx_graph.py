@@ -20,9 +20,15 @@ CODE_TYPES = {2: TensorProto.INT2, 4: TensorProto.INT4, 8: TensorProto.INT8}
 _CODE_BITS: dict[int, int] = {int(type_): bits for bits, type_ in CODE_TYPES.items()}
 # By operator: the first and the last axis of its kernel in the order output channel, the axes of space,
 # input channel.
-_ENDS = {"Conv": (0, 1), "ConvTranspose": (1, 0), "MatMul": (1, 0), "Gemm": (1, 0)}
-_PRODUCTS = ("MatMul", "Gemm")
-_KERNEL_INPUT = 1  # Of each of these operators.
+_ENDS = {
+    "Conv": (0, 1),
+    "ConvTranspose": (1, 0),
+    "MatMul": (1, 0),
+    "Gemm": (1, 0),
+    "Gather": (1, 0),
+}
+_OF_MATRICES = ("MatMul", "Gemm", "Gather")
+_KERNEL_INPUTS = {"Gather": 0}  # Of the others it is 1.
 _DEQUANTIZE, _ADD, _RESHAPE = "DequantizeLinear", "Add", "Reshape"
 
 
@@ -97,7 +103,8 @@ def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         if node.op_type in _ENDS:
-            readers.setdefault(node.input[_KERNEL_INPUT], []).append(node)
+            kernel = node.input[_KERNEL_INPUTS.get(node.op_type, 1)]
+            readers.setdefault(kernel, []).append(node)
     return readers
 
 
@@ -150,7 +157,7 @@ def _constant_kernels(
         constant = constants.get(name)
         found = _floats(constant) if constant else _stored_codes(name, constants, made_by)
         # A stack of matrices, each for a part of what it multiplies, is no kernel of this kind.
-        if found and (nodes[0].op_type not in _PRODUCTS or len(found[0].shape) == 2):
+        if found and (nodes[0].op_type not in _OF_MATRICES or len(found[0].shape) == 2):
             yield name, nodes, found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfqkd.compat import keras
 
+_KERNEL = re.compile("(kernel|embeddings)[^/]*$")
 # Folding multiplies a channel by one factor: two float32 roundings, and those of the fit.
 ROUNDING = 2.0**-20
 
@@ -70,7 +71,7 @@ class Owners:
             LayerKernel(path, weight.numpy())
             for path, layer in layers
             for weight in _own_weights(layer)
-            if "kernel" in weight.name.split("/")[-1]
+            if _KERNEL.search(weight.name)
         ]
         return cls(model.name, tuple(kernels), tuple(path for path, _ in layers))
 

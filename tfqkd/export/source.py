@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.export.channels import rows_of
 from tfqkd.export.codes import find_planes
 from tfqkd.export.owners import Owners, layer_paths
 from tfqkd.export.verification import ExportError
@@ -248,20 +249,19 @@ def _stripped(model: keras.Model) -> keras.Model:
 
 
 def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.ndarray, ...]]:
-    from tfqkd.fronts.tfmot.kernels import kernels_of
     from tfqkd.fronts.tfmot.model import quantized_kernels
 
     wrapped = {(kernel.layer, kernel.attribute) for kernel in quantized_kernels(model)}
+    # Of a twin: the names of layers of Keras 3.
+    told: frozenset[str] = getattr(model, "quantized_layers", frozenset())
     found: dict[str, tuple[np.ndarray, ...]] = {}
     for path, layer in layer_paths(plain):
         name = "/".join(path)
-        for kernel in kernels_of(layer):
-            value = getattr(layer, kernel.attribute).numpy()
-            axes = kernel.channel_axes
-            rows = np.moveaxis(value, axes, range(len(axes)))
-            rows = rows.reshape(np.prod([value.shape[axis] for axis in axes]), -1)
+        is_told = any("/".join(path[:length]) in told for length in range(1, len(path) + 1))
+        for attribute, rows, is_looked_for in rows_of(layer):
+            known = is_told or (name, attribute) in wrapped
             # A kernel of zeros has any codes, and no converter has to keep it.
-            if rows.any() and ((name, kernel.attribute) in wrapped or find_planes(rows, axis=0)):
+            if rows.any() and (known or (is_looked_for and find_planes(rows, axis=0))):
                 found[name] = (*found.get(name, ()), rows)
     return found
 

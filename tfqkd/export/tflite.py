@@ -22,6 +22,7 @@ CHANNEL_AXES = {
     _Operator.TRANSPOSE_CONV: 0,
     _Operator.CONV_3D: 4,
     _Operator.CONV_3D_TRANSPOSE: 3,
+    _Operator.GATHER: 1,
 }
 """The operators with a kernel, and its axis of output channels."""
 # By a kernel's number of axes and channel axis: output channel, the axes of space, input channel.
@@ -31,8 +32,10 @@ _ORDERS = {
     (4, 3): (3, 1, 2, 0),
     (5, 4): (4, 0, 1, 2, 3),
     (5, 3): (3, 0, 1, 2, 4),
+    (2, 1): (1, 0),
 }
-_KERNEL_INPUT = 1  # Of each of these operators.
+_KERNEL_INPUTS = {_Operator.GATHER: 0}  # Of the others it is 1.
+_TABLES = (_Type.FLOAT32, _Type.INT8)
 _VERSIONS = {_Operator.DEQUANTIZE: 5}  # The first version that knows one scale per channel.
 CODE_TYPES = {2: _Type.INT2, 4: _Type.INT4, 8: _Type.INT8}
 """The types of tensors that hold codes of 2, 4 and 8 bits."""
@@ -80,8 +83,10 @@ def constant_kernels(
     made_by = {operator.outputs[0]: operator for operator in graph.operators}
     readers: dict[int, list[schema.OperatorT]] = {}
     for operator in graph.operators:
-        if model.operatorCodes[operator.opcodeIndex].builtinCode in CHANNEL_AXES:
-            readers.setdefault(operator.inputs[_KERNEL_INPUT], []).append(operator)
+        kind = model.operatorCodes[operator.opcodeIndex].builtinCode
+        kernel = operator.inputs[_KERNEL_INPUTS.get(kind, 1)] if kind in CHANNEL_AXES else None
+        if kernel is not None and (kind != _Operator.GATHER or _is_table(graph.tensors[kernel])):
+            readers.setdefault(kernel, []).append(operator)
     for index, operators in readers.items():
         constants = _constants(model, graph, made_by, index)
         if constants is not None:
@@ -170,6 +175,11 @@ def add_metadata(model: schema.ModelT, name: str, data: bytes) -> None:
     """Adds a named entry to the file's metadata."""
     buffer = _add_buffer(model, np.frombuffer(data, np.uint8))
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=name, buffer=buffer)]
+
+
+def _is_table(tensor: schema.TensorT) -> bool:
+    """Whether what rows are gathered from may be the table of an Embedding."""
+    return len(tensor.shape) == 2 and tensor.type in _TABLES
 
 
 def _constants(

@@ -94,9 +94,10 @@ def _is_rounded(value: np.ndarray, tensor: schema.TensorT, data: np.ndarray) -> 
     """Whether a constant holds the weights, rounded to its type."""
     if tensor.type == schema.TensorType.FLOAT16:
         return np.array_equal(data.view("<f2").reshape(value.shape), value.astype("<f2"))
-    scales = np.asarray(tensor.quantization.scale, np.float64)
     shape = [1] * value.ndim
-    shape[tensor.quantization.quantizedDimension] = len(scales)
-    scales = scales.reshape(shape)
-    errors = np.abs(data.view(np.int8).reshape(value.shape) * scales - value)
+    shape[tensor.quantization.quantizedDimension] = -1
+    scales = np.asarray(tensor.quantization.scale, np.float64).reshape(shape)
+    # Of the table of an Embedding, which is rounded as activations are.
+    zeros = np.asarray(tensor.quantization.zeroPoint, np.float64).reshape(shape)
+    errors = np.abs((data.view(np.int8).reshape(value.shape) - zeros) * scales - value)
     return bool((errors <= 0.501 * scales).all())

@@ -7,10 +7,12 @@ import keras as keras3
 import numpy as np
 
 from tfqkd.compat import keras
+from tfqkd.export.codes import find_planes
 from tfqkd.export.twin_check import Pair, difference_of, require_same_answers
 from tfqkd.export.twin_layers import require_twin
 from tfqkd.export.twin_settings import twin_layer
 from tfqkd.export.verification import ExportError
+from tfqkd.fronts.keras3.kernels import Kernel, kernels_of
 
 _BY_NUMBER = {
     "Add": lambda number: (1.0, number),
@@ -35,6 +37,10 @@ def twin(model: Any) -> keras.Model:
     Args:
         model: A Functional or Sequential Keras 3 model without quantized layers, on TensorFlow.
 
+    Returns:
+        The twin. Its `quantized_layers` are the names of layers whose kernels have codes: files must hold
+        these.
+
     Raises:
         ValueError: If a layer has no twin, a setting that its twin has not and that is not the default, or
             computes something else than its twin.
@@ -48,6 +54,7 @@ def twin(model: Any) -> keras.Model:
         if isinstance(pair.layer, keras3.layers.Normalization) and weights:
             pair.made.finalize_state()  # Only now it computes with them.
         require_same_answers(pair)
+    copy.quantized_layers = frozenset(pair.path for pair in pairs if _has_codes(pair.layer))
     return copy
 
 
@@ -68,6 +75,22 @@ def require_same(model: Any, copy: keras.Model, images: np.ndarray) -> None:
             "The tf_keras twin of a Keras 3 model must return what that returns. Received: outputs that "
             f"differ by up to {difference:.3g}. Nothing was written. Please report it with the model."
         )
+
+
+def _has_codes(layer: Any) -> bool:
+    """Whether all kernels of a layer hold few values a channel, as quantization leaves them."""
+    kernels = [_rows(kernel) for kernel in kernels_of(layer)]
+    # One weight a channel is a multiple of any.
+    return bool(kernels) and all(
+        rows.shape[1] > 1 and bool(find_planes(rows, axis=0)) for rows in kernels
+    )
+
+
+def _rows(kernel: Kernel) -> np.ndarray:
+    value = keras3.ops.convert_to_numpy(kernel.variable)
+    axes = kernel.channel_axes
+    channels = int(np.prod([value.shape[axis] for axis in axes]))
+    return np.moveaxis(value, axes, range(len(axes))).reshape(channels, -1)
 
 
 def _model(model: Any, pairs: list[Pair], path: str = "") -> keras.Model:

@@ -43,6 +43,7 @@ def main(folder: pathlib.Path) -> None:
 def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
     model = in_float32(keras3.models.load_model(folder / MODEL, compile=False))
     copy = twin(model)
+    copy.quantized_layers |= set(call["quantized"])
     if call["task"]:
         copy.distilled_task = call["task"]
     settings = dict(call["settings"])

@@ -47,7 +47,7 @@ def exported(function: str, model: Any, path: Any, settings: dict[str, Any]) -> 
     with tempfile.TemporaryDirectory() as directory:
         folder = pathlib.Path(directory)
         plain.save(folder / MODEL)
-        _write_call(folder, function, path, settings, getattr(model, "distilled_task", None))
+        _write_call(folder, function, path, settings, model)
         child = subprocess.run(
             [sys.executable, "-m", "tfqkd.export.twin_child", directory],
             env={**os.environ, "KERAS_BACKEND": "tensorflow"},
@@ -80,7 +80,7 @@ def require_tensorflow() -> None:
 
 
 def _write_call(
-    folder: pathlib.Path, function: str, path: Any, settings: dict[str, Any], task: str | None
+    folder: pathlib.Path, function: str, path: Any, settings: dict[str, Any], model: Any
 ) -> None:
     arrays = {name: settings.get(name) for name in ("images", "calibration")}
     if settings.get("test") is not None:
@@ -92,8 +92,20 @@ def _write_call(
         plain["formats"] = ",".join(plain["formats"])
     if plain.get("class_names") is not None:
         plain["class_names"] = list(plain["class_names"])
-    call = {"function": function, "path": os.fspath(path), "settings": plain, "task": task}
+    call = {
+        "function": function,
+        "path": os.fspath(path),
+        "settings": plain,
+        "task": getattr(model, "distilled_task", None),
+        "quantized": _quantized_layers(model),
+    }
     (folder / CALL).write_text(json.dumps(call))
+
+
+def _quantized_layers(model: Any) -> list[str]:
+    from tfqkd.fronts.keras3.model import quantized_kernels  # It is a model of Keras 3.
+
+    return list(dict.fromkeys(kernel.layer for kernel in quantized_kernels(model)))
 
 
 def _answered(answer: dict[str, Any]) -> list[Report]:

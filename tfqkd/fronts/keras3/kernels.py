@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from tfqkd.core.einsum import channel_axes
+
 _NAME = re.compile(r"(^|/)(\w*kernel|embeddings)$")
 """How the path of a kernel ends. Keras names them so in all its layers, and in the cells within them."""
 
@@ -88,14 +90,5 @@ def _channel_axes(owner: keras.layers.Layer, variable: keras.Variable) -> tuple[
     if isinstance(owner, _DEPTHWISE) or variable.name == "depthwise_kernel":
         return (rank - 2, rank - 1)
     if isinstance(owner, keras.layers.EinsumDense):
-        return _einsum_axes(owner.equation)
+        return channel_axes(owner.equation)
     return (rank - 1,)
-
-
-def _einsum_axes(equation: str) -> tuple[int, ...]:
-    """The axes of the kernel that the output has and the input has not: "abc,cde->abde" has the last two."""
-    operands, output = equation.replace(" ", "").split("->")
-    inputs, kernel = operands.split(",")
-    return tuple(
-        axis for axis, label in enumerate(kernel) if label in output and label not in inputs
-    )
