@@ -15,7 +15,7 @@ def graph(nodes, constants):
             nodes,
             "graph",
             [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", "M"])],
             [numpy_helper.from_array(value, name) for name, value in constants.items()],
         ),
         opset_imports=[helper.make_opsetid("", 18)],
