@@ -38,7 +38,7 @@ def saved(tmp_path_factory):
 
 def test_a_model_of_keras_3_becomes_files_in_the_folder_beside_it(saved):
     folder, logits = saved
-    names = {"student-int2.tflite", "student-int8-full.tflite", "report.json", "report.png"}
+    names = {"student-int2.tflite", "student-int8-full.tflite", "report.json"}
     assert {file.name for file in (folder / "export").iterdir()} == names
     run = tfqkd.export.load(folder / "export" / "student-int2.tflite")
     images = load("digits").test.images
