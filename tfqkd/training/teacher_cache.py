@@ -117,7 +117,9 @@ class TeacherCache:
         count, classes = len(self.split), self.classes
 
         def view_of(view: int, key: dict[str, object]) -> Logits:
-            path = products.get(_VIEW, key, functools.partial(self._build, view))
+            path = products.get(
+                _VIEW, key, functools.partial(self._build, view), f"teacher's logits, view {view}"
+            )
             return self.front.map_logits(whole_logits(path, count, classes), count, classes)
 
         return [view_of(view, key) for view, key in enumerate(keys)]

@@ -1,0 +1,86 @@
+"""The files of a run's student: tried before anything is trained, written and verified in the end."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from tfqkd.data.images import ImageData
+from tfqkd.fronts.front import Model
+from tfqkd.runtime.outputs import LOGITS
+from tfqkd.training.making import Maker
+from tfqkd.training.products import EXPORT, REPORTS_FILE, Products
+from tfqkd.training.stage import Stage
+
+TRIED_IMAGES = 16
+"""On how many training images an untrained student is exported."""
+VERIFIED_IMAGES = 64
+CALIBRATION_IMAGES = 500
+"""On how many training images the ranges of activations are measured."""
+
+
+def shown(data: ImageData) -> dict[str, Any]:
+    """Returns the names, and the images to verify, calibrate and test on, as exporters take them."""
+    return {
+        "class_names": data.class_names,
+        "images": data.test.sample(VERIFIED_IMAGES),
+        "calibration": data.train.sample(CALIBRATION_IMAGES),
+        "test": (data.test.images, data.test.labels),
+    }
+
+
+def exported(
+    maker: Maker, stage: Stage, formats: Sequence[str], products: Products
+) -> pathlib.Path:
+    """Returns the product of a stage's exported files, and the reports of their verification.
+
+    Args:
+        maker: Has made the stage.
+        stage: What is exported.
+        formats: Names of formats.
+        products: Where it is kept. It is made by one process alone.
+    """
+    from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
+
+    def make(partial: pathlib.Path) -> None:
+        # An export that was killed leaves drafts, and nothing to go on with.
+        shutil.rmtree(partial)
+        partial.mkdir()
+        model = maker.front.load(maker.path(stage))
+        reports = export(model, partial, formats, output=LOGITS, **shown(maker.data))
+        listed = [
+            {**dataclasses.asdict(report), "path": pathlib.Path(report.path).name}
+            for report in reports
+        ]
+        (partial / REPORTS_FILE).write_text(json.dumps(listed, indent=2) + "\n")
+
+    return products.get(EXPORT, export_key(maker, stage, formats), make, f"files of {stage.title}")
+
+
+def export_key(maker: Maker, stage: Stage, formats: Sequence[str]) -> dict[str, Any]:
+    """Returns all that exported files depend on."""
+    data = maker.data.fingerprint
+    return {"model": maker.name(stage), "formats": list(formats), "data": data}
+
+
+def require_exportable(model: Model, formats: Sequence[str], class_names: Sequence[str]) -> None:
+    """Raises ValueError or ExportError if a student cannot be exported, whatever it learns."""
+    from tfqkd.export.keras_file import require_own_layers  # noqa: PLC0415 (knows Keras)
+    from tfqkd.export.source import require_exportable  # noqa: PLC0415
+
+    require_exportable(model, class_names)
+    if "keras" in formats:
+        require_own_layers(model)
+
+
+def try_formats(model: Model, formats: Sequence[str], data: ImageData) -> None:
+    """Writes every format once with the untrained student.
+
+    Raises:
+        ExportError: If a format cannot hold it.
+    """
+    from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
+
+    require_formats(model, formats, data.train.sample(TRIED_IMAGES), data.class_names)
