@@ -109,6 +109,7 @@ def test_the_directory_holds_all_that_was_promised(finished):
         "recipe.json",
         "replicas.txt",
         "results.json",
+        "preset.json",
         "uses.json",
     }
     assert Recipe.from_json((finished.directory / "recipe.json").read_text()) == RECIPE

@@ -15,10 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command = Command(
         "products",
-        "Lists what the stages of a run, comparison or study have left in its products directory, with size, "
-        "age and whether a recipe uses it: the run's, or that of another run in or beside the run directory. "
-        "With --prune removes what nothing uses. Images are not read: what was made of other images with the "
-        "same settings counts as used.",
+        "Lists what the stages of a run or study have left in its products directory, with size, age and who "
+        "uses it: the run, or another one in or beside the run directory. With --prune removes what nothing "
+        "uses.",
         (
             "bin/products --run_dir=runs/cifar100",
             "bin/products --run_dir=runs/cifar100 --prune",

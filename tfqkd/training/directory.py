@@ -127,8 +127,7 @@ class RunDirectory:
         write_atomically(self.path / USES_FILE, json.dumps(listed, indent=2) + "\n")
         if there is None:
             write_atomically(self.path / REPLICAS_FILE, f"{replicas}\n")
-            if self._preset != plain(PAPER):
-                write_atomically(self.path / PRESET_FILE, json.dumps(self._preset) + "\n")
+            write_atomically(self.path / PRESET_FILE, json.dumps(self._preset) + "\n")
         if there is None or formats_of(there) != formats_of(self.recipe):
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
@@ -144,7 +143,8 @@ class RunDirectory:
         if preset["kind"] != here["kind"]:
             differences["preset"] = (preset["kind"], here["kind"])
         else:
-            differences |= {n: (preset[n], here[n]) for n in here if preset.get(n) != here[n]}
+            changed = [name for name in here if preset.get(name) != here[name]]
+            differences |= {name: (preset.get(name), here[name]) for name in changed}
         if not (self.path / RESULTS_FILE).exists():
             # An export that fails after days of training is mended by another format.
             differences.pop("formats", None)

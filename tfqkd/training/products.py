@@ -33,7 +33,7 @@ class Products:
     """A directory of products.
 
     Args:
-        directory: Where they are kept; made if it is missing. Runs may share it.
+        directory: Where they are kept; made with the first of them. Runs may share it.
         workers: Those that make each product together, of whom the chief alone writes; all must ask for the
             same products in the same order. None for a process that makes its products by itself.
     """
@@ -42,8 +42,6 @@ class Products:
         self.directory = directory
         self._workers = workers
         self._agreed: set[pathlib.Path] = set()
-        if workers is None or workers.is_chief:
-            directory.mkdir(parents=True, exist_ok=True)
 
     def get(
         self,
@@ -67,6 +65,8 @@ class Products:
         path, key = self.path(stage, key), _with_format(stage, key)
         if title:
             key["title"] = title
+        if self._workers is None or self._workers.is_chief:
+            self.directory.mkdir(parents=True, exist_ok=True)
         if self._workers and self._workers.count > 1:
             self._get_together(path, key, make, self._workers)
         elif not path.is_dir() or _holds_checkpoints(path):

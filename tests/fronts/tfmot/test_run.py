@@ -102,6 +102,7 @@ def test_the_directory_holds_all_that_was_promised(finished):
         "recipe.json",
         "results.json",
         "replicas.txt",
+        "preset.json",
         "uses.json",
         "quantization.txt",
         "products",
