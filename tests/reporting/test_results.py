@@ -5,7 +5,7 @@ import numpy as np
 
 from tfqkd.reporting.measurement import Measurement
 from tfqkd.reporting.results import export_table, measurement_table, print_results, results_table
-from tfqkd.training.evaluation import Evaluation
+from tfqkd.runtime.evaluation import Evaluation
 from tfqkd.training.results import ExportedFile, ModelResult, Results
 
 MODELS = (

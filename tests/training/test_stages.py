@@ -12,8 +12,8 @@ import pytest
 
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.trainer import Position
+from tfqkd.process.interruption import Interrupted, orderly
 from tfqkd.training.checkpoints import Checkpoints
-from tfqkd.training.interruption import Interrupted, orderly
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe

@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(directory: pathlib.Path) -> None:
+    from tfqkd.reporting.inventory import inventory
     from tfqkd.tables import Table
-    from tfqkd.training.inventory import inventory
 
     products = inventory(directory)
     table = Table("product", "role", "stage", "size", "age", "used by")
@@ -69,7 +69,7 @@ def _show(directory: pathlib.Path) -> None:
 
 
 def _prune(directory: pathlib.Path) -> None:
-    from tfqkd.training.inventory import prune
+    from tfqkd.reporting.inventory import prune
 
     removed = prune(directory)
     for product in removed:

@@ -15,11 +15,11 @@ from tfqkd.fronts.files import load_file, open_file
 from tfqkd.fronts.front import Opened
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.runtime import load
+from tfqkd.runtime.evaluation import Evaluation, evaluate_outputs
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.storage import write_atomically
 from tfqkd.training.directory import read_recipe
-from tfqkd.training.evaluation import Evaluation, evaluate_outputs
 from tfqkd.training.exporting import shown
 from tfqkd.training.plans import load_data
 from tfqkd.training.results import ModelResult, Results

@@ -14,13 +14,13 @@ from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts import choose
 from tfqkd.fronts.trainer import Watcher
+from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.study import attributes
 from tfqkd.study.line import WorkerLine
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.record import SeedRecord, read_record, softened_entropy
 from tfqkd.training.checking import check
-from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.making import Maker
 from tfqkd.training.plans import data_of, execution_of, load_data, place_of
 from tfqkd.training.presets import PAPER

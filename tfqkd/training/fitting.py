@@ -11,9 +11,9 @@ from tfqkd.fronts.front import Front, Model
 from tfqkd.fronts.settings import Fitting, Training
 from tfqkd.fronts.trainer import Logits
 from tfqkd.fronts.workers import Workers
+from tfqkd.process.interruption import deferred
 from tfqkd.training.checkpoints import Checkpoints
 from tfqkd.training.history import History
-from tfqkd.training.interruption import deferred
 from tfqkd.training.products import CHECKPOINTS, HISTORY_FILE
 from tfqkd.training.progress import MakeProgress
 from tfqkd.training.saving import Interval, SaveCheckpoints

@@ -23,7 +23,7 @@ from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Place
 from tfqkd.fronts.settings import Capabilities, Distillation, Quantization, Training
 from tfqkd.fronts.workers import Workers
-from tfqkd.training.interruption import keep_handlers
+from tfqkd.process.interruption import keep_handlers
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.rules import is_model_path
 from tfqkd.training.settings import AUTO_PRECISION, FLOAT_BITS

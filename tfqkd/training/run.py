@@ -16,10 +16,11 @@ from tfqkd.data.images import ImageData
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts import choose
 from tfqkd.fronts.front import Front
+from tfqkd.process.resources import explained
+from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.storage import staged, write_atomically
 from tfqkd.training.checking import check
 from tfqkd.training.directory import RunDirectory, Uses
-from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.exporting import export_key, exported
 from tfqkd.training.json_files import read_json
 from tfqkd.training.making import Maker, counted_replicas
@@ -43,7 +44,6 @@ from tfqkd.training.products import (
 )
 from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.resources import explained
 from tfqkd.training.results import EXPORTED, MEASURED_MODEL, ExportedFile, ModelResult, Results
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
 

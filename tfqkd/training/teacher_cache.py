@@ -13,10 +13,10 @@ import numpy as np
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import Split
+from tfqkd.data.kept_logits import BYTES_PER_LOGIT, whole_logits, write_logits
 from tfqkd.fronts import choose
 from tfqkd.fronts.front import Front
 from tfqkd.fronts.trainer import Logits
-from tfqkd.training.kept_logits import BYTES_PER_LOGIT, whole_logits, write_logits
 from tfqkd.training.products import Products
 from tfqkd.training.progress import task_bar
 

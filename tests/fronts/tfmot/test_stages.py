@@ -23,7 +23,7 @@ from tfqkd.fronts.tfmot.saved_models import load_model
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.fronts.trainer import Position
 from tfqkd.models import build
-from tfqkd.training.interruption import Interrupted, orderly
+from tfqkd.process.interruption import Interrupted, orderly
 from tfqkd.training.plans import scheme_of
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar

@@ -5,9 +5,11 @@ import json
 import shutil
 
 import pytest
+from training import numpy_front
 
+from tfqkd import fronts
+from tfqkd.reporting.inventory import inventory, prune
 from tfqkd.storage import locked_at_once
-from tfqkd.training.inventory import inventory, prune
 from tfqkd.training.products import FORMATS
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
@@ -28,9 +30,9 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory):
     """A run, and one at a higher temperature in its products; they share all but the last stage."""
-    from tfqkd import fronts
+    from training import numpy_front
 
-    from . import numpy_front
+    from tfqkd import fronts
 
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
@@ -99,7 +101,7 @@ def test_what_no_run_uses_goes_with_what_was_measured_of_it(runs):
 
 def test_another_format_of_a_stage_is_used_by_nothing(runs, monkeypatch):
     monkeypatch.setattr(
-        "tfqkd.training.inventory.FORMATS",
+        "tfqkd.reporting.inventory.FORMATS",
         {
             **FORMATS,
             "teacher": 2,
@@ -127,7 +129,8 @@ def test_nothing_goes_while_a_run_is_at_work(runs):
         prune(runs / "a")
 
 
-def test_a_model_that_a_run_names_by_its_path_stays(runs, no_training, on_numpy_front):
+def test_a_model_that_a_run_names_by_its_path_stays(runs, monkeypatch):
+    monkeypatch.setitem(fronts.FRONTS, "tfmot", numpy_front.__name__)
     (quantized,) = models_of(runs / "b") - models_of(runs / "a")
     teacher = runs / "a" / "products" / quantized / "model.keras"
     changes = {"student": str(teacher), "teacher": "none", "bits": 32, "quantized_epochs": 0}
