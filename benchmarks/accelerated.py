@@ -23,8 +23,8 @@ from tfqkd.export.exporter import export
 from tfqkd.models import build
 from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.reporting.measurement import run_file
+from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.storage import write_atomically
-from tfqkd.training.evaluation import evaluate_logits
 
 
 def network(folder: pathlib.Path, stage: str, shape: tuple, classes: int) -> keras.Model:

@@ -16,6 +16,7 @@ from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data import ImageData, Split, load
+from tfqkd.data.kept_logits import whole_logits, write_logits
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model
@@ -23,7 +24,6 @@ from tfqkd.fronts.tfmot.strategy import make_strategy
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.models import build
 from tfqkd.training.fitting import fit
-from tfqkd.training.kept_logits import whole_logits, write_logits
 from tfqkd.training.plans import execution_of, quantized_of, student_of
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe

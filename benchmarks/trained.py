@@ -6,6 +6,7 @@ import tempfile
 
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
+from tfqkd.reporting.results import rows_of
 from tfqkd.training.directory import read_recipe
 from tfqkd.training.history import read_history
 from tfqkd.training.products import HISTORY_FILE
@@ -61,7 +62,7 @@ def done_rows(directory: pathlib.Path) -> dict[str, list[Done]]:
     """Returns the rows of a finished comparison, each by seed."""
     recipe, results = read_recipe(directory), Results.read(directory)
     rows: dict[str, list[Done]] = {}
-    for row in results.rows:
+    for row in rows_of(results):
         for model in row.models:
             seed = recipe.seed if model.seed is None else model.seed
             one = Done(row.label, seed, recipe, directory, model, results.class_names)

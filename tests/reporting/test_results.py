@@ -1,10 +1,17 @@
 import dataclasses
 import pathlib
+import statistics
 
 import numpy as np
 
 from tfqkd.reporting.measurement import Measurement
-from tfqkd.reporting.results import export_table, measurement_table, print_results, results_table
+from tfqkd.reporting.results import (
+    export_table,
+    measurement_table,
+    print_results,
+    results_table,
+    rows_of,
+)
 from tfqkd.runtime.evaluation import Evaluation
 from tfqkd.training.results import ExportedFile, ModelResult, Results
 
@@ -59,6 +66,17 @@ def test_the_models_of_a_run_as_a_table():
         ["float teacher", "wrn20x2", "1,080,090", "0.0", "93.46", "99.87", "0.2500"],
         [MODELS[1].label, "resnet20", "272,474", "97.6", "100.00", "100.00", "1.2346"],
     ]
+
+
+def test_models_of_one_label_are_a_row_with_mean_and_sample_deviation():
+    accuracies = (0.912, 0.934, 0.927)
+    students = tuple(dataclasses.replace(MODELS[1], accuracy=each) for each in accuracies)
+    teacher, row = rows_of(Results(models=(MODELS[0], *students)))
+    assert (row.label, row.models) == (MODELS[1].label, students)
+    assert row.mean("accuracy") == statistics.fmean(accuracies)
+    assert row.deviation == statistics.stdev(accuracies)
+    assert row.accuracy_text() == "92.43 ± 1.12"
+    assert (teacher.deviation, teacher.accuracy_text()) == (None, "93.46")
 
 
 def test_the_seeds_of_a_model_are_one_row():

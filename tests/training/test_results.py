@@ -1,5 +1,4 @@
 import json
-import statistics
 
 import pytest
 
@@ -47,17 +46,6 @@ def test_a_model_is_known_by_role_and_seed():
     assert RESULTS.teachers_of(RESULTS.models[2]) == (RESULTS.models[0],)
     shared = Results(models=(model("teacher", "float teacher", seed=7), *RESULTS.models[4:]))
     assert shared.teachers_of(shared.student) == (shared.models[0],)
-
-
-def test_models_of_one_label_are_a_row_with_mean_and_sample_deviation():
-    *_, ternary = RESULTS.rows
-    assert [row.label for row in RESULTS.rows] == ["float teacher", "float student", "ternary"]
-    assert ternary.models == (RESULTS.models[2], RESULTS.models[5])
-    assert ternary.mean("accuracy") == statistics.fmean([0.912, 0.934])
-    assert ternary.deviation == statistics.stdev([0.912, 0.934])
-    assert ternary.accuracy_text() == "92.30 ± 1.56"
-    (alone, *_) = Results(models=RESULTS.models[-1:]).rows
-    assert (alone.deviation, alone.accuracy_text()) == (None, "93.40")
 
 
 def test_a_run_is_printed_in_a_line_for_each_model_and_file():

@@ -10,6 +10,7 @@ import pytest
 
 from tfqkd import fronts
 from tfqkd.data import load
+from tfqkd.reporting.results import rows_of
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.history import read_history
 from tfqkd.training.presets import Chain, Comparison
@@ -281,7 +282,7 @@ def test_a_comparison_is_one_run_of_saved_models(tmp_path, digits, no_training):
     recipe = dataclasses.replace(RECIPE, **models, **changes)
     results = run(recipe, tmp_path / "run", preset=Comparison(repeats=2))
     right = {role: numpy_figures(tmp_path / f"{role}.keras", digits)[0] for role in models}
-    teacher, student, *variants = results.rows
+    teacher, student, *variants = rows_of(results)
     assert [teacher.accuracies, student.accuracies] == [(right["teacher"],), (right["student"],)]
     # No epoch has passed: every student is the float one.
     assert [row.accuracies for row in variants] == [(right["student"],) * 2] * 3
@@ -299,7 +300,7 @@ def test_a_comparison_trains_what_single_runs_train(finished, tmp_path):
     shutil.copytree(finished.products, products)
     before = directories(products)
     results = run(RECIPE, tmp_path / "run", products, preset=Comparison(controls=True))
-    assert [row.label for row in results.rows] == [
+    assert [row.label for row in rows_of(results)] == [
         "float teacher",
         "float student",
         "float, no teacher",

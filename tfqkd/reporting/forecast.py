@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfqkd.fronts import choose
-from tfqkd.storage import PARTIAL
+from tfqkd.storage import PARTIAL, look_at_json
 from tfqkd.tables import Table
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.history import read_history
-from tfqkd.training.json_files import look_at_json
 from tfqkd.training.making import Maker
 from tfqkd.training.plans import (
     execution_of,

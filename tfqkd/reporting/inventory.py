@@ -9,14 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from tfqkd.storage import PARTIAL, OccupiedError, locked_at_once
+from tfqkd.storage import PARTIAL, OccupiedError, locked_at_once, read_json
 from tfqkd.training.directory import (
     LOCK_FILE,
     RECIPE_FILE,
     Uses,
     read_uses,
 )
-from tfqkd.training.json_files import read_json
 from tfqkd.training.products import EXPORT, FORMATS, KEY_FILE, LOGITS, MEASURED
 from tfqkd.training.results import RESULTS_FILE
 

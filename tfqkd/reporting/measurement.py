@@ -14,6 +14,7 @@ from tfqkd.fronts import choose
 from tfqkd.fronts.files import load_file, open_file
 from tfqkd.fronts.front import Opened
 from tfqkd.reporting.figures import plot_confusion
+from tfqkd.reporting.results import rows_of
 from tfqkd.runtime import load
 from tfqkd.runtime.evaluation import Evaluation, evaluate_outputs
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES
@@ -79,7 +80,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
         if path.exists():
             answer = _run(_open(path), data.test.images)
             measurements.append(_measure(form.file_name, *answer, data, teacher))
-    others = {model for row in results.rows for model in row.models[:-1]}
+    others = {model for row in rows_of(results) for model in row.models[:-1]}
     hidden = {name for name, model in zip(names, results.models, strict=True) if model in others}
     _write(directory, measurements, data, hidden)
     return measurements
@@ -158,7 +159,7 @@ def export_run(
 
 def model_names(results: Results) -> list[str]:
     """Returns a name for each model of a run; where one label has several seeds, with the seed."""
-    several = {row.label for row in results.rows if len(row.models) > 1}
+    several = {row.label for row in rows_of(results) if len(row.models) > 1}
     return [
         f"{model.label} ({model.name})" + (f", seed {model.seed}" if model.label in several else "")
         for model in results.models

@@ -1,15 +1,57 @@
 """The tables of runs: the same in the terminal and on a page."""
 
+import dataclasses
 import pathlib
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfqkd.tables import Table
-from tfqkd.training.results import ExportedFile, Results
+from tfqkd.training.results import ExportedFile, ModelResult, Results
 
 if TYPE_CHECKING:
     from tfqkd.export.report import Report
     from tfqkd.reporting.measurement import Measurement
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The models of one label, a seed each.
+
+    Attributes:
+        label: Theirs.
+        models: The last is that of the recipe's own seed.
+    """
+
+    label: str
+    models: tuple[ModelResult, ...]
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Of each seed."""
+        return tuple(model.accuracy for model in self.models)
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation of the accuracies; None of a single one."""
+        return statistics.stdev(self.accuracies) if len(self.models) > 1 else None
+
+    def mean(self, name: str) -> float:
+        """Returns the mean of a figure over the seeds."""
+        return statistics.fmean(getattr(model, name) for model in self.models)
+
+    def accuracy_text(self) -> str:
+        """Returns the accuracy in per cent, with the deviation."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
+        return f"{100 * self.mean('accuracy'):.2f}{spread}"
+
+
+def rows_of(results: Results) -> list[Row]:
+    """Returns the models of a run by label, in the order of its stages."""
+    found: dict[str, list[ModelResult]] = {}
+    for model in results.models:
+        found.setdefault(model.label, []).append(model)
+    return [Row(label, tuple(models)) for label, models in found.items()]
 
 
 def results_table(results: Results) -> Table:
@@ -18,7 +60,7 @@ def results_table(results: Results) -> Table:
     Where a model was trained at several seeds, its figures are means, that of the accuracy with the sample
     standard deviation.
     """
-    rows = results.rows
+    rows = rows_of(results)
     top5 = all(model.top5 is not None for model in results.models)
     seeds = any(len(row.models) > 1 for row in rows)
     table = Table(
@@ -77,7 +119,7 @@ def measurement_table(measurements: Sequence["Measurement"]) -> Table:
 def print_results(results: Results, directory: pathlib.Path) -> None:
     """Prints the tables of a run and where its files are."""
     print(f"\n{results_table(results)}\n")
-    if len(results.rows) < len(results.models):
+    if len(rows_of(results)) < len(results.models):
         print("Means over the seeds; ±: their sample standard deviation.\n")
     if results.export:
         print(f"{export_table(results.export)}\n")

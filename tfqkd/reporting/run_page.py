@@ -7,15 +7,15 @@ import pandas as pd
 
 from tfqkd.reporting.drawings import Drawing, Missing, new_figure
 from tfqkd.reporting.page import PageText, table_of, write_page
-from tfqkd.reporting.results import export_table, results_table
+from tfqkd.reporting.results import Row, export_table, results_table, rows_of
 from tfqkd.reporting.style import COLOURS, INK, label
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
+from tfqkd.storage import read_json
 from tfqkd.training.directory import read_recipe
 from tfqkd.training.flag_file import flag_file
 from tfqkd.training.history import read_history
-from tfqkd.training.json_files import read_json
 from tfqkd.training.products import HISTORY_FILE, LAYERS_FILE
-from tfqkd.training.results import ModelResult, Results, Row
+from tfqkd.training.results import ModelResult, Results
 
 _LAYER = {"layer": str, "bits": int, "zeros": (int, float), "step": (int, float, type(None))}
 
@@ -34,18 +34,18 @@ def write_run_page(directory: str | os.PathLike[str]) -> pathlib.Path:
     """
     path = pathlib.Path(directory)
     recipe, results = read_recipe(path), Results.read(path)
-    student = results.student
-    models = table_of("Models", results_table(results), marked=(len(results.rows) - 1,))
+    student, rows = results.student, rows_of(results)
+    models = table_of("Models", results_table(results), marked=(len(rows) - 1,))
     files = table_of(
         "Exported files", export_table(results.export), "Each was run against the Keras model."
     )
-    names = ", ".join(f"{row.label} ({row.models[-1].name})" for row in results.rows)
+    names = ", ".join(f"{row.label} ({row.models[-1].name})" for row in rows)
     return write_page(
         path,
         f"{student.label.capitalize()}: {student.name} on {recipe.dataset}",
         f"The run in {path.name}: {names}.",
         tables=[models, *([files] if results.export else [])],
-        figures=[_accuracies(results.rows), _curves(path, results.rows), _layers(path, student)],
+        figures=[_accuracies(rows), _curves(path, rows), _layers(path, student)],
         texts=[PageText("The recipe, as a flag file of bin/train", flag_file(recipe))],
     )
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Facts, Model
-from tfqkd.training.exporting import require_exportable, try_formats
 from tfqkd.training.making import Maker
 from tfqkd.training.presets import student_stage
 from tfqkd.training.products import model_key
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
 from tfqkd.training.teacher_cache import cache_bytes, require_space
+
+TRIED_IMAGES = 16
+"""On how many training images an untrained student is exported."""
 
 
 def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> None:
@@ -40,7 +42,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
             models[source.network] = _fitting_model(source, maker)
     last = student_stage(sources)
     if formats:
-        require_exportable(models[last.network], formats, maker.data.class_names)
+        _require_exportable(models[last.network], formats, maker.data)
     for stage in stages:
         model, quantization = models[stage.network], stage.quantization
         if isinstance(stage.start, ModelFile):
@@ -51,7 +53,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
     for stage in stages:
         _require_cache_space(stage, maker)
     if formats and not maker.is_done(last):
-        try_formats(maker.quantized(models[last.network], last), formats, maker.data)
+        _try_formats(maker.quantized(models[last.network], last), formats, maker.data)
 
 
 def _fitting_model(source: Source, maker: Maker) -> Model:
@@ -101,3 +103,18 @@ def _require_cache_space(stage: Stage, maker: Maker) -> None:
     # A teacher that is still to be trained has no logits there yet.
     missing = 0 if all(map(maker.is_done, stage.teachers)) else size
     require_space(maker.cache, size, missing, maker.execution.cache_limit_gb)
+
+
+def _require_exportable(model: Model, formats: Sequence[str], data: ImageData) -> None:
+    from tfqkd.export.keras_file import require_own_layers  # noqa: PLC0415 (knows Keras)
+    from tfqkd.export.source import require_exportable  # noqa: PLC0415
+
+    require_exportable(model, data.class_names)
+    if "keras" in formats:
+        require_own_layers(model)
+
+
+def _try_formats(model: Model, formats: Sequence[str], data: ImageData) -> None:
+    from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
+
+    require_formats(model, formats, data.train.sample(TRIED_IMAGES), data.class_names)

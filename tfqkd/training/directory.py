@@ -8,10 +8,8 @@ import pathlib
 import shlex
 import socket
 from collections.abc import Iterator
-from typing import Any
 
-from tfqkd.storage import OccupiedError, locked_at_once, write_atomically
-from tfqkd.training.json_files import read_json
+from tfqkd.storage import OccupiedError, locked_at_once, read_json, write_atomically
 from tfqkd.training.plans import formats_of
 from tfqkd.training.presets import PAPER, Preset
 from tfqkd.training.recipe import Recipe
@@ -139,7 +137,8 @@ class RunDirectory:
             return None
         there = read_recipe(self.path)
         differences = there.differences(self.recipe)
-        preset, here = read_preset(self.path), self._preset
+        file, here = self.path / PRESET_FILE, self._preset
+        preset = read_json(file, {"kind": str}) if file.exists() else plain(PAPER)
         if preset["kind"] != here["kind"]:
             differences["preset"] = (preset["kind"], here["kind"])
         else:
@@ -148,7 +147,15 @@ class RunDirectory:
         if not (self.path / RESULTS_FILE).exists():
             # An export that fails after days of training is mended by another format.
             differences.pop("formats", None)
-        refuse_differences(self.path, differences)
+        if differences:
+            listed = "\n".join(
+                f"  {n}: {a!r} there, {b!r} given" for n, (a, b) in differences.items()
+            )
+            raise ValueError(
+                "A run directory belongs to one recipe. "
+                f"Received: another one for {self.path}:\n{listed}\n"
+                "Give another --run_dir, or the recipe that is there."
+            )
         return there
 
     def results(self) -> Results | None:
@@ -181,12 +188,6 @@ def read_recipe(path: pathlib.Path) -> Recipe:
     return Recipe.from_json(file.read_text(encoding="utf-8", errors="replace"))
 
 
-def read_preset(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the preset of a run directory, as `plain` tells it."""
-    file = path / PRESET_FILE
-    return read_json(file, {"kind": str}) if file.exists() else plain(PAPER)
-
-
 def read_uses(path: pathlib.Path) -> Uses:
     """Returns what a run directory uses of the products."""
     if (path / USES_FILE).exists():
@@ -195,15 +196,3 @@ def read_uses(path: pathlib.Path) -> Uses:
     if not (path / RESULTS_FILE).exists():
         return NO_USES
     return Uses(tuple(model.stage for model in Results.read(path).models), is_old=True)
-
-
-def refuse_differences(path: pathlib.Path, differences: dict[str, tuple[Any, Any]]) -> None:
-    """Raises ValueError if there are any: name to (what is there, what is given)."""
-    if differences:
-        listed = "\n".join(
-            f"  {name}: {old!r} there, {new!r} given" for name, (old, new) in differences.items()
-        )
-        raise ValueError(
-            f"A run directory belongs to one recipe. Received: another one for {path}:\n{listed}\n"
-            "Give another --run_dir, or the recipe that is there."
-        )

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.data.images import ImageData
-from tfqkd.fronts.front import Model
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.training.making import Maker
 from tfqkd.training.products import EXPORT, REPORTS_FILE, Products
 from tfqkd.training.stage import Stage
 
-TRIED_IMAGES = 16
-"""On how many training images an untrained student is exported."""
 VERIFIED_IMAGES = 64
 CALIBRATION_IMAGES = 500
 """On how many training images the ranges of activations are measured."""
@@ -63,24 +60,3 @@ def export_key(maker: Maker, stage: Stage, formats: Sequence[str]) -> dict[str, 
     """Returns all that exported files depend on."""
     data = maker.data.fingerprint
     return {"model": maker.name(stage), "formats": list(formats), "data": data}
-
-
-def require_exportable(model: Model, formats: Sequence[str], class_names: Sequence[str]) -> None:
-    """Raises ValueError or ExportError if a student cannot be exported, whatever it learns."""
-    from tfqkd.export.keras_file import require_own_layers  # noqa: PLC0415 (knows Keras)
-    from tfqkd.export.source import require_exportable  # noqa: PLC0415
-
-    require_exportable(model, class_names)
-    if "keras" in formats:
-        require_own_layers(model)
-
-
-def try_formats(model: Model, formats: Sequence[str], data: ImageData) -> None:
-    """Writes every format once with the untrained student.
-
-    Raises:
-        ExportError: If a format cannot hold it.
-    """
-    from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
-
-    require_formats(model, formats, data.train.sample(TRIED_IMAGES), data.class_names)

@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import pathlib
-import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from tfqkd.training.json_files import read_json
+from tfqkd.storage import read_json
 from tfqkd.training.stage import QUANTIZED, STUDENT, TEACHER
 
 RESULTS_FILE = "results.json"
@@ -99,38 +98,6 @@ class ExportedFile:
         return _made(cls, report)
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """The models of one label, a seed each.
-
-    Attributes:
-        label: Theirs.
-        models: The last is that of the recipe's own seed.
-    """
-
-    label: str
-    models: tuple[ModelResult, ...]
-
-    @property
-    def accuracies(self) -> tuple[float, ...]:
-        """Of each seed."""
-        return tuple(model.accuracy for model in self.models)
-
-    @property
-    def deviation(self) -> float | None:
-        """Sample standard deviation of the accuracies; None of a single one."""
-        return statistics.stdev(self.accuracies) if len(self.models) > 1 else None
-
-    def mean(self, name: str) -> float:
-        """Returns the mean of a figure over the seeds."""
-        return statistics.fmean(getattr(model, name) for model in self.models)
-
-    def accuracy_text(self) -> str:
-        """Returns the accuracy in per cent, with the deviation."""
-        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
-        return f"{100 * self.mean('accuracy'):.2f}{spread}"
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Results:
     """What `results.json` holds.
@@ -159,14 +126,6 @@ class Results:
     def teachers(self) -> tuple[ModelResult, ...]:
         """The teachers of all seeds."""
         return tuple(model for model in self.models if model.role == TEACHER)
-
-    @property
-    def rows(self) -> list[Row]:
-        """The models by label, in the order of the stages."""
-        found: dict[str, list[ModelResult]] = {}
-        for model in self.models:
-            found.setdefault(model.label, []).append(model)
-        return [Row(label, tuple(models)) for label, models in found.items()]
 
     def teachers_of(self, model: ModelResult) -> tuple[ModelResult, ...]:
         """Returns the teachers of a model's seed, or those that all seeds share."""

@@ -18,11 +18,10 @@ from tfqkd.fronts import choose
 from tfqkd.fronts.front import Front
 from tfqkd.process.resources import explained
 from tfqkd.runtime.evaluation import evaluate_logits
-from tfqkd.storage import staged, write_atomically
+from tfqkd.storage import read_json, staged, write_atomically
 from tfqkd.training.checking import check
 from tfqkd.training.directory import RunDirectory, Uses
 from tfqkd.training.exporting import export_key, exported
-from tfqkd.training.json_files import read_json
 from tfqkd.training.making import Maker, counted_replicas
 from tfqkd.training.plans import (
     execution_of,
