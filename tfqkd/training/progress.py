@@ -37,7 +37,9 @@ class MakeProgress(Protocol):
 class NoProgress(Watcher):
     """Shows nothing: of several workers the chief alone speaks."""
 
-    def __init__(self, *stage: object) -> None:
+    def __init__(
+        self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
+    ) -> None:
         pass
 
     def close(self) -> None:
