@@ -22,9 +22,9 @@ from tfqkd.data.images import ImageData
 from tfqkd.export.exporter import export
 from tfqkd.models import build
 from tfqkd.models.pretrained import DIRECTORY
+from tfqkd.reporting.measurement import run_file
+from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.storage import write_atomically
-from tfqkd.training.evaluation import evaluate_logits
-from tfqkd.training.measurement import run_file
 
 
 def network(folder: pathlib.Path, stage: str, shape: tuple, classes: int) -> keras.Model:

@@ -16,6 +16,7 @@ from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data import ImageData, Split, load
+from tfqkd.data.kept_logits import whole_logits, write_logits
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model
@@ -23,10 +24,9 @@ from tfqkd.fronts.tfmot.strategy import make_strategy
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.models import build
 from tfqkd.training.fitting import fit
-from tfqkd.training.kept_logits import whole_logits, write_logits
+from tfqkd.training.plans import execution_of, quantized_of, student_of
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.settings import QUANTIZED
 
 MODEL, TEACHER = "resnet20", "wrn20x2"
 BATCH, CLASSES = 128, 10
@@ -83,6 +83,7 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
         teacher_views=int(kept),
         **augmented,
     )
+    stage = quantized_of(recipe, student_of(recipe), ())
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
 
@@ -100,9 +101,8 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
                 front,
                 model,
                 directory,
-                recipe=recipe,
-                stage=QUANTIZED,
-                title=row,
+                stage=stage,
+                execution=execution_of(recipe),
                 data=data,
                 workers=place.workers,
                 progress=ProgressBar,

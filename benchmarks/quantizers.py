@@ -82,7 +82,8 @@ TABLES = {"family": family, "gentle": gentle}
 
 def measure(cells: Cells, directory: pathlib.Path, seeds: Sequence[int]) -> Accuracies:
     """Returns the test accuracies of every cell, 0 to 1, a number for each seed."""
-    from tfqkd.training.run import load_data, run  # noqa: PLC0415 (after the flags)
+    from tfqkd.training.plans import load_data  # noqa: PLC0415 (after the flags)
+    from tfqkd.training.run import run  # noqa: PLC0415
 
     data = load_data(next(iter(cells.values())))
     accuracies: Accuracies = {}
@@ -95,7 +96,7 @@ def measure(cells: Cells, directory: pathlib.Path, seeds: Sequence[int]) -> Accu
                 directory / "products",
                 data=data,
             )
-            accuracies.setdefault((row, column), []).append(results["models"][-1]["accuracy"])
+            accuracies.setdefault((row, column), []).append(results.student.accuracy)
     return accuracies
 
 

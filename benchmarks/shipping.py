@@ -42,7 +42,7 @@ def ship(ternary: Done, student: Done, teacher: Done, directory: pathlib.Path) -
         what=f"A {recipe.student} with ternary weights (-Δ, 0, Δ; first and last layer float), "
         f"taught by {link(taught)}.",
         kind="LiteRT, codes of 2 bits",
-        ternary=f", {100 * ternary.figures['quantized_share']:.1f} % of them ternary",
+        ternary=f", {100 * ternary.figures.quantized_share:.1f} % of them ternary",
         budget=f"{recipe.student_epochs} epochs of {link(begun)}, "
         f"then {recipe.quantized_epochs} with ternary weights",
     )
@@ -101,10 +101,10 @@ def _write_card(
         kind=kind,
         ternary=ternary,
         budget=f"{budget}, on two CPU cores",
-        accuracy=100 * figures["accuracy"],
-        measured=f" (top-5 {100 * figures['top5']:.2f} %), measured once, after the last epoch",
-        calibration=f"NLL {figures['loss']:.3f} on the test images",
-        parameters=figures["parameters"],
+        accuracy=100 * figures.accuracy,
+        measured=f" (top-5 {100 * figures.top5:.2f} %), measured once, after the last epoch",
+        calibration=f"NLL {figures.loss:.3f} on the test images",
+        parameters=figures.parameters,
         shape=", ".join(map(str, shape)),
         classes=len(one.class_names),
         data=f"{trained:.0f} % of the training images of {recipe.dataset} (TensorFlow Datasets), with random "

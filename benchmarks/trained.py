@@ -1,22 +1,19 @@
-"""What a comparison has trained so far: each row with each seed."""
+"""What a comparison has trained: each row with each seed."""
 
 import dataclasses
 import pathlib
 import tempfile
-from typing import Any
 
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
-from tfqkd.training.comparison import run_path, variants
-from tfqkd.training.comparison_directory import ComparisonDirectory
-from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results
-from tfqkd.training.fitting import HISTORY_FILE
+from tfqkd.reporting.results import rows_of
+from tfqkd.training.directory import read_recipe
 from tfqkd.training.history import read_history
+from tfqkd.training.products import HISTORY_FILE
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import TEACHER_ROLE
-from tfqkd.training.settings import STUDENT
+from tfqkd.training.results import ModelResult, Results
 
-PRETRAINED = (TEACHER_ROLE, "float student")
+PRETRAINED = ("float teacher", "float student")
 """The rows that the others share, in the order of the table."""
 
 
@@ -27,9 +24,9 @@ class Done:
     Attributes:
         row: Its name.
         seed: With which it was trained.
-        recipe: Of the run that trained it.
-        run: The directory of that run.
-        figures: Its entry in the run's `results.json`.
+        recipe: Of the comparison.
+        run: The directory of the comparison.
+        figures: What was measured.
         class_names: Of the data set.
     """
 
@@ -37,13 +34,13 @@ class Done:
     seed: int
     recipe: Recipe
     run: pathlib.Path
-    figures: dict[str, Any]
+    figures: ModelResult
     class_names: tuple[str, ...]
 
     @property
     def model(self) -> pathlib.Path:
         """Its Keras file; the history lies beside it."""
-        return self.run / self.figures["model"]
+        return self.run / self.figures.model
 
     def history(self) -> list[dict[str, float]]:
         """Returns a dictionary for each epoch of its own stage."""
@@ -55,24 +52,25 @@ class Done:
 
     def file_bytes(self) -> int:
         """Returns the size of its LiteRT file: 2-bit codes if it is ternary, else float32."""
-        form = "litert-int2" if self.figures.get("quantized_share") else "litert-float32"
+        form = "litert-int2" if self.figures.quantized_share else "litert-float32"
         model = keras.models.load_model(self.model, compile=False)
         with tempfile.TemporaryDirectory() as directory:
             return export(model, directory, form, class_names=self.class_names)[0].bytes
 
 
-def done_rows(comparison: ComparisonDirectory) -> dict[str, list[Done]]:
-    """Returns what is done of each row of a comparison, finished or not, by seed."""
-    named = variants(comparison.recipe, comparison.controls)
-    rows: dict[str, dict[int, Done]] = {name: {} for name in (*PRETRAINED, *named)}
-    for name in named:
-        for seed in comparison.seeds:
-            run = run_path(comparison.path, name, seed)
-            if not (run / RESULTS_FILE).exists():
-                continue
-            results, own = read_results(run), read_recipe(run)
-            *before, last = results["models"]
-            for row, figures in ((name, last), *((model["role"], model) for model in before)):
-                at = seed if row == name else own.seed_of(STUDENT)
-                rows[row][at] = Done(row, at, own, run, figures, tuple(results["class_names"]))
-    return {row: [at[seed] for seed in sorted(at)] for row, at in rows.items() if at}
+def done_rows(directory: pathlib.Path) -> dict[str, list[Done]]:
+    """Returns the rows of a finished comparison, each by seed."""
+    recipe, results = read_recipe(directory), Results.read(directory)
+    rows: dict[str, list[Done]] = {}
+    for row in rows_of(results):
+        for model in row.models:
+            seed = recipe.seed if model.seed is None else model.seed
+            one = Done(row.label, seed, recipe, directory, model, results.class_names)
+            rows.setdefault(row.label, []).append(one)
+    return {row: sorted(done, key=lambda one: one.seed) for row, done in rows.items()}
+
+
+def row_path(directory: pathlib.Path, row: str, seed: int) -> pathlib.Path:
+    """Returns where a row of a seed is kept."""
+    name = row.replace(", ", "-").replace("'", "").replace(" ", "_")
+    return directory / f"{name}-seed{seed}"

@@ -9,7 +9,7 @@ import tfqkd
 
 ROOT = pathlib.Path(tfqkd.__file__).parent
 ROOMS = (
-    ("version", "compat", "storage", "tables"),
+    ("version", "compat", "storage", "tables", "process"),
     ("core",),
     ("runtime",),
     ("data",),
@@ -24,8 +24,6 @@ ROOMS = (
 )
 """From the ground up; those of one floor do not know each other."""
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
-PLOTS = {"comparison.py", "measurement.py", "run.py"}
-"""Of training: they leave a picture beside what they measured."""
 
 
 def known(path):
@@ -41,8 +39,6 @@ def test_a_room_knows_only_itself_and_those_below(room):
     files = [ROOT / f"{room}.py", *sorted((ROOT / room).rglob("*.py"))]
     for path in (file for file in files if file.exists()):
         above = {name for name in known(path) if FLOORS[name] >= FLOORS[room]} - {room}
-        if room == "training" and path.name in PLOTS:
-            above -= {"reporting"}
         assert not above, path
 
 

@@ -13,15 +13,19 @@ class Table:
 
     Args:
         headings: One for each column.
+
+    Attributes:
+        headings: As given.
+        rows: The cells as text.
     """
 
     def __init__(self, *headings: str) -> None:
-        self._headings = headings
-        self._rows: list[list[str]] = []
+        self.headings = headings
+        self.rows: list[list[str]] = []
 
     def add(self, *cells: Any) -> None:
         """Adds a row: a cell for each heading."""
-        self._rows.append([str(cell) for cell in cells])
+        self.rows.append([str(cell) for cell in cells])
 
     def __str__(self) -> str:
         return self._render(box.SIMPLE_HEAD)
@@ -32,11 +36,11 @@ class Table:
 
     def _render(self, style: box.Box) -> str:
         table = RichTable(box=style, pad_edge=style is box.MARKDOWN)
-        for index, heading in enumerate(self._headings):
+        for index, heading in enumerate(self.headings):
             table.add_column(heading, justify="right" if index else "left", no_wrap=True)
         # In Markdown a bar would end the cell.
         bar = r"\|" if style is box.MARKDOWN else "|"
-        for row in self._rows:
+        for row in self.rows:
             table.add_row(*(cell.replace("|", bar) for cell in row))
         text = io.StringIO()
         # As wide as it needs, also where the output is a file: a cut-off number is worse than a long line.

@@ -14,7 +14,7 @@ class Stage(NamedTuple):
     epochs: int
     rate: float
     seed: int
-    part: tuple[int, int] = (2, 1)  # Role and stage, as in tfqkd.training.seeds.
+    part: tuple[int, int] = (2, 1)  # Role and stage, as in tfqkd.training.plans.
     start: str = ""
     teacher: str = ""
     ternary: bool = False

@@ -13,7 +13,7 @@ from tfqkd import runtime
 from tfqkd.compat import keras
 from tfqkd.data.images import ImageData, Split
 from tfqkd.models import build
-from tfqkd.training.evaluation import evaluate_logits
+from tfqkd.runtime.evaluation import evaluate_logits
 
 ROOT = pathlib.Path(__file__).parents[2]
 FULL_LENGTH = ROOT / "results/accelerator/cifar100"

@@ -1,4 +1,5 @@
 import json
+import types
 
 import pytest
 
@@ -60,10 +61,10 @@ def test_every_seed_of_every_cell_is_a_run_with_shared_products(tmp_path, monkey
 
     def run(recipe, directory, products, data):
         calls.append((recipe.seed, recipe.bits, directory, products))
-        return {"models": [{"accuracy": 0.1}, {"accuracy": recipe.seed / 10}]}
+        return types.SimpleNamespace(student=types.SimpleNamespace(accuracy=recipe.seed / 10))
 
     monkeypatch.setattr("tfqkd.training.run.run", run)
-    monkeypatch.setattr("tfqkd.training.run.load_data", lambda recipe: recipe.dataset)
+    monkeypatch.setattr("tfqkd.training.plans.load_data", lambda recipe: recipe.dataset)
     monkeypatch.setitem(quantizers.TABLES, "family", lambda recipe: {("a", "W2"): recipe})
     arguments = ["--dataset=digits", "--seed=3", "--repeats=2", f"--run_dir={tmp_path}"]
     assert quantizers.main(["quantizers", *arguments]) == 0

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from benchmarks import reproduction, trained
+from benchmarks.trained import row_path
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
 from tfqkd.runtime import load
 from tfqkd.storage import tree_digest
-from tfqkd.training.comparison import run_path
-from tfqkd.training.comparison_directory import ComparisonDirectory
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.results import Results
 
 ANNEALED = "ternary, teacher, annealed coefficient"
 SEEDED = {0: 0.75, 2: 0.8125}
@@ -30,7 +30,7 @@ def files_are_written_once(monkeypatch):
     measure = trained.Done.file_bytes
 
     def remembered(self):
-        key = (tree_digest(self.model), bool(self.figures.get("quantized_share")))
+        key = (tree_digest(self.model), bool(self.figures.quantized_share))
         if key not in _measured:
             _measured[key] = measure(self)
         return _measured[key]
@@ -47,26 +47,31 @@ def exported(finished, tmp_path_factory):
     return directory
 
 
+def write_run(finished, directory, recipe, seeded):
+    """A comparison whose annealed students have these accuracies by their seeds."""
+    shutil.copytree(finished.directory, directory)
+    (directory / "recipe.json").write_text(recipe.to_json())
+    *shared, student = finished.results.models
+    students = [
+        dataclasses.replace(student, label=ANNEALED, seed=seed, accuracy=accuracy)
+        for seed, accuracy in seeded.items()
+    ]
+    results = dataclasses.replace(finished.results, models=(*shared, *students))
+    (directory / "results.json").write_text(results.to_json())
+
+
 @pytest.fixture
 def comparison(finished, exported, tmp_path, monkeypatch):
-    """A comparison of which two seeds of one row are done, in the accuracies of `SEEDED`."""
+    """A comparison of two seeds, in the accuracies of `SEEDED`."""
     monkeypatch.chdir(tmp_path)
-    directory = tmp_path / "runs"
     recipe = dataclasses.replace(finished.recipe, pretrain_seed=0)
-    ComparisonDirectory(directory, recipe, [0, 1, 2]).begin()
-    for seed, accuracy in SEEDED.items():
-        run = run_path(directory, ANNEALED, seed)
-        shutil.copytree(finished.directory, run)
-        (run / "recipe.json").write_text(dataclasses.replace(recipe, seed=seed).to_json())
-        results = json.loads((run / "results.json").read_text())
-        results["models"][-1]["accuracy"] = accuracy
-        (run / "results.json").write_text(json.dumps(results))
-    shutil.copytree(exported, run_path(directory, ANNEALED, 0) / "export", dirs_exist_ok=True)
-    return directory
+    write_run(finished, tmp_path / "runs", recipe, SEEDED)
+    shutil.copytree(exported, tmp_path / "runs" / "export", dirs_exist_ok=True)
+    return tmp_path / "runs"
 
 
 def test_rows_that_are_done_are_found_in_the_order_of_the_table(comparison):
-    rows = trained.done_rows(ComparisonDirectory.read(comparison))
+    rows = trained.done_rows(comparison)
     assert [(row, [one.seed for one in done]) for row, done in rows.items()] == [
         ("float teacher", [0]), ("float student", [0]), (ANNEALED, [0, 2])
     ]  # fmt: skip
@@ -78,40 +83,36 @@ def test_the_table_has_what_the_runs_measured(comparison, finished, capsys):
     teacher, student, annealed = (
         [cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]
     )
-    models = finished.results["models"]
+    models = finished.results.models
     assert teacher[0] == "float teacher"
-    assert float(teacher[4]) == pytest.approx(100 * models[0]["accuracy"], abs=0.005)
-    assert student[1] == annealed[1] == f"{models[1]['parameters']:,}"
+    assert float(teacher[4]) == pytest.approx(100 * models[0].accuracy, abs=0.005)
+    assert student[1] == annealed[1] == f"{models[1].parameters:,}"
     # The 2-bit file is the smaller one, and only the student trained with ternary weights has it.
     assert int(annealed[3].replace(",", "")) < int(student[3].replace(",", ""))
-    assert (student[2], annealed[2]) == ("0.0", f"{100 * models[-1]['quantized_share']:.1f}")
+    assert (student[2], annealed[2]) == ("0.0", f"{100 * models[-1].quantized_share:.1f}")
     assert annealed[4] == f"78.12 ± {statistics.stdev([75, 81.25]):.2f}"
     assert annealed[5] == "2"
     assert (comparison.parent / "results" / "digits" / "table.md").read_text().splitlines() == lines
 
 
 def test_the_table_has_the_rows_of_other_run_directories_too(comparison, finished, capsys):
-    elsewhere = comparison.with_name("elsewhere")
-    shutil.copytree(comparison, elsewhere)
-    shutil.rmtree(run_path(comparison, ANNEALED, 2))
-    shutil.rmtree(run_path(elsewhere, ANNEALED, 0))
-    assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
+    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0)
+    for name, seed in (("first", 0), ("second", 2)):
+        seeded = dataclasses.replace(recipe, seed=seed)
+        write_run(finished, comparison.with_name(name), seeded, {seed: SEEDED[seed]})
+    assert reproduction.main(["reproduction", f"--run_dir={comparison.with_name('first')}"]) == 0
     assert "75.00 |     1" in capsys.readouterr().out.splitlines()[-1]
-    assert reproduction.main(["reproduction", f"--run_dir={elsewhere}"]) == 0
+    assert reproduction.main(["reproduction", f"--run_dir={comparison.with_name('second')}"]) == 0
     assert f"78.12 ± {statistics.stdev([75, 81.25]):.2f} |     2" in capsys.readouterr().out
 
 
 def test_rows_of_two_recipes_are_no_table(comparison, finished, capsys):
     assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
-    other = comparison.with_name("other")
-    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0, coefficient=0.25)
-    ComparisonDirectory(other, recipe, [1]).begin()
-    run = run_path(other, ANNEALED, 1)
-    shutil.copytree(finished.directory, run)
-    (run / "recipe.json").write_text(dataclasses.replace(recipe, seed=1).to_json())
-    assert reproduction.main(["reproduction", f"--run_dir={other}"]) == 2
+    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0, seed=1, coefficient=0.25)
+    write_run(finished, comparison.with_name("other"), recipe, {1: 0.5})
+    assert reproduction.main(["reproduction", f"--run_dir={comparison.with_name('other')}"]) == 2
     assert "'coefficient': (1.0, 0.25)" in capsys.readouterr().err
-    assert not run_path(comparison.parent / "results" / "digits", ANNEALED, 1).exists()
+    assert not row_path(comparison.parent / "results" / "digits", ANNEALED, 1).exists()
 
 
 @pytest.mark.parametrize(("at", "role"), [(0, "float teacher"), (1, "float student")])
@@ -123,13 +124,12 @@ def test_rows_that_began_from_two_networks_are_no_table(comparison, capsys, at, 
     shutil.copytree(comparison, other)
 
     def lose(loss):
-        for seed in SEEDED:
-            file = run_path(other, ANNEALED, seed) / "results.json"
-            results = json.loads(file.read_text())
-            results["models"][at].update(loss=loss, accuracy=0.0)
-            file.write_text(json.dumps(results))
+        models = list(Results.read(comparison).models)
+        models[at] = dataclasses.replace(models[at], loss=loss, accuracy=0.0)
+        results = dataclasses.replace(Results.read(comparison), models=tuple(models))
+        (other / "results.json").write_text(results.to_json())
 
-    loss = json.loads((run_path(kept, role, 0) / "results.json").read_text())["loss"]
+    loss = json.loads((row_path(kept, role, 0) / "results.json").read_text())["loss"]
     lose(loss * 1.001)
     assert reproduction.main(["reproduction", f"--run_dir={other}"]) == 2
     assert f"must share their {role}" in capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_rows_that_began_from_two_networks_are_no_table(comparison, capsys, at, 
     assert reproduction.main(["reproduction", f"--run_dir={other}"]) == 0
 
 
-def test_every_row_and_seed_keeps_recipe_results_history_and_plot(comparison, finished):
+def test_every_row_and_seed_keeps_recipe_results_and_history(comparison, finished):
     assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
     place = comparison.parent / "results" / "digits"
     assert sorted(path.name for path in place.iterdir()) == [
@@ -149,13 +149,12 @@ def test_every_row_and_seed_keeps_recipe_results_history_and_plot(comparison, fi
         "ternary-teacher-annealed_coefficient-seed2",
     ]
     for seed, accuracy in SEEDED.items():
-        one = run_path(place, ANNEALED, seed)
+        one = row_path(place, ANNEALED, seed)
         recipe = dataclasses.replace(finished.recipe, pretrain_seed=0, seed=seed)
         assert Recipe.from_json((one / "recipe.json").read_text()) == recipe
         assert json.loads((one / "results.json").read_text())["accuracy"] == accuracy
         rows = list(csv.DictReader((one / "history.csv").open()))
         assert [row["coefficient"] for row in rows] == ["1.0", "0.0"]
-        assert (one / "run.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_is_shipped_computes_what_was_trained(comparison, finished, monkeypatch):
@@ -172,7 +171,7 @@ def test_what_is_shipped_computes_what_was_trained(comparison, finished, monkeyp
         np.testing.assert_allclose(shipped(images), expected, rtol=1e-4, atol=1e-4)
     with zipfile.ZipFile(teacher) as archive:
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_DEFLATED}
-    measured = 100 * finished.results["models"][1]["accuracy"]
+    measured = 100 * finished.results.models[1].accuracy
     assert f"reaches **{measured:.2f} %**" in begun.with_suffix(".md").read_text()
     card = student.with_suffix(".md").read_text()
     assert "**75.00 %** on the test images of digits" in card
@@ -180,19 +179,15 @@ def test_what_is_shipped_computes_what_was_trained(comparison, finished, monkeyp
     assert "`[B, 8, 8, 1]`; logits `[B, 10]`" in card
 
 
-def test_the_network_of_a_row_that_is_not_done_is_not_shipped(comparison, capsys):
-    for seed in SEEDED:
-        done = run_path(comparison, ANNEALED, seed)
-        done.rename(run_path(comparison, "ternary, no teacher", seed))
+def test_the_network_of_a_row_that_is_not_there_is_not_shipped(comparison, finished, capsys):
+    (comparison / "results.json").write_text(finished.results.to_json())
     assert reproduction.main(["reproduction", f"--run_dir={comparison}", "--ship"]) == 2
     assert f"the network of the row '{ANNEALED}'" in capsys.readouterr().err
     assert not (comparison.parent / "results").exists()
 
 
-def test_a_directory_without_a_comparison_is_one_message(tmp_path, capsys):
-    assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 1
-    assert "A comparison must have begun in the directory" in capsys.readouterr().err
+def test_a_directory_without_a_finished_comparison_is_one_message(tmp_path, capsys):
     recipe = Recipe(dataset="digits", student="cnn2", teacher="cnn4")
-    ComparisonDirectory(tmp_path, recipe, [0]).begin()
-    assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 2
-    assert "where none is yet" in capsys.readouterr().err
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    assert reproduction.main(["reproduction", f"--run_dir={tmp_path}"]) == 1
+    assert "must hold a finished run" in capsys.readouterr().err

@@ -33,7 +33,7 @@ def test_every_model_and_file_is_in_the_table(finished, capsys):
             f"{entry['loss']:.4f}",
             f"{100 * entry['agreement']:.2f}",
         ]
-    accuracies = [model["accuracy"] for model in finished.results["models"]]
+    accuracies = [model.accuracy for model in finished.results.models]
     assert [entry["accuracy"] for entry in written] == [*accuracies, accuracies[-1]]
 
 
@@ -65,7 +65,7 @@ def test_every_file_that_is_exported_is_as_good_as_the_student(finished, tmp_pat
     capsys.readouterr()
     written = json.loads((run / "evaluation.json").read_text())["models"]
     accuracies = {entry["name"]: entry["accuracy"] for entry in written}
-    student = finished.results["models"][-1]["accuracy"]
+    student = finished.results.student.accuracy
     for form in FORMATS.values():
         allowed = 0.005 if form.name in ("litert-float16", "litert-int8-full") else 0
         assert abs(accuracies[form.file_name] - student) <= allowed
@@ -81,12 +81,12 @@ def test_the_run_directory_must_be_given(arguments, capsys, no_tensorflow):
 
 def test_files_are_measured_without_a_run(finished, capsys):
     run = finished.directory
-    models = [run / model["model"] for model in finished.results["models"]]
+    models = [run / model.model for model in finished.results.models]
     models.append(run / "export" / "student-int8.tflite")
     asked = ",".join(map(str, models))
     assert main(["evaluate", f"--models={asked}", "--dataset=digits"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    accuracies = [model["accuracy"] for model in finished.results["models"]]
+    accuracies = [model.accuracy for model in finished.results.models]
     for path, accuracy in zip(models, [*accuracies, accuracies[-1]], strict=True):
         (row,) = [line for line in lines if str(path) in line]
         assert row.split()[1] == f"{100 * accuracy:.2f}"
@@ -179,5 +179,5 @@ def test_a_directory_without_a_finished_run_is_one_message(tmp_path, capsys):
     assert main(["evaluate", f"--run_dir={tmp_path}"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("evaluate: error: A run directory must hold a finished run or comparison")
+    assert err.startswith("evaluate: error: A run directory must hold a finished run")
     assert len(err.splitlines()) == 1

@@ -31,7 +31,7 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
         assert row.split()[1:3] == [form, f"{size:,}"]
         assert row.split()[-2] == "100.0"
         right = LitertModel(out_dir / name)(test.images).argmax(axis=1) == test.labels
-        assert np.mean(right) == finished.results["models"][-1]["accuracy"]
+        assert np.mean(right) == finished.results.student.accuracy
 
 
 def test_json_is_all_of_stdout_and_holds_the_report(finished, tmp_path, capfd):
@@ -43,7 +43,7 @@ def test_json_is_all_of_stdout_and_holds_the_report(finished, tmp_path, capfd):
     (file,) = found["files"]
     assert found == json.loads((tmp_path / "report.json").read_text())
     assert file["bytes"] == (tmp_path / "student-int8.tflite").stat().st_size
-    assert file["accuracy"] == finished.results["models"][-1]["accuracy"]
+    assert file["accuracy"] == finished.results.student.accuracy
 
 
 def test_files_that_cannot_be_measured_are_reported_all_the_same(
@@ -54,7 +54,7 @@ def test_files_that_cannot_be_measured_are_reported_all_the_same(
     path = str(tmp_path / "student-int8.tflite")
     packing = (LayerPacking("conv", 8, 2, 2.0, 1.5),)
     report = Report("litert-int8", path, 9, 9, 1, 0.0, 1.0, None, (), (), packing)
-    monkeypatch.setattr("tfqkd.training.measurement.export_run", lambda *_, **__: [report])
+    monkeypatch.setattr("tfqkd.reporting.measurement.export_run", lambda *_, **__: [report])
     arguments = [f"--run_dir={finished.directory}", f"--output_dir={tmp_path}"]
     assert main(["export", *arguments, "--format=litert-int8"]) == 1
     out, err = capsys.readouterr()

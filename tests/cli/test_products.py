@@ -13,11 +13,11 @@ def test_a_run_is_listed_and_pruned(finished, tmp_path, capsys):
     names = {entry.name for entry in (run / "products").iterdir() if entry.is_dir()}
     shown = [row.split()[0] for row in rows if "-" in row and row.split()[0] in names]
     assert sorted(shown) == sorted(names)
-    (teacher,) = [row for row in rows if "float teacher cnn4, seed 0" in row]
+    (teacher,) = [row for row in rows if "float teacher (cnn4), seed 0" in row]
     assert re.search(r"  teacher  +[\d,.]+ [KM]iB  +\S.*  run$", teacher)
     assert rows[-1].endswith("nothing uses 0 of them, 0.0 KiB.")
 
-    model = next((run / "products").glob("quantized-*"))
+    model = next((run / "products").glob("quantized-*/"))
     (run / "products" / f"student-{'0' * 12}.partial").mkdir()
     (run / "products" / f"student-{'0' * 12}.partial" / "state").write_bytes(bytes(2 * 2**20))
     assert main(["products", f"--run_dir={run}", "--prune"]) == 0

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from tfqkd.cli.train import main
-from tfqkd.training.comparison_directory import ComparisonDirectory, Row
 from tfqkd.training.directory import RunDirectory
+from tfqkd.training.presets import PAPER, Comparison
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.results import ModelResult, Results
 
 from .flags import of_recipe
 
@@ -94,11 +95,11 @@ def test_a_run_that_is_done_says_so_and_shows_its_results(finished, capsys, no_t
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith(f"The run in {finished.directory} is done already; nothing to do.\n")
-    for model in finished.results["models"]:
-        row = next(line for line in out.splitlines() if model["role"] in line)
-        assert f"{100 * model['accuracy']:.2f}" in row
-        assert f"{model['loss']:.4f}" in row
-        assert str(model["parameters"]) in row.replace(",", "")
+    for model in finished.results.models:
+        row = next(line for line in out.splitlines() if model.label in line)
+        assert f"{100 * model.accuracy:.2f}" in row
+        assert f"{model.loss:.4f}" in row
+        assert str(model.parameters) in row.replace(",", "")
     assert "student-int8.tflite" in out
     assert f"Run directory   {finished.directory}" in out
 
@@ -138,54 +139,47 @@ def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, n
     for dataset in ("digits", "imagenet_resized/8x8"):
         argv = ["bin/train", f"--dataset={dataset}", "--teacher=none"]
         assert main(argv) == 0
-        recipe, directory, products, command = seen.pop()
+        recipe, directory, products, command, preset = seen.pop()
         assert (recipe, command) == (Recipe(dataset=dataset, teacher="none"), argv)
+        assert preset == PAPER
         assert str(directory) == f"runs/{dataset.replace('/', '_')}"
         assert products == directory / "products"
         assert main([*argv, "--products=shared"]) == 0
         assert seen.pop()[1:3] == (directory, pathlib.Path("shared"))
 
 
-def test_a_comparison_runs_seeds_upwards_from_the_first(capsys, tmp_path, monkeypatch):
-    from tfqkd.training import comparison
-
+def test_a_comparison_is_asked_for_by_its_flags(tmp_path, monkeypatch):
     seen = []
-
-    def compare(recipe, directory, seeds, command, controls, products):
-        seen.append((recipe, directory, list(seeds), command, controls, products))
-        return [Row("float teacher", 1234, (0.5, 0.25, 0.75))]
-
-    monkeypatch.setattr(comparison, "compare", compare)
+    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
     argv = ["bin/train", "--compare", "--repeats=3", "--seed=5", f"--run_dir={tmp_path}"]
-    argv += ["--controls", "--products=shared"]
-    assert main(argv) == 0
-    shared = pathlib.Path("shared")
-    assert seen == [(Recipe(seed=5), tmp_path, [5, 6, 7], argv, True, shared)]
-    out = capsys.readouterr().out
-    row = next(line for line in out.splitlines() if "float teacher" in line)
-    assert row.split() == ["float", "teacher", "1,234", "0.0", "50.00", "±", "25.00", "3"]
-    assert f"Plot            {tmp_path / 'comparison.png'}" in out
+    assert main([*argv, "--controls", "--products=shared"]) == 0
+    recipe, directory, products, command, preset = seen.pop()
+    assert (recipe, directory, products) == (Recipe(seed=5), tmp_path, pathlib.Path("shared"))
+    assert command == [*argv, "--controls", "--products=shared"]
+    assert preset == Comparison(controls=True, repeats=3)
 
 
 def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys, no_tensorflow):
     recipe = Recipe(dataset="digits", student="cnn2", teacher="cnn4")
-    directory = ComparisonDirectory(tmp_path / "runs", recipe, [0, 1])
+    directory = RunDirectory(tmp_path / "runs", recipe, Comparison(repeats=2))
     directory.begin()
-    RunDirectory(tmp_path / "runs" / "ternary-no_teacher-seed0", recipe).begin()
-    directory.write_rows([Row("float teacher", 1234, (0.5, 0.75))])
+    figures = {"name": "cnn2", "parameters": 1234, "top5": 1.0, "loss": 1.0, "model": "m.keras"}
+    names = {"role": "quantized", "label": "ternary, no teacher"}
+    models = [ModelResult(**names, **figures, accuracy=each) for each in (0.5, 0.75)]
+    directory.write_results(Results(models=tuple(models)))
+    (tmp_path / "runs" / "report.html").touch()
     arguments = ["train", *of_recipe(recipe), f"--run_dir={tmp_path / 'runs'}"]
     assert main([*arguments, "--compare", "--repeats=2"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(
-        f"The comparison in {tmp_path / 'runs'} is done already; nothing to do.\n"
-    )
-    row = next(line for line in out.splitlines() if "float teacher" in line)
-    assert row.split() == ["float", "teacher", "1,234", "0.0", "62.50", "±", "17.68", "2"]
+    assert out.startswith(f"The run in {tmp_path / 'runs'} is done already; nothing to do.\n")
+    row = next(line for line in out.splitlines() if "no teacher" in line)
+    assert row.split()[3:8] == ["cnn2", "1,234", "0.0", "62.50", "±"]
     for wrong, message in (
-        (["--compare"], "seeds: [0, 1] there, [0] given"),
+        (["--compare"], "repeats: 2 there, 1 given"),
         (["--compare", "--repeats=2", "--controls"], "controls: False there, True given"),
         (["--compare", "--repeats=2", "--bits=4"], "bits: 2 there, 4 given"),
-        ([], "which holds a comparison. Add --compare"),
+        ([], "preset: 'Comparison' there, 'Paper' given"),
     ):
         assert main([*arguments, *wrong]) == 1
         assert message in capsys.readouterr().err

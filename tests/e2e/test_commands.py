@@ -97,8 +97,10 @@ def test_train_evaluate_export(request, tmp_path, way):
     assert len(results["models"]) == 3
     table = out[out.index("test accuracy %") :]
     for model in results["models"]:
-        assert row(table, model["role"]) == [
+        assert row(table, model["label"]) == [
+            model["name"],
             f"{model['parameters']:,}",
+            f"{100 * model['quantized_share']:.1f}",
             f"{100 * model['accuracy']:.2f}",
             f"{100 * model['top5']:.2f}",
             f"{model['loss']:.4f}",

@@ -33,15 +33,15 @@ logits, histories, results = [], [], []
 for strategy in ("one_device", "mirrored"):
     path = directory / strategy
     results.append(run(dataclasses.replace(recipe, strategy=strategy), path))
-    model = path / results[-1]["models"][-1]["model"]
+    model = path / results[-1].models[-1].model
     logits.append(front.logits(front.load(model), test.images))
     histories.append(read_history(model.parent / "history.csv"))
-start = front.logits(front.load(directory / "one_device" / results[0]["models"][1]["model"]), test.images)
+start = front.logits(front.load(directory / "one_device" / results[0].models[1].model), test.images)
 print(json.dumps({
     "difference": float(np.abs(logits[0] - logits[1]).max()),
     "learned": float(np.abs(logits[0] - start).max()),
     "histories": histories,
-    "exported": [len(result["export"]) for result in results],
+    "exported": [len(result.export) for result in results],
 }))
 """
 

@@ -11,6 +11,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from training.staged import Staged
 
 import tfqkd
 from tfqkd.cli import train
@@ -21,7 +22,6 @@ from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.stages import Stages
 
 PLACE = StrategyPlace(tf.distribute.get_strategy())
 PACKAGE = pathlib.Path(tfqkd.__file__).parent
@@ -176,7 +176,11 @@ def stages_of(model, directory, **settings):
         hypothesis.reject()  # Keras cannot save such a model: nobody has its file.
     settings = {name: value or str(path) for name, value in settings.items()}
     recipe = Recipe(**{"student": "cnn2", "teacher": "none", "batch_size": 8, **settings})
-    return Stages(recipe, DATA, Products(directory / "products"), front, PLACE)
+    return staged(recipe, directory)
+
+
+def staged(recipe, directory):
+    return Staged(recipe, DATA, Products(directory / "products"), front, PLACE)
 
 
 def require_ours(error):
@@ -222,7 +226,8 @@ test_no_topology_of_many_ends_in_somebody_elses_traceback = pytest.mark.slow(
 )
 def test_a_topology_that_is_taken_is_trained_to_its_end(tmp_path_factory, model, bits):
     """Errors come before the work: what passes the check does not fail later."""
-    stages = stages_of(model, tmp_path_factory.mktemp("search"), bits=bits, student=None)
+    directory = tmp_path_factory.mktemp("search")
+    stages = stages_of(model, directory, bits=bits, student=None)
     # Pixels are not standardised in these models: a step of any size may diverge.
     recipe = dataclasses.replace(
         stages.recipe,
@@ -230,7 +235,7 @@ def test_a_topology_that_is_taken_is_trained_to_its_end(tmp_path_factory, model,
         quantized_learning_rate=1e-12,
         formats=("saved_model", "keras", "litert-int2"),
     )
-    stages = dataclasses.replace(stages, recipe=recipe)
+    stages = staged(recipe, directory)
     try:
         stages.check()
     except (ValueError, TypeError):
@@ -240,7 +245,7 @@ def test_a_topology_that_is_taken_is_trained_to_its_end(tmp_path_factory, model,
         require_ours(error)
         assert "leave litert-int2 out of the formats" in str(error)
         recipe = dataclasses.replace(recipe, formats=("saved_model", "keras"))
-        stages = dataclasses.replace(stages, recipe=recipe)
+        stages = staged(recipe, directory)
         stages.check()
     assert (stages.quantized() / "model.keras").exists()
     assert (stages.exported() / "reports.json").exists()

@@ -17,7 +17,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export import export, load, to_litert
 from tfqkd.fronts.tfmot.outputs import output_of
-from tfqkd.training.measurement import measure_files
+from tfqkd.reporting.measurement import measure_files
 
 from .in_process import files_run_here
 

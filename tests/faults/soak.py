@@ -28,9 +28,11 @@ from tfqkd.compat import keras, tf
 from tfqkd.data import ImageData, Split, load
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.training.making import Maker
+from tfqkd.training.plans import execution_of
+from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.stages import Stages
 
 _MINUTES_BETWEEN_LINES, _REPEATED, _FEWEST = 5, 20, 20
 
@@ -87,11 +89,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         data = _repeated(load("digits", validation_split=recipe.validation_split))
         place = StrategyPlace(tf.distribute.get_strategy())
-        stages = Stages(
-            recipe, data, Products(pathlib.Path(directory)), front, place, callbacks=(soak,)
-        )
+        store = Products(pathlib.Path(directory))
+        maker = Maker(data, store, front, place, execution_of(recipe))
         with contextlib.suppress(TimeIsUpError):
-            stages.quantized()
+            maker.make(PAPER(recipe)[-1], (soak,))
     return _report(soak.samples, soak.steps)
 
 

@@ -147,4 +147,4 @@ def test_the_last_good_checkpoint_outlives_a_full_disk_and_a_loss_that_is_not_fi
     # What is kept is good: without the cause the run goes on from it.
     results = run(recipe, tmp_path / "run")
     assert "goes on after epoch 1 and 1 steps." in capsys.readouterr().out
-    assert np.isfinite(results["models"][-1]["loss"])
+    assert np.isfinite(results.models[-1].loss)

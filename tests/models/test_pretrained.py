@@ -15,8 +15,8 @@ from tfqkd.data import load
 from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.export.tflite_reading import found_kernels, read_back
 from tfqkd.models import load_pretrained, pretrained_file, pretrained_names
-from tfqkd.training.evaluation import evaluate_logits
-from tfqkd.training.measurement import run_file
+from tfqkd.reporting.measurement import run_file
+from tfqkd.runtime.evaluation import evaluate_logits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS = {

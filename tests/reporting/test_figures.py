@@ -6,7 +6,7 @@ from matplotlib import image as png
 from matplotlib import pyplot as plt
 
 from tfqkd.reporting import figures
-from tfqkd.reporting.figures import plot_comparison, plot_confusion, plot_run
+from tfqkd.reporting.figures import plot_confusion
 
 DOTS_PER_INCH = 120
 
@@ -23,91 +23,16 @@ def no_warnings_and_nothing_left_open():
 def drawn(monkeypatch):
     """Keeps the last figure open for a look at what is in it."""
     kept = []
-    save = figures._save
-
-    def keep(figure, path):
-        kept.append(figure)
-        save(figure, path)
-
-    monkeypatch.setattr(figures, "_save", keep)
-    return kept
+    monkeypatch.setattr(figures.plt, "close", kept.append)
+    yield kept
+    monkeypatch.undo()
+    plt.close("all")
 
 
 def assert_png(path, width, height):
     """A whole PNG of this size in inches, and nothing else beside it."""
     assert png.imread(path).shape == (height * DOTS_PER_INCH, width * DOTS_PER_INCH, 4)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-
-
-def history(epochs, **columns):
-    return [
-        {"epoch": float(epoch), "loss": 1 / epoch, "accuracy": 1 - 1 / (epoch + 1), **columns}
-        for epoch in range(1, epochs + 1)
-    ]
-
-
-MODELS = [{"role": "teacher", "accuracy": 0.95}, {"role": "student", "accuracy": 0.9}]
-
-
-def test_a_run_is_drawn_with_the_values_of_its_histories(tmp_path, drawn):
-    histories = {
-        "teacher": history(4),
-        "student": history(3, val_accuracy=0.25),
-        "ternary": history(2, coefficient=0.5),
-        "by path": [],
-    }
-    plot_run(histories, MODELS, tmp_path / "run.png")
-    assert_png(tmp_path / "run.png", 15, 4.5)
-    losses, accuracies, tests, coefficient = drawn[0].axes
-    assert [line.get_label() for line in losses.lines] == ["teacher", "student", "ternary"]
-    for line, epochs in zip(losses.lines, (4, 3, 2), strict=True):
-        expected = range(1, epochs + 1)
-        np.testing.assert_array_equal(line.get_xdata(), expected)
-        np.testing.assert_allclose(line.get_ydata(), [1 / epoch for epoch in expected])
-    assert len(accuracies.lines) == 4
-    np.testing.assert_allclose(accuracies.lines[0].get_ydata(), [50, 100 * 2 / 3, 75, 80])
-    np.testing.assert_allclose(accuracies.lines[2].get_ydata(), [25] * 3)
-    np.testing.assert_allclose(coefficient.lines[0].get_ydata(), [0.5] * 2)
-    assert [bar.get_width() for bar in tests.patches] == [95, 90]
-    assert [label.get_text() for label in tests.get_yticklabels()] == ["teacher", "student"]
-
-
-def test_the_names_of_a_run_stay_clear_of_the_panel_before(tmp_path, drawn):
-    models = [{"role": "ternary student, gradual coefficient", "accuracy": 0.9}]
-    plot_run({"teacher": history(3)}, models, tmp_path / "run.png")
-    # As it was saved: its texts are measured so.
-    drawn[0].set_dpi(DOTS_PER_INCH)
-    _, accuracies, tests = drawn[0].axes
-    assert accuracies.get_title() == "Training accuracy"
-    for name in tests.get_yticklabels():
-        assert name.get_window_extent().x0 > accuracies.get_window_extent().x1
-    for text in tests.texts:
-        assert text.get_window_extent().x1 < tests.get_window_extent().x1
-
-
-def test_a_run_without_training_is_drawn(tmp_path):
-    plot_run({"student": []}, MODELS, tmp_path / "run.png")
-    assert_png(tmp_path / "run.png", 15, 4.5)
-
-
-def test_a_comparison_shows_means_and_every_seed(tmp_path, drawn):
-    rows = {"teacher": (0.9,), "student": (0.5, 0.7), "ternary": (0.25, 0.5, 0.75)}
-    plot_comparison(rows, tmp_path / "comparison.png")
-    assert_png(tmp_path / "comparison.png", 8, 0.6 * 3 + 1.6)
-    (axes,) = drawn[0].axes
-    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [90, 60, 50])
-    assert [text.get_text() for text in axes.texts] == ["90.00", "60.00", "50.00"]
-    points = [line.get_xdata() for line in axes.lines]
-    np.testing.assert_allclose(np.concatenate(points), [50, 70, 25, 50, 75])
-    low, high = axes.get_xlim()
-    assert 0 <= low < 25
-    assert high > 90
-
-
-def test_more_rows_than_colours_are_all_drawn(tmp_path, drawn):
-    rows = {f"row {number}": (number / 10,) for number in range(8)}
-    plot_comparison(rows, tmp_path / "comparison.png")
-    assert len(drawn[0].axes[0].patches) == 8
 
 
 @pytest.mark.parametrize(("models", "width", "height"), [(1, 5, 4.6), (3, 15, 4.6), (4, 15, 9.2)])
@@ -145,8 +70,8 @@ def test_many_classes_are_not_written_out(tmp_path, drawn):
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "comparison.png"
-    plot_comparison({"a": (0.5,)}, path)
+    path = tmp_path / "confusion.png"
+    plot_confusion({"a": np.eye(2, dtype=int)}, "ab", path)
     before = path.read_bytes()
 
     def savefig(self, partial, **_):
@@ -155,6 +80,6 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch)
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
     with pytest.raises(OSError, match="No space"):
-        plot_comparison({"a": (0.75,)}, path)
+        plot_confusion({"a": np.eye(3, dtype=int)}, "abc", path)
     assert path.read_bytes() == before
     plt.close("all")

@@ -27,24 +27,24 @@ def rows(page, name):
 
 def test_the_page_shows_every_model_with_its_figures(finished, page):
     html = page.read_text()
-    for model in finished.results["models"]:
-        assert f"<td>{model['role']}</td><td>{model['name']}</td>" in html
-        assert f"<td>{100 * model['accuracy']:.2f}</td>" in html
-        assert f"<td>{model['loss']:.4f}</td>" in html
-    for report in finished.results["export"]:
-        assert f"<td>{report['path']}</td>" in html
+    for model in finished.results.models:
+        assert f"<td>{model.label}</td><td>{model.name}</td>" in html
+        assert f"<td>{100 * model.accuracy:.2f}</td>" in html
+        assert f"<td>{model.loss:.4f}</td>" in html
+    for report in finished.results.export:
+        assert f"<td>{report.path}</td>" in html
     assert "--student=cnn2\n" in html
 
 
 def test_the_figures_hold_the_values_of_the_run(finished, page):
     assert [float(row["accuracy"]) for row in rows(page, "accuracies")] == [
-        model["accuracy"] for model in finished.results["models"]
+        model.accuracy for model in finished.results.models
     ]
     curves = rows(page, "curves")
     assert [row["name"] for row in curves] == [
-        model["role"] for model in finished.results["models"] for _ in range(2)
+        model.label for model in finished.results.models for _ in range(2)
     ]
-    product = (finished.directory / finished.results["models"][-1]["model"]).parent
+    product = (finished.directory / finished.results.models[-1].model).parent
     with (product / "history.csv").open() as file:
         expected = [row["hard_loss"] for row in csv.DictReader(file)]
     assert [row["hard_loss"] for row in curves[-2:]] == expected
@@ -69,7 +69,7 @@ def test_chromium_draws_every_figure_offline_and_without_a_complaint(page):
 
 def test_a_run_that_is_not_finished_has_no_page(finished, tmp_path):
     (tmp_path / "recipe.json").write_text(finished.recipe.to_json())
-    with pytest.raises(ValueError, match="A page is written of a finished run"):
+    with pytest.raises(ValueError, match="must hold a finished run"):
         write_run_page(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
 
@@ -82,9 +82,10 @@ def test_a_float_run_of_a_users_own_models_says_what_cannot_be_drawn(finished, t
     )
     recipe = dataclasses.replace(finished.recipe, bits=32, teacher="none")
     (tmp_path / "recipe.json").write_text(recipe.to_json())
-    (model, *_) = finished.results["models"]
-    results = {**finished.results, "models": [{**model, "model": "own/model.keras"}], "export": []}
-    (tmp_path / "results.json").write_text(json.dumps(results))
+    (model, *_) = finished.results.models
+    own = dataclasses.replace(model, model="own/model.keras", stage="")
+    results = dataclasses.replace(finished.results, models=(own,), export=())
+    (tmp_path / "results.json").write_text(results.to_json())
     html = write_run_page(tmp_path).read_text()
     assert "Not drawn: No stage has trained for an epoch." in html
     assert "Not drawn: No layer is quantized." in html

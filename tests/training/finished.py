@@ -3,12 +3,12 @@
 import dataclasses
 import os
 import pathlib
-from typing import Any
 
 import pytest
 
 from tfqkd.storage import locked
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.results import Results
 
 RECIPE = Recipe(
     dataset="digits",
@@ -30,15 +30,15 @@ RECIPE = Recipe(
 class FinishedRun:
     recipe: Recipe
     directory: pathlib.Path
-    results: dict[str, Any]
+    results: Results
 
     @property
     def products(self) -> pathlib.Path:
         return self.directory / "products"
 
     def model_path(self, role: str) -> pathlib.Path:
-        (model,) = [model for model in self.results["models"] if model["role"].startswith(role)]
-        return self.directory / model["model"]
+        (model,) = [model for model in self.results.models if model.label.startswith(role)]
+        return self.directory / model.model
 
 
 def finished_run(factory: pytest.TempPathFactory) -> FinishedRun:

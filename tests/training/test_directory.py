@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import pathlib
 import socket
 import subprocess
@@ -8,6 +7,7 @@ import sys
 import pytest
 
 from tfqkd.training.directory import RunDirectory, read_recipe
+from tfqkd.training.presets import PAPER, Comparison
 from tfqkd.training.recipe import Recipe
 
 RECIPE = Recipe(dataset="digits", student="cnn2", teacher="none")
@@ -59,14 +59,20 @@ def test_a_run_goes_on_with_as_many_replicas_as_it_began_with(tmp_path):
     one.require_replicas(1)
 
 
-def test_the_directory_of_a_comparison_takes_no_run(tmp_path):
-    (tmp_path / "comparison_recipe.json").touch()
-    RunDirectory(tmp_path, RECIPE)
-    RunDirectory(tmp_path / "ternary-no_teacher-seed0", RECIPE).begin()
-    with pytest.raises(
-        ValueError, match=r"directory of its own.*holds a comparison\. Add --compare"
+def test_a_directory_belongs_to_the_preset_too(tmp_path):
+    compared = Comparison(controls=True, repeats=2)
+    RunDirectory(tmp_path / "run", RECIPE).begin()
+    RunDirectory(tmp_path / "compared", RECIPE, compared).begin()
+    RunDirectory(tmp_path / "compared", RECIPE, Comparison(controls=True, repeats=2)).begin()
+    for path, preset, difference in (
+        ("run", compared, "preset: 'Paper' there, 'Comparison' given"),
+        ("compared", PAPER, "preset: 'Comparison' there, 'Paper' given"),
+        ("compared", Comparison(repeats=2), "controls: True there, False given"),
+        ("compared", Comparison(controls=True), "repeats: 2 there, 1 given"),
     ):
-        RunDirectory(tmp_path, RECIPE)
+        with pytest.raises(ValueError) as error:
+            RunDirectory(tmp_path / path, RECIPE, preset)
+        assert str(error.value).splitlines()[1:-1] == [f"  {difference}"]
 
 
 def test_the_recipe_that_is_there_stays(tmp_path):
@@ -94,15 +100,6 @@ def test_a_run_that_is_not_done_goes_on_to_other_formats(tmp_path):
     (tmp_path / "results.json").touch()
     with pytest.raises(ValueError, match=r"formats: \('saved_model',\) there"):
         RunDirectory(tmp_path, RECIPE)
-
-
-def test_results_are_read_back(tmp_path):
-    directory = RunDirectory(tmp_path, RECIPE)
-    model = {"role": "λ", "model": "m.keras", "name": "m", "parameters": 1, "accuracy": 1 / 3}
-    results = {"models": [{**model, "top5": 1.0, "loss": 0}], "export": []}
-    directory.write_results(results)
-    assert directory.results() == results
-    assert json.loads((tmp_path / "results.json").read_text()) == results
 
 
 @pytest.mark.parametrize(

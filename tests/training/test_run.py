@@ -10,8 +10,12 @@ import pytest
 
 from tfqkd import fronts
 from tfqkd.data import load
+from tfqkd.reporting.results import rows_of
 from tfqkd.training.directory import RunDirectory
+from tfqkd.training.history import read_history
+from tfqkd.training.presets import Chain, Comparison
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.results import ModelResult, Results
 from tfqkd.training.run import run
 
 from . import numpy_front
@@ -82,18 +86,18 @@ def numpy_figures(path, split):
 
 def test_the_results_are_those_of_the_saved_models(finished, digits):
     roles = ["float teacher", "float student", "ternary student, gradual coefficient"]
-    models = finished.results["models"]
-    assert [model["role"] for model in models] == roles
-    assert [model["name"] for model in models] == ["cnn4", "cnn2", "cnn2"]
-    assert {model["parameters"] for model in models} == {650}
-    assert models[-1]["quantized_share"] == pytest.approx(640 / 650)
+    models = finished.results.models
+    assert [model.label for model in models] == roles
+    assert [model.name for model in models] == ["cnn4", "cnn2", "cnn2"]
+    assert {model.parameters for model in models} == {650}
+    assert models[-1].quantized_share == pytest.approx(640 / 650)
     for model in models:
-        accuracy, top5, loss = numpy_figures(finished.directory / model["model"], digits)
-        assert model["accuracy"] == accuracy > 0.15
-        assert model["top5"] == top5
-        assert model["loss"] == pytest.approx(loss, rel=1e-5)
-    assert finished.results["class_names"] == list("0123456789")
-    kernel = numpy_front.load(finished.directory / models[-1]["model"]).kernel
+        accuracy, top5, loss = numpy_figures(finished.directory / model.model, digits)
+        assert model.accuracy == accuracy > 0.15
+        assert model.top5 == top5
+        assert model.loss == pytest.approx(loss, rel=1e-5)
+    assert finished.results.class_names == tuple("0123456789")
+    kernel = numpy_front.load(finished.directory / models[-1].model).kernel
     assert len(np.unique(kernel)) == 3
 
 
@@ -106,10 +110,11 @@ def test_the_directory_holds_all_that_was_promised(finished):
         "recipe.json",
         "replicas.txt",
         "results.json",
-        "run.png",
+        "preset.json",
+        "uses.json",
     }
     assert Recipe.from_json((finished.directory / "recipe.json").read_text()) == RECIPE
-    assert json.loads((finished.directory / "results.json").read_text()) == finished.results
+    assert Results.read(finished.directory) == finished.results
     kinds = {name.split("-")[0] for name in directories(finished.products)}
     assert kinds == {"teacher", "student", "quantized", "measured"}
 
@@ -136,11 +141,10 @@ def test_another_recipe_on_the_same_directory_is_refused(finished):
 
 def test_a_run_that_lost_only_its_results_trains_nothing(finished, tmp_path, no_training):
     results = run(RECIPE, tmp_path / "run", products=finished.products, command=["train", "a b"])
-    expected = [dict(model) for model in finished.results["models"]]
-    for model in [*results["models"], *expected]:
-        del model["model"]
-    assert results["models"] == expected
-    assert results["export"] == finished.results["export"]
+    assert [dataclasses.replace(model, model="") for model in results.models] == [
+        dataclasses.replace(model, model="") for model in finished.results.models
+    ]
+    assert results.export == finished.results.export
     assert (tmp_path / "run" / "command.txt").read_text() == (
         f"train 'a b'  # in {pathlib.Path.cwd()}\n"
     )
@@ -165,15 +169,14 @@ def test_runs_that_share_products_train_teacher_and_student_once(finished, tmp_p
     results = run(recipe, tmp_path / "run", products=products)
     made = sorted(name.split("-")[0] for name in directories(products) - before)
     assert made == ["measured", "quantized"]
-    for model, was in zip(results["models"][:2], finished.results["models"][:2], strict=True):
-        assert model == {**was, "model": model["model"]}
-        path = (tmp_path / "run" / model["model"]).resolve()
-        assert path == (products / was["model"].removeprefix("products/")).resolve()
-    assert results["models"][2]["role"] == "3-bit student, gradual coefficient"
-    assert results["export"] == []
+    for model, was in zip(results.models[:2], finished.results.models[:2], strict=True):
+        assert model == dataclasses.replace(was, model=model.model)
+        path = (tmp_path / "run" / model.model).resolve()
+        assert path == (products / was.model.removeprefix("products/")).resolve()
+    assert results.models[2].label == "3-bit student, gradual coefficient"
+    assert results.export == ()
     assert not (tmp_path / "run" / "export").exists()
-    assert (tmp_path / "run" / "run.png").exists()
-    kernel = numpy_front.load(tmp_path / "run" / results["models"][2]["model"]).kernel
+    kernel = numpy_front.load(tmp_path / "run" / results.models[2].model).kernel
     assert 3 < len(np.unique(kernel)) <= 7
 
 
@@ -188,7 +191,7 @@ def test_a_run_that_was_refused_leaves_its_directory_to_another_recipe(tmp_path,
     for wrong in ({"dataset": "folder:/no/such/folder"}, {"layer_bits": ("conv9=4",)}):
         with pytest.raises(ValueError, match=r"conv9|folder"):
             run(dataclasses.replace(RECIPE, **wrong), tmp_path / "run")
-    assert len(run(untrained(tmp_path), tmp_path / "run")["models"]) == 2
+    assert len(run(untrained(tmp_path), tmp_path / "run").models) == 2
 
 
 def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no_training):
@@ -203,16 +206,16 @@ def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no
         quantized_epochs=0,
         formats=(),
     )
-    models = run(recipe, tmp_path / "run")["models"]
-    assert [model["role"] for model in models] == [
+    models = run(recipe, tmp_path / "run").models
+    assert [model.label for model in models] == [
         "float teacher 1",
         "float teacher 2",
         "float student",
         "float student, gradual coefficient",
     ]
     for model, path in zip(models, [*paths, paths[2]], strict=True):
-        assert model["accuracy"] == numpy_figures(path, digits)[0]
-    assert [(tmp_path / "run" / model["model"]).resolve() for model in models[:3]] == paths
+        assert model.accuracy == numpy_figures(path, digits)[0]
+    assert [(tmp_path / "run" / model.model).resolve() for model in models[:3]] == paths
     assert {name.split("-")[0] for name in directories(tmp_path / "run" / "products")} == {
         "quantized",
         "measured",
@@ -226,8 +229,9 @@ def test_a_run_that_was_begun_on_two_devices_does_not_go_on_with_one(tmp_path, n
     with pytest.raises(ValueError, match="2 there, 1 now"):
         run(recipe, tmp_path / "run")
     # What is done is shown wherever it is asked for.
-    model = {"role": "float student", "model": "m.keras", "name": "m", "parameters": 1}
-    results = {"models": [{**model, "accuracy": 0.5, "top5": 1, "loss": 1.5}], "export": []}
+    figures = {"parameters": 1, "accuracy": 0.5, "top5": 1, "loss": 1.5}
+    names = {"role": "quantized", "label": "float student", "model": "m.keras", "name": "m"}
+    results = Results(models=(ModelResult(**names, **figures),))
     directory.write_results(results)
     assert run(recipe, tmp_path / "run") == results
 
@@ -243,7 +247,7 @@ def test_a_train_set_is_the_asked_subset(tmp_path, no_training):
 def test_what_lies_beside_a_saved_model_is_left_alone(tmp_path, no_training):
     recipe = untrained(tmp_path)
     (tmp_path / "history.csv").write_text("epoch,note\n1,mine\n")
-    assert len(run(recipe, tmp_path / "run")["models"]) == 2
+    assert len(run(recipe, tmp_path / "run").models) == 2
 
 
 def test_data_that_is_given_is_not_loaded_again(tmp_path, monkeypatch):
@@ -255,7 +259,7 @@ def test_data_that_is_given_is_not_loaded_again(tmp_path, monkeypatch):
         patch.setattr(module, "load_data", lambda recipe: pytest.fail("loaded again"))
         with_data = run(recipe, tmp_path / "with", data=data)
     without = run(recipe, tmp_path / "without", products=tmp_path / "with" / "products")
-    assert with_data["models"][-1]["loss"] == without["models"][-1]["loss"]
+    assert with_data.models[-1].loss == without.models[-1].loss
 
 
 @pytest.mark.parametrize(
@@ -268,3 +272,57 @@ def test_what_the_front_does_not_do_is_refused_before_anything_is_made(tmp_path,
     with pytest.raises(ValueError, match=f"`{name}` must be what this front does"):
         run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_comparison_is_one_run_of_saved_models(tmp_path, digits, no_training):
+    for seed, role in enumerate(("teacher", "student")):
+        save_model(tmp_path / f"{role}.keras", seed, classes=10)
+    models = {role: str(tmp_path / f"{role}.keras") for role in ("teacher", "student")}
+    changes = {"bits": 32, "quantized_epochs": 0, "formats": ()}
+    recipe = dataclasses.replace(RECIPE, **models, **changes)
+    results = run(recipe, tmp_path / "run", preset=Comparison(repeats=2))
+    right = {role: numpy_figures(tmp_path / f"{role}.keras", digits)[0] for role in models}
+    teacher, student, *variants = rows_of(results)
+    assert [teacher.accuracies, student.accuracies] == [(right["teacher"],), (right["student"],)]
+    # No epoch has passed: every student is the float one.
+    assert [row.accuracies for row in variants] == [(right["student"],) * 2] * 3
+    assert [model.seed for row in variants for model in row.models] == [1, 0] * 3
+    names = [name.split("-")[0] for name in directories(tmp_path / "run" / "products")]
+    assert {name: names.count(name) for name in set(names)} == {"quantized": 6, "measured": 8}
+    # It is done, and the same directory takes no other.
+    assert run(recipe, tmp_path / "run", preset=Comparison(repeats=2)) == results
+    with pytest.raises(ValueError, match="repeats: 2 there, 3 given"):
+        run(recipe, tmp_path / "run", preset=Comparison(repeats=3))
+
+
+def test_a_comparison_trains_what_single_runs_train(finished, tmp_path):
+    products = tmp_path / "products"
+    shutil.copytree(finished.products, products)
+    before = directories(products)
+    results = run(RECIPE, tmp_path / "run", products, preset=Comparison(controls=True))
+    assert [row.label for row in rows_of(results)] == [
+        "float teacher",
+        "float student",
+        "float, no teacher",
+        "ternary, no teacher",
+        "ternary, teacher's term off",
+        "ternary, teacher, fixed coefficient",
+        "ternary, teacher, annealed coefficient",
+    ]
+    made = [name.split("-")[0] for name in directories(products) - before]
+    assert sorted(made) == [*["measured"] * 4, *["quantized"] * 4]
+    shown = dataclasses.replace(results.student, label="", model="")
+    assert shown == dataclasses.replace(finished.results.student, label="", model="")
+
+
+def test_an_assistant_is_trained_between_teacher_and_student(finished, tmp_path):
+    products = tmp_path / "products"
+    shutil.copytree(finished.products, products)
+    before = directories(products)
+    results = run(RECIPE, tmp_path / "run", products, preset=Chain(("cnn3",)))
+    made = {name.split("-")[0] for name in directories(products) - before}
+    assert made == {"assistant", "quantized", "measured"}
+    assistant = results.models[1]
+    assert (assistant.label, assistant.name, assistant.seed) == ("float assistant 1", "cnn3", 0)
+    history = read_history(tmp_path / "run" / assistant.model.replace("model.keras", "history.csv"))
+    assert [row["coefficient"] for row in history] == [1.0, 0.0]

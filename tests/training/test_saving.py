@@ -2,8 +2,8 @@ import pytest
 
 from tfqkd.fronts.trainer import Position
 from tfqkd.fronts.workers import Workers
+from tfqkd.process.interruption import Interrupted
 from tfqkd.training import saving
-from tfqkd.training.interruption import Interrupted
 from tfqkd.training.saving import Interval, SaveCheckpoints
 
 ALONE = Workers()

@@ -14,8 +14,8 @@ from typing import Any
 from absl import flags
 
 from tfqkd.cli.flagfiles import expand
-from tfqkd.training.interruption import Interrupted, orderly
-from tfqkd.training.resources import explained
+from tfqkd.process.interruption import Interrupted, orderly
+from tfqkd.process.resources import explained
 
 USAGE_ERROR = 2
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent

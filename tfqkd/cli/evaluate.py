@@ -11,16 +11,16 @@ from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
 from tfqkd.cli.model_files import files_of
 
 if TYPE_CHECKING:
-    from tfqkd.training.measurement import Measurement
+    from tfqkd.reporting.measurement import Measurement
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command = Command(
         "evaluate",
-        "Measures the models of a finished run or comparison and every exported file, each by its own "
-        "runtime, on all test images: accuracy, top-5, loss, agreement with the teacher. Prints a table for "
-        "each run; the run directory gets evaluation.json, with the confusion matrices, and confusion.png.",
+        "Measures the models of a finished run and every exported file, each by its own "
+        "runtime, on all test images: accuracy, top-5, loss, agreement with the teacher. Prints a "
+        "table; the run directory gets evaluation.json, with the confusion matrices, and confusion.png.",
         (
             "bin/evaluate --run_dir=runs/quickstart",
             "bin/evaluate --run_dir=runs/cifar100",
@@ -62,18 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         directory = require_run_directory(values.run_dir)
         load_tensorflow()
-        from tfqkd.training.measurement import measure_run, run_directories
+        from tfqkd.reporting.measurement import measure_run
 
-        runs = []
-        for run_directory in run_directories(directory):
-            measured = measure_run(run_directory, values.data_dir)
-            runs.append(_as_json(run_directory, measured))
-            if not command.is_json:
-                print(f"\n{run_directory}\n{_table(measured)}", flush=True)
+        measured = measure_run(directory, values.data_dir)
         if command.is_json:
-            print_json({"runs": runs})
+            print_json({"runs": [_as_json(directory, measured)]})
             return
-        print("\nEach run directory has evaluation.json and confusion.png.")
+        print(f"\n{directory}\n{_table(measured)}")
+        print("\nThe run directory has evaluation.json and confusion.png.")
 
     return command.main(argv, run_it)
 
@@ -115,7 +111,7 @@ def _evaluate_files(
         )
     load_tensorflow()
     from tfqkd.data import load
-    from tfqkd.training.measurement import measure_files
+    from tfqkd.reporting.measurement import measure_files
 
     data = load(dataset, data_dir=data_dir or None)
     files = [file for path in models for file in files_of(pathlib.Path(path))]

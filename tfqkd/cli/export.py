@@ -159,7 +159,7 @@ def _written(
 ) -> list["Report"]:
     options = {"head": values.head, "dense_kernels": values.dense_kernels}
     load_tensorflow()
-    from tfqkd.training.measurement import export_file, export_run
+    from tfqkd.reporting.measurement import export_file, export_run
 
     if values.run_dir:
         return export_run(source, formats, output, values.data_dir, **options)

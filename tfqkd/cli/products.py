@@ -15,10 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command = Command(
         "products",
-        "Lists what the stages of a run, comparison or study have left in its products directory, with size, "
-        "age and whether a recipe uses it: the run's, or that of another run in or beside the run directory. "
-        "With --prune removes what nothing uses. Images are not read: what was made of other images with the "
-        "same settings counts as used.",
+        "Lists what the stages of a run or study have left in its products directory, with size, age and who "
+        "uses it: the run, or another one in or beside the run directory. With --prune removes what nothing "
+        "uses.",
         (
             "bin/products --run_dir=runs/cifar100",
             "bin/products --run_dir=runs/cifar100 --prune",
@@ -47,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(directory: pathlib.Path) -> None:
+    from tfqkd.reporting.inventory import inventory
     from tfqkd.tables import Table
-    from tfqkd.training.inventory import inventory
 
     products = inventory(directory)
     table = Table("product", "role", "stage", "size", "age", "used by")
@@ -70,7 +69,7 @@ def _show(directory: pathlib.Path) -> None:
 
 
 def _prune(directory: pathlib.Path) -> None:
-    from tfqkd.training.inventory import prune
+    from tfqkd.reporting.inventory import prune
 
     removed = prune(directory)
     for product in removed:

@@ -3,6 +3,7 @@
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -12,6 +13,9 @@ from tfqkd.data.places import require_place
 from tfqkd.export.formats import FORMATS
 from tfqkd.fronts.cluster import Cluster
 from tfqkd.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tfqkd.training.presets import Preset
 
 
 def _command() -> Command:
@@ -85,11 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _require_one_cluster(values.compare)
         products = pathlib.Path(values.products) if values.products else directory / "products"
         words = command.command_line(arguments)
-        if values.compare:
-            seeds = range(recipe.seed, recipe.seed + values.repeats)
-            _compare(recipe, directory, seeds, values.controls, products, words)
-        else:
-            _run(recipe, directory, products, words)
+        from tfqkd.training.presets import PAPER, Comparison
+
+        preset = Comparison(values.controls, values.repeats) if values.compare else PAPER
+        _run(recipe, directory, products, words, preset)
 
     return command.main(arguments, run_it)
 
@@ -106,10 +109,16 @@ def _require_one_cluster(compare: bool) -> None:
         )
 
 
-def _run(recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, words: list[str]) -> None:
+def _run(
+    recipe: Recipe,
+    directory: pathlib.Path,
+    products: pathlib.Path,
+    words: list[str],
+    preset: "Preset",
+) -> None:
     from tfqkd.training.directory import RunDirectory
 
-    results = RunDirectory(directory, recipe).results()
+    results = RunDirectory(directory, recipe, preset).results()
     if results:
         print(f"The run in {directory} is done already; nothing to do.")
     else:
@@ -117,7 +126,7 @@ def _run(recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, words:
         load_tensorflow()
         from tfqkd.training.run import run
 
-        results = run(recipe, directory, products, words)
+        results = run(recipe, directory, products, words, preset=preset)
     if recipe.strategy == "multi_worker" and not Cluster.read().is_chief:
         return
     # Slow to import: training starts first.
@@ -128,29 +137,6 @@ def _run(recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, words:
     if not (directory / PAGE_FILE).exists():
         write_run_page(directory)
     print_results(results, directory)
-
-
-def _compare(
-    recipe: Recipe,
-    directory: pathlib.Path,
-    seeds: range,
-    controls: bool,
-    products: pathlib.Path,
-    words: list[str],
-) -> None:
-    from tfqkd.reporting.results import print_comparison
-    from tfqkd.training.comparison_directory import ComparisonDirectory
-
-    rows = ComparisonDirectory(directory, recipe, seeds, controls).rows()
-    if rows:
-        print(f"The comparison in {directory} is done already; nothing to do.")
-    else:
-        require_place(recipe.dataset, recipe.data_dir, recipe.download)
-        load_tensorflow()
-        from tfqkd.training.comparison import compare
-
-        rows = compare(recipe, directory, seeds, words, controls=controls, products=products)
-    print_comparison(rows, directory)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What a front is asked for, in plain values."""
 
 import dataclasses
+from typing import Any, Literal
 
 from tfqkd.core.policy import LayerPolicy
+from tfqkd.core.schedules import Schedule
 from tfqkd.core.schemes import Scheme
 from tfqkd.data.augmentation import Augmentation
 
@@ -25,15 +27,15 @@ class Capabilities:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fitting:
-    """How a network is trained; see the settings of the same names.
+class Training:
+    """What the result of a training depends on; see the settings of the same names.
+
+    What has no say is at the value that says nothing: no milestones where the learning rate has no steps.
 
     Attributes:
-        title: What is trained, for messages.
         epochs: Of the whole training.
-        steps: Of an epoch.
         batch_size: Images in a step, over all devices.
-        seed: Of order and views, 0..2**32-1.
+        seed: Of weights, order and views, 0..2**32-1.
         augmentation: How images are varied.
         fixed_views: How many views of each image are repeated; 0 for new ones in every epoch.
         learning_rate: Before its schedule.
@@ -46,13 +48,9 @@ class Fitting:
         ema: Momentum of the moving average that replaces the weights at the end; 0 for none.
         label_smoothing: Of the hard loss.
         synchronized_batch_norm: Whether batch norm takes its statistics over all devices.
-        jit_compile: Whether XLA compiles the step.
-        steps_per_execution: Steps in one call.
     """
 
-    title: str
     epochs: int
-    steps: int
     batch_size: int
     seed: int
     augmentation: Augmentation
@@ -67,6 +65,21 @@ class Fitting:
     ema: float
     label_smoothing: float
     synchronized_batch_norm: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitting(Training):
+    """How a network is trained, here and now.
+
+    Attributes:
+        title: What is trained, for messages.
+        steps: Of an epoch.
+        jit_compile: Whether XLA compiles the step.
+        steps_per_execution: Steps in one call.
+    """
+
+    title: str
+    steps: int
     jit_compile: bool
     steps_per_execution: int
 
@@ -88,11 +101,27 @@ class Quantization:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """How a network is taught; see the settings of the same names."""
+    """How a network is taught; see the settings of the same names. None is what has no say.
 
-    temperature: float
-    coefficient: float
+    Attributes:
+        coefficient: λ, by the progress of the training.
+        coefficient_on: Whether it changes by "epoch" or by "step".
+        soft_loss: "none" in the control, which keeps (1-λ)·hard.
+        temperature: T.
+        soft_weight: Of the soft loss besides λ.
+        dkd_beta: Of the soft loss dkd.
+        scale_by_temperature_squared: Whether the soft loss is multiplied by T².
+    """
+
+    coefficient: Schedule
+    coefficient_on: Literal["epoch", "step"] | None
     soft_loss: str
-    soft_weight: float
-    dkd_beta: float
-    scale_by_temperature_squared: bool
+    temperature: float | None = None
+    soft_weight: float | None = None
+    dkd_beta: float | None = None
+    scale_by_temperature_squared: bool | None = None
+
+    def soft(self) -> dict[str, Any]:
+        """Returns what the soft loss is made of, by the names of a `Distiller`'s arguments."""
+        chosen = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[2:]}
+        return {name: value for name, value in chosen.items() if value is not None}

@@ -9,6 +9,7 @@ import jinja2
 
 from tfqkd.reporting.drawings import Drawing, Missing
 from tfqkd.storage import write_atomically
+from tfqkd.tables import Table
 
 PAGE_FILE = "report.html"
 FIGURES_DIRECTORY = "figures"
@@ -31,6 +32,11 @@ class PageTable:
     rows: Sequence[Sequence[Any]]
     note: str = ""
     marked: Sequence[int] = ()
+
+
+def table_of(title: str, table: Table, note: str = "", marked: Sequence[int] = ()) -> PageTable:
+    """Returns a table of the terminal as one of a page."""
+    return PageTable(title, table.headings, table.rows, note, marked)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,62 +1,100 @@
-"""What a command prints when a run or a comparison is done."""
+"""The tables of runs: the same in the terminal and on a page."""
 
+import dataclasses
 import pathlib
+import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfqkd.tables import Table
+from tfqkd.training.results import ExportedFile, ModelResult, Results
 
 if TYPE_CHECKING:
-    from tfqkd.training.comparison_directory import Row
-    from tfqkd.training.measurement import Measurement
+    from tfqkd.export.report import Report
+    from tfqkd.reporting.measurement import Measurement
 
 
-def results_table(results: dict[str, Any]) -> Table:
-    """Returns the models of `results.json` as a table, accuracies in per cent."""
-    top5 = has_top5(results["models"])
-    table = Table("model", "parameters", "test accuracy %", *(["top-5 %"] if top5 else []), "loss")
-    for model in results["models"]:
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The models of one label, a seed each.
+
+    Attributes:
+        label: Theirs.
+        models: The last is that of the recipe's own seed.
+    """
+
+    label: str
+    models: tuple[ModelResult, ...]
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Of each seed."""
+        return tuple(model.accuracy for model in self.models)
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation of the accuracies; None of a single one."""
+        return statistics.stdev(self.accuracies) if len(self.models) > 1 else None
+
+    def mean(self, name: str) -> float:
+        """Returns the mean of a figure over the seeds."""
+        return statistics.fmean(getattr(model, name) for model in self.models)
+
+    def accuracy_text(self) -> str:
+        """Returns the accuracy in per cent, with the deviation."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
+        return f"{100 * self.mean('accuracy'):.2f}{spread}"
+
+
+def rows_of(results: Results) -> list[Row]:
+    """Returns the models of a run by label, in the order of its stages."""
+    found: dict[str, list[ModelResult]] = {}
+    for model in results.models:
+        found.setdefault(model.label, []).append(model)
+    return [Row(label, tuple(models)) for label, models in found.items()]
+
+
+def results_table(results: Results) -> Table:
+    """Returns the models of a run as a table, shares in per cent.
+
+    Where a model was trained at several seeds, its figures are means, that of the accuracy with the sample
+    standard deviation.
+    """
+    rows = rows_of(results)
+    top5 = all(model.top5 is not None for model in results.models)
+    seeds = any(len(row.models) > 1 for row in rows)
+    table = Table(
+        *("model", "network", "parameters", "quantized %", "test accuracy %"),
+        *(["top-5 %"] if top5 else []),
+        "loss",
+        *(["seeds"] if seeds else []),
+    )
+    for row in rows:
+        model = row.models[-1]
         table.add(
-            model["role"],
-            f"{model['parameters']:,}",
-            f"{100 * model['accuracy']:.2f}",
-            *([f"{100 * model['top5']:.2f}"] if top5 else []),
-            f"{model['loss']:.4f}",
+            row.label,
+            model.name,
+            f"{model.parameters:,}",
+            f"{100 * model.quantized_share:.1f}",
+            row.accuracy_text(),
+            *([f"{100 * row.mean('top5'):.2f}"] if top5 else []),
+            f"{row.mean('loss'):.4f}",
+            *([len(row.models)] if seeds else []),
         )
     return table
 
 
-def has_top5(models: Sequence[dict[str, Any]]) -> bool:
-    """Whether the models of `results.json` have a top-5: those of five classes or fewer have none."""
-    return all(model["top5"] is not None for model in models)
-
-
-def export_table(reports: Sequence[dict[str, Any]]) -> Table:
+def export_table(reports: Sequence["ExportedFile | Report"]) -> Table:
     """Returns the reports of exported files as a table."""
     table = Table("file", "format", "bytes", "gzip bytes", "max difference", "same top-1 %")
     for report in reports:
         table.add(
-            report["path"],
-            report["format"],
-            f"{report['bytes']:,}",
-            f"{report['gzip_bytes']:,}",
-            f"{report['max_difference']:.1e}",
-            f"{100 * report['agreement']:.1f}",
-        )
-    return table
-
-
-def comparison_table(rows: Sequence["Row"]) -> Table:
-    """Returns the rows of a comparison as a table, accuracies in per cent."""
-    table = Table("model", "parameters", "quantized %", "file bytes", "test accuracy %", "seeds")
-    for row in rows:
-        table.add(
-            row.name,
-            f"{row.parameters:,}",
-            f"{100 * row.quantized_share:.1f}",
-            "" if row.file_bytes is None else f"{row.file_bytes:,}",
-            row.accuracy_text(),
-            len(row.accuracies),
+            report.path,
+            report.format,
+            f"{report.bytes:,}",
+            f"{report.gzip_bytes:,}",
+            f"{report.max_difference:.1e}",
+            f"{100 * report.agreement:.1f}",
         )
     return table
 
@@ -78,24 +116,17 @@ def measurement_table(measurements: Sequence["Measurement"]) -> Table:
     return table
 
 
-def print_results(results: dict[str, Any], directory: pathlib.Path) -> None:
+def print_results(results: Results, directory: pathlib.Path) -> None:
     """Prints the tables of a run and where its files are."""
     print(f"\n{results_table(results)}\n")
-    if results["export"]:
-        print(f"{export_table(results['export'])}\n")
+    if len(rows_of(results)) < len(results.models):
+        print("Means over the seeds; ±: their sample standard deviation.\n")
+    if results.export:
+        print(f"{export_table(results.export)}\n")
     print(f"Run directory   {directory}")
     print(f"Report          {directory / 'report.html'}")
-    print(f"Plot            {directory / 'run.png'}")
+    print(f"Figures         {directory / 'figures'}")
     print(f"Layers          {directory / 'quantization.txt'}")
-    if results["export"]:
+    if results.export:
         print(f"Exported files  {directory / 'export'}")
     print(f"TensorBoard     tensorboard --logdir {directory}")
-
-
-def print_comparison(rows: Sequence["Row"], directory: pathlib.Path) -> None:
-    """Prints the table of a comparison and where its files are."""
-    print(f"\n{comparison_table(rows)}\n")
-    print("mean ± standard deviation over the seeds, in per cent of the test images")
-    print(f"\nRun directory   {directory}")
-    print(f"Plot            {directory / 'comparison.png'}")
-    print(f"Exported files  {directory}/*/export")

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from tfqkd.training.fitting import HISTORY_FILE
 from tfqkd.training.history import read_history
-from tfqkd.training.run import TEACHER_ROLE
-from tfqkd.training.stages import LAYERS_FILE
+from tfqkd.training.products import HISTORY_FILE, LAYERS_FILE
+from tfqkd.training.results import Results
 
 _CURVES = ("epoch", "loss", "hard_loss", "soft_loss", "accuracy", "val_accuracy", "coefficient")
 _LAYER = ("layer", "bits", "zeros", "step")
@@ -49,9 +48,7 @@ class SeedRecord:
     layers: list[dict[str, Any]]
 
 
-def read_record(
-    path: pathlib.Path, results: dict[str, Any], validation_accuracy: float
-) -> SeedRecord:
+def read_record(path: pathlib.Path, results: Results, validation_accuracy: float) -> SeedRecord:
     """Reads the record of a finished run; the teacher's entropy is left open.
 
     Args:
@@ -59,17 +56,16 @@ def read_record(
         results: What `run` returned.
         validation_accuracy: Of the last of its models.
     """
-    *pretrained, final = results["models"]
-    teachers = [model for model in pretrained if model["role"].startswith(TEACHER_ROLE)]
-    product = (path / final["model"]).parent
+    teachers = results.teachers
+    product = (path / results.student.model).parent
     rows = thinned(read_history(product / HISTORY_FILE))
     layers = json.loads((product / LAYERS_FILE).read_text())
     return SeedRecord(
         validation_accuracy=validation_accuracy,
-        test_accuracy=final["accuracy"],
-        float_accuracy=pretrained[-1]["accuracy"],
-        teacher_accuracy=float(np.mean([m["accuracy"] for m in teachers])) if teachers else None,
-        teacher_parameters=sum(m["parameters"] for m in teachers) if teachers else None,
+        test_accuracy=results.student.accuracy,
+        float_accuracy=results.float_student.accuracy,
+        teacher_accuracy=float(np.mean([m.accuracy for m in teachers])) if teachers else None,
+        teacher_parameters=sum(m.parameters for m in teachers) if teachers else None,
         teacher_entropy=None,
         directory=str(path),
         curves={name: [round(row[name], 6) for row in rows] for name in _CURVES if name in rows[0]},

@@ -14,21 +14,22 @@ from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts import choose
 from tfqkd.fronts.trainer import Watcher
+from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.study import attributes
 from tfqkd.study.line import WorkerLine
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.record import SeedRecord, read_record, softened_entropy
-from tfqkd.training.evaluation import evaluate_logits
-from tfqkd.training.models import model_key
-from tfqkd.training.places import place_of
-from tfqkd.training.products import Products
+from tfqkd.training.checking import check
+from tfqkd.training.making import Maker
+from tfqkd.training.plans import data_of, execution_of, load_data, place_of
+from tfqkd.training.presets import PAPER
+from tfqkd.training.products import Products, model_key
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import TEACHER_ROLE, load_data, run
-from tfqkd.training.stages import Stages
+from tfqkd.training.results import Results
+from tfqkd.training.run import run
 
 _ACCURACY = "val_accuracy"
-_DATA_SETTINGS = ("dataset", "data_dir", "validation_split", "train_examples", "image_size")
 
 
 class PruneByEpoch(Watcher):
@@ -62,7 +63,7 @@ class TrialRunner:
 
     def __init__(self, plan: Plan, directory: pathlib.Path, line: WorkerLine) -> None:
         self._plan, self._directory, self._line = plan, directory, line
-        self._data: tuple[tuple[Any, ...], ImageData] | None = None
+        self._data: tuple[dict[str, Any], ImageData] | None = None
         self._logits: dict[str, np.ndarray] = {}
 
     def check(self) -> None:
@@ -79,8 +80,9 @@ class TrialRunner:
             if models not in seen:
                 seen.add(models)
                 store = Products(self._directory / "products")
-                front = choose()
-                Stages(recipe, self._load(recipe), store, front, place_of(recipe, front)).check()
+                front, execution = choose(), execution_of(recipe)
+                place = place_of(recipe, front)
+                check(PAPER(recipe), (), Maker(self._load(recipe), store, front, place, execution))
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Returns the mean validation accuracy over the seeds, of the models that are kept."""
@@ -126,28 +128,25 @@ class TrialRunner:
         return record
 
     def _load(self, recipe: Recipe) -> ImageData:
-        key = tuple(getattr(recipe, name) for name in _DATA_SETTINGS)
-        if self._data is None or self._data[0] != key:
-            self._data = key, load_data(recipe)
+        asked = data_of(recipe)
+        if self._data is None or self._data[0] != asked:
+            self._data = asked, load_data(recipe)
         return self._data[1]
 
-    def _teacher_logits(
-        self, path: pathlib.Path, results: dict[str, Any], data: ImageData
-    ) -> np.ndarray:
+    def _teacher_logits(self, path: pathlib.Path, results: Results, data: ImageData) -> np.ndarray:
         """Mean logits of the teachers on the validation images, kept from trial to trial."""
         total = []
-        for model in results["models"]:
-            if model["role"].startswith(TEACHER_ROLE):
-                file = (path / model["model"]).resolve()
-                key = f"{model_key(file)} {data.fingerprint}"
-                if key not in self._logits:
-                    self._logits[key] = _logits(file, _held_back(data))
-                total.append(self._logits[key])
+        for model in results.teachers:
+            file = (path / model.model).resolve()
+            key = f"{model_key(file)} {data.fingerprint}"
+            if key not in self._logits:
+                self._logits[key] = _logits(file, _held_back(data))
+            total.append(self._logits[key])
         return np.mean(total, axis=0)
 
 
-def _validation_accuracy(path: pathlib.Path, results: dict[str, Any], data: ImageData) -> float:
-    student = path / results["models"][-1]["model"]
+def _validation_accuracy(path: pathlib.Path, results: Results, data: ImageData) -> float:
+    student = path / results.student.model
     images = _held_back(data)
     return evaluate_logits(_logits(student, images), images.labels).accuracy
 

@@ -1,70 +1,120 @@
-"""What shows before training that a recipe cannot end well."""
+"""What shows before training that stages cannot end well."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
-from tfqkd.fronts.front import Front, Model
-from tfqkd.training.models import require_different, require_fit
-from tfqkd.training.plans import quantization_of
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.rules import is_model_path
-from tfqkd.training.settings import FLOAT_BITS, STUDENT, TEACHER
+from tfqkd.fronts.front import Facts, Model
+from tfqkd.training.making import Maker
+from tfqkd.training.presets import student_stage
+from tfqkd.training.products import model_key
+from tfqkd.training.stage import ModelFile, Source, Stage, walk
+from tfqkd.training.teacher_cache import cache_bytes, require_space
 
 TRIED_IMAGES = 16
 """On how many training images an untrained student is exported."""
 
 
-def checked_student(
-    recipe: Recipe, data: ImageData, front: Front, build: Callable[[str], Model]
-) -> Model:
-    """Builds every model of a recipe once, untrained, and returns the student.
+def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> None:
+    """Builds every model of a run once, untrained, so that a misfit shows before training.
 
     Args:
-        recipe: The recipe.
-        data: Loaded as it says.
-        front: Whose models they are.
-        build: From a name or path to the model.
+        sources: What the run is made of; the last one is exported.
+        formats: The formats that it is exported in.
+        maker: Makes them.
 
     Raises:
         ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
-            cannot be quantized as the recipe says, or has no fixed images to be exported for.
-        ExportError: If the student has layers that a format cannot hold.
+            cannot be quantized as its stage says, or has no fixed images to be exported for; if teachers are
+            the same file, or their logits have no room.
+        ExportError: If a format cannot hold the student; each is tried where there is something to train.
     """
-    steps_per_epoch(data.train, recipe.batch_size)
-    teachers = [(TEACHER, name) for name in recipe.teachers()]
-    require_different([pathlib.Path(name) for _, name in teachers if is_model_path(name)])
-    for role, name in (*teachers, (STUDENT, recipe.student)):
-        model = build(name)
-        require_fit(name, front.facts(model), data)
-        if is_model_path(name):
-            front.require_runs(name, model, data)
-        front.require_logits(model, role)
-    if is_model_path(recipe.student):
-        front.require_precision(recipe.student, model, recipe.mixed_precision)
-    if recipe.formats:
-        _require_exportable(model, recipe.formats, data.class_names)
-    if recipe.bits != FLOAT_BITS:
-        front.require_quantizable(model, quantization_of(recipe))
+    models: dict[str, Model] = {}
+    checked: list[tuple[str, object]] = []
+    every = list(walk(sources))
+    stages = [source for source in every if isinstance(source, Stage)]
+    for stage in stages:
+        steps_per_epoch(maker.data.train, stage.training.batch_size)
+        _require_different(stage.teachers)
+    for source in every:
+        if source.network not in models:
+            models[source.network] = _fitting_model(source, maker)
+    last = student_stage(sources)
+    if formats:
+        _require_exportable(models[last.network], formats, maker.data)
+    for stage in stages:
+        model, quantization = models[stage.network], stage.quantization
+        if isinstance(stage.start, ModelFile):
+            maker.front.require_precision(stage.network, model, stage.precision)
+        if quantization and (stage.network, quantization) not in checked:
+            maker.front.require_quantizable(model, quantization)
+            checked.append((stage.network, quantization))
+    for stage in stages:
+        _require_cache_space(stage, maker)
+    if formats and not maker.is_done(last):
+        _try_formats(maker.quantized(models[last.network], last), formats, maker.data)
+
+
+def _fitting_model(source: Source, maker: Maker) -> Model:
+    """Returns a model as the first stage that has it finds it."""
+    front, name = maker.front, source.network
+    saved = isinstance(source, ModelFile)
+    model = front.load(pathlib.Path(name)) if saved else maker.build(name)
+    _require_fit(name, front.facts(model), maker.data)
+    if saved:
+        front.require_runs(name, model, maker.data)
+    front.require_logits(model, source.role)
     return model
 
 
-def try_formats(model: Model, formats: Sequence[str], data: ImageData) -> None:
-    """Writes every format once with the untrained student.
+def _require_different(teachers: Sequence[Source]) -> None:
+    named: dict[str, str] = {}
+    for each in teachers:
+        if isinstance(each, ModelFile):
+            same = named.setdefault(model_key(pathlib.Path(each.network)), each.network)
+            if same is not each.network:
+                raise ValueError(
+                    "Several teachers must be different models: the same one twice is one teacher. "
+                    f"Received: {each.network}, which holds what {same} does. Name it once."
+                )
 
-    Raises:
-        ExportError: If a format cannot hold it.
-    """
-    from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
 
-    require_formats(model, formats, data.train.sample(TRIED_IMAGES), data.class_names)
+def _require_fit(name: str, model: Facts, data: ImageData) -> None:
+    shapes = (model.input_shape, model.output_shape)
+    wanted = (tuple(data.image_shape), (data.classes,))
+    fits = all(
+        have in (None, want)
+        for has, wants in zip(shapes, wanted, strict=True)
+        for have, want in zip(has, wants, strict=len(has) == len(wants))
+    )
+    if not fits or any(len(has) != len(want) for has, want in zip(shapes, wanted, strict=True)):
+        raise ValueError(
+            f"A model must fit the data set {data.name}: images {wanted[0]}, {data.classes} classes. "
+            f"Received: {name}, from {shapes[0]} to {shapes[1]}. Choose another model or data set."
+        )
 
 
-def _require_exportable(model: Model, formats: Sequence[str], class_names: Sequence[str]) -> None:
+def _require_cache_space(stage: Stage, maker: Maker) -> None:
+    views = stage.training.fixed_views
+    if not (stage.teachers and views):
+        return
+    size = cache_bytes(len(maker.data.train), maker.data.classes, views)
+    # A teacher that is still to be trained has no logits there yet.
+    missing = 0 if all(map(maker.is_done, stage.teachers)) else size
+    require_space(maker.cache, size, missing, maker.execution.cache_limit_gb)
+
+
+def _require_exportable(model: Model, formats: Sequence[str], data: ImageData) -> None:
     from tfqkd.export.keras_file import require_own_layers  # noqa: PLC0415 (knows Keras)
     from tfqkd.export.source import require_exportable  # noqa: PLC0415
 
-    require_exportable(model, class_names)
+    require_exportable(model, data.class_names)
     if "keras" in formats:
         require_own_layers(model)
+
+
+def _try_formats(model: Model, formats: Sequence[str], data: ImageData) -> None:
+    from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
+
+    require_formats(model, formats, data.train.sample(TRIED_IMAGES), data.class_names)

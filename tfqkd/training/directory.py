@@ -1,65 +1,65 @@
 """The run directory: the recipe, the command that made it, and what came out."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
 import shlex
 import socket
 from collections.abc import Iterator
-from typing import Any
 
-from tfqkd.storage import OccupiedError, locked_at_once, write_atomically
+from tfqkd.storage import OccupiedError, locked_at_once, read_json, write_atomically
+from tfqkd.training.plans import formats_of
+from tfqkd.training.presets import PAPER, Preset
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.results import RESULTS_FILE, Results
+from tfqkd.training.stage import plain
 
 RECIPE_FILE = "recipe.json"
 COMMAND_FILE = "command.txt"
 REPLICAS_FILE = "replicas.txt"
-COMPARISON_RECIPE_FILE = "comparison_recipe.json"
-RESULTS_FILE = "results.json"
+PRESET_FILE = "preset.json"
+USES_FILE = "uses.json"
 LOCK_FILE = ".lock"
 
-_NUMBER = (int, float)
-MEASURED = {
-    "name": str,
-    "parameters": int,
-    "accuracy": _NUMBER,
-    "top5": (int, float, type(None)),
-    "loss": _NUMBER,
-}
-"""What is kept of a measured model, as a shape for `read_json`."""
-EXPORTED = {
-    "path": str,
-    "format": str,
-    "bytes": int,
-    "gzip_bytes": int,
-    "max_difference": _NUMBER,
-    "agreement": _NUMBER,
-}
-"""What is told of an exported file, as a shape for `read_json`."""
-_RESULTS = {"models": [{"role": str, "model": str, **MEASURED}], "export": [EXPORTED, ...]}
+_USES = {"products": [str, ...], "views": int}
+
+
+@dataclasses.dataclass(frozen=True)
+class Uses:
+    """What a run uses of the products, for those who tidy up.
+
+    Attributes:
+        products: Names.
+        views: How many views of the images teachers' logits are kept for.
+        is_old: Whether a tfqkd has left it that listed nothing: then they are the models of its results.
+    """
+
+    products: tuple[str, ...]
+    views: int = 0
+    is_old: bool = False
+
+
+NO_USES = Uses(())
 
 
 class RunDirectory:
-    """A directory that belongs to one recipe.
+    """A directory that belongs to one recipe and preset.
 
     Args:
         path: Made by `begin` if it is missing.
         recipe: The recipe of the run.
+        preset: Which stages it has.
 
     Raises:
-        ValueError: If the directory belongs to another recipe, or to a comparison; the error lists the
-            differences.
+        ValueError: If the directory belongs to another recipe or preset; the error lists the differences.
     """
 
-    def __init__(self, path: pathlib.Path, recipe: Recipe) -> None:
+    def __init__(self, path: pathlib.Path, recipe: Recipe, preset: Preset = PAPER) -> None:
         self.path = path
         self.recipe = recipe
-        if is_comparison(path):
-            raise ValueError(
-                "A run needs a directory of its own. "
-                f"Received: {path}, which holds a comparison. Add --compare, or give another --run_dir."
-            )
+        self._preset = plain(preset)
         if (path / RECIPE_FILE).exists():
             self.recipe = recipe.resumed_as(read_recipe(path))
         self._require_same()
@@ -106,7 +106,9 @@ class RunDirectory:
                 "Take as many (--strategy), give another --run_dir, or begin with --synchronized_batch_norm."
             )
 
-    def begin(self, command: list[str] | None = None, replicas: int = 1) -> None:
+    def begin(
+        self, command: list[str] | None = None, replicas: int = 1, uses: Uses = NO_USES
+    ) -> None:
         """Makes the directory the recipe's: writes `recipe.json`, and appends to `command.txt`.
 
         Called once the recipe is known to be good, so that a mistaken one takes no directory.
@@ -114,13 +116,17 @@ class RunDirectory:
         Args:
             command: The words of the command that was given; kept with the working directory.
             replicas: As for `require_replicas`.
+            uses: What the run will use.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         # Another run may have begun here since this one looked.
         there = self._require_same()
+        listed = {"products": list(uses.products), "views": uses.views}
+        write_atomically(self.path / USES_FILE, json.dumps(listed, indent=2) + "\n")
         if there is None:
             write_atomically(self.path / REPLICAS_FILE, f"{replicas}\n")
-        if there is None or there.formats != self.recipe.formats:
+            write_atomically(self.path / PRESET_FILE, json.dumps(self._preset) + "\n")
+        if there is None or formats_of(there) != formats_of(self.recipe):
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
             record_command(self.path, command)
@@ -131,31 +137,40 @@ class RunDirectory:
             return None
         there = read_recipe(self.path)
         differences = there.differences(self.recipe)
+        file, here = self.path / PRESET_FILE, self._preset
+        preset = read_json(file, {"kind": str}) if file.exists() else plain(PAPER)
+        if preset["kind"] != here["kind"]:
+            differences["preset"] = (preset["kind"], here["kind"])
+        else:
+            changed = [name for name in here if preset.get(name) != here[name]]
+            differences |= {name: (preset.get(name), here[name]) for name in changed}
         if not (self.path / RESULTS_FILE).exists():
             # An export that fails after days of training is mended by another format.
             differences.pop("formats", None)
-        refuse_differences(self.path, differences)
+        if differences:
+            listed = "\n".join(
+                f"  {n}: {a!r} there, {b!r} given" for n, (a, b) in differences.items()
+            )
+            raise ValueError(
+                "A run directory belongs to one recipe. "
+                f"Received: another one for {self.path}:\n{listed}\n"
+                "Give another --run_dir, or the recipe that is there."
+            )
         return there
 
-    def results(self) -> dict[str, Any] | None:
+    def results(self) -> Results | None:
         """Returns the results of a run that is done, or None."""
-        return read_results(self.path) if (self.path / RESULTS_FILE).exists() else None
+        return Results.read(self.path) if (self.path / RESULTS_FILE).exists() else None
 
-    def write_results(self, results: dict[str, Any]) -> None:
+    def write_results(self, results: Results) -> None:
         """Writes the results, which says that the run is done."""
-        write_atomically(self.path / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
+        write_atomically(self.path / RESULTS_FILE, results.to_json())
 
 
 def record_command(path: pathlib.Path, command: list[str]) -> None:
     """Appends a command to `command.txt`, with the directory that its relative paths start from."""
     with (path / COMMAND_FILE).open("a", encoding="utf-8") as file:
         file.write(f"{shlex.join(command)}  # in {shlex.quote(str(pathlib.Path.cwd()))}\n")
-
-
-def is_comparison(path: pathlib.Path) -> bool:
-    """Whether a directory holds the runs of a comparison."""
-    # One whose first run was refused has none, and leaves the directory to others.
-    return (path / COMPARISON_RECIPE_FILE).exists() and any(path.glob(f"*/{RECIPE_FILE}"))
 
 
 def read_recipe(path: pathlib.Path) -> Recipe:
@@ -173,67 +188,11 @@ def read_recipe(path: pathlib.Path) -> Recipe:
     return Recipe.from_json(file.read_text(encoding="utf-8", errors="replace"))
 
 
-def read_results(path: pathlib.Path) -> dict[str, Any]:
-    """Returns what `results.json` of a run directory holds.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    return read_json(path / RESULTS_FILE, _RESULTS)
-
-
-def read_json(file: pathlib.Path, shape: Any, whole: pathlib.Path | None = None) -> Any:
-    """Reads a JSON file of a run.
-
-    Args:
-        file: The file.
-        shape: As for `look_at_json`.
-        whole: The product that it is a part of; the file itself if None.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    value, damage = look_at_json(file, shape)
-    if damage:
-        raise ValueError(
-            f"A file of a run must be as it was written. Received: {file} ({damage}). "
-            f"Remove {whole or file}: the same bin/train command makes it anew."
-        )
-    return value
-
-
-def look_at_json(file: pathlib.Path, shape: Any) -> tuple[Any, str]:
-    """Returns what a JSON file holds, and how it is damaged; "" if it is not.
-
-    Args:
-        file: The file.
-        shape: What it must hold: a type or several, `{name: shape}` for an object that has these names,
-            `[shape]` for a list of one or more, `[shape, ...]` for one of any number.
-    """
-    try:
-        value = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError) as error:
-        return None, str(error)
-    return value, "" if _fits(value, shape) else "what it should hold is not in it"
-
-
-def _fits(value: Any, shape: Any) -> bool:
-    if isinstance(shape, dict):
-        named = isinstance(value, dict) and set(shape) <= set(value)
-        return named and all(_fits(value[name], each) for name, each in shape.items())
-    if isinstance(shape, list):
-        enough = isinstance(value, list) and (bool(value) or ... in shape)
-        return enough and all(_fits(each, shape[0]) for each in value)
-    return isinstance(value, shape)
-
-
-def refuse_differences(path: pathlib.Path, differences: dict[str, tuple[Any, Any]]) -> None:
-    """Raises ValueError if there are any: name to (what is there, what is given)."""
-    if differences:
-        listed = "\n".join(
-            f"  {name}: {old!r} there, {new!r} given" for name, (old, new) in differences.items()
-        )
-        raise ValueError(
-            f"A run directory belongs to one recipe. Received: another one for {path}:\n{listed}\n"
-            "Give another --run_dir, or the recipe that is there."
-        )
+def read_uses(path: pathlib.Path) -> Uses:
+    """Returns what a run directory uses of the products."""
+    if (path / USES_FILE).exists():
+        listed = read_json(path / USES_FILE, _USES)
+        return Uses(tuple(listed["products"]), listed["views"])
+    if not (path / RESULTS_FILE).exists():
+        return NO_USES
+    return Uses(tuple(model.stage for model in Results.read(path).models), is_old=True)

@@ -5,21 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.core.schedulers import CoefficientScheduler
+from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Model
+from tfqkd.fronts.settings import Fitting, Training
 from tfqkd.fronts.trainer import Logits
 from tfqkd.fronts.workers import Workers
+from tfqkd.process.interruption import deferred
 from tfqkd.training.checkpoints import Checkpoints
 from tfqkd.training.history import History
-from tfqkd.training.interruption import deferred
-from tfqkd.training.plans import coefficient_schedule, fitting_of
-from tfqkd.training.products import CHECKPOINTS
+from tfqkd.training.products import CHECKPOINTS, HISTORY_FILE
 from tfqkd.training.progress import MakeProgress
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.saving import Interval, SaveCheckpoints
-from tfqkd.training.settings import QUANTIZED
-
-HISTORY_FILE = "history.csv"
+from tfqkd.training.stage import Execution, Stage
 
 
 def fit(
@@ -27,24 +25,22 @@ def fit(
     network: Model,
     directory: pathlib.Path,
     *,
-    recipe: Recipe,
-    stage: str,
-    title: str,
+    stage: Stage,
+    execution: Execution,
     data: ImageData,
     workers: Workers,
     progress: MakeProgress,
     callbacks: Sequence[Any] = (),
     teacher_logits: Sequence[Logits] = (),
 ) -> None:
-    """Trains a network as a recipe says, or goes on where an interrupted call stopped.
+    """Trains a network, or goes on where an interrupted call stopped.
 
     Args:
         front: Whose network it is.
         network: A model, or what `front.taught` returned. Made within the place's scope.
         directory: Where checkpoints, history and logs of TensorBoard are kept.
-        recipe: How to train.
-        stage: Of the recipe: whose epochs, learning rate and seed are taken.
-        title: Of the progress bar.
+        stage: How to train.
+        execution: How it is computed, and when checkpoints are written.
         data: What to train on.
         workers: Those that train together.
         progress: Makes the watcher that shows the progress.
@@ -55,13 +51,11 @@ def fit(
         ValueError: If the history lacks an epoch of the checkpoint.
         RuntimeError: If the workers do not hold the same checkpoints.
     """
-    fixed_views = recipe.teacher_views if stage == QUANTIZED or teacher_logits else 0
-    fitting = fitting_of(recipe, stage, data, title, fixed_views)
-    epochs, steps = fitting.epochs, fitting.steps
+    fitting = fitting_of(stage, stage.training, execution, data)
+    title, epochs, steps = fitting.title, fitting.epochs, fitting.steps
     trainer = front.trainer(network, fitting, data)
-    checkpoints = Checkpoints(
-        directory / CHECKPOINTS, trainer, recipe.checkpoints_kept, workers.is_chief
-    )
+    kept = execution.checkpoints_kept
+    checkpoints = Checkpoints(directory / CHECKPOINTS, trainer, kept, workers.is_chief)
     start = checkpoints.restore()
     workers.require_same("checkpoints", *start)
     # The other workers' histories are their own, and dropped.
@@ -72,16 +66,34 @@ def fit(
     if start > (0, 0):
         print(f"{title}: goes on after {start}.", flush=True)
     schedulers = []
-    if trainer.is_taught:
-        schedule = coefficient_schedule(recipe)
-        schedulers.append(CoefficientScheduler(schedule, recipe.schedule_on, start.step))
-    bar = progress(title, epochs, steps, recipe.batch_size, start.epoch)
-    every = Interval.parse(recipe.checkpoint_every)
+    if trainer.is_taught and stage.distillation:
+        schedule, by = stage.distillation.coefficient, stage.distillation.coefficient_on
+        schedulers.append(CoefficientScheduler(schedule, by or "epoch", start.step))
+    bar = progress(title, epochs, steps, fitting.batch_size, start.epoch)
+    every = Interval.parse(execution.checkpoint_every)
     saver = SaveCheckpoints(checkpoints, trainer.divergence, start, steps, every, title, workers)
-    logs = front.logs(directory / "tensorboard", recipe.profiled_steps())
+    logs = front.logs(directory / "tensorboard", execution.profile)
     watchers = [*schedulers, *callbacks, logs, history, bar, saver]
     try:
         with deferred():
             trainer.fit(start, teacher_logits, watchers)
     finally:
         bar.close()
+
+
+def fitting_of(stage: Stage, training: Training, execution: Execution, data: ImageData) -> Fitting:
+    """Returns how a front trains a stage, or shows its images.
+
+    Args:
+        stage: The stage.
+        training: Its own, or what differs from it in how images are shown.
+        execution: How it is computed.
+        data: What to train on.
+    """
+    return Fitting(
+        **vars(training),
+        title=stage.title,
+        steps=steps_per_epoch(data.train, training.batch_size),
+        jit_compile=execution.jit_compile,
+        steps_per_execution=execution.steps_per_execution,
+    )

@@ -15,20 +15,25 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from tfqkd.fronts.workers import Workers
-from tfqkd.storage import PARTIAL, digest, locked, put_in_place
+from tfqkd.storage import PARTIAL, digest, locked, put_in_place, tree_digest
+from tfqkd.training.stage import ROLES
 
 CHECKPOINTS = "checkpoints"
 """Where in an unfinished product a training keeps what it goes on with."""
-FORMATS = {"teacher": 1, "student": 1, "quantized": 1, "export": 1, "measured": 1, "logits": 1}
-"""Of what a stage makes: raise its number when it comes to make another thing of the same key."""
+EXPORT, MEASURED, LOGITS = "export", "measured", "logits"
+FORMATS = dict.fromkeys((*ROLES, EXPORT, MEASURED, LOGITS), 1)
+"""Of what is made: raise its number when it comes to make another thing of the same key."""
 KEY_FILE = "product.json"
+MODEL_FILE, HISTORY_FILE = "model.keras", "history.csv"
+SUMMARY_FILE, LAYERS_FILE = "quantization.txt", "quantization.json"
+REPORTS_FILE, FIGURES_FILE = "reports.json", "figures.json"
 
 
 class Products:
     """A directory of products.
 
     Args:
-        directory: Where they are kept; made if it is missing. Runs may share it.
+        directory: Where they are kept; made with the first of them. Runs may share it.
         workers: Those that make each product together, of whom the chief alone writes; all must ask for the
             same products in the same order. None for a process that makes its products by itself.
     """
@@ -37,11 +42,13 @@ class Products:
         self.directory = directory
         self._workers = workers
         self._agreed: set[pathlib.Path] = set()
-        if workers is None or workers.is_chief:
-            directory.mkdir(parents=True, exist_ok=True)
 
     def get(
-        self, stage: str, key: dict[str, Any], make: Callable[[pathlib.Path], None]
+        self,
+        stage: str,
+        key: dict[str, Any],
+        make: Callable[[pathlib.Path], None],
+        title: str = "",
     ) -> pathlib.Path:
         """Returns the product's directory, making it if it is not there.
 
@@ -49,11 +56,17 @@ class Products:
             stage: What the product is; begins its name.
             key: All that it depends on, as JSON values.
             make: Called with the directory to write to, which may hold what an interrupted call left.
+            title: What it is, for people.
 
         Returns:
-            A directory with what `make` wrote, and the key as `product.json`, with the stage's format.
+            A directory with what `make` wrote, and the key as `product.json`, with the stage's format and the
+            title.
         """
         path, key = self.path(stage, key), _with_format(stage, key)
+        if title:
+            key["title"] = title
+        if self._workers is None or self._workers.is_chief:
+            self.directory.mkdir(parents=True, exist_ok=True)
         if self._workers and self._workers.count > 1:
             self._get_together(path, key, make, self._workers)
         elif not path.is_dir() or _holds_checkpoints(path):
@@ -127,6 +140,11 @@ def _holds_checkpoints(path: pathlib.Path) -> bool:
 
 def _with_format(stage: str, key: dict[str, Any]) -> dict[str, Any]:
     return {**key, "format": FORMATS.get(stage, 1)}
+
+
+def model_key(path: pathlib.Path) -> str:
+    """Returns what a model is, for a key: the product that it lies in, or the digest of its contents."""
+    return path.parent.name if (path.parent / KEY_FILE).exists() else tree_digest(path)
 
 
 def fingerprint(key: dict[str, Any]) -> str:

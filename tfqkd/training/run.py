@@ -4,46 +4,51 @@ import json
 import math
 import os
 import pathlib
+import random
 import shutil
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from tfqkd.data.datasets import load
+import numpy as np
+
 from tfqkd.data.images import ImageData
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts import choose
 from tfqkd.fronts.front import Front
-from tfqkd.storage import staged, write_atomically
-from tfqkd.training.caller import callers_state_kept
-from tfqkd.training.directory import EXPORTED, MEASURED, RunDirectory, read_json
-from tfqkd.training.evaluation import evaluate_logits
-from tfqkd.training.fitting import HISTORY_FILE
-from tfqkd.training.history import read_history
-from tfqkd.training.models import model_key
-from tfqkd.training.places import place_of
-from tfqkd.training.plans import require_capable
-from tfqkd.training.precision import with_precision
-from tfqkd.training.products import Products
-from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.resources import explained
-from tfqkd.training.settings import FLOAT_BITS
-from tfqkd.training.stages import (
+from tfqkd.process.resources import explained
+from tfqkd.runtime.evaluation import evaluate_logits
+from tfqkd.storage import read_json, staged, write_atomically
+from tfqkd.training.checking import check
+from tfqkd.training.directory import RunDirectory, Uses
+from tfqkd.training.exporting import export_key, exported
+from tfqkd.training.making import Maker, counted_replicas
+from tfqkd.training.plans import (
+    execution_of,
+    formats_of,
+    load_data,
+    place_of,
+    require_capable,
+    with_precision,
+)
+from tfqkd.training.presets import PAPER, Preset, student_stage
+from tfqkd.training.products import (
+    EXPORT,
+    FIGURES_FILE,
     LAYERS_FILE,
-    MODEL_FILE,
+    MEASURED,
     REPORTS_FILE,
     SUMMARY_FILE,
-    Stages,
-    counted_replicas,
+    Products,
 )
+from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.results import EXPORTED, MEASURED_MODEL, ExportedFile, ModelResult, Results
+from tfqkd.training.stage import ModelFile, Source, Stage, walk
 
-TEACHER_ROLE = "float teacher"
-"""Of a single teacher; with a number each of several."""
 EXPORT_DIRECTORY = "export"
-PLOT_FILE = "run.png"
-_MEASURED, _FIGURES_FILE = "measured", "figures.json"
 _LAYER = {"shape": [int], "bits": int}
+_FLOAT_BITS = 32
 
 
 def run(
@@ -52,10 +57,11 @@ def run(
     products: str | os.PathLike[str] | None = None,
     command: list[str] | None = None,
     *,
+    preset: Preset = PAPER,
     data: ImageData | None = None,
     callbacks: Sequence[Any] = (),
     progress: MakeProgress = ProgressBar,
-) -> dict[str, Any]:
+) -> Results:
     """Runs a recipe: teacher, float student, quantized student, export, evaluation on the test images.
 
     A stage that is done is not run again; one that was interrupted goes on after its last checkpoint; a run
@@ -69,20 +75,19 @@ def run(
 
     Args:
         recipe: What to do.
-        directory: The run directory. It ends up with the recipe, `results.json`, `run.png`, the models, their
-            histories and TensorBoard logs (in `products`), and the exported files (in `export`).
+        directory: The run directory. It ends up with the recipe, `results.json`, the models, their histories
+            and TensorBoard logs (in `products`), and the exported files (in `export`).
         products: Where the stages' products are kept, by fingerprint; `directory/products` by default. Give
             several runs the same one to share teachers and float students.
         command: The command line that asked for the run, kept in the directory.
+        preset: Which stages there are: the paper's, or those of `tfqkd.training.presets`.
         data: What `load_data(recipe)` returned, where several runs share it; loaded if None.
-        callbacks: Of the quantized stage's training: watchers (`tfqkd.fronts.trainer.Watcher`) or the front's
+        callbacks: Of the last stage's training: watchers (`tfqkd.fronts.trainer.Watcher`) or the front's
             own callbacks; one may raise to give the run up.
         progress: Makes the watcher that shows the progress of a stage.
 
     Returns:
-        What `results.json` holds: `models`, a list of the models in the order of the stages, each with name,
-        role, parameters, test accuracy, top5 and loss (fractions; nats), and its product, the last one with
-        the share of its parameters that are quantized; `export`, the reports of the exported files.
+        What `results.json` holds: the models in the order of the stages, and the exported files.
 
     Raises:
         ValueError: If the directory belongs to another recipe, was begun on another number of devices, or a
@@ -90,93 +95,105 @@ def run(
         RuntimeError: If another process works on the directory, or the disk or memory refuses.
     """
     path = pathlib.Path(directory)
-    run_directory = RunDirectory(path, recipe)
+    run_directory = RunDirectory(path, recipe, preset)
     done = run_directory.results()
     if done:
         return done
-    front = choose()
+    front, execution = choose(), execution_of(recipe)
     require_capable(front.CAPABILITIES, recipe)
     with callers_state_kept(front), explained():
-        if recipe.deterministic:
+        if execution.deterministic:
             front.make_deterministic()
         # Workers must be joined before anything is computed.
         place = place_of(recipe, front)
-        replicas = counted_replicas(recipe, place)
-        run_directory.require_replicas(replicas)
         workers = place.workers
-        recipe = run_directory.recipe = with_precision(run_directory.recipe, front, workers)
+        recipe = run_directory.recipe
+        recipe = run_directory.recipe = with_precision(recipe, front, workers)
+        stages = preset(recipe)
+        replicas = counted_replicas(student_stage(stages).training, place)
+        run_directory.require_replicas(replicas)
         with run_directory.locked() if workers.is_chief else nullcontext():
             data = data or load_data(recipe)
-            directory = pathlib.Path(products) if products else path / "products"
-            stages = Stages(
-                recipe,
-                data,
-                Products(directory, workers),
-                front,
-                place,
-                tuple(callbacks),
-                progress if workers.is_chief else NoProgress,
-            )
-            stages.check()
+            store = Products(pathlib.Path(products) if products else path / "products", workers)
+            watched = progress if workers.is_chief else NoProgress
+            maker = Maker(data, store, front, place, execution, watched)
+            check(stages, formats_of(recipe), maker)
             if workers.is_chief:
-                run_directory.begin(command, replicas)
-            models = [
-                *_named_teachers(stages.teachers()),
-                ("float student", stages.student()),
-                (recipe.title, stages.quantized() / MODEL_FILE),
-            ]
+                uses = _uses(stages, formats_of(recipe), maker)
+                run_directory.begin(command, replicas, uses)
+            for stage in stages:
+                maker.make(stage, callbacks if stage is stages[-1] else ())
             if workers.is_chief:
-                _finish(run_directory, stages, models, Products(directory))
+                _finish(run_directory, stages, maker)
             workers.wait()
     results = run_directory.results()
     assert results is not None
     return results
 
 
-def _finish(
-    run_directory: RunDirectory,
-    stages: Stages,
-    models: list[tuple[str, pathlib.Path]],
-    store: Products,
-) -> None:
-    """Exports, measures and plots what was trained."""
-    from tfqkd.reporting.figures import plot_run  # noqa: PLC0415 (slow to import: training starts first)
+@contextmanager
+def callers_state_kept(front: Front) -> Iterator[None]:
+    """Gives the caller's random generators, and what the front changes, back in the end, also after an error.
 
-    path, recipe, data = run_directory.path, run_directory.recipe, stages.data
-    reports = []
-    if recipe.formats:
+    The generators are Python's and NumPy's global one.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    with front.state_kept():
         try:
-            exported = stages.exported(store)
-        except ExportError as error:
-            for report in error.reports:
-                _keep(pathlib.Path(report.path), path / EXPORT_DIRECTORY)
-            raise ExportError(
-                f"{error} All is trained: leave what fails out of --formats, and the same command goes on.",
-                error.reports,
-            ) from error
-        reports = read_json(exported / REPORTS_FILE, [EXPORTED], exported)
-        # Whole or not there, and on the disk before the results say that the run is done.
-        with staged(path / EXPORT_DIRECTORY) as draft:
-            shutil.copytree(exported, draft)
-    summary = (stages.quantized() / SUMMARY_FILE).read_text(encoding="utf-8")
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _uses(stages: tuple[Source, ...], formats: Sequence[str], maker: Maker) -> Uses:
+    every = list(walk(stages))
+    names = [maker.name(source) for source in every]
+    last, views = student_stage(stages), [0]
+    if formats:
+        names.append(maker.products.path(EXPORT, export_key(maker, last, formats)).name)
+    views += [
+        each.training.fixed_views for each in every if isinstance(each, Stage) and each.teachers
+    ]
+    return Uses(tuple(names), max(views))
+
+
+def _finish(run_directory: RunDirectory, stages: tuple[Source, ...], maker: Maker) -> None:
+    """Exports and measures what was trained."""
+    path, last = run_directory.path, maker.path(stages[-1]).parent
+    # The chief makes what follows by itself.
+    store = Products(maker.products.directory)
+    files = _export(run_directory, student_stage(stages), maker, store)
+    summary = (last / SUMMARY_FILE).read_text(encoding="utf-8")
     write_atomically(path / SUMMARY_FILE, summary)
-    measured = [_measure(role, model, data, stages.front, store, path) for role, model in models]
-    layers = read_json(stages.quantized() / LAYERS_FILE, [_LAYER], stages.quantized())
-    low_bits = sum(math.prod(layer["shape"]) for layer in layers if layer["bits"] < FLOAT_BITS)
-    measured[-1]["quantized_share"] = low_bits / measured[-1]["parameters"]
-    results = {
-        "models": measured,
-        "export": reports,
-        "class_names": list(data.class_names),
-    }
-    histories = {
-        role: read_history(model.parent / HISTORY_FILE)
-        for role, model in models
-        # What lies beside a user's own model is none of the run's.
-        if model.is_relative_to(store.directory)
-    }
-    plot_run(histories, results["models"], path / PLOT_FILE)
+    results = Results(
+        models=tuple(_measure(source, maker, store, path) for source in stages),
+        export=files,
+        class_names=tuple(maker.data.class_names),
+    )
     run_directory.write_results(results)
+
+
+def _export(
+    run_directory: RunDirectory, stage: Stage, maker: Maker, store: Products
+) -> tuple[ExportedFile, ...]:
+    path, formats = run_directory.path, formats_of(run_directory.recipe)
+    if not formats:
+        return ()
+    try:
+        product = exported(maker, stage, formats, store)
+    except ExportError as error:
+        for report in error.reports:
+            _keep(pathlib.Path(report.path), path / EXPORT_DIRECTORY)
+        raise ExportError(
+            f"{error} All is trained: leave what fails out of --formats, and the same command goes on.",
+            error.reports,
+        ) from error
+    reports = read_json(product / REPORTS_FILE, [EXPORTED], product)
+    # Whole or not there, and on the disk before the results say that the run is done.
+    with staged(path / EXPORT_DIRECTORY) as draft:
+        shutil.copytree(product, draft)
+    return tuple(ExportedFile.of(report) for report in reports)
 
 
 def _keep(file: pathlib.Path, directory: pathlib.Path) -> None:
@@ -188,32 +205,9 @@ def _keep(file: pathlib.Path, directory: pathlib.Path) -> None:
             shutil.copy(file, draft)
 
 
-def _named_teachers(models: list[pathlib.Path]) -> list[tuple[str, pathlib.Path]]:
-    if len(models) == 1:
-        return [(TEACHER_ROLE, models[0])]
-    return [(f"{TEACHER_ROLE} {number}", model) for number, model in enumerate(models, start=1)]
+def _measure(source: Source, maker: Maker, store: Products, run_path: pathlib.Path) -> ModelResult:
+    front, data, path = maker.front, maker.data, maker.path(source)
 
-
-def load_data(recipe: Recipe) -> ImageData:
-    """Returns the data set of a recipe."""
-    return load(
-        recipe.dataset,
-        data_dir=recipe.data_dir or None,
-        download=recipe.download,
-        validation_split=recipe.validation_split,
-        train_examples=recipe.train_examples,
-        image_size=recipe.image_size,
-    )
-
-
-def _measure(
-    role: str,
-    path: pathlib.Path,
-    data: ImageData,
-    front: Front,
-    store: Products,
-    run_path: pathlib.Path,
-) -> dict[str, Any]:
     def make(partial: pathlib.Path) -> None:
         front.set_precision("float32")
         model = front.load(path)
@@ -226,12 +220,20 @@ def _measure(
             "top5": figures.top5,
             "loss": figures.loss,
         }
-        (partial / _FIGURES_FILE).write_text(json.dumps(measured, indent=2) + "\n")
+        (partial / FIGURES_FILE).write_text(json.dumps(measured, indent=2) + "\n")
 
     # Runs that share a teacher measure it once.
-    measured = store.get(_MEASURED, {"model": model_key(path), "data": data.fingerprint}, make)
-    return {
-        "role": role,
-        **read_json(measured / _FIGURES_FILE, MEASURED, measured),
+    key = {"model": maker.name(source), "data": data.fingerprint}
+    measured = store.get(MEASURED, key, make, f"figures of {source.label} ({source.network})")
+    figures = read_json(measured / FIGURES_FILE, MEASURED_MODEL, measured)
+    figures |= {
+        "label": source.label,
+        "role": source.role,
         "model": os.path.relpath(path, run_path),
     }
+    if isinstance(source, ModelFile):
+        return ModelResult(**figures)
+    layers = read_json(path.parent / LAYERS_FILE, [_LAYER], path.parent)
+    low_bits = sum(math.prod(each["shape"]) for each in layers if each["bits"] < _FLOAT_BITS)
+    share = low_bits / figures["parameters"]
+    return ModelResult(**figures, stage=path.parent.name, seed=source.seed, quantized_share=share)

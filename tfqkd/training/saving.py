@@ -7,8 +7,8 @@ from typing import Any
 
 from tfqkd.fronts.trainer import Divergence, Position, Watcher
 from tfqkd.fronts.workers import Workers
+from tfqkd.process.interruption import Interrupted, requested
 from tfqkd.training.checkpoints import Checkpoints
-from tfqkd.training.interruption import Interrupted, requested
 from tfqkd.training.looks import Looks
 
 

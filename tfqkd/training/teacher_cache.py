@@ -13,10 +13,10 @@ import numpy as np
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import Split
+from tfqkd.data.kept_logits import BYTES_PER_LOGIT, whole_logits, write_logits
 from tfqkd.fronts import choose
 from tfqkd.fronts.front import Front
 from tfqkd.fronts.trainer import Logits
-from tfqkd.training.kept_logits import BYTES_PER_LOGIT, whole_logits, write_logits
 from tfqkd.training.products import Products
 from tfqkd.training.progress import task_bar
 
@@ -117,7 +117,9 @@ class TeacherCache:
         count, classes = len(self.split), self.classes
 
         def view_of(view: int, key: dict[str, object]) -> Logits:
-            path = products.get(_VIEW, key, functools.partial(self._build, view))
+            path = products.get(
+                _VIEW, key, functools.partial(self._build, view), f"teacher's logits, view {view}"
+            )
             return self.front.map_logits(whole_logits(path, count, classes), count, classes)
 
         return [view_of(view, key) for view, key in enumerate(keys)]

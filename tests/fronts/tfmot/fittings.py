@@ -1,17 +1,17 @@
 """How a recipe fits, without its data."""
 
 import dataclasses
-import types
 
 from tfqkd.fronts.settings import Fitting
-from tfqkd.training.plans import fitting_of
+from tfqkd.training.plans import student_of
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.settings import STUDENT
 
 
 def fitting(
     recipe: Recipe, learning_rate: float, epochs: int, steps: int, ema: float = 0.0
 ) -> Fitting:
-    data = types.SimpleNamespace(train=range(recipe.batch_size))
-    changes = {"learning_rate": learning_rate, "epochs": epochs, "steps": steps, "ema": ema}
-    return dataclasses.replace(fitting_of(recipe, STUDENT, data), **changes)
+    changes = {"learning_rate": learning_rate, "epochs": epochs, "ema": ema}
+    training = dataclasses.replace(student_of(recipe).training, **changes)
+    return Fitting(
+        **vars(training), title="", steps=steps, jit_compile=False, steps_per_execution=1
+    )

@@ -6,9 +6,8 @@ from training.linear import save_linear
 
 from tfqkd.compat import keras
 from tfqkd.fronts.tfmot import front
-from tfqkd.training.caller import callers_state_kept
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import run
+from tfqkd.training.run import callers_state_kept, run
 
 
 def state():

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from training.linear import save_linear
+from training.staged import Staged
 
 from tfqkd.compat import keras
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.tfmot import front
 from tfqkd.training.products import Products
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.stages import Stages
 
 
 class EachStep(keras.callbacks.Callback):
@@ -44,7 +44,7 @@ def train(directory, steps, **settings):
     noted = EachStep()
     data = ImageData("noise", tuple("abcd"), split, None, split)
     place = front.place("one_device", 4, False)
-    Stages(recipe, data, Products(directory), front, place, (noted,)).quantized()
+    Staged(recipe, data, Products(directory), front, place, (noted,)).quantized()
     return np.array(noted.rates) / 1e-3, np.array(noted.coefficients)
 
 

@@ -11,9 +11,9 @@ from tfqkd.compat import tf
 from tfqkd.data import load
 from tfqkd.export import ExportError
 from tfqkd.fronts.tfmot.saved_models import load_model
+from tfqkd.reporting import measurement
+from tfqkd.reporting.measurement import export_run, measure_run, run_file
 from tfqkd.runtime import LitertModel
-from tfqkd.training import measurement
-from tfqkd.training.measurement import export_run, measure_run, run_directories, run_file
 from tfqkd.training.run import run
 
 
@@ -38,10 +38,10 @@ def test_every_model_and_file_is_measured(measured, finished):
         "ternary student, gradual coefficient (cnn2)",
         "student-int8.tflite",
     ]
-    for entry, model in zip(measured, finished.results["models"], strict=False):
-        assert entry.figures.accuracy == model["accuracy"]
-        assert entry.figures.top5 == model["top5"]
-        assert entry.figures.loss == pytest.approx(model["loss"], rel=1e-5)
+    for entry, model in zip(measured, finished.results.models, strict=False):
+        assert entry.figures.accuracy == model.accuracy
+        assert entry.figures.top5 == model.top5
+        assert entry.figures.loss == pytest.approx(model.loss, rel=1e-5)
 
 
 def test_the_exported_file_is_as_good_as_the_student(measured, finished, digits):
@@ -153,26 +153,11 @@ def test_files_are_run_in_batches(finished, digits, monkeypatch):
     assert at_once.shape == (600, 10)
 
 
-def test_a_run_is_found_in_its_directory(finished):
-    assert run_directories(finished.directory) == [finished.directory]
-
-
-def test_the_runs_of_a_comparison_are_found(tmp_path):
-    for name in ("b", "a", "products"):
-        (tmp_path / name).mkdir()
-    for name in ("b", "a"):
-        (tmp_path / name / "results.json").touch()
-    with pytest.raises(ValueError, match="must hold a finished run or comparison"):
-        run_directories(tmp_path)
-    (tmp_path / "comparison.json").touch()
-    assert run_directories(tmp_path) == [tmp_path / "a", tmp_path / "b"]
-
-
 def test_a_run_that_is_not_finished_is_not_measured_or_exported(finished, tmp_path):
     (tmp_path / "recipe.json").write_text(RECIPE.to_json())
     with pytest.raises(ValueError, match=r"must hold a finished run.*Finish the run first"):
-        run_directories(tmp_path)
-    with pytest.raises(ValueError, match="Only a finished run can be exported"):
+        measure_run(tmp_path)
+    with pytest.raises(ValueError, match="must hold a finished run"):
         export_run(tmp_path, ["saved_model"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "recipe.json").unlink()

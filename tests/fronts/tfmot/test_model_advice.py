@@ -60,7 +60,7 @@ def test_a_class_of_the_users_own_is_named_and_loads_where_it_is_registered(tmp_
             formats=(),
         )
         if suffix == ".keras":
-            assert len(tfqkd.run(recipe, tmp_path / "run")["models"]) == 2
+            assert len(tfqkd.run(recipe, tmp_path / "run").models) == 2
     finally:
         keras.saving.get_custom_objects().pop("tests_of_advice>Own")
     assert "Own, which is not of Keras" in refused(path)

@@ -14,6 +14,7 @@ from tfqkd.export import ExportError
 from tfqkd.fronts.tfmot.saved_models import load_model
 from tfqkd.runtime import LitertModel
 from tfqkd.training.recipe import Recipe
+from tfqkd.training.results import Results
 from tfqkd.training.run import run
 
 # conv1 with its batch norm, conv2, its batch norm, conv3, its batch norm, logits; N filters, 10 classes.
@@ -54,23 +55,23 @@ def untrained(directory, **settings):
 
 def test_the_results_are_those_of_the_saved_models(finished, digits):
     roles = ["float teacher", "float student", "ternary student, gradual coefficient"]
-    models = finished.results["models"]
-    assert [model["role"] for model in models] == roles
-    assert [model["name"] for model in models] == ["cnn4", "cnn2", "cnn2"]
-    assert [model["parameters"] for model in models] == [PARAMETERS[n] for n in (4, 2, 2)]
+    models = finished.results.models
+    assert [model.label for model in models] == roles
+    assert [model.name for model in models] == ["cnn4", "cnn2", "cnn2"]
+    assert [model.parameters for model in models] == [PARAMETERS[n] for n in (4, 2, 2)]
     # Of its four layers the two in the middle are ternary: 18n² and 36n² weights.
-    assert models[-1]["quantized_share"] == pytest.approx(54 * 2**2 / PARAMETERS[2])
+    assert models[-1].quantized_share == pytest.approx(54 * 2**2 / PARAMETERS[2])
     for model in models:
-        accuracy, top5, loss = numpy_figures(finished.directory / model["model"], digits)
-        assert model["accuracy"] == accuracy
-        assert model["top5"] == top5
-        assert model["loss"] == pytest.approx(loss, rel=1e-5)
-    assert finished.results["class_names"] == list("0123456789")
+        accuracy, top5, loss = numpy_figures(finished.directory / model.model, digits)
+        assert model.accuracy == accuracy
+        assert model.top5 == top5
+        assert model.loss == pytest.approx(loss, rel=1e-5)
+    assert finished.results.class_names == tuple("0123456789")
 
 
 def test_training_has_learned_something(finished):
     # Ten classes of equal size: guessing is right once in ten.
-    assert finished.results["models"][0]["accuracy"] > 0.15
+    assert finished.results.models[0].accuracy > 0.15
 
 
 def test_the_quantized_student_is_ternary(finished):
@@ -82,14 +83,14 @@ def test_the_quantized_student_is_ternary(finished):
 
 
 def test_the_exported_file_is_the_student(finished, digits):
-    (report,) = finished.results["export"]
-    assert (report["format"], report["path"]) == ("litert-int8", "student-int8.tflite")
-    file = LitertModel(finished.directory / "export" / report["path"])
+    (report,) = finished.results.export
+    assert (report.format, report.path) == ("litert-int8", "student-int8.tflite")
+    file = LitertModel(finished.directory / "export" / report.path)
     student = load_model(finished.model_path("ternary"))
     expected = student.predict(digits.images[:64], verbose=0)
     np.testing.assert_allclose(file(digits.images[:64]), expected, atol=1e-4)
-    assert report["images"] == 64
-    assert report["bytes"] == (finished.directory / "export" / report["path"]).stat().st_size
+    assert report.images == 64
+    assert report.bytes == (finished.directory / "export" / report.path).stat().st_size
     assert file.class_names == tuple("0123456789")
 
 
@@ -101,13 +102,14 @@ def test_the_directory_holds_all_that_was_promised(finished):
         "recipe.json",
         "results.json",
         "replicas.txt",
-        "run.png",
+        "preset.json",
+        "uses.json",
         "quantization.txt",
         "products",
         "export",
     }
     assert Recipe.from_json((finished.directory / "recipe.json").read_text()) == RECIPE
-    assert json.loads((finished.directory / "results.json").read_text()) == finished.results
+    assert Results.read(finished.directory) == finished.results
     assert "conv2" in (finished.directory / "quantization.txt").read_text()
     assert {name.split("-")[0] for name in directories(finished.products)} == {
         "teacher",
@@ -132,7 +134,7 @@ def test_a_format_that_fails_leaves_the_others_and_the_run_goes_on_without_it(
     assert LitertModel(exported / "student-float32.tflite").class_names == tuple("0123456789")
     assert not (tmp_path / "run" / "results.json").exists()
     alone = dataclasses.replace(recipe, formats=("litert-float32",))
-    assert len(run(alone, tmp_path / "run")["export"]) == 1
+    assert len(run(alone, tmp_path / "run").export) == 1
 
 
 @pytest.mark.slow
@@ -154,7 +156,7 @@ def test_a_compiled_run_trains_what_another_trains(tmp_path):
     for jit_compile in (False, True):
         path = tmp_path / f"run{jit_compile}"
         results = run(dataclasses.replace(recipe, jit_compile=jit_compile), path)
-        model = load_model(path / results["models"][-1]["model"])
+        model = load_model(path / results.models[-1].model)
         assert len(np.unique(model.get_layer("hidden1").kernel)) == 3
         ends.append(model.get_layer("logits").kernel.numpy())
     moved = np.abs(ends[0] - start).max()
@@ -174,7 +176,7 @@ def test_half_precision_computes_in_it_and_keeps_float32_variables(tmp_path):
     )
     results = run(recipe, tmp_path / "run")
     assert keras.mixed_precision.global_policy().name == "float32"
-    model = load_model(tmp_path / "run" / results["models"][-1]["model"])
+    model = load_model(tmp_path / "run" / results.models[-1].model)
     layer = model.get_layer("conv2")
     assert (layer.compute_dtype, layer.kernel.dtype) == ("bfloat16", tf.float32)
     assert model.get_layer("logits").compute_dtype == "float32"
@@ -209,13 +211,13 @@ def test_a_folder_of_images_is_a_data_set(tmp_path):
         formats=(),
     )
     results = run(recipe, tmp_path / "run")
-    assert results["class_names"] == ["blue", "green", "red"]
-    model = load_model(tmp_path / "run" / results["models"][0]["model"])
+    assert results.class_names == ("blue", "green", "red")
+    model = load_model(tmp_path / "run" / results.models[0].model)
     assert (model.input_shape, model.output_shape) == ((None, 8, 8, 3), (None, 3))
     split = load(recipe.dataset, image_size=8).test
     assert len(split) == 15
     right = model.predict(split.images, verbose=0).argmax(axis=1) == split.labels
-    assert results["models"][0]["accuracy"] == right.mean()
+    assert results.models[0].accuracy == right.mean()
     # The pixels are standardised with those of the training images.
     pixels = load(recipe.dataset, image_size=8).train.images.reshape(-1, 3).astype(np.float64)
     normalization = model.get_layer("standardization")

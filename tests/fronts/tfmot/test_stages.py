@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 from training import linear
+from training.staged import Staged
 
 from tfqkd.compat import keras, tf, tfmot
 from tfqkd.core.steps import optimal_step
@@ -22,13 +23,11 @@ from tfqkd.fronts.tfmot.saved_models import load_model
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.fronts.trainer import Position
 from tfqkd.models import build
-from tfqkd.training.interruption import Interrupted, orderly
-from tfqkd.training.plans import fitting_of
+from tfqkd.process.interruption import Interrupted, orderly
+from tfqkd.training.plans import scheme_of
 from tfqkd.training.products import Products
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.schemes import scheme_of
-from tfqkd.training.stages import Stages
 
 CLASSES = 4
 ONE_DEVICE = StrategyPlace(tf.distribute.OneDeviceStrategy("CPU:0"))
@@ -63,7 +62,7 @@ UNWATCHED = dataclasses.replace(DATA, validation=None)
 
 
 def make_stages(recipe, directory, data=DATA):
-    return Stages(recipe, data, Products(directory), front, ONE_DEVICE)
+    return Staged(recipe, data, Products(directory), front, ONE_DEVICE)
 
 
 def save_linear(path, seed, classes=CLASSES, **options):
@@ -294,10 +293,10 @@ def test_files_are_calibrated_on_all_classes_and_measured_on_all_test_images(tmp
     data = ImageData("sorted", tuple("abcd"), split, None, split)
     given = {}
     monkeypatch.setattr("tfqkd.export.exporter.export", lambda *_, **all_: given.update(all_) or [])
-    monkeypatch.setattr("tfqkd.training.stages.CALIBRATION_IMAGES", 12)
-    monkeypatch.setattr("tfqkd.training.stages.VERIFIED_IMAGES", 8)
+    monkeypatch.setattr("tfqkd.training.exporting.CALIBRATION_IMAGES", 12)
+    monkeypatch.setattr("tfqkd.training.exporting.VERIFIED_IMAGES", 8)
     monkeypatch.setattr(front, "load", lambda _: None)
-    monkeypatch.setattr(Stages, "quantized", lambda _: tmp_path / "quantized-0")
+    monkeypatch.setattr(Staged, "quantized", lambda _: None)
     make_stages(RECIPE, tmp_path, data).exported()
     for name, count in (("calibration", 3), ("images", 2)):
         assert np.bincount(given[name][:, 0, 0, 0]).tolist() == [count] * CLASSES
@@ -398,18 +397,18 @@ def test_every_stage_keeps_the_statistics_of_batch_norm_that_the_recipe_names(
         for layer in batch_norms(model):
             layer.moving_mean.assign(tf.fill(layer.moving_mean.shape, moving))
 
-    monkeypatch.setattr("tfqkd.training.stages.fit", trained)
+    monkeypatch.setattr("tfqkd.training.making.fit", trained)
     recipe = dataclasses.replace(RECIPE, batch_size=70, batch_norm=batch_norm, bits=32)
     stages = make_stages(recipe, tmp_path)
     (teacher,), student = stages.teachers(), stages.student()
-    kept = {"teacher": teacher, "student": student, "quantized": stages.quantized() / "model.keras"}
-    for stage, path in kept.items():
+    kept = [teacher, student, stages.quantized() / "model.keras"]
+    for stage, path in zip(stages.stages, kept, strict=True):
         model = load_model(path)
         layer = batch_norms(model)[0]
         ahead = keras.Model(model.inputs, layer.input)
         shown = DATA.train.images
         if batch_norm == "augmented":
-            ((images, _),) = training_stream(fitting_of(recipe, stage, DATA), DATA, epochs=1)
+            ((images, _),) = training_stream(stage.training, DATA, epochs=1)
             shown = images.numpy()
         expected = np.mean(ahead.predict(shown, verbose=0), axis=(0, 1, 2))
         wanted = np.full_like(expected, moving) if batch_norm == "moving" else expected
@@ -645,9 +644,8 @@ def test_a_saved_student_has_the_precision_of_the_run(tmp_path, saved, asked):
     ):
         stages.check()
     # As a teacher it is used as it is.
-    dataclasses.replace(
-        stages, recipe=dataclasses.replace(recipe, student="cnn2", teacher=str(path))
-    ).check()
+    taught = dataclasses.replace(recipe, student="cnn2", teacher=str(path))
+    make_stages(taught, tmp_path / "products").check()
 
 
 def test_validation_is_measured_after_every_epoch(tmp_path):

@@ -13,9 +13,10 @@ from tfqkd.fronts.workers import Workers
 from tfqkd.models import build
 from tfqkd.training import looks
 from tfqkd.training.fitting import fit
+from tfqkd.training.plans import execution_of
+from tfqkd.training.presets import PAPER
 from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.settings import QUANTIZED
 
 STEPS = 40
 RECIPE = Recipe(
@@ -74,13 +75,14 @@ def make_data():
 
 @pytest.mark.parametrize("steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_no_step_waits_for_the_host(tmp_path, reads, steps_per_execution):
+    stage = PAPER(RECIPE)[-1]
+    execution = dataclasses.replace(execution_of(RECIPE), steps_per_execution=steps_per_execution)
     fit(
         front,
         make_network(),
         tmp_path,
-        recipe=dataclasses.replace(RECIPE, steps_per_execution=steps_per_execution),
-        stage=QUANTIZED,
-        title="ternary student",
+        stage=stage,
+        execution=execution,
         data=make_data(),
         workers=Workers(),
         progress=ProgressBar,

@@ -81,8 +81,8 @@ import json, os, signal, sys
 cluster = {"worker": ["127.0.0.1:" + sys.argv[1]]}
 os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
 from tfqkd.fronts import choose
-from tfqkd.training.interruption import Interrupted, orderly
-from tfqkd.training.places import place_of
+from tfqkd.process.interruption import Interrupted, orderly
+from tfqkd.training.plans import place_of
 from tfqkd.training.recipe import Recipe
 
 with orderly():

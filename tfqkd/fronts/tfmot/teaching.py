@@ -1,6 +1,5 @@
 """Teachers of a run: asked once and kept, or live in the step."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +24,8 @@ def taught(
 ) -> Distiller:
     """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
     teacher = LOGITS_IN_BATCH if kept else together(teachers) if teachers else None
-    return Distiller(student=student, teacher=teacher, **dataclasses.asdict(distillation))
+    first = distillation.coefficient(0.0)
+    return Distiller(student=student, teacher=teacher, coefficient=first, **distillation.soft())
 
 
 def together(teachers: Sequence[Any]) -> Any:

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from tfqkd.training.directory import RunDirectory, read_recipe
-from tfqkd.training.precision import with_precision
+from tfqkd.training.plans import with_precision
 from tfqkd.training.recipe import Recipe
 
 

@@ -2,34 +2,27 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from tfqkd.storage import PARTIAL, OccupiedError, locked_at_once
+from tfqkd.storage import PARTIAL, OccupiedError, locked_at_once, read_json
 from tfqkd.training.directory import (
     LOCK_FILE,
     RECIPE_FILE,
-    REPLICAS_FILE,
-    RESULTS_FILE,
-    read_json,
-    read_recipe,
+    Uses,
+    read_uses,
 )
-from tfqkd.training.products import FORMATS, KEY_FILE
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.rules import is_model_path
-from tfqkd.training.settings import EXPORT, QUANTIZED, STUDENT, TEACHER
+from tfqkd.training.products import EXPORT, FORMATS, KEY_FILE, LOGITS, MEASURED
+from tfqkd.training.results import RESULTS_FILE
 
 PRODUCTS = "products"
-MEASURED, LOGITS = "measured", "logits"
-_ORDER = (TEACHER, STUDENT, QUANTIZED, EXPORT, MEASURED, LOGITS)
 _NAME = re.compile(rf"({'|'.join(FORMATS)})-[0-9a-f]{{12}}({re.escape(PARTIAL)})?")
 _DEPTHS = ("*", "*/*", "*/*/*")
-"""Below the directory of all runs: runs, those of comparisons, those of studies."""
+"""Below the directory of all runs: runs, those of studies."""
 _GOING = ".tfqkd-pruned-"
 
 
@@ -63,77 +56,47 @@ class Product:
 
 @dataclasses.dataclass(frozen=True)
 class _User:
-    """A run directory, and the settings of the products that it uses."""
+    """A run directory, and what it says that it uses."""
 
     name: str
-    recipe: Recipe
-    replicas: str
+    uses: Uses
     finished: bool
 
     @classmethod
     def read(cls, path: pathlib.Path, root: pathlib.Path) -> "_User":
-        file = path / REPLICAS_FILE
-        replicas = file.read_text(errors="replace").strip() if file.exists() else "1"
-        name = str(path.relative_to(root))
-        return cls(name, read_recipe(path), replicas, (path / RESULTS_FILE).exists())
+        return cls(str(path.relative_to(root)), read_uses(path), (path / RESULTS_FILE).exists())
 
     def used(self, keys: dict[str, dict[str, Any]]) -> set[str]:
-        """Returns the names of the products that the recipe uses, whatever images they were made of."""
-        named = [
-            name for name in (*self.recipe.teachers(), self.recipe.student) if is_model_path(name)
-        ]
-        parts = [set(pathlib.Path(name).absolute().parts) for name in named]
-        used: set[str] = set().union(*parts)
-        # Of other models the key holds what is in the file.
-        files = any(not any(map(_NAME.fullmatch, each)) for each in parts)
-        # Each stage's inputs are products of the stages before it.
-        for stage in _ORDER:
-            for name, key in keys.items():
-                inputs_used = all(
-                    model in used or (files and model not in keys) for model in _inputs(key)
-                )
-                if _stage_of(name) == stage and inputs_used and self._asks_for(stage, key):
-                    used.add(name)
-        return used
+        """Returns the names of the products that the run uses, of those that this version can use."""
 
-    def _asks_for(self, stage: str, key: dict[str, Any]) -> bool:
-        """Whether the settings of a product are the recipe's."""
-        recipe = self.recipe
-        if key.get("format") != FORMATS[stage]:
-            return False
-        if stage == MEASURED:
-            return True
-        if stage == LOGITS:
-            # Its teacher is known by its weights alone.
-            return bool(recipe.teachers()) and key["view"] < recipe.teacher_views
-        settings = recipe.stage_settings(stage)
-        asked = [settings]
-        if stage == TEACHER:
-            asked = [{**settings, TEACHER: name} for name in recipe.teachers()]
-        taught = (
-            recipe.distillation_settings() if stage == STUDENT and recipe.teaches_float else None
-        )
-        return (
-            key.get("settings") in _plain(asked)
-            and key.get("distillation") == _plain(taught)
-            and (stage == EXPORT or str(key.get("replicas", 1)) == self.replicas)
-        )
+        def is_current(name: str) -> bool:
+            same = keys[name].get("format") == FORMATS[_stage_of(name)]
+            return same and all(map(is_current, filter(keys.__contains__, _inputs(keys[name]))))
+
+        def is_used(name: str) -> bool:
+            stage = _stage_of(name)
+            if stage == LOGITS:
+                # Its teacher is known by its weights alone.
+                return keys[name]["view"] < self.uses.views
+            if stage == MEASURED or (stage == EXPORT and self.uses.is_old):
+                return set(_inputs(keys[name])) <= set(self.uses.products)
+            return name in self.uses.products
+
+        return {name for name in keys if is_current(name) and is_used(name)}
 
 
 def inventory(run_directory: pathlib.Path) -> list[Product]:
     """Returns what lies in a run's `products/`, the oldest first.
 
-    A product counts as used if its settings are those of the run's recipe, or of another run's in or beside
-    the directory, such as the variants of a comparison, the trials of a study, and runs that share its
-    products. The images are not read: what was made of other images with the same settings counts as used.
-    So do unfinished products while any of these runs is unfinished, and kept logits while any of them keeps
-    as many views.
+    A product counts as used if the run says so (`uses.json`), or another run in or beside the directory, such
+    as the trials of a study, and runs that share its products. So do unfinished products while any of these
+    runs is unfinished, and kept logits while any of them keeps as many views.
 
     Args:
-        run_directory: Of a run, a comparison or a study.
+        run_directory: Of a run or a study.
 
     Raises:
-        ValueError: If it has no products, or the recipe of a run cannot be read.
+        ValueError: If it has no products, or a file of a run is damaged.
     """
     directory = run_directory.resolve() / PRODUCTS
     if not directory.is_dir():
@@ -157,7 +120,7 @@ def inventory(run_directory: pathlib.Path) -> list[Product]:
         return Product(
             path=entry,
             stage=_stage_of(entry.name),
-            role=_role(entry.name, keys.get(entry.name)),
+            role=keys[entry.name].get("title", "") if entry.name in keys else "unfinished",
             bytes=sum(file.st_size for file in files),
             modified=max(file.st_mtime for file in (entry.stat(), *files)),
             users=names if entry.name in keys else unfinished,
@@ -225,26 +188,6 @@ def _stage_of(name: str) -> str:
 
 def _inputs(key: dict[str, Any]) -> list[str]:
     """The models that a product was made of: names of products, or digests of files."""
-    one = [key[name] for name in ("student", "quantized", "model") if name in key]
-    return [*key.get("teachers", ()), *one]
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
-def _role(name: str, key: dict[str, Any] | None) -> str:
-    stage = _stage_of(name)
-    if key is None:
-        return "unfinished"
-    settings = key.get("settings", {})
-    if stage in (TEACHER, STUDENT):
-        return f"float {stage} {settings.get(stage, '')}, seed {settings.get('pretrain_seed')}"
-    if stage == QUANTIZED:
-        return f"{settings.get('bits')}-bit student, seed {settings.get('seed')}"
-    inputs: dict[str, Sequence[str]] = {
-        EXPORT: ("exported files of", key.get("quantized", "")),
-        MEASURED: ("figures of", key.get("model", "")),
-        LOGITS: ("teacher's logits, view", str(key.get("view", ""))),
-    }
-    return " ".join(inputs[stage])
+    # The last two are of a tfqkd before this one.
+    names = ("start", "model", "student", "quantized")
+    return [*key.get("teachers", ()), *(key[name] for name in names if name in key)]

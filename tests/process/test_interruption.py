@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tfqkd.training.interruption import Interrupted, deferred, orderly, requested
+from tfqkd.process.interruption import Interrupted, deferred, orderly, requested
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_another_thread_leaves_signals_alone():
 
 DEAF = """
 import time
-from tfqkd.training.interruption import deferred, orderly
+from tfqkd.process.interruption import deferred, orderly
 with orderly(), deferred():
     print("ready", flush=True)
     end = time.monotonic() + 60

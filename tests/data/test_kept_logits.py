@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfqkd.training import kept_logits as module
-from tfqkd.training.kept_logits import whole_logits, write_logits
+from tfqkd.data import kept_logits as module
+from tfqkd.data.kept_logits import whole_logits, write_logits
 
 COUNT, CLASSES, BLOCK = 23, 3, 5
 VALUES = np.random.default_rng(0).normal(0, 30, (COUNT, CLASSES)).astype(np.float32)

@@ -5,9 +5,12 @@ import json
 import shutil
 
 import pytest
+from training import numpy_front
 
+from tfqkd import fronts
+from tfqkd.reporting.inventory import inventory, prune
 from tfqkd.storage import locked_at_once
-from tfqkd.training.inventory import inventory, prune
+from tfqkd.training.products import FORMATS
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
 
@@ -27,9 +30,9 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory):
     """A run, and one at a higher temperature in its products; they share all but the last stage."""
-    from tfqkd import fronts
+    from training import numpy_front
 
-    from . import numpy_front
+    from tfqkd import fronts
 
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
@@ -69,9 +72,9 @@ def test_a_product_is_listed_with_the_runs_that_use_it(runs):
         assert not product.locked and not product.idle, name
     roles = {product.role for product in products.values()}
     assert {
-        "float teacher cnn4, seed 0",
-        "float student cnn2, seed 0",
-        "2-bit student, seed 0",
+        "float teacher (cnn4), seed 0",
+        "float student (cnn2), seed 0",
+        "ternary student, gradual coefficient (cnn2), seed 0",
     } < roles
 
 
@@ -98,10 +101,10 @@ def test_what_no_run_uses_goes_with_what_was_measured_of_it(runs):
 
 def test_another_format_of_a_stage_is_used_by_nothing(runs, monkeypatch):
     monkeypatch.setattr(
-        "tfqkd.training.inventory.FORMATS",
+        "tfqkd.reporting.inventory.FORMATS",
         {
+            **FORMATS,
             "teacher": 2,
-            **dict.fromkeys(("student", "quantized", "export", "measured", "logits"), 1),
         },
     )
     idle = {product.stage for product in inventory(runs / "a") if product.idle}
@@ -126,14 +129,27 @@ def test_nothing_goes_while_a_run_is_at_work(runs):
         prune(runs / "a")
 
 
-def test_a_model_that_a_run_names_by_its_path_stays(runs):
+def test_a_model_that_a_run_names_by_its_path_stays(runs, monkeypatch):
+    monkeypatch.setitem(fronts.FRONTS, "tfmot", numpy_front.__name__)
     (quantized,) = models_of(runs / "b") - models_of(runs / "a")
     teacher = runs / "a" / "products" / quantized / "model.keras"
+    changes = {"student": str(teacher), "teacher": "none", "bits": 32, "quantized_epochs": 0}
+    run(dataclasses.replace(RECIPE, **changes), runs / "c")
     shutil.rmtree(runs / "b")
-    (runs / "c").mkdir()
-    text = json.loads((runs / "a" / "recipe.json").read_text())
-    (runs / "c" / "recipe.json").write_text(json.dumps({**text, "teacher": str(teacher)}))
     assert listed(runs / "a")[quantized].users == ("c",)
+
+
+def test_a_run_of_before_uses_the_models_of_its_results(runs):
+    for name in ("a", "b"):
+        (runs / name / "uses.json").unlink()
+    products = listed(runs / "a")
+    for name in ("a", "b"):
+        assert models_of(runs / name) < {n for n, each in products.items() if name in each.users}
+    gone = models_of(runs / "b") - models_of(runs / "a")
+    shutil.rmtree(runs / "b")
+    removed = {product.stage for product in prune(runs / "a") if product.stage != "logits"}
+    assert removed == {"quantized", "measured"}
+    assert gone.isdisjoint(listed(runs / "a"))
 
 
 def test_what_is_unfinished_stays_for_a_run_that_is(runs):

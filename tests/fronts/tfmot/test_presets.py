@@ -3,9 +3,9 @@ import pytest
 
 from tfqkd.compat import keras
 from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
-from tfqkd.training.comparison import variants
+from tfqkd.training.plans import scheme_of
+from tfqkd.training.presets import Comparison
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.schemes import scheme_of
 from tfqkd.training.settings import WEIGHT_QUANTIZERS
 
 NAMES = ["no teacher", "teacher, fixed coefficient", "teacher, annealed coefficient"]
@@ -30,7 +30,7 @@ def test_the_rows_are_named_by_the_levels_of_their_weights(quantizer, bits, cont
         levels = len(np.unique(kernel.value()))
         kind = "ternary" if levels == 3 else f"{bits}-bit"
         assert levels <= 2**bits
-    names = list(variants(recipe, controls))
+    names = [stage.label for stage in Comparison(controls)(recipe)[2:]]
     middle = ["no teacher", *(["teacher's term off"] if controls else []), *NAMES[1:]]
     before = ["float, no teacher"] if controls and bits < 32 else []
     assert names == [*before, *(f"{kind}, {name}" for name in middle)]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from tfqkd.training.evaluation import evaluate_logits, evaluate_outputs
+from tfqkd.runtime.evaluation import evaluate_logits, evaluate_outputs
 
 
 def example(count, classes, scale=3.0, seed=0):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import tf
-from tfqkd.training.resources import explained
+from tfqkd.process.resources import explained
 
 
 def message(error):

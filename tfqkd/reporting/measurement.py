@@ -14,15 +14,17 @@ from tfqkd.fronts import choose
 from tfqkd.fronts.files import load_file, open_file
 from tfqkd.fronts.front import Opened
 from tfqkd.reporting.figures import plot_confusion
+from tfqkd.reporting.results import rows_of
 from tfqkd.runtime import load
+from tfqkd.runtime.evaluation import Evaluation, evaluate_outputs
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.storage import write_atomically
-from tfqkd.training.comparison_directory import COMPARISON_FILE
-from tfqkd.training.directory import RESULTS_FILE, read_recipe, read_results
-from tfqkd.training.evaluation import Evaluation, evaluate_outputs
-from tfqkd.training.run import EXPORT_DIRECTORY, TEACHER_ROLE, load_data
-from tfqkd.training.stages import CALIBRATION_IMAGES, VERIFIED_IMAGES
+from tfqkd.training.directory import read_recipe
+from tfqkd.training.exporting import shown
+from tfqkd.training.plans import load_data
+from tfqkd.training.results import ModelResult, Results
+from tfqkd.training.run import EXPORT_DIRECTORY
 
 _BATCH = 500
 
@@ -43,25 +45,6 @@ class Measurement:
     agreement: float | None
 
 
-def run_directories(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the finished runs in a directory: itself, or those of a comparison.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    holds_runs = (directory / COMPARISON_FILE).exists()
-    found = sorted(directory.glob(f"*/{RESULTS_FILE}")) if holds_runs else []
-    if (directory / RESULTS_FILE).exists():
-        found = [directory / RESULTS_FILE]
-    if not found:
-        raise ValueError(
-            "A run directory must hold a finished run or comparison. "
-            f"Received: {directory}, without {RESULTS_FILE} or {COMPARISON_FILE}. "
-            "Finish the run first: the same bin/train command goes on where it stopped."
-        )
-    return [file.parent for file in found]
-
-
 def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement]:
     """Measures the models and exported files of a finished run; writes `evaluation.json` and `confusion.png`.
 
@@ -72,31 +55,34 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     Returns:
         A measurement for each model, in the order of the stages, then for each file in `export`.
     """
-    recipe = read_recipe(directory)
-    data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
-    results = read_results(directory)
+    results = Results.read(directory)
+    data = load_data(read_recipe(directory), data_dir)
     front = choose()
+    names = model_names(results)
     # The models of a run were trained on their logits.
     logits = {
-        f"{model['role']} ({model['name']})": front.logits(
-            front.load(directory / model["model"]), data.test.images
-        )
-        for model in results["models"]
+        model: front.logits(front.load(directory / model.model), data.test.images)
+        for model in results.models
     }
-    answers = {name: (values, LOGITS) for name, values in logits.items()}
-    teachers = [
-        logits[f"{model['role']} ({model['name']})"]
-        for model in results["models"]
-        if model["role"].startswith(TEACHER_ROLE)
+
+    def teacher_of(model: ModelResult) -> np.ndarray | None:
+        teachers = [logits[teacher] for teacher in results.teachers_of(model)]
+        return np.mean(teachers, axis=0) if teachers else None
+
+    measurements = [
+        _measure(name, logits[model], LOGITS, data, teacher_of(model))
+        for name, model in zip(names, results.models, strict=True)
     ]
-    teacher = np.mean(teachers, axis=0) if teachers else None
+    teacher = teacher_of(results.student)
     # Not those of results.json alone: bin/export may have added some.
     for form in FORMATS.values():
         path = directory / EXPORT_DIRECTORY / form.file_name
         if path.exists():
-            answers[form.file_name] = _run(_open(path), data.test.images)
-    measurements = [_measure(name, *answer, data, teacher) for name, answer in answers.items()]
-    _write(directory, measurements, data)
+            answer = _run(_open(path), data.test.images)
+            measurements.append(_measure(form.file_name, *answer, data, teacher))
+    others = {model for row in rows_of(results) for model in row.models[:-1]}
+    hidden = {name for name, model in zip(names, results.models, strict=True) if model in others}
+    _write(directory, measurements, data, hidden)
     return measurements
 
 
@@ -157,23 +143,27 @@ def export_run(
     from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
 
     recipe = read_recipe(directory)
-    data = load_data(dataclasses.replace(recipe, data_dir=data_dir or recipe.data_dir))
-    if not (directory / RESULTS_FILE).exists():
-        raise ValueError(
-            "Only a finished run can be exported. "
-            f"Received: {directory}, without {RESULTS_FILE}. Finish it with the same bin/train command, or "
-            "name one of the runs in a comparison."
-        )
-    results = read_results(directory)
+    results = Results.read(directory)
+    data = load_data(recipe, data_dir)
+    model = choose().load(directory / results.student.model)
     return export(
-        choose().load(directory / results["models"][-1]["model"]),
+        model,
         output,
         formats,
         head=head,
         dense_kernels=dense_kernels,
         output=LOGITS,
-        **_shown(data),
+        **shown(data),
     )
+
+
+def model_names(results: Results) -> list[str]:
+    """Returns a name for each model of a run; where one label has several seeds, with the seed."""
+    several = {row.label for row in rows_of(results) if len(row.models) > 1}
+    return [
+        f"{model.label} ({model.name})" + (f", seed {model.seed}" if model.label in several else "")
+        for model in results.models
+    ]
 
 
 def export_file(
@@ -203,18 +193,8 @@ def export_file(
         formats,
         head=head,
         dense_kernels=dense_kernels,
-        **({} if data is None else _shown(data)),
+        **({} if data is None else shown(data)),
     )
-
-
-def _shown(data: ImageData) -> dict[str, Any]:
-    """The names, and the images to verify, calibrate and test on, as exporters take them."""
-    return {
-        "class_names": data.class_names,
-        "images": data.test.sample(VERIFIED_IMAGES),
-        "calibration": data.train.sample(CALIBRATION_IMAGES),
-        "test": (data.test.images, data.test.labels),
-    }
 
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
@@ -250,7 +230,10 @@ def _measure(
     return Measurement(name, evaluate_outputs(outputs, data.test.labels, output), same)
 
 
-def _write(directory: pathlib.Path, measurements: list[Measurement], data: ImageData) -> None:
+def _write(
+    directory: pathlib.Path, measurements: list[Measurement], data: ImageData, hidden: set[str]
+) -> None:
+    """Writes all measurements, and the confusion matrices of those that are not hidden."""
     listed: list[dict[str, Any]] = []
     for measurement in measurements:
         figures = dataclasses.asdict(measurement.figures)
@@ -258,5 +241,9 @@ def _write(directory: pathlib.Path, measurements: list[Measurement], data: Image
         listed.append({"name": measurement.name, "agreement": measurement.agreement, **figures})
     text = json.dumps({"class_names": data.class_names, "models": listed}) + "\n"
     write_atomically(directory / "evaluation.json", text)
-    matrices = {measurement.name: measurement.figures.confusion for measurement in measurements}
+    matrices = {
+        measurement.name: measurement.figures.confusion
+        for measurement in measurements
+        if measurement.name not in hidden
+    }
     plot_confusion(matrices, data.class_names, directory / "confusion.png")

@@ -1,0 +1,62 @@
+"""The files of a run's student: tried before anything is trained, written and verified in the end."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from tfqkd.data.images import ImageData
+from tfqkd.runtime.outputs import LOGITS
+from tfqkd.training.making import Maker
+from tfqkd.training.products import EXPORT, REPORTS_FILE, Products
+from tfqkd.training.stage import Stage
+
+VERIFIED_IMAGES = 64
+CALIBRATION_IMAGES = 500
+"""On how many training images the ranges of activations are measured."""
+
+
+def shown(data: ImageData) -> dict[str, Any]:
+    """Returns the names, and the images to verify, calibrate and test on, as exporters take them."""
+    return {
+        "class_names": data.class_names,
+        "images": data.test.sample(VERIFIED_IMAGES),
+        "calibration": data.train.sample(CALIBRATION_IMAGES),
+        "test": (data.test.images, data.test.labels),
+    }
+
+
+def exported(
+    maker: Maker, stage: Stage, formats: Sequence[str], products: Products
+) -> pathlib.Path:
+    """Returns the product of a stage's exported files, and the reports of their verification.
+
+    Args:
+        maker: Has made the stage.
+        stage: What is exported.
+        formats: Names of formats.
+        products: Where it is kept. It is made by one process alone.
+    """
+    from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
+
+    def make(partial: pathlib.Path) -> None:
+        # An export that was killed leaves drafts, and nothing to go on with.
+        shutil.rmtree(partial)
+        partial.mkdir()
+        model = maker.front.load(maker.path(stage))
+        reports = export(model, partial, formats, output=LOGITS, **shown(maker.data))
+        listed = [
+            {**dataclasses.asdict(report), "path": pathlib.Path(report.path).name}
+            for report in reports
+        ]
+        (partial / REPORTS_FILE).write_text(json.dumps(listed, indent=2) + "\n")
+
+    return products.get(EXPORT, export_key(maker, stage, formats), make, f"files of {stage.title}")
+
+
+def export_key(maker: Maker, stage: Stage, formats: Sequence[str]) -> dict[str, Any]:
+    """Returns all that exported files depend on."""
+    data = maker.data.fingerprint
+    return {"model": maker.name(stage), "formats": list(formats), "data": data}

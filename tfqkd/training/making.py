@@ -1,0 +1,195 @@
+"""Makes the stages of a run, each when it is first asked for, and its inputs before it."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from tfqkd.data.images import ImageData
+from tfqkd.fronts.front import Front, Model, Place
+from tfqkd.fronts.settings import Fitting, Training
+from tfqkd.fronts.trainer import Logits
+from tfqkd.training.fitting import fit, fitting_of
+from tfqkd.training.products import (
+    LAYERS_FILE,
+    MODEL_FILE,
+    SUMMARY_FILE,
+    Products,
+    model_key,
+)
+from tfqkd.training.progress import MakeProgress, ProgressBar
+from tfqkd.training.stage import Execution, Source, Stage
+from tfqkd.training.teacher_cache import TeacherCache
+
+
+class Maker:
+    """Makes stages: trains what is not there, and goes on with what was interrupted.
+
+    Args:
+        data: What all stages are trained on.
+        products: Where their products are kept.
+        front: Makes and trains the models.
+        place: Where they are trained.
+        execution: How.
+        progress: Makes the watcher that shows the progress of a stage.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        products: Products,
+        front: Front,
+        place: Place,
+        execution: Execution,
+        progress: MakeProgress = ProgressBar,
+    ) -> None:
+        self.data, self.products, self.front = data, products, front
+        self.place, self.execution = place, execution
+        self._progress = progress
+        self._files: dict[str, str] = {}
+
+    def key(self, stage: Stage) -> dict[str, Any]:
+        """Returns all that a stage's result depends on: its settings, its inputs, the data."""
+        replicas = counted_replicas(stage.training, self.place)
+        return {
+            **stage.settings(),
+            **({"start": self.name(stage.start)} if stage.start else {}),
+            **({"teachers": list(map(self.name, stage.teachers))} if stage.teachers else {}),
+            # One replica is what any number of them is where they change nothing.
+            **({"replicas": replicas} if replicas > 1 else {}),
+            "data": self.data.fingerprint,
+        }
+
+    def name(self, source: Source) -> str:
+        """Returns what a model is, for a key: the name of its product, or the digest of its file."""
+        if isinstance(source, Stage):
+            return self.products.path(source.role, self.key(source)).name
+        if source.network not in self._files:
+            self._files[source.network] = model_key(pathlib.Path(source.network))
+        return self._files[source.network]
+
+    def path(self, source: Source) -> pathlib.Path:
+        """Returns the file of a model, whether it is there or not."""
+        if isinstance(source, Stage):
+            return self.products.directory / self.name(source) / MODEL_FILE
+        return pathlib.Path(source.network)
+
+    def is_done(self, source: Source) -> bool:
+        """Whether a model is there, so that nothing is to be trained for it."""
+        return self.path(source).parent.is_dir() if isinstance(source, Stage) else True
+
+    def make(self, source: Source, callbacks: Sequence[Any] = ()) -> pathlib.Path:
+        """Returns the file of a model, trained if it was not.
+
+        Args:
+            source: The stage, or the file that is returned as it is.
+            callbacks: Of the training, besides those that every stage has.
+        """
+        if isinstance(source, Stage):
+            # Also where it is done: all workers ask for the same products.
+            for each in source.inputs:
+                self.make(each)
+            self.products.get(
+                source.role,
+                self.key(source),
+                lambda partial: self._train(partial, source, callbacks),
+                source.title,
+            )
+        return self.path(source)
+
+    def build(self, network: str) -> Model:
+        """Builds an architecture, of random weights."""
+        data = self.data
+        mean, std = data.mean, data.std
+        return self.front.build(network, data.image_shape, data.classes, mean=mean, std=std)
+
+    def quantized(self, model: Model, stage: Stage) -> Model:
+        """Returns a model as the stage begins to train it."""
+        if stage.quantization is None:
+            return model
+        model = self.front.quantize(model, stage.quantization)
+        if stage.quantization.scheme.activations:
+            self.front.calibrate(model, self._fitting(stage, stage.training), self.data)
+        return model
+
+    @property
+    def cache(self) -> pathlib.Path:
+        """Where teachers' logits are kept."""
+        return self.execution.cache or self.products.directory
+
+    def _train(self, partial: pathlib.Path, stage: Stage, callbacks: Sequence[Any]) -> None:
+        front = self.front
+        front.start(stage.training.seed, stage.precision)
+        kept = self._kept_logits(stage)
+        with self.place.scope():
+            model = front.load(self.path(stage.start)) if stage.start else self.build(stage.network)
+            model = self.quantized(model, stage)
+            fit(
+                front,
+                self._taught(model, stage, kept),
+                partial,
+                stage=stage,
+                execution=self.execution,
+                data=self.data,
+                workers=self.place.workers,
+                progress=self._progress,
+                callbacks=[*self._quantization_callbacks(stage), *callbacks],
+                teacher_logits=kept,
+            )
+            if stage.training.ema:
+                # Steps that follow the weights have followed those of training, not their average.
+                front.requantize(model)
+            if stage.batch_norm != "moving":
+                front.settle_batch_norm(model, self._fitting(stage, stage.shown), self.data)
+            # A copy without the optimizer, whose state the .keras format would keep.
+            stripped = front.strip(model)
+        if stage.quantization:
+            front.save_wrapped(model, partial)
+        front.save(stripped, partial / MODEL_FILE)
+        summary, layers = front.summary(model)
+        (partial / SUMMARY_FILE).write_text(f"{summary}\n", encoding="utf-8")
+        (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
+
+    def _taught(self, model: Model, stage: Stage, kept: list[Logits]) -> Model:
+        if stage.distillation is None:
+            return model
+        live = [] if kept else [self.front.load(self.path(each)) for each in stage.teachers]
+        return self.front.taught(model, live, bool(kept), stage.distillation)
+
+    def _quantization_callbacks(self, stage: Stage) -> list[Any]:
+        return self.front.quantization_callbacks(stage.quantization) if stage.quantization else []
+
+    def _kept_logits(self, stage: Stage) -> list[Logits]:
+        """Returns the teachers' logits for each fixed view; none if views are drawn anew."""
+        if not (stage.training.fixed_views and stage.teachers):
+            return []
+        front, workers = self.front, self.place.workers
+        # Outside the place's scope: there workers read variables together, but one asks alone.
+        loaded = [front.load(self.path(each)) for each in stage.teachers]
+        if not workers.is_chief:
+            workers.wait()
+        logits = TeacherCache(
+            self.cache,
+            front.together(loaded),
+            self.data.train,
+            stage.training.augmentation,
+            stage.training.fixed_views,
+            identity=",".join(map(front.model_fingerprint, loaded)),
+            limit_gb=self.execution.cache_limit_gb,
+            front=front,
+        ).logits()
+        if workers.is_chief:
+            workers.wait()
+        return logits
+
+    def _fitting(self, stage: Stage, training: Training) -> Fitting:
+        return fitting_of(stage, training, self.execution, self.data)
+
+
+def counted_replicas(training: Training, place: Place) -> int:
+    """Returns on how many replicas a training depends; 1 where it is the same on any number of them.
+
+    Each replica takes the statistics of batch norm over its own part of a batch, unless they are
+    synchronized.
+    """
+    return 1 if training.synchronized_batch_norm else place.replicas

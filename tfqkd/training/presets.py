@@ -1,0 +1,138 @@
+"""Presets: what a run is made of, as stages. The last of them is the run's student, which is exported."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from tfqkd.core.schedules import Constant
+from tfqkd.fronts.settings import Distillation
+from tfqkd.training.plans import (
+    assistant_of,
+    distillation_of,
+    kind_of,
+    quantized_of,
+    require_annealed,
+    student_of,
+    teachers_of,
+    with_seed,
+)
+from tfqkd.training.recipe import Recipe
+from tfqkd.training.stage import Source, Stage
+
+
+class Preset(Protocol):
+    """A frozen dataclass that makes stages of a recipe."""
+
+    def __call__(self, recipe: Recipe) -> tuple[Source, ...]:
+        """Returns the stages; the last is a `Stage`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """Teacher, float student and quantized student (arXiv 1909.01688)."""
+
+    def __call__(self, recipe: Recipe) -> tuple[Source, ...]:
+        """Returns the stages."""
+        teachers = teachers_of(recipe)
+        student = student_of(recipe, teachers, distillation_of(recipe))
+        return (*teachers, student, quantized_of(recipe, student, teachers))
+
+
+PAPER = Paper()
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """The paper's job with teacher assistants (arXiv 1902.03393): each is taught by the one before.
+
+    Attributes:
+        assistants: Their architectures or paths, from the teacher to the student.
+    """
+
+    assistants: tuple[str, ...]
+
+    def __call__(self, recipe: Recipe) -> tuple[Source, ...]:
+        """Returns the stages.
+
+        Raises:
+            ValueError: If the recipe has no teacher.
+        """
+        teachers = found = teachers_of(recipe)
+        if not teachers:
+            raise ValueError(
+                "Assistants must have a teacher to learn from. "
+                f"Received: {', '.join(self.assistants)} without one. Set --teacher."
+            )
+        for number, network in enumerate(self.assistants, start=1):
+            teachers = (assistant_of(recipe, network, number, teachers),)
+            found += teachers
+        student = student_of(recipe, teachers, distillation_of(recipe))
+        return (*found, student, quantized_of(recipe, student, teachers))
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The paper's job beside the same without a teacher and with a fixed coefficient, at several seeds.
+
+    The fixed coefficient is the mean of the schedule's two ends, so that both weigh the soft loss alike over
+    the whole training.
+
+    Attributes:
+        controls: Whether two more show what is not the teacher's doing: the float student trained on for
+            the same epochs, and the quantized one with its annealed (1-λ)·hard alone.
+        repeats: Number of seeds, from the recipe's upwards.
+    """
+
+    controls: bool = False
+    repeats: int = 1
+
+    def __call__(self, recipe: Recipe) -> tuple[Source, ...]:
+        """Returns the stages.
+
+        Raises:
+            ValueError: If the recipe has no teacher or no annealed coefficient to compare.
+        """
+        require_annealed(recipe)
+        first = recipe.seed
+        # The student of the recipe itself comes last.
+        seeds = (*range(first + 1, first + self.repeats), first)
+        found = [stage for seed in seeds for stage in self._of_seed(with_seed(recipe, seed))]
+        return tuple(stage for index, stage in enumerate(found) if stage not in found[:index])
+
+    def _of_seed(self, recipe: Recipe) -> Iterator[Source]:
+        *teachers, student, annealed = PAPER(recipe)
+        weighed = distillation_of(recipe)
+        assert weighed is not None
+        kind, schedule = kind_of(recipe), weighed.coefficient
+        untaught = student_of(recipe)
+        alone = dataclasses.replace(
+            quantized_of(recipe, untaught, ()), label=f"{kind}, no teacher", distillation=None
+        )
+        yield from (*teachers, student)
+        if self.controls and alone.quantization:
+            # Where the recipe itself is float, its row without a teacher is this control.
+            yield dataclasses.replace(alone, label="float, no teacher", quantization=None)
+        yield alone
+        if self.controls:
+            off = Distillation(
+                coefficient=schedule, coefficient_on=weighed.coefficient_on, soft_loss="none"
+            )
+            yield dataclasses.replace(alone, label=f"{kind}, teacher's term off", distillation=off)
+        fixed = dataclasses.replace(
+            weighed,
+            coefficient=Constant((schedule(0.0) + schedule(1.0)) / 2),
+            coefficient_on=None,
+        )
+        yield dataclasses.replace(
+            quantized_of(recipe, student_of(recipe, teachers, fixed), teachers),
+            label=f"{kind}, teacher, fixed coefficient",
+            distillation=fixed,
+        )
+        yield dataclasses.replace(annealed, label=f"{kind}, teacher, annealed coefficient")
+
+
+def student_stage(stages: Sequence[Source]) -> Stage:
+    """Returns the stage that a run is for."""
+    last = stages[-1]
+    assert isinstance(last, Stage)
+    return last

@@ -1,0 +1,153 @@
+"""A stage of a run in plain values: one training, with the stages that it begins from and learns from."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tfqkd.data.augmentation import Augmentation
+from tfqkd.fronts.settings import Distillation, Quantization, Training
+
+TEACHER, ASSISTANT, STUDENT, QUANTIZED = "teacher", "assistant", "student", "quantized"
+ROLES = (TEACHER, ASSISTANT, STUDENT, QUANTIZED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a run computes, and what it keeps on the way; no result depends on it. See the settings.
+
+    Attributes:
+        strategy: On which devices.
+        jit_compile: Whether XLA compiles the step.
+        steps_per_execution: Steps in one call.
+        deterministic: Whether every operation gives the same bits each time.
+        checkpoint_every: Besides after every epoch: minutes such as "10m", steps such as "500", or "".
+        checkpoints_kept: The last ones of a stage, until it is finished.
+        profile: First and last step of a profile; None without.
+        cache: Where teachers' logits are kept; None for beside the products.
+        cache_limit_gb: The most that the logits of a stage may take, in 2^30 bytes.
+    """
+
+    strategy: str = "auto"
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    deterministic: bool = False
+    checkpoint_every: str = "10m"
+    checkpoints_kept: int = 3
+    profile: tuple[int, int] | None = None
+    cache: pathlib.Path | None = None
+    cache_limit_gb: float = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+    """A saved model, which is used as it is.
+
+    Attributes:
+        role: Of `ROLES`.
+        label: What it is called in tables.
+        network: Its path.
+    """
+
+    role: str
+    label: str
+    network: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training.
+
+    The key of its product holds its settings and the keys of its inputs, but neither role, label nor seed:
+    two stages that train the same are one.
+
+    Attributes:
+        role: Of `ROLES`; begins the name of its product.
+        label: What it is called in tables.
+        seed: That its own was made of, for tables.
+        network: The architecture, or the path that it goes back to.
+        precision: That it computes in.
+        training: How it is trained.
+        batch_norm: Whose statistics the model keeps: of "augmented" or "plain" images, or "moving" averages.
+        start: Where its weights come from; None for random ones.
+        teachers: Whose logits it learns from, as a mean.
+        quantization: How it is quantized; None for a float network.
+        distillation: How its losses are weighed; None without a teacher or its control.
+        methods: Settings of what else is done.
+    """
+
+    role: str
+    label: str
+    seed: int
+    network: str
+    precision: str
+    training: Training
+    batch_norm: str
+    start: "Source | None" = None
+    teachers: tuple["Source", ...] = ()
+    quantization: Quantization | None = None
+    distillation: Distillation | None = None
+    methods: tuple[Any, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What is trained, for progress and messages."""
+        return f"{self.label} ({self.network}), seed {self.seed}"
+
+    @property
+    def inputs(self) -> tuple["Source", ...]:
+        """The teachers, then what it starts from."""
+        return (*self.teachers, *([self.start] if self.start else []))
+
+    @property
+    def shown(self) -> Training:
+        """How the images are shown on which its batch norm is measured anew."""
+        if self.batch_norm == "plain":
+            return dataclasses.replace(self.training, augmentation=Augmentation.NONE)
+        return self.training
+
+    def settings(self) -> dict[str, Any]:
+        """Returns all that its result depends on besides its inputs and data, as JSON holds it."""
+        own = {
+            "network": None if self.start else self.network,
+            "precision": self.precision,
+            "training": self.training,
+            "batch_norm": self.batch_norm,
+            "quantization": self.quantization,
+            "distillation": self.distillation,
+            "methods": self.methods or None,
+        }
+        return plain(own)
+
+
+Source = Stage | ModelFile
+"""Where a model comes from."""
+
+
+def walk(sources: Iterable[Source]) -> Iterator[Source]:
+    """Yields each source once, its inputs before it."""
+    seen: list[Source] = []
+
+    def visit(source: Source) -> Iterator[Source]:
+        if source in seen:
+            return
+        if isinstance(source, Stage):
+            for each in source.inputs:
+                yield from visit(each)
+        seen.append(source)
+        yield source
+
+    for source in sources:
+        yield from visit(source)
+
+
+def plain(value: Any) -> Any:
+    """Returns settings as JSON holds them: a dataclass with its class, and without what is None."""
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **plain(fields)}
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items() if each is not None}
+    if isinstance(value, (tuple, list)):
+        return [plain(each) for each in value]
+    return value
