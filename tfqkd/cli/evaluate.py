@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
-from tfqkd.cli.model_files import files_of
 
 if TYPE_CHECKING:
     from tfqkd.reporting.measurement import Measurement
@@ -110,6 +109,7 @@ def _evaluate_files(
             f"Received: dataset={dataset!r}, run_dir={run_dir!r}. Give --dataset, and no --run_dir."
         )
     load_tensorflow()
+    from tfqkd.cli.model_files import files_of
     from tfqkd.data import load
     from tfqkd.reporting.measurement import measure_files
 

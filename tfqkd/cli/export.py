@@ -9,7 +9,6 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
 from tfqkd.cli.evaluate import require_run_directory
-from tfqkd.cli.model_files import keras_model_of
 from tfqkd.export.formats import FORMATS, parse_formats, with_options
 
 if TYPE_CHECKING:
@@ -143,6 +142,9 @@ def _source(values: flags.FlagValues) -> pathlib.Path:
             "Either a run is exported or a model. "
             f"Received: run_dir={values.run_dir!r}, model={values.model!r}. Give one of them."
         )
+    # Loads NumPy, which --help needs not.
+    from tfqkd.cli.model_files import keras_model_of
+
     return keras_model_of(pathlib.Path(values.model))
 
 
