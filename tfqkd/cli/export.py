@@ -58,6 +58,19 @@ def _command() -> Command:
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
+    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir"):
+        command.group("what to export", name)
+    _define_options(command)
+    command.choose_output(
+        "`directory`, and what report.json holds: `files`, each with its `path` there, `format`, `bytes`, "
+        "`gzip_bytes`, `max_difference`, `agreement`, `accuracy` and the rest of its report, and how it "
+        "ran (`runs`, in seconds)."
+    )
+    return command
+
+
+def _define_options(command: Command) -> None:
+    values = command.flags
     flags.DEFINE_enum(
         "head",
         "float32",
@@ -82,19 +95,10 @@ def _command() -> Command:
         "Also prints each file's kernels and their bytes; --output=json always has them.",
         flag_values=values,
     )
-    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir"):
-        command.group("what to export", name)
     for name in ("head", "dense_kernels"):
         command.group("how small and how exact", name)
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
-
-    command.choose_output(
-        "`directory`, and what report.json holds: `files`, each with its `path` there, `format`, `bytes`, "
-        "`gzip_bytes`, `max_difference`, `agreement`, `accuracy` and the rest of its report, and how it "
-        "ran (`runs`, in seconds)."
-    )
-    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -35,14 +35,14 @@ def _command() -> Command:
             "bin/study --flagfile=configs/study_cifar100.flags --storage=postgresql://me@host/studies",
         ),
     )
+    _define_trials(command)
+    _define_storage(command)
+    define_recipe_flags(command)
+    return command
+
+
+def _define_trials(command: Command) -> None:
     values = command.flags
-    flags.DEFINE_string(
-        "run_dir",
-        "",
-        "Where trials, products and report are kept; runs/study_DATASET if empty. Workers on several "
-        "machines share teachers if this is a shared directory.",
-        flag_values=values,
-    )
     flags.DEFINE_multi_string(
         "vary",
         [],
@@ -74,6 +74,19 @@ def _command() -> Command:
         "hyperband gives up trials whose first seed does badly on the validation images.",
         flag_values=values,
     )
+    for name in ("vary", "sampler", "trials", "repeats", "pruner"):
+        command.group("what to try", name)
+
+
+def _define_storage(command: Command) -> None:
+    values = command.flags
+    flags.DEFINE_string(
+        "run_dir",
+        "",
+        "Where trials, products and report are kept; runs/study_DATASET if empty. Workers on several "
+        "machines share teachers if this is a shared directory.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "study_name",
         "",
@@ -98,12 +111,8 @@ def _command() -> Command:
     flags.DEFINE_bool(
         "report_only", False, "Only write the report of what is done so far.", flag_values=values
     )
-    for name in ("vary", "sampler", "trials", "repeats", "pruner"):
-        command.group("what to try", name)
     for name in ("run_dir", "study_name", "storage", "grace_seconds", "report_only"):
         command.group("where it is kept", name)
-    define_recipe_flags(command)
-    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
