@@ -115,7 +115,7 @@ def test_a_study_whose_beginner_died_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("tfqkd.study.storage._SECONDS_TO_BEGIN", 0.0)
     storage = open_storage(sqlite_url(tmp_path / "study.db"), 60)
     optuna.create_study(storage=storage, study_name="half", direction="maximize")
-    with pytest.raises(TimeoutError, match="Begin anew under another --study_name"):
+    with pytest.raises(TimeoutError, match="Start again under another --study_name"):
         join(storage, "half", plan(), make_sampler(plan()), make_pruner(plan()))
 
 

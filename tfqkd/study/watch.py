@@ -15,7 +15,7 @@ class Watch:
     """Takes trials from workers that gave no sign of life within their grace.
 
     A worker that dies between taking a trial and its first sign of life leaves none, and Optuna would wait
-    for that trial for ever: a trial without settings, which are its first act, is taken after the grace too.
+    for that trial forever: a trial without settings, which are its first act, is taken after the grace too.
 
     Args:
         study: To watch.
