@@ -72,7 +72,7 @@ def test_a_report_on_an_unknown_name_is_refused_and_begins_no_study(
 ):
     import optuna
 
-    from tfqkd.study.storage import open_storage
+    from tfqkd.study.database import open_storage
 
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     optuna.create_study(study_name="there", storage=open_storage(url, 60))

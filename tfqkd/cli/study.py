@@ -173,7 +173,7 @@ def _report(plan: Plan, place: "Place") -> None:
 
 def _without_password(words: list[str], storage: str) -> list[str]:
     """Returns a command line as it may be kept: a storage's URL may hold a password."""
-    from tfqkd.study.storage import without_password
+    from tfqkd.study.database import without_password
 
     return [word.replace(storage, without_password(storage)) if storage else word for word in words]
 

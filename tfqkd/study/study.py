@@ -1,10 +1,10 @@
 """`run_study(plan, place)`: a study, or one worker's part in it."""
 
+from tfqkd.study.database import required
 from tfqkd.study.line import WorkerLine
 from tfqkd.study.place import Place
 from tfqkd.study.plan import Plan
 from tfqkd.study.results import StudyResults
-from tfqkd.study.storage import required
 from tfqkd.study.trial import TrialRunner
 from tfqkd.study.worker import work
 from tfqkd.training.directory import record_command

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from tfqkd.study import attributes
-from tfqkd.study.storage import retry
+from tfqkd.study.database import retry
 
 
 class Watch:

@@ -8,8 +8,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.study import attributes
+from tfqkd.study.database import give_back, retry
 from tfqkd.study.queue import describe
-from tfqkd.study.storage import give_back, retry
 from tfqkd.study.watch import Watch
 
 if TYPE_CHECKING:
