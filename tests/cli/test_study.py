@@ -87,7 +87,7 @@ def test_a_report_on_an_unknown_name_is_refused_and_begins_no_study(
 def test_a_study_that_is_stopped_before_it_is_begun_leaves_none(tmp_path, monkeypatch):
     import optuna
 
-    def stop(plan, place, command):
+    def stop(plan, location, command):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
@@ -133,8 +133,8 @@ def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, m
     def fail(trial):
         raise error("no memory for this model")
 
-    def end_early(plan, place, command):
-        work(place.join(plan), fail, WorkerLine(), place.grace_seconds)
+    def end_early(plan, location, command):
+        work(location.join(plan), fail, WorkerLine(), location.grace_seconds)
 
     monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
     monkeypatch.setattr("tfqkd.study.study.run_study", end_early)

@@ -16,7 +16,7 @@ from tfqkd.study.plan import PRUNERS, SAMPLERS, Plan
 from tfqkd.study.space import parse_space
 
 if TYPE_CHECKING:
-    from tfqkd.study.place import Place
+    from tfqkd.study.location import StudyLocation
 
 _NEEDED = ("optuna", "sqlalchemy", "statsmodels")
 
@@ -136,39 +136,41 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(str(error)) from error
         _require_packages()
         directory = pathlib.Path(values.run_dir or f"runs/study_{recipe.dataset.replace('/', '_')}")
-        from tfqkd.study.place import Place
+        from tfqkd.study.location import StudyLocation
 
-        place = Place(directory, values.study_name, values.storage, values.grace_seconds)
+        location = StudyLocation(directory, values.study_name, values.storage, values.grace_seconds)
         if not values.report_only:
             # A storage that cannot be reached is said before TensorFlow is loaded.
-            place.open()
+            location.open()
             require_place(recipe.dataset, recipe.data_dir, recipe.download)
-            _work(plan, place, _without_password(command.command_line(arguments), place.storage))
-        _report(plan, place)
+            _work(
+                plan, location, _without_password(command.command_line(arguments), location.storage)
+            )
+        _report(plan, location)
 
     return command.main(arguments, run_it)
 
 
-def _work(plan: Plan, place: "Place", words: list[str]) -> None:
+def _work(plan: Plan, location: "StudyLocation", words: list[str]) -> None:
     load_tensorflow()
     from tfqkd.study.study import run_study
 
     try:
-        run_study(plan, place, words)
+        run_study(plan, location, words)
     except (KeyboardInterrupt, ValueError):
         # What is done so far is worth a look, if there is such a study.
         with contextlib.suppress(ValueError):
-            _report(plan, place)
+            _report(plan, location)
         raise
 
 
-def _report(plan: Plan, place: "Place") -> None:
+def _report(plan: Plan, location: "StudyLocation") -> None:
     from tfqkd.reporting.study_page import print_study, write_study_page
     from tfqkd.study.results import StudyResults
 
-    results = StudyResults.read(place.find(plan), plan)
-    write_study_page(results, place.directory)
-    print_study(results, place.directory)
+    results = StudyResults.read(location.find(plan), plan)
+    write_study_page(results, location.directory)
+    print_study(results, location.directory)
 
 
 def _without_password(words: list[str], storage: str) -> list[str]:

@@ -82,7 +82,7 @@ def thinned(rows: Sequence[Any]) -> list[Any]:
     if len(rows) <= _MOST_POINTS:
         return list(rows)
     return [
-        rows[place] for place in np.linspace(0, len(rows) - 1, _MOST_POINTS).round().astype(int)
+        rows[index] for index in np.linspace(0, len(rows) - 1, _MOST_POINTS).round().astype(int)
     ]
 
 

@@ -15,7 +15,7 @@ GRACE_SECONDS = 120
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class StudyLocation:
     """Where a study is kept.
 
     Attributes:
