@@ -127,14 +127,14 @@ def test_a_password_is_not_kept_with_the_command():
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (ValueError, 1)])
 def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, monkeypatch, capsys):
-    from tfqkd.study.line import WorkerLine
+    from tfqkd.study.status_line import StatusLine
     from tfqkd.study.worker import work
 
     def fail(trial):
         raise error("no memory for this model")
 
     def end_early(plan, location, command):
-        work(location.join(plan), fail, WorkerLine(), location.grace_seconds)
+        work(location.join(plan), fail, StatusLine(), location.grace_seconds)
 
     monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
     monkeypatch.setattr("tfqkd.study.study.run_study", end_early)

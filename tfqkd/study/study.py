@@ -1,10 +1,10 @@
 """`run_study(plan, location)`: a study, or one worker's part in it."""
 
 from tfqkd.study.database import required
-from tfqkd.study.line import WorkerLine
 from tfqkd.study.location import StudyLocation
 from tfqkd.study.plan import Plan
 from tfqkd.study.results import StudyResults
+from tfqkd.study.status_line import StatusLine
 from tfqkd.study.trial import TrialRunner
 from tfqkd.study.worker import work
 from tfqkd.training.directory import record_command
@@ -28,7 +28,7 @@ def run_study(
             has another plan; before any trial.
         RuntimeError: If the storage is lost on the way.
     """
-    line = WorkerLine()
+    line = StatusLine()
     runner = TrialRunner(plan, location.directory, line)
     # Before the study is begun, so that a mistake takes no name in the storage.
     location.open()

@@ -15,10 +15,10 @@ from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts import choose
 from tfqkd.fronts.trainer import Watcher
 from tfqkd.study import attributes
-from tfqkd.study.line import WorkerLine
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.record import SeedRecord, read_record, softened_entropy
+from tfqkd.study.status_line import StatusLine
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.models import model_key
 from tfqkd.training.places import place_of
@@ -60,7 +60,7 @@ class TrialRunner:
         line: Shows how the worker goes on.
     """
 
-    def __init__(self, plan: Plan, directory: pathlib.Path, line: WorkerLine) -> None:
+    def __init__(self, plan: Plan, directory: pathlib.Path, line: StatusLine) -> None:
         self._plan, self._directory, self._line = plan, directory, line
         self._data: tuple[tuple[Any, ...], ImageData] | None = None
         self._logits: dict[str, np.ndarray] = {}
