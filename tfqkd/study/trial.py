@@ -17,7 +17,7 @@ from tfqkd.fronts.trainer import Watcher
 from tfqkd.study import attributes
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
-from tfqkd.study.record import SeedRecord, read_record, softened_entropy
+from tfqkd.study.seed_result import SeedResult, read_seed_result, softened_entropy
 from tfqkd.study.status_line import StatusLine
 from tfqkd.training.evaluation import evaluate_logits
 from tfqkd.training.models import model_key
@@ -105,7 +105,7 @@ class TrialRunner:
         recipe: Recipe,
         settings: dict[str, Any],
         callbacks: Sequence[PruneByEpoch],
-    ) -> SeedRecord:
+    ) -> SeedResult:
         path = self._directory / "trials" / f"{number:04d}-seed{recipe.seed}"
         data = self._load(recipe)
         results = run(
@@ -116,7 +116,7 @@ class TrialRunner:
             callbacks=callbacks,
             progress=self._line.stage,
         )
-        record = read_record(path, results, _validation_accuracy(path, results, data))
+        record = read_seed_result(path, results, _validation_accuracy(path, results, data))
         if recipe.has_teacher:
             entropy = softened_entropy(
                 self._teacher_logits(path, results, data), recipe.temperature
@@ -164,7 +164,7 @@ def _held_back(data: ImageData) -> Split:
 
 
 def _write_hparams(
-    path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, record: SeedRecord
+    path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, record: SeedResult
 ) -> None:
     values = {name: to_parameter(value) for name, value in settings.items()}
     with tf.summary.create_file_writer(str(path)).as_default():

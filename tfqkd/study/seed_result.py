@@ -21,7 +21,7 @@ _MOST_POINTS = 400
 
 
 @dataclasses.dataclass(frozen=True)
-class SeedRecord:
+class SeedResult:
     """One seed of a trial.
 
     Attributes:
@@ -49,10 +49,10 @@ class SeedRecord:
     layers: list[dict[str, Any]]
 
 
-def read_record(
+def read_seed_result(
     path: pathlib.Path, results: dict[str, Any], validation_accuracy: float
-) -> SeedRecord:
-    """Reads the record of a finished run; the teacher's entropy is left open.
+) -> SeedResult:
+    """Reads the result of a finished run; the teacher's entropy is left open.
 
     Args:
         path: The run directory.
@@ -64,7 +64,7 @@ def read_record(
     product = (path / final["model"]).parent
     rows = thinned(read_history(product / HISTORY_FILE))
     layers = json.loads((product / LAYERS_FILE).read_text())
-    return SeedRecord(
+    return SeedResult(
         validation_accuracy=validation_accuracy,
         test_accuracy=final["accuracy"],
         float_accuracy=pretrained[-1]["accuracy"],
