@@ -178,7 +178,7 @@ def _written(
 def _measured(reports: Sequence["Report"], output: pathlib.Path, latency: bool) -> list["Measured"]:
     """Measures files, and writes the report."""
     from tfqkd.export.measure import measure
-    from tfqkd.export.summary import write_report
+    from tfqkd.export.report_tables import write_report
 
     measured: list[Measured] = []
     try:
@@ -192,7 +192,7 @@ def _measured(reports: Sequence["Report"], output: pathlib.Path, latency: bool) 
 def _show_json(
     reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
 ) -> None:
-    from tfqkd.export.summary import report_json
+    from tfqkd.export.report_tables import report_json
 
     shown = report_json(reports, _measured(reports, output, latency))
     print_json({"directory": str(output), **shown})
@@ -202,7 +202,7 @@ def _show(
     reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
 ) -> None:
     """Measures files, prints their tables, and writes the report."""
-    from tfqkd.export.summary import (
+    from tfqkd.export.report_tables import (
         REPORT_FILE,
         layer_table,
         relative_table,
