@@ -168,7 +168,7 @@ def test_an_error_that_other_code_raises_inside_tfqkd_keeps_its_traceback(comman
         (errno.ENOSPC, "Free some space"),
         (errno.EACCES, "Make it accessible, or give another --run_dir"),
         (errno.ENOLCK, "Put it on storage that has locks"),
-        (errno.ENAMETOOLONG, "Mend the cause"),
+        (errno.ENAMETOOLONG, "Fix what the error names"),
     ],
 )
 def test_what_the_system_refuses_is_one_message_in_every_command(command, capsys, number, advice):

@@ -100,7 +100,7 @@ def test_mistakes_are_one_message(pictures, capsys, arguments, status, message):
         ("run", "model='run', a folder. Give a file: run/export/student.tflite."),
         ("pictures", "model='pictures', a folder. Give a file: there is none in it."),
         ("none.tflite", "model='none.tflite', which does not exist."),
-        ("pictures/cat.png", "model='pictures/cat.png', which is none."),
+        ("pictures/cat.png", "model='pictures/cat.png', which is another kind of file."),
     ],
 )
 def test_what_it_cannot_run_is_told_with_what_can_be_done(

@@ -72,7 +72,7 @@ def test_a_report_on_an_unknown_name_is_refused_and_begins_no_study(
 ):
     import optuna
 
-    from tfqkd.study.storage import open_storage
+    from tfqkd.study.database import open_storage
 
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     optuna.create_study(study_name="there", storage=open_storage(url, 60))
@@ -87,7 +87,7 @@ def test_a_report_on_an_unknown_name_is_refused_and_begins_no_study(
 def test_a_study_that_is_stopped_before_it_is_begun_leaves_none(tmp_path, monkeypatch):
     import optuna
 
-    def stop(plan, place, command):
+    def stop(plan, location, command):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
@@ -127,14 +127,14 @@ def test_a_password_is_not_kept_with_the_command():
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (ValueError, 1)])
 def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, monkeypatch, capsys):
-    from tfqkd.study.line import WorkerLine
+    from tfqkd.study.status_line import StatusLine
     from tfqkd.study.worker import work
 
     def fail(trial):
         raise error("no memory for this model")
 
-    def end_early(plan, place, command):
-        work(place.join(plan), fail, WorkerLine(), place.grace_seconds)
+    def end_early(plan, location, command):
+        work(location.join(plan), fail, StatusLine(), location.grace_seconds)
 
     monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
     monkeypatch.setattr("tfqkd.study.study.run_study", end_early)

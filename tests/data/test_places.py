@@ -31,7 +31,7 @@ def test_a_folder_that_is_missing_is_refused(tmp_path):
 def test_a_directory_of_data_sets_that_is_missing_is_refused_with_what_belongs_there(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         require_place("cifar100:3.0.2", str(tmp_path / "none"))
-    assert f"Received: data_dir='{tmp_path}/none', which is none." in str(error.value)
+    assert f"Received: data_dir='{tmp_path}/none', which is no directory." in str(error.value)
     assert str(error.value).endswith(how_to_place("cifar100:3.0.2"))
     assert "copy its directory to DIR/cifar100/VERSION (*.tfrecord*, " in str(error.value)
 

@@ -188,7 +188,7 @@ def test_the_death_of_a_worker_is_said_within_a_minute_and_the_job_goes_on(tmp_p
     out, _ = living.communicate(timeout=120)
     assert time.monotonic() - began < 60
     assert living.returncode == 1, out[-3000:]
-    assert "All workers must live and reach each other." in out
+    assert "All workers must keep running and reach each other." in out
     assert "Traceback" not in out
 
     # The launcher starts both again; asked to stop, it asks them to.

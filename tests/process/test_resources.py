@@ -54,7 +54,7 @@ def message(error):
             "Put back what is missing",
         ),
         (tf.errors.DataLossError(None, None, "corrupted record at 0"), "at 0", "Restore or remove"),
-        (OSError(errno.EIO, os.strerror(errno.EIO)), "Input/output error", "Mend the disk"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "Input/output error", "Repair the disk"),
     ],
 )
 def test_a_refusal_of_the_disk_is_one_message(error, received, advice):

@@ -6,10 +6,10 @@ import pytest
 from tfqkd.compat import keras
 from tfqkd.data import load
 from tfqkd.study import attributes
-from tfqkd.study.line import WorkerLine
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import to_parameter
 from tfqkd.study.space import parse_space
+from tfqkd.study.status_line import StatusLine
 from tfqkd.study.trial import TrialRunner
 from tfqkd.training.history import read_history
 from tfqkd.training.recipe import Recipe
@@ -66,7 +66,7 @@ def tried(tmp_path_factory):
     plain = {name: to_parameter(values[0]) for name, values in AFTER_THE_LAST_EPOCH.items()}
     for name, values in AFTER_THE_LAST_EPOCH.items():
         study.enqueue_trial({**plain, name: to_parameter(values[1])})
-    runner = TrialRunner(plan, directory, WorkerLine())
+    runner = TrialRunner(plan, directory, StatusLine())
     study.optimize(runner, n_trials=len(AFTER_THE_LAST_EPOCH))
     return directory, study
 

@@ -9,9 +9,9 @@ import time
 import pytest
 from optuna.trial import TrialState
 
+from tfqkd.study.database import join, open_storage
 from tfqkd.study.results import StudyResults
 from tfqkd.study.samplers import make_pruner, make_sampler
-from tfqkd.study.storage import join, open_storage
 
 from . import mysql, postgres
 from .tried import accuracy, plan

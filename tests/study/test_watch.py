@@ -5,8 +5,8 @@ import pytest
 from optuna.trial import TrialState
 
 from tfqkd.study import attributes
+from tfqkd.study.database import join, open_storage, sqlite_url
 from tfqkd.study.samplers import make_pruner, make_sampler
-from tfqkd.study.storage import join, open_storage, sqlite_url
 from tfqkd.study.watch import Watch
 
 from .tried import plan

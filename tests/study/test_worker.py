@@ -4,8 +4,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tfqkd.study.database import give_back, retry
 from tfqkd.study.results import StudyResults
-from tfqkd.study.storage import give_back, retry
 from tfqkd.study.worker import work
 
 from .tried import accuracy, begin, objective, plan

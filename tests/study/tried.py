@@ -8,12 +8,12 @@ from typing import Any
 import optuna
 
 from tfqkd.study import attributes
+from tfqkd.study.database import join, open_storage, sqlite_url
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of
 from tfqkd.study.results import StudyResults
 from tfqkd.study.samplers import make_pruner, make_sampler
 from tfqkd.study.space import parse_space
-from tfqkd.study.storage import join, open_storage, sqlite_url
 from tfqkd.training.recipe import Recipe
 
 GRID = (

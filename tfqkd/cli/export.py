@@ -57,6 +57,19 @@ def _command() -> Command:
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
+    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir"):
+        command.group("what to export", name)
+    _define_options(command)
+    command.choose_output(
+        "`directory`, and what report.json holds: `files`, each with its `path` there, `format`, `bytes`, "
+        "`gzip_bytes`, `max_difference`, `agreement`, `accuracy` and the rest of its report, and how it "
+        "ran (`runs`, in seconds)."
+    )
+    return command
+
+
+def _define_options(command: Command) -> None:
+    values = command.flags
     flags.DEFINE_enum(
         "head",
         "float32",
@@ -81,19 +94,10 @@ def _command() -> Command:
         "Also prints each file's kernels and their bytes; --output=json always has them.",
         flag_values=values,
     )
-    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir"):
-        command.group("what to export", name)
     for name in ("head", "dense_kernels"):
         command.group("how small and how exact", name)
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
-
-    command.choose_output(
-        "`directory`, and what report.json holds: `files`, each with its `path` there, `format`, `bytes`, "
-        "`gzip_bytes`, `max_difference`, `agreement`, `accuracy` and the rest of its report, and how it "
-        "ran (`runs`, in seconds)."
-    )
-    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,7 +180,7 @@ def _written(
 def _measured(reports: Sequence["Report"], output: pathlib.Path, latency: bool) -> list["Measured"]:
     """Measures files, and writes the report."""
     from tfqkd.export.measure import measure
-    from tfqkd.export.summary import write_report
+    from tfqkd.export.report_tables import write_report
 
     measured: list[Measured] = []
     try:
@@ -190,7 +194,7 @@ def _measured(reports: Sequence["Report"], output: pathlib.Path, latency: bool) 
 def _show_json(
     reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
 ) -> None:
-    from tfqkd.export.summary import report_json
+    from tfqkd.export.report_tables import report_json
 
     shown = report_json(reports, _measured(reports, output, latency))
     print_json({"directory": str(output), **shown})
@@ -200,7 +204,7 @@ def _show(
     reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
 ) -> None:
     """Measures files, prints their tables, and writes the report."""
-    from tfqkd.export.summary import (
+    from tfqkd.export.report_tables import (
         REPORT_FILE,
         layer_table,
         relative_table,

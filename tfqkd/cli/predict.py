@@ -125,7 +125,7 @@ def _require_model(name: str) -> None:
         if models and not found:
             advice += f", but {', '.join(models)}: bin/export --model={models[0]} writes one"
     elif name:
-        advice = ", which is none" if path.exists() else ", which does not exist"
+        advice = ", which is another kind of file" if path.exists() else ", which does not exist"
     raise UsageError(
         "`model` must be a file that bin/export wrote, .tflite or .onnx. "
         f"Received: model={name!r}{advice}."

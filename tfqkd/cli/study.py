@@ -16,7 +16,7 @@ from tfqkd.study.plan import PRUNERS, SAMPLERS, Plan
 from tfqkd.study.space import parse_space
 
 if TYPE_CHECKING:
-    from tfqkd.study.place import Place
+    from tfqkd.study.location import StudyLocation
 
 _NEEDED = ("optuna", "sqlalchemy", "statsmodels")
 
@@ -35,14 +35,14 @@ def _command() -> Command:
             "bin/study --flagfile=configs/study_cifar100.flags --storage=postgresql://me@host/studies",
         ),
     )
+    _define_trials(command)
+    _define_storage(command)
+    define_recipe_flags(command)
+    return command
+
+
+def _define_trials(command: Command) -> None:
     values = command.flags
-    flags.DEFINE_string(
-        "run_dir",
-        "",
-        "Where trials, products and report are kept; runs/study_DATASET if empty. Workers on several "
-        "machines share teachers if this is a shared directory.",
-        flag_values=values,
-    )
     flags.DEFINE_multi_string(
         "vary",
         [],
@@ -74,6 +74,19 @@ def _command() -> Command:
         "hyperband gives up trials whose first seed does badly on the validation images.",
         flag_values=values,
     )
+    for name in ("vary", "sampler", "trials", "repeats", "pruner"):
+        command.group("what to try", name)
+
+
+def _define_storage(command: Command) -> None:
+    values = command.flags
+    flags.DEFINE_string(
+        "run_dir",
+        "",
+        "Where trials, products and report are kept; runs/study_DATASET if empty. Workers on several "
+        "machines share teachers if this is a shared directory.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "study_name",
         "",
@@ -98,12 +111,8 @@ def _command() -> Command:
     flags.DEFINE_bool(
         "report_only", False, "Only write the report of what is done so far.", flag_values=values
     )
-    for name in ("vary", "sampler", "trials", "repeats", "pruner"):
-        command.group("what to try", name)
     for name in ("run_dir", "study_name", "storage", "grace_seconds", "report_only"):
         command.group("where it is kept", name)
-    define_recipe_flags(command)
-    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,44 +136,46 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(str(error)) from error
         _require_packages()
         directory = pathlib.Path(values.run_dir or f"runs/study_{recipe.dataset.replace('/', '_')}")
-        from tfqkd.study.place import Place
+        from tfqkd.study.location import StudyLocation
 
-        place = Place(directory, values.study_name, values.storage, values.grace_seconds)
+        location = StudyLocation(directory, values.study_name, values.storage, values.grace_seconds)
         if not values.report_only:
             # A storage that cannot be reached is said before TensorFlow is loaded.
-            place.open()
+            location.open()
             require_place(recipe.dataset, recipe.data_dir, recipe.download)
-            _work(plan, place, _without_password(command.command_line(arguments), place.storage))
-        _report(plan, place)
+            _work(
+                plan, location, _without_password(command.command_line(arguments), location.storage)
+            )
+        _report(plan, location)
 
     return command.main(arguments, run_it)
 
 
-def _work(plan: Plan, place: "Place", words: list[str]) -> None:
+def _work(plan: Plan, location: "StudyLocation", words: list[str]) -> None:
     load_tensorflow()
     from tfqkd.study.study import run_study
 
     try:
-        run_study(plan, place, words)
+        run_study(plan, location, words)
     except (KeyboardInterrupt, ValueError):
         # What is done so far is worth a look, if there is such a study.
         with contextlib.suppress(ValueError):
-            _report(plan, place)
+            _report(plan, location)
         raise
 
 
-def _report(plan: Plan, place: "Place") -> None:
+def _report(plan: Plan, location: "StudyLocation") -> None:
     from tfqkd.reporting.study_page import print_study, write_study_page
     from tfqkd.study.results import StudyResults
 
-    results = StudyResults.read(place.find(plan), plan)
-    write_study_page(results, place.directory)
-    print_study(results, place.directory)
+    results = StudyResults.read(location.find(plan), plan)
+    write_study_page(results, location.directory)
+    print_study(results, location.directory)
 
 
 def _without_password(words: list[str], storage: str) -> list[str]:
     """Returns a command line as it may be kept: a storage's URL may hold a password."""
-    from tfqkd.study.storage import without_password
+    from tfqkd.study.database import without_password
 
     return [word.replace(storage, without_password(storage)) if storage else word for word in words]
 

@@ -172,7 +172,7 @@ def _class_names(path: Path, stored: dict[str, np.ndarray]) -> tuple[str, ...]:
         which = "each of them named" if _NAMES in stored else "without gaps"
         raise ValueError(
             f"Labels must be class numbers from 0, {which}. Received: {low}..{high} in {path}, for "
-            f"{classes} classes. Number the classes anew, or give their `{_NAMES}`."
+            f"{classes} classes. Renumber the classes, or give their `{_NAMES}`."
         )
     return tuple(map(str, stored[_NAMES].tolist() if _NAMES in stored else range(classes)))
 

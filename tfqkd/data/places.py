@@ -34,7 +34,7 @@ def require_place(name: str, data_dir: str = "", download: bool = False) -> None
     ):
         raise FileNotFoundError(
             "`data_dir` must be the directory that holds the data sets of TensorFlow Datasets. "
-            f"Received: data_dir={data_dir!r}, which is none. {how_to_place(name)}"
+            f"Received: data_dir={data_dir!r}, which is no directory. {how_to_place(name)}"
         )
     elif name != "digits" and not download:
         _require_directory(name, data_dir)
@@ -96,7 +96,7 @@ def _require_directory(name: str, data_dir: str) -> None:
     plain = re.fullmatch(r"(\w+)(/[^:]+)?(:[\d.*]+)?", name)
     directories = [Path(path).expanduser() for path in file_utils.list_data_dirs(data_dir or None)]
     if not plain or any((directory / plain[1]).is_dir() for directory in directories):
-        return  # What there is, and what a stranger name means, its builder knows.
+        return  # Its builder knows what is there, and what an unknown name means.
     if plain[1] not in _known():
         raise unknown(name)
     if not data_dir:
@@ -125,7 +125,8 @@ def root_of(path: Path) -> Path:
     root = path.expanduser().resolve()
     if not root.is_dir():
         raise ValueError(
-            f"`folder:PATH` must name a folder. Received: '{FOLDER}{path}', but {root} is none. {_LAYOUT}"
+            f"`folder:PATH` must name a folder. Received: '{FOLDER}{path}', but {root} is no folder. "
+            f"{_LAYOUT}"
         )
     return root
 

@@ -14,7 +14,7 @@ _DISK = {
     errno.EROFS: "Make it writable, or give another --run_dir",
     errno.EACCES: "Make it accessible, or give another --run_dir",
     errno.EPERM: "Make it accessible, or give another --run_dir",
-    errno.EIO: "Mend the disk",
+    errno.EIO: "Repair the disk",
     errno.ESTALE: "Mount it again",
     errno.ENOLCK: "Put it on storage that has locks",
     errno.EEXIST: "Give another --run_dir",
@@ -68,8 +68,8 @@ def _told_by_tensorflow(error: Exception, errors: Any) -> RuntimeError | None:
         error, (errors.UnavailableError, errors.AbortedError, errors.DeadlineExceededError)
     ):
         return RuntimeError(
-            f"All workers must live and reach each other. Received: {_first_line(error)}. See what the "
-            f"others printed, and start all of them again; {_GO_ON}"
+            f"All workers must keep running and reach each other. Received: {_first_line(error)}. Read what "
+            f"the others printed, and start all of them again; {_GO_ON}"
         )
     return _out_of_memory(error) if isinstance(error, errors.ResourceExhaustedError) else None
 
@@ -86,7 +86,7 @@ def _disk_advice(error: Exception) -> str | None:
     if number in _DISK:
         return _DISK[number]
     if getattr(error, "filename", None) is not None:
-        return "Mend the cause"
+        return "Fix what the error names"
     text = str(error)
     return next((_DISK[number] for number in _DISK if os.strerror(number) in text), None)
 

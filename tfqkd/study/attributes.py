@@ -10,5 +10,5 @@ QUEUED = "queued"
 
 
 def of_seed(seed: int) -> str:
-    """Returns the name of the record of a seed."""
+    """Returns the name of the result of a seed."""
     return f"seed {seed}"

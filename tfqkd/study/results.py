@@ -130,8 +130,8 @@ def _with_gain(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def _in_order(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Rows in the order in which the plan lists its values, whatever order the trials were run in."""
     for axis in reversed(plan.space.listed):
-        places = {to_parameter(value): place for place, value in enumerate(axis.values)}
+        positions = {to_parameter(value): position for position, value in enumerate(axis.values)}
         # A control has no teacher to put in order: it comes last.
-        order = runs[axis.field].map(places).sort_values(kind="stable").index
+        order = runs[axis.field].map(positions).sort_values(kind="stable").index
         runs = runs.loc[order]
     return runs.reset_index(drop=True)

@@ -1,21 +1,23 @@
-"""`run_study(plan, place)`: a study, or one worker's part in it."""
+"""`run_study(plan, location)`: a study, or one worker's part in it."""
 
-from tfqkd.study.line import WorkerLine
-from tfqkd.study.place import Place
+from tfqkd.study.database import required
+from tfqkd.study.location import StudyLocation
 from tfqkd.study.plan import Plan
 from tfqkd.study.results import StudyResults
-from tfqkd.study.storage import required
+from tfqkd.study.status_line import StatusLine
 from tfqkd.study.trial import TrialRunner
 from tfqkd.study.worker import work
 from tfqkd.training.directory import record_command
 
 
-def run_study(plan: Plan, place: Place, command: list[str] | None = None) -> StudyResults:
+def run_study(
+    plan: Plan, location: StudyLocation, command: list[str] | None = None
+) -> StudyResults:
     """Runs trials until all of the study are done, by this process or others that do the same.
 
     Args:
         plan: What the study is.
-        place: Where it is kept.
+        location: Where it is kept.
         command: The command line that asked for it, kept in the directory once the study is joined.
 
     Returns:
@@ -26,18 +28,18 @@ def run_study(plan: Plan, place: Place, command: list[str] | None = None) -> Stu
             has another plan; before any trial.
         RuntimeError: If the storage is lost on the way.
     """
-    line = WorkerLine()
-    runner = TrialRunner(plan, place.directory, line)
+    line = StatusLine()
+    runner = TrialRunner(plan, location.directory, line)
     # Before the study is begun, so that a mistake takes no name in the storage.
-    place.open()
+    location.open()
     runner.check()
-    with required(place.url):
-        study = place.join(plan)
+    with required(location.url):
+        study = location.join(plan)
         if command:
-            place.directory.mkdir(parents=True, exist_ok=True)
-            record_command(place.directory, command)
+            location.directory.mkdir(parents=True, exist_ok=True)
+            record_command(location.directory, command)
         try:
-            work(study, runner, line, place.grace_seconds)
+            work(study, runner, line, location.grace_seconds)
         finally:
             line.close()
         return StudyResults.read(study, plan)

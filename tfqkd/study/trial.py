@@ -16,10 +16,10 @@ from tfqkd.fronts import choose
 from tfqkd.fronts.trainer import Watcher
 from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.study import attributes
-from tfqkd.study.line import WorkerLine
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
-from tfqkd.study.record import SeedRecord, read_record, softened_entropy
+from tfqkd.study.seed_result import SeedResult, read_seed_result, softened_entropy
+from tfqkd.study.status_line import StatusLine
 from tfqkd.training.checking import check
 from tfqkd.training.making import Maker
 from tfqkd.training.plans import data_of, execution_of, load_data, place_of
@@ -61,7 +61,7 @@ class TrialRunner:
         line: Shows how the worker goes on.
     """
 
-    def __init__(self, plan: Plan, directory: pathlib.Path, line: WorkerLine) -> None:
+    def __init__(self, plan: Plan, directory: pathlib.Path, line: StatusLine) -> None:
         self._plan, self._directory, self._line = plan, directory, line
         self._data: tuple[dict[str, Any], ImageData] | None = None
         self._logits: dict[str, np.ndarray] = {}
@@ -107,7 +107,7 @@ class TrialRunner:
         recipe: Recipe,
         settings: dict[str, Any],
         callbacks: Sequence[PruneByEpoch],
-    ) -> SeedRecord:
+    ) -> SeedResult:
         path = self._directory / "trials" / f"{number:04d}-seed{recipe.seed}"
         data = self._load(recipe)
         results = run(
@@ -118,7 +118,7 @@ class TrialRunner:
             callbacks=callbacks,
             progress=self._line.stage,
         )
-        record = read_record(path, results, _validation_accuracy(path, results, data))
+        record = read_seed_result(path, results, _validation_accuracy(path, results, data))
         if recipe.has_teacher:
             entropy = softened_entropy(
                 self._teacher_logits(path, results, data), recipe.temperature
@@ -163,7 +163,7 @@ def _held_back(data: ImageData) -> Split:
 
 
 def _write_hparams(
-    path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, record: SeedRecord
+    path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, record: SeedResult
 ) -> None:
     values = {name: to_parameter(value) for name, value in settings.items()}
     with tf.summary.create_file_writer(str(path)).as_default():

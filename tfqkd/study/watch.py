@@ -8,14 +8,14 @@ import optuna
 from optuna.trial import TrialState
 
 from tfqkd.study import attributes
-from tfqkd.study.storage import retry
+from tfqkd.study.database import retry
 
 
 class Watch:
     """Takes trials from workers that gave no sign of life within their grace.
 
     A worker that dies between taking a trial and its first sign of life leaves none, and Optuna would wait
-    for that trial for ever: a trial without settings, which are its first act, is taken after the grace too.
+    for that trial forever: a trial without settings, which are its first act, is taken after the grace too.
 
     Args:
         study: To watch.

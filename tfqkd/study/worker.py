@@ -8,12 +8,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.study import attributes
+from tfqkd.study.database import give_back, retry
 from tfqkd.study.queue import describe
-from tfqkd.study.storage import give_back, retry
 from tfqkd.study.watch import Watch
 
 if TYPE_CHECKING:
-    from tfqkd.study.line import WorkerLine
+    from tfqkd.study.status_line import StatusLine
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _MOST_ERRORS_IN_A_ROW = 3
@@ -22,7 +22,7 @@ _MOST_ERRORS_IN_A_ROW = 3
 def work(
     study: optuna.Study,
     objective: Callable[[optuna.Trial], float],
-    line: "WorkerLine",
+    line: "StatusLine",
     grace_seconds: float,
 ) -> int:
     """Runs trials until all of the study are done, by this worker or another.

@@ -114,5 +114,5 @@ def _named(path: pathlib.Path) -> Iterator[None]:
     except ForeignStateError as error:
         raise ValueError(
             "A checkpoint must be of the training that goes on with it. "
-            f"Received: {path} ({error}). Remove {path.parent}; the stage then begins anew."
+            f"Received: {path} ({error}). Remove {path.parent}; the stage then starts from its beginning."
         ) from error

@@ -85,5 +85,5 @@ def _read(path: pathlib.Path) -> list[dict[str, str]]:
 def _damaged(path: pathlib.Path, what: str) -> ValueError:
     return ValueError(
         f"A history must hold a row for each epoch, as it was written. Received: {path} ({what}). "
-        f"Restore it, or remove {path.parent}; the stage then begins anew."
+        f"Restore it, or remove {path.parent}; the stage then starts from its beginning."
     )

@@ -697,7 +697,7 @@ def test_a_model_that_keras_builds_but_cannot_run_is_refused_before_training(tmp
     keras.Model(inputs, outputs).save(tmp_path / "broken.keras")
     recipe = dataclasses.replace(RECIPE, student=str(tmp_path / "broken.keras"))
     with pytest.raises(
-        ValueError, match=r"must run on images.*broken\.keras, with which Keras fails"
+        ValueError, match=r"must run on images.*broken\.keras, which Keras refuses to call"
     ):
         make_stages(recipe, tmp_path / "products").check()
 

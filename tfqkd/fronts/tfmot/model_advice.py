@@ -82,4 +82,4 @@ def _of_its_content(said: str) -> str:
             "from the program that registers it; or build the model of Keras' own layers"
         )
     first = said.strip().splitlines()[0] if said.strip() else "no reason is given"
-    return f"{first[:_LONGEST]}. Save it anew with model.save(...) under tf_keras"
+    return f"{first[:_LONGEST]}. Save it again with model.save(...) under tf_keras"

@@ -45,7 +45,7 @@ def require_runs(name: str, model: keras.Model, data: ImageData) -> None:
         said = str(error).strip().splitlines()[-1].strip()
         raise ValueError(
             f"A saved model must run on images of the data set {data.name}. "
-            f"Received: {name}, with which Keras fails ({said}). Train or build it anew."
+            f"Received: {name}, which Keras refuses to call ({said}). Build it again, and train it."
         ) from error
 
 

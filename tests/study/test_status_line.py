@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tfqkd.study.line import WorkerLine
+from tfqkd.study.status_line import StatusLine
 
 from .tried import accuracy, begin, objective, plan
 
@@ -21,9 +21,9 @@ def study(tmp_path):
 
 def test_the_line_says_trial_epoch_best_and_time_left(study, capsys, monkeypatch):
     # Where the output is a file a line is printed now and then: here always.
-    monkeypatch.setattr("tfqkd.study.line._SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr("tfqkd.study.status_line._SECONDS_BETWEEN_LINES", -1.0)
     best = study.trials[1]
-    line = WorkerLine()
+    line = StatusLine()
     line.begin(study, 2, {"temperature": 8.0}, control=False)
     stage = line.stage("ternary student", 5, 10, 64)
     stage.on_epoch_begin(2)
@@ -35,25 +35,25 @@ def test_the_line_says_trial_epoch_best_and_time_left(study, capsys, monkeypatch
 
 
 def test_the_time_left_is_that_of_the_trials_to_come(study, capsys, monkeypatch):
-    monkeypatch.setattr("tfqkd.study.line._SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr("tfqkd.study.status_line._SECONDS_BETWEEN_LINES", -1.0)
     trials = study.get_trials()
     for trial in trials[:2]:
         trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=600)
     monkeypatch.setattr(study, "get_trials", lambda deepcopy: trials)
-    WorkerLine().begin(study, 2, {}, control=True)
+    StatusLine().begin(study, 2, {}, control=True)
     # Two trials of ten minutes by one worker.
     assert "control 2 (2/4 done)" in (out := capsys.readouterr().out)
     assert "about 0:20:00 left" in out
 
 
 def test_the_line_keeps_up_with_the_other_workers_while_a_trial_runs(study, capsys, monkeypatch):
-    monkeypatch.setattr("tfqkd.study.line._SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr("tfqkd.study.status_line._SECONDS_BETWEEN_LINES", -1.0)
     clock = types.SimpleNamespace(monotonic=lambda: 0.0)
-    monkeypatch.setattr("tfqkd.study.line.time", clock)
+    monkeypatch.setattr("tfqkd.study.status_line.time", clock)
     for trial in (trials := study.get_trials())[:2]:
         trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=600)
     monkeypatch.setattr(study, "get_trials", lambda deepcopy: trials)
-    line = WorkerLine()
+    line = StatusLine()
     line.begin(study, 2, {}, control=False)
     stage = line.stage("ternary student", 500, 10, 64)
     trials[2].state, trials[2].value = TrialState.COMPLETE, 0.99
@@ -76,8 +76,8 @@ def test_the_line_keeps_up_with_the_other_workers_while_a_trial_runs(study, caps
 
 def test_a_database_that_does_not_answer_keeps_the_line_as_it_was(study, capsys, monkeypatch):
     for name in ("_SECONDS_BETWEEN_LINES", "_SECONDS_BETWEEN_LOOKS"):
-        monkeypatch.setattr(f"tfqkd.study.line.{name}", -1.0)
-    line = WorkerLine()
+        monkeypatch.setattr(f"tfqkd.study.status_line.{name}", -1.0)
+    line = StatusLine()
     line.begin(study, 2, {}, control=False)
     before = capsys.readouterr().out.strip()
 
@@ -98,7 +98,7 @@ def test_in_a_terminal_one_line_is_written_over_and_over(study, monkeypatch):
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
-    line = WorkerLine()
+    line = StatusLine()
     # Square brackets are a value's own, no markup.
     line.begin(study, 2, {"milestones": "[bold]0.5"}, control=False)
     stage = line.stage("ternary student", 5, 10, 64)
@@ -115,5 +115,5 @@ def test_in_a_terminal_one_line_is_written_over_and_over(study, monkeypatch):
 
 
 def test_a_trial_leaves_one_line(capsys):
-    WorkerLine().end("trial 3 temperature=2: 90.00 %")
+    StatusLine().end("trial 3 temperature=2: 90.00 %")
     assert capsys.readouterr().out == "trial 3 temperature=2: 90.00 %\n"

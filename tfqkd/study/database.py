@@ -18,7 +18,7 @@ from tfqkd.study.plan import Plan
 from tfqkd.study.queue import fill
 
 _PLAN, _READY = "plan", "ready"
-# A trial that kills its workers, by its use of memory for instance, must not kill them for ever.
+# A trial that kills its workers, by its use of memory for instance, must not kill them forever.
 _MOST_DEATHS = 3
 _BEATS_OF_GRACE = 6  # Signs of life that a worker must miss to have died.
 _SECONDS_TO_CONNECT = 10
@@ -67,8 +67,8 @@ def required(url: str) -> Iterator[None]:
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise RuntimeError(
             f"A study's storage must answer as long as a worker runs. Received: {without_password(url)} "
-            f"({_first_line(error.__cause__ or error)}). See to it; then the same command goes on, and what "
-            "was finished is kept."
+            f"({_first_line(error.__cause__ or error)}). Bring it back, and run the same command again: "
+            "finished trials are kept."
         ) from error
 
 
@@ -132,7 +132,7 @@ def join(storage: RDBStorage, name: str, plan: Plan, sampler: Any, pruner: Any) 
         fill(study, plan)
         study.set_user_attr(_READY, True)
     except BaseException:
-        # A queue that is half full would keep the name for ever.
+        # A queue that is half full would keep the name forever.
         optuna.delete_study(study_name=name, storage=storage)
         raise
     return study
@@ -218,7 +218,7 @@ def _wait_until_ready(study: optuna.Study) -> None:
             raise TimeoutError(
                 "A study must be begun by the worker that named it. Received: "
                 f"{study.study_name}, whose queue was not filled within {_SECONDS_TO_BEGIN:.0f} "
-                "seconds. Begin anew under another --study_name."
+                "seconds. Start again under another --study_name."
             )
         time.sleep(0.5)
 

@@ -6,16 +6,16 @@ import pathlib
 from optuna import Study
 from optuna.storages import RDBStorage
 
+from tfqkd.study.database import find, join, open_storage, sqlite_url
 from tfqkd.study.plan import Plan
 from tfqkd.study.samplers import make_pruner, make_sampler
-from tfqkd.study.storage import find, join, open_storage, sqlite_url
 
 DATABASE_FILE = "study.db"
 GRACE_SECONDS = 120
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class StudyLocation:
     """Where a study is kept.
 
     Attributes:

@@ -20,7 +20,7 @@ _MOST_POINTS = 400
 
 
 @dataclasses.dataclass(frozen=True)
-class SeedRecord:
+class SeedResult:
     """One seed of a trial.
 
     Attributes:
@@ -48,8 +48,10 @@ class SeedRecord:
     layers: list[dict[str, Any]]
 
 
-def read_record(path: pathlib.Path, results: Results, validation_accuracy: float) -> SeedRecord:
-    """Reads the record of a finished run; the teacher's entropy is left open.
+def read_seed_result(
+    path: pathlib.Path, results: Results, validation_accuracy: float
+) -> SeedResult:
+    """Reads the result of a finished run; the teacher's entropy is left open.
 
     Args:
         path: The run directory.
@@ -60,7 +62,7 @@ def read_record(path: pathlib.Path, results: Results, validation_accuracy: float
     product = (path / results.student.model).parent
     rows = thinned(read_history(product / HISTORY_FILE))
     layers = json.loads((product / LAYERS_FILE).read_text())
-    return SeedRecord(
+    return SeedResult(
         validation_accuracy=validation_accuracy,
         test_accuracy=results.student.accuracy,
         float_accuracy=results.float_student.accuracy,
@@ -78,7 +80,7 @@ def thinned(rows: Sequence[Any]) -> list[Any]:
     if len(rows) <= _MOST_POINTS:
         return list(rows)
     return [
-        rows[place] for place in np.linspace(0, len(rows) - 1, _MOST_POINTS).round().astype(int)
+        rows[index] for index in np.linspace(0, len(rows) - 1, _MOST_POINTS).round().astype(int)
     ]
 
 

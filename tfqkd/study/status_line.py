@@ -23,7 +23,7 @@ _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class WorkerLine:
+class StatusLine:
     """Shows one line in a terminal; where the output is a file, a line a trial and one now and then."""
 
     def __init__(self) -> None:
@@ -43,9 +43,9 @@ class WorkerLine:
 
     def stage(
         self, title: str, epochs: int, steps_per_epoch: int, batch_size: int, first_epoch: int = 0
-    ) -> "StageLine":
+    ) -> "StageStatus":
         """Returns the watcher of a stage, as `run` asks for it."""
-        return StageLine(self, title, epochs)
+        return StageStatus(self, title, epochs)
 
     def epoch(self, text: str) -> None:
         """Shows how far a stage is, and now and then what the other workers have done."""
@@ -86,7 +86,7 @@ class WorkerLine:
             print(text, flush=True)
 
 
-class StageLine(Watcher):
+class StageStatus(Watcher):
     """Tells the worker's line the epoch of a stage.
 
     Args:
@@ -95,7 +95,7 @@ class StageLine(Watcher):
         epochs: Of the stage.
     """
 
-    def __init__(self, line: WorkerLine, title: str, epochs: int) -> None:
+    def __init__(self, line: StatusLine, title: str, epochs: int) -> None:
         self._line, self._title, self._epochs = line, title, epochs
 
     def on_epoch_begin(self, epoch: int) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from tfqkd.export.measure import Latency, Measured
 from tfqkd.export.report import LayerPacking, LayerSize, QuantizedKernel, Report
-from tfqkd.export.summary import (
+from tfqkd.export.report_tables import (
     layer_table,
     relative_table,
     size_table,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfqkd.study.record import SeedRecord, softened_entropy, thinned
+from tfqkd.study.seed_result import SeedResult, softened_entropy, thinned
 
 
 def test_a_short_history_is_kept_whole():
@@ -23,7 +23,7 @@ def test_a_long_history_keeps_both_ends_and_even_distances():
 def test_a_record_of_a_long_training_of_a_deep_network_fits_into_a_text_of_mysql():
     curves = ("epoch", "loss", "hard_loss", "soft_loss", "accuracy", "val_accuracy", "coefficient")
     rows = thinned([dict.fromkeys(curves, 123.456789)] * 2000)
-    record = SeedRecord(
+    record = SeedResult(
         *[0.123456789] * 4,
         teacher_parameters=10**7,
         teacher_entropy=0.123456789,

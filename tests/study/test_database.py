@@ -5,8 +5,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from tfqkd.study.samplers import make_pruner, make_sampler
-from tfqkd.study.storage import (
+from tfqkd.study.database import (
     StudyNotFoundError,
     find,
     give_back,
@@ -17,6 +16,7 @@ from tfqkd.study.storage import (
     sqlite_url,
     without_password,
 )
+from tfqkd.study.samplers import make_pruner, make_sampler
 
 from .tried import begin, plan
 
@@ -83,7 +83,7 @@ def test_a_worker_that_is_stopped_while_it_fills_the_queue_leaves_no_study(tmp_p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tfqkd.study.storage.fill", stop)
+        patch.setattr("tfqkd.study.database.fill", stop)
         with pytest.raises(KeyboardInterrupt):
             begin(tmp_path, plan())
     assert len(begin(tmp_path, plan()).trials) == 24 + 4
@@ -112,10 +112,10 @@ def test_looking_for_a_study_makes_no_file(tmp_path):
 
 
 def test_a_study_whose_beginner_died_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfqkd.study.storage._SECONDS_TO_BEGIN", 0.0)
+    monkeypatch.setattr("tfqkd.study.database._SECONDS_TO_BEGIN", 0.0)
     storage = open_storage(sqlite_url(tmp_path / "study.db"), 60)
     optuna.create_study(storage=storage, study_name="half", direction="maximize")
-    with pytest.raises(TimeoutError, match="Begin anew under another --study_name"):
+    with pytest.raises(TimeoutError, match="Start again under another --study_name"):
         join(storage, "half", plan(), make_sampler(plan()), make_pruner(plan()))
 
 
