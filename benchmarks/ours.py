@@ -23,9 +23,9 @@ from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.tfmot.strategy import make_strategy
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.models import build
+from tfqkd.progress import ProgressBar
 from tfqkd.training.fitting import fit
 from tfqkd.training.plans import execution_of, quantized_of, student_of
-from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
 
 MODEL, TEACHER = "resnet20", "wrn20x2"

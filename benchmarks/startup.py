@@ -18,7 +18,7 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TF_ENABLE_ONEDNN_OPTS": 
 _FIRST_STEP = """
 import os, sys, time
 from tfqkd.cli import train
-from tfqkd.training import progress
+from tfqkd import progress
 progress.ProgressBar.on_train_batch_end = lambda *_: os._exit(7)
 sys.exit(train.main(["train", *sys.argv[1:]]))
 """

@@ -15,7 +15,7 @@ ROOMS = (
     ("data",),
     ("models",),
     ("fronts",),
-    ("export",),
+    ("export", "progress"),
     ("recipe",),
     ("training",),
     ("study",),

@@ -425,7 +425,7 @@ def test_a_run_directory_that_another_process_works_on(capsys):
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
     """A run that was stopped after five steps; it has checkpoints after two, four and five."""
-    from tfqkd.training.progress import ProgressBar
+    from tfqkd.progress import ProgressBar
 
     directory = tmp_path_factory.mktemp("interrupted") / "run"
     original, done = ProgressBar.on_train_batch_end, []

@@ -13,9 +13,9 @@ import pytest
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.trainer import Position
 from tfqkd.process.interruption import Interrupted, orderly
+from tfqkd.progress import ProgressBar
 from tfqkd.training.checkpoints import Checkpoints
 from tfqkd.training.products import Products
-from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.stage import walk
 

@@ -13,13 +13,14 @@ from tfqkd.storage import PARTIAL, OccupiedError, locked_at_once, read_json
 from tfqkd.training.directory import (
     LOCK_FILE,
     RECIPE_FILE,
+    USES_FILE,
     Uses,
-    read_uses,
 )
 from tfqkd.training.products import EXPORT, FORMATS, KEY_FILE, LOGITS, MEASURED
-from tfqkd.training.results import RESULTS_FILE
+from tfqkd.training.results import RESULTS_FILE, Results
 
 PRODUCTS = "products"
+_USES = {"products": [str, ...], "views": int}
 _NAME = re.compile(rf"({'|'.join(FORMATS)})-[0-9a-f]{{12}}({re.escape(PARTIAL)})?")
 _DEPTHS = ("*", "*/*", "*/*/*")
 """Below the directory of all runs: runs, those of studies."""
@@ -61,10 +62,19 @@ class _User:
     name: str
     uses: Uses
     finished: bool
+    is_old: bool
 
     @classmethod
     def read(cls, path: pathlib.Path, root: pathlib.Path) -> "_User":
-        return cls(str(path.relative_to(root)), read_uses(path), (path / RESULTS_FILE).exists())
+        file, finished = path / USES_FILE, (path / RESULTS_FILE).exists()
+        if file.exists():
+            listed = read_json(file, _USES)
+            uses, is_old = Uses(tuple(listed["products"]), listed["views"]), False
+        else:
+            # A tfqkd before this one listed nothing: the run uses the models of its results.
+            models = Results.read(path).models if finished else ()
+            uses, is_old = Uses(tuple(model.stage for model in models)), True
+        return cls(str(path.relative_to(root)), uses, finished, is_old)
 
     def used(self, keys: dict[str, dict[str, Any]]) -> set[str]:
         """Returns the names of the products that the run uses, of those that this version can use."""
@@ -78,7 +88,7 @@ class _User:
             if stage == LOGITS:
                 # Its teacher is known by its weights alone.
                 return keys[name]["view"] < self.uses.views
-            if stage == MEASURED or (stage == EXPORT and self.uses.is_old):
+            if stage == MEASURED or (stage == EXPORT and self.is_old):
                 return set(_inputs(keys[name])) <= set(self.uses.products)
             return name in self.uses.products
 

@@ -23,8 +23,6 @@ PRESET_FILE = "preset.json"
 USES_FILE = "uses.json"
 LOCK_FILE = ".lock"
 
-_USES = {"products": [str, ...], "views": int}
-
 
 @dataclasses.dataclass(frozen=True)
 class Uses:
@@ -33,12 +31,10 @@ class Uses:
     Attributes:
         products: Names.
         views: How many views of the images teachers' logits are kept for.
-        is_old: Whether a tfqkd has left it that listed nothing: then they are the models of its results.
     """
 
     products: tuple[str, ...]
     views: int = 0
-    is_old: bool = False
 
 
 NO_USES = Uses(())
@@ -186,13 +182,3 @@ def read_recipe(path: pathlib.Path) -> Recipe:
             "Give the --run_dir of a run of bin/train."
         )
     return Recipe.from_json(file.read_text(encoding="utf-8", errors="replace"))
-
-
-def read_uses(path: pathlib.Path) -> Uses:
-    """Returns what a run directory uses of the products."""
-    if (path / USES_FILE).exists():
-        listed = read_json(path / USES_FILE, _USES)
-        return Uses(tuple(listed["products"]), listed["views"])
-    if not (path / RESULTS_FILE).exists():
-        return NO_USES
-    return Uses(tuple(model.stage for model in Results.read(path).models), is_old=True)

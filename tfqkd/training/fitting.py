@@ -12,10 +12,10 @@ from tfqkd.fronts.settings import Fitting, Training
 from tfqkd.fronts.trainer import Logits
 from tfqkd.fronts.workers import Workers
 from tfqkd.process.interruption import deferred
+from tfqkd.progress import MakeProgress
 from tfqkd.training.checkpoints import Checkpoints
 from tfqkd.training.history import History
 from tfqkd.training.products import CHECKPOINTS, HISTORY_FILE
-from tfqkd.training.progress import MakeProgress
 from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.stage import Execution, Stage
 

@@ -9,6 +9,7 @@ from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Model, Place
 from tfqkd.fronts.settings import Fitting, Training
 from tfqkd.fronts.trainer import Logits
+from tfqkd.progress import MakeProgress, ProgressBar
 from tfqkd.training.fitting import fit, fitting_of
 from tfqkd.training.products import (
     LAYERS_FILE,
@@ -17,7 +18,6 @@ from tfqkd.training.products import (
     Products,
     model_key,
 )
-from tfqkd.training.progress import MakeProgress, ProgressBar
 from tfqkd.training.stage import Execution, Source, Stage
 from tfqkd.training.teacher_cache import TeacherCache
 

@@ -4,19 +4,17 @@ import json
 import math
 import os
 import pathlib
-import random
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
-
-import numpy as np
 
 from tfqkd.data.images import ImageData
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts import choose
-from tfqkd.fronts.front import Front
+from tfqkd.process.generators import generators_kept
 from tfqkd.process.resources import explained
+from tfqkd.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.storage import read_json, staged, write_atomically
 from tfqkd.training.checking import check
@@ -41,7 +39,6 @@ from tfqkd.training.products import (
     SUMMARY_FILE,
     Products,
 )
-from tfqkd.training.progress import MakeProgress, NoProgress, ProgressBar
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import EXPORTED, MEASURED_MODEL, ExportedFile, ModelResult, Results
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
@@ -101,7 +98,7 @@ def run(
         return done
     front, execution = choose(), execution_of(recipe)
     require_capable(front.CAPABILITIES, recipe)
-    with callers_state_kept(front), explained():
+    with generators_kept(), front.state_kept(), explained():
         if execution.deterministic:
             front.make_deterministic()
         # Workers must be joined before anything is computed.
@@ -129,21 +126,6 @@ def run(
     results = run_directory.results()
     assert results is not None
     return results
-
-
-@contextmanager
-def callers_state_kept(front: Front) -> Iterator[None]:
-    """Gives the caller's random generators, and what the front changes, back in the end, also after an error.
-
-    The generators are Python's and NumPy's global one.
-    """
-    python, numpy = random.getstate(), np.random.get_state()
-    with front.state_kept():
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
 
 
 def _uses(stages: tuple[Source, ...], formats: Sequence[str], maker: Maker) -> Uses:

@@ -17,8 +17,8 @@ from tfqkd.data.kept_logits import BYTES_PER_LOGIT, whole_logits, write_logits
 from tfqkd.fronts import choose
 from tfqkd.fronts.front import Front
 from tfqkd.fronts.trainer import Logits
+from tfqkd.progress import task_bar
 from tfqkd.training.products import Products
-from tfqkd.training.progress import task_bar
 
 _VIEW = "logits"
 

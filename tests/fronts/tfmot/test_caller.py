@@ -6,8 +6,9 @@ from training.linear import save_linear
 
 from tfqkd.compat import keras
 from tfqkd.fronts.tfmot import front
+from tfqkd.process.generators import generators_kept
 from tfqkd.training.recipe import Recipe
-from tfqkd.training.run import callers_state_kept, run
+from tfqkd.training.run import run
 
 
 def state():
@@ -39,7 +40,7 @@ def recipe(tmp_path):
 @pytest.fixture
 def caller(recipe):
     """A process in the middle of its own work."""
-    with callers_state_kept(front):
+    with generators_kept(), front.state_kept():
         random.seed(6)
         np.random.seed(7)
         # Half of a pair is kept for the next call, and is part of the state.

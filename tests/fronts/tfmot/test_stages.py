@@ -24,9 +24,9 @@ from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.fronts.trainer import Position
 from tfqkd.models import build
 from tfqkd.process.interruption import Interrupted, orderly
+from tfqkd.progress import ProgressBar
 from tfqkd.training.plans import scheme_of
 from tfqkd.training.products import Products
-from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
 
 CLASSES = 4

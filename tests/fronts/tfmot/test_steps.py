@@ -11,11 +11,11 @@ from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.workers import Workers
 from tfqkd.models import build
+from tfqkd.progress import ProgressBar
 from tfqkd.training import looks
 from tfqkd.training.fitting import fit
 from tfqkd.training.plans import execution_of
 from tfqkd.training.presets import PAPER
-from tfqkd.training.progress import ProgressBar
 from tfqkd.training.recipe import Recipe
 
 STEPS = 40

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from tfqkd.training import progress
-from tfqkd.training.progress import ProgressBar
+from tfqkd import progress
+from tfqkd.progress import ProgressBar
 
 
 class Clock:
