@@ -59,14 +59,16 @@ def test_json_is_all_of_stdout_and_holds_what_the_table_shows(finished, capfd):
 def test_every_file_that_is_exported_is_as_good_as_the_student(finished, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(finished.directory, run, symlinks=True)
-    asked = f"--format={','.join(FORMATS)}"
+    # Files of integers alone want a model that was trained for them.
+    forms = [form for form in FORMATS.values() if not form.is_integer]
+    asked = f"--format={','.join(form.name for form in forms)}"
     assert export(["export", f"--run_dir={run}", asked, "--nolatency"]) == 0
     assert main(["evaluate", f"--run_dir={run}"]) == 0
     capsys.readouterr()
     written = json.loads((run / "evaluation.json").read_text())["models"]
     accuracies = {entry["name"]: entry["accuracy"] for entry in written}
     student = finished.results.student.accuracy
-    for form in FORMATS.values():
+    for form in forms:
         allowed = 0.005 if form.name in ("litert-float16", "litert-int8-full") else 0
         assert abs(accuracies[form.file_name] - student) <= allowed
 

@@ -38,7 +38,9 @@ def contents(directory: pathlib.Path) -> dict[str, bytes]:
 def test_every_file_has_the_same_bytes_later_in_the_same_process(tmp_path, monkeypatch):
     # Running the files in child processes would change none of them.
     monkeypatch.setattr(writing, "verify", lambda *_: Agreement(0.0, 1.0))
-    formats = [name for name, form in FORMATS.items() if form.kernel_bits != 8]
+    formats = [
+        name for name, form in FORMATS.items() if form.kernel_bits != 8 and not form.is_integer
+    ]
     written = []
     for number in range(2):
         # With names of their own: Keras numbers the layers of a process.

@@ -9,7 +9,14 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
 from tfqkd.cli.evaluate import require_run_directory
-from tfqkd.export.formats import FORMATS, parse_formats, with_options
+from tfqkd.export.formats import (
+    FORMATS,
+    INPUT_TYPES,
+    OUTPUT_TYPES,
+    parse_formats,
+    with_options,
+    with_types,
+)
 
 if TYPE_CHECKING:
     from tfqkd.export.measure import Measured
@@ -85,6 +92,20 @@ def _define_options(command: Command) -> None:
         "about 1 % off, which is measured and printed.",
         flag_values=values,
     )
+    flags.DEFINE_enum(
+        "input_type",
+        "float32",
+        INPUT_TYPES,
+        "What litert-w8a8 and its kind take: pixels as float32 or uint8, or pixels less 128 as int8.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "output_type",
+        "float32",
+        OUTPUT_TYPES,
+        "What litert-w8a8 and its kind return: float32, or int8 codes.",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "latency", True, "Also measures load time, memory and latency.", flag_values=values
     )
@@ -94,7 +115,7 @@ def _define_options(command: Command) -> None:
         "Also prints each file's kernels and their bytes; --output=json always has them.",
         flag_values=values,
     )
-    for name in ("head", "dense_kernels"):
+    for name in ("head", "dense_kernels", "input_type", "output_type"):
         command.group("how small and how exact", name)
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
@@ -115,6 +136,7 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
     try:
         formats = parse_formats(values.format)
         with_options(formats, values.head, values.dense_kernels)
+        with_types(formats, values.input_type, values.output_type)
     except ValueError as error:
         raise UsageError(str(error)) from error
     for form in formats:
@@ -163,7 +185,8 @@ def _require_tensorflow(model: pathlib.Path) -> None:
 def _written(
     values: flags.FlagValues, source: pathlib.Path, formats: list[str], output: pathlib.Path
 ) -> list["Report"]:
-    options = {"head": values.head, "dense_kernels": values.dense_kernels}
+    names = ("head", "dense_kernels", "input_type", "output_type")
+    options = {name: values[name].value for name in names}
     load_tensorflow()
     from tfqkd.reporting.measurement import export_file, export_run
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from tfqkd.compat import keras
-from tfqkd.export.formats import Format, parse_formats, with_options
+from tfqkd.export.formats import Format, parse_formats, with_options, with_types
 from tfqkd.export.keras_file import write_keras
 from tfqkd.export.litert import write_litert
 from tfqkd.export.onnx import write_onnx
@@ -35,6 +35,8 @@ def export(
     test: tuple[np.ndarray, np.ndarray] | None = None,
     head: str = "float32",
     dense_kernels: str = "exact",
+    input_type: str = "float32",
+    output_type: str = "float32",
     output: str | None = None,
 ) -> list[Report]:
     """Writes a model in several formats, each verified in its runtime before it appears.
@@ -58,6 +60,8 @@ def export(
             measured, and may not fall by more than `accuracy.allowed_fall`.
         head: Of "litert-int2": see `to_litert`.
         dense_kernels: Of "litert-int2": see `to_litert`.
+        input_type: Of files of integers alone: see `to_litert`.
+        output_type: Of files of integers alone: see `to_litert`.
         output: What the model returns, if it may not show it: "logits", "sigmoid_logits", "softmax",
             "sigmoid" or "values", see `tfqkd.runtime.outputs`. By default its last layer and the loss
             that it was compiled with tell, and linear outputs without a loss are logits. Every file
@@ -74,6 +78,7 @@ def export(
     """
     chosen = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
     chosen = with_options(chosen, head, dense_kernels)
+    chosen = with_types(chosen, input_type, output_type)
     for form in chosen:
         form.require_runtime()
     source = Source.prepare(model, class_names, images, calibration, test, output)

@@ -29,6 +29,11 @@ class Format:
         rounds_head: Whether the last layer's kernel, if it is float, is rounded to int8.
         multiplies_codes: Whether dense layers multiply 2-bit codes natively, and round their
             activations to int8 for it.
+        weight_bits: Of files that compute with integers alone, by the steps that were trained: the most bits
+            that a weight's code may take, but in the first and the last layer and in depthwise ones, where
+            it is 8. None for files that compute with floats or measure ranges.
+        input_type: Of such files: "float32" or "uint8" for pixels, "int8" for pixels less 128.
+        output_type: Of such files: "float32", or "int8" for the codes of the outputs.
     """
 
     name: str
@@ -44,14 +49,24 @@ class Format:
     top1_points: float = 0.05
     rounds_head: bool = False
     multiplies_codes: bool = False
+    weight_bits: int | None = None
+    input_type: str = "float32"
+    output_type: str = "float32"
 
     @property
     def options(self) -> dict[str, str]:
-        """The options that make the file smaller or faster and not exact, as the user gives them."""
+        """The options that change the file, as the user gives them."""
         return {
             **({"head": "int8"} if self.rounds_head else {}),
             **({"dense_kernels": "int2"} if self.multiplies_codes else {}),
+            **({"input_type": self.input_type} if self.input_type != "float32" else {}),
+            **({"output_type": self.output_type} if self.output_type != "float32" else {}),
         }
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the file computes with integers alone, by the steps that were trained."""
+        return self.weight_bits is not None
 
     @property
     def is_calibrated(self) -> bool:
@@ -137,6 +152,19 @@ FORMATS: dict[str, Format] = {
             kernel_bits=2,
             drops_names=True,
         ),
+        *(
+            Format(
+                name=f"litert-w{bits}a8",
+                file_name=f"student-w{bits}a8.tflite",
+                description=f"LiteRT, integers alone: weights of {bits} bits as int8, activations by the "
+                "8-bit steps that were trained (DeployScheme).",
+                tolerance=0.25,
+                runtime="ai_edge_litert",
+                top1_points=0.5,
+                weight_bits=bits,
+            )
+            for bits in (8, 4, 2)
+        ),
         Format(
             name="onnx-float32",
             file_name="student-float32.onnx",
@@ -163,6 +191,42 @@ FORMATS: dict[str, Format] = {
 
 _OPTIONAL = "litert-int2"
 _OPTIONS = {"head": ("float32", "int8"), "dense_kernels": ("exact", "int2")}
+INPUT_TYPES = ("float32", "uint8", "int8")
+OUTPUT_TYPES = ("float32", "int8")
+
+
+def with_types(forms: Sequence[Format], input_type: str, output_type: str) -> tuple[Format, ...]:
+    """Returns formats of which those of integers alone take and return these types.
+
+    Args:
+        forms: The formats; the others are for comparison.
+        input_type: See `Format.input_type`.
+        output_type: See `Format.output_type`.
+
+    Raises:
+        ValueError: If a type is unknown, or no format is one of integers.
+    """
+    for name, value, known in (
+        ("input_type", input_type, INPUT_TYPES),
+        ("output_type", output_type, OUTPUT_TYPES),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}. "
+                "Leave it out for float32."
+            )
+        if value != "float32" and not any(form.is_integer for form in forms):
+            whole = ", ".join(form.name for form in FORMATS.values() if form.is_integer)
+            raise ValueError(
+                f"`{name}` is an option of {whole}. Received: {name}={value!r} for "
+                f"{', '.join(form.name for form in forms)}. Leave it out, or add one of these."
+            )
+    return tuple(
+        dataclasses.replace(form, input_type=input_type, output_type=output_type)
+        if form.is_integer
+        else form
+        for form in forms
+    )
 
 
 def with_options(forms: Sequence[Format], head: str, dense_kernels: str) -> tuple[Format, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfqkd.compat import keras, tf
-from tfqkd.export.formats import Format, format_of, with_options
+from tfqkd.export.formats import Format, format_of, with_options, with_types
 from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.owners import layer_paths
 from tfqkd.export.report import Report
@@ -37,6 +37,8 @@ def to_litert(
     test: tuple[np.ndarray, np.ndarray] | None = None,
     head: str = "float32",
     dense_kernels: str = "exact",
+    input_type: str = "float32",
+    output_type: str = "float32",
     output: str | None = None,
 ) -> Report:
     """Writes a model as a LiteRT file, which runs on a device without TensorFlow.
@@ -54,7 +56,12 @@ def to_litert(
     with 8 bits for every code.
 
     "litert-int8-full" rounds all weights and activations to 8 bits, for devices that have integers
-    only; "litert-float16" rounds weights to float16. Both are close to the model, not equal.
+    only, by ranges that it measures; "litert-float16" rounds weights to float16. Both are close to the
+    model, not equal.
+
+    "litert-w8a8", "litert-w4a8" and "litert-w2a8" compute with integers alone too, by the steps that a model
+    of `tfqkd.DeployScheme` was trained with: nothing is measured, and the codes are the model's but for
+    ties. Weights of up to so many bits are stored as int8, for any interpreter.
 
     Example:
         ```python
@@ -65,8 +72,8 @@ def to_litert(
     Args:
         model: A quantized or plain model from raw pixels to logits, probabilities or values.
         path: The file to write. An earlier one there is replaced, if the new one is right.
-        format: "litert-int2", "litert-int8", "litert-int8-full", "litert-float16" or
-            "litert-float32".
+        format: "litert-int2", "litert-int8", "litert-int8-full", "litert-w8a8", "litert-w4a8",
+            "litert-w2a8", "litert-float16" or "litert-float32".
         class_names: One name a class.
         images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
             default.
@@ -79,6 +86,11 @@ def to_litert(
         dense_kernels: "int2" lets dense layers of "litert-int2" multiply 2-bit codes with LiteRT's
             own kernels, which round the activations to int8: fast for large layers, and off by
             about 1 %. The report's `max_difference` is what that changes.
+        input_type: What files of integers alone take: "float32" or "uint8" pixels, or "int8", pixels less
+            128. The standardisation is folded into the first layer where that is exact, else an
+            operator behind the input.
+        output_type: What files of integers alone return: "float32", or "int8" codes with the scale that
+            the file tells.
         output: What the model returns, as for `tfqkd.export.export`.
 
     Returns:
@@ -90,6 +102,7 @@ def to_litert(
         ExportError: If the file does not compute what the model computes; nothing is written then.
     """
     (form,) = with_options([format_of(_RUNTIME, format)], head, dense_kernels)
+    (form,) = with_types([form], input_type, output_type)
     form.require_runtime()
     source = Source.prepare(model, class_names, images, calibration, test, output)
     return write_litert(source, pathlib.Path(path), form)
@@ -116,7 +129,11 @@ def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
 def _write(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKernel]:
     # They need LiteRT, which is optional.
     from tfqkd.export import tflite
+    from tfqkd.export.integer.files import write_tflite
     from tfqkd.export.tflite_reading import check_rounded_kernels, found_kernels, read_back
+
+    if form.is_integer:
+        return write_tflite(source, draft, form)
 
     reference = source.converted(_RUNTIME, _convert)
     rounds_all = form.weights != "float32"

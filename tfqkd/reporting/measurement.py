@@ -126,9 +126,7 @@ def export_run(
     formats: list[str],
     output: pathlib.Path,
     data_dir: str = "",
-    *,
-    head: str = "float32",
-    dense_kernels: str = "exact",
+    **options: Any,
 ) -> list[Report]:
     """Exports the last model of a finished run, verified on its test images.
 
@@ -137,8 +135,8 @@ def export_run(
         formats: Names of formats.
         output: Where the files go.
         data_dir: Where TFDS data sets lie now; as in the recipe if empty.
-        head: See `tfqkd.export.to_litert`.
-        dense_kernels: See `tfqkd.export.to_litert`.
+        **options: Of formats: `head`, `dense_kernels`, `input_type` and `output_type`, as for
+            `tfqkd.export.to_litert`.
     """
     from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
 
@@ -150,9 +148,8 @@ def export_run(
         model,
         output,
         formats,
-        head=head,
-        dense_kernels=dense_kernels,
         output=LOGITS,
+        **options,
         **shown(data),
     )
 
@@ -171,9 +168,7 @@ def export_file(
     formats: list[str],
     output: pathlib.Path,
     data: ImageData | None,
-    *,
-    head: str = "float32",
-    dense_kernels: str = "exact",
+    **options: Any,
 ) -> list[Report]:
     """Exports a saved model of either Keras.
 
@@ -182,8 +177,7 @@ def export_file(
         formats: Names of formats.
         output: Where the files go.
         data: What to verify and calibrate on, whose classes are named in the files; None for random images.
-        head: See `tfqkd.export.to_litert`.
-        dense_kernels: See `tfqkd.export.to_litert`.
+        **options: As for `export_run`.
     """
     from tfqkd.export.choice import export  # noqa: PLC0415 (knows Keras)
 
@@ -191,8 +185,7 @@ def export_file(
         load_file(path),
         output,
         formats,
-        head=head,
-        dense_kernels=dense_kernels,
+        **options,
         **({} if data is None else shown(data)),
     )
 

@@ -22,7 +22,8 @@ except ImportError as error:
 class LitertModel(LoadedModel):
     """A LiteRT file as a function; arguments, attributes and errors are `LoadedModel`'s.
 
-    Unless `direct`, codes of 2 and 4 bits are widened in memory, see `tfqkd.runtime.expansion`.
+    Unless `direct`, codes of 2 and 4 bits are widened in memory, see `tfqkd.runtime.expansion`. Files that
+    take or return integers are given whole pixels, and their codes are returned as what they stand for.
 
     Example:
         ```python
@@ -48,11 +49,20 @@ class LitertModel(LoadedModel):
             return {}, {}, "{}"
         self._runner = interpreter.get_signature_runner(SIGNATURE)
         inputs, outputs = self._runner.get_input_details(), self._runner.get_output_details()
+        self._input_type = [tensor["dtype"] for tensor in inputs.values()][:1]
+        self._output_steps = [tensor["quantization"] for tensor in outputs.values()][:1]
         return _shapes(inputs), _shapes(outputs), _metadata(content)
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
+        (type_,) = self._input_type
+        if type_ != np.float32:
+            codes = np.clip(np.rint(pixels), 0, 255)
+            pixels = (codes - (128 if type_ == np.int8 else 0)).astype(type_)
         (outputs,) = self._runner(**{INPUT: pixels}).values()
-        return outputs
+        if outputs.dtype == np.float32:
+            return outputs
+        ((scale, zero_point),) = self._output_steps
+        return (outputs.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
 def _shapes(details: dict[str, Any]) -> Shapes:

@@ -1,0 +1,111 @@
+"""Files of integer graphs: written, and compared with the graph when they are read back."""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfqkd.export import tflite
+from tfqkd.export.codes import CodedKernel
+from tfqkd.export.formats import Format
+from tfqkd.export.integer.graph import Graph, Kind
+from tfqkd.export.integer.litert import to_model
+from tfqkd.export.integer.reader import read_graph
+from tfqkd.export.kernels import StoredKernel, check_layers, wrong_kernel
+from tfqkd.export.source import Source
+from tfqkd.export.tflite_reading import read_back
+from tfqkd.export.verification import ExportError
+from tfqkd.export.writing import metadata
+from tfqkd.runtime.outputs import SIGNATURE_NAMES
+from tfqkd.runtime.packing import width_of
+from tfqkd.runtime.signature import METADATA
+
+_STORED_BITS = 8
+# The axes of a kernel's codes in the order output channel, height, width, input channel.
+_ORDERS = {Kind.CONVOLUTION: (0, 1, 2, 3), Kind.DEPTHWISE: (3, 1, 2, 0), Kind.DENSE: (0, 1)}
+
+
+def write_tflite(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKernel]:
+    """Writes a model that `DeployScheme` has quantized as a TFLite file, and reads it back.
+
+    Args:
+        source: The model.
+        draft: The file to write.
+        form: A format of integers alone.
+
+    Returns:
+        What its kernels are.
+
+    Raises:
+        ExportError: If the model cannot be computed with integers alone, or the file is not what was
+            written; it names the layer.
+    """
+    graph = read_graph(source.model)
+    kernels = stored_kernels(graph, source)
+    check_layers(kernels, source.quantized)
+    _check_widths(graph, kernels, form)
+    draft.write_bytes(content_of(graph, source, form))
+    _check_tensors(read_back(draft), tflite.read(content_of(graph, source, form)))
+    return kernels
+
+
+def content_of(graph: Graph, source: Source, form: Format) -> bytes:
+    """Returns the TFLite file of a graph."""
+    name = SIGNATURE_NAMES[source.output]
+    model = to_model(graph, name, form.input_type, form.output_type)
+    tflite.add_metadata(model, METADATA, metadata(source, form).encode())
+    return tflite.write(model)
+
+
+def stored_kernels(graph: Graph, source: Source) -> list[StoredKernel]:
+    """Returns the kernels of the model's layers, as codes that the model was trained with."""
+    return list(_kernels(graph, set(source.owners.layers)))
+
+
+def _kernels(graph: Graph, layers: set[str]) -> Iterator[StoredKernel]:
+    for operation in graph.operations:
+        kernel = operation.kernel
+        if kernel is None or operation.layer not in layers:
+            continue
+        # The factor is a power of two: the product is the float32 scale of the trained codes.
+        scales = kernel.scales * np.float32(kernel.factor)
+        plane = CodedKernel(kernel.codes, scales, kernel.axis)
+        order = _ORDERS[operation.kind]
+        yield StoredKernel((operation.layer,), plane.values, order, (plane,), (_STORED_BITS,))
+
+
+def _check_widths(graph: Graph, kernels: list[StoredKernel], form: Format) -> None:
+    """Refuses a kernel of more bits than the format's, but in the first, the last and depthwise layers."""
+    apart = {o.layer for o in graph.operations if o.kind is Kind.DEPTHWISE}
+    for kernel in kernels[1:-1]:
+        (codes,) = (plane.codes for plane in kernel.planes)
+        bits = width_of(int(codes.min()), int(codes.max()))
+        if bits > (form.weight_bits or 0) and kernel.layer not in apart:
+            wider = form.name.replace(f"w{form.weight_bits}", f"w{bits}")
+            raise ExportError(
+                f"Weights in {form.name} take at most {form.weight_bits} bits, but in the first, the last "
+                f"and depthwise layers. Received: layer '{kernel.layer}' with codes of {bits} bits. Nothing "
+                f"was written. Export to {wider}."
+            )
+
+
+def _check_tensors(found: tflite.schema.ModelT, expected: tflite.schema.ModelT) -> None:
+    """Compares every tensor of a file that was read back with what was meant."""
+    (received,), (wanted,) = found.subgraphs, expected.subgraphs
+    for one, other in zip(received.tensors, wanted.tensors, strict=False):
+        layer = other.name.decode()
+        if (one.name, one.type, list(one.shape)) != (other.name, other.type, list(other.shape)):
+            raise wrong_kernel(layer, "another name, type or shape")
+        if not np.array_equal(found.buffers[one.buffer].data, expected.buffers[other.buffer].data):
+            raise wrong_kernel(layer, "other codes")
+        for name in ("scale", "zeroPoint", "quantizedDimension"):
+            received_value, value = (
+                getattr(each.quantization, name, None) for each in (one, other)
+            )
+            if not np.array_equal(np.asarray(received_value), np.asarray(value)):
+                raise wrong_kernel(layer, "other scales, zero points or channel axis")
+    operators = [
+        [(list(o.inputs), list(o.outputs)) for o in g.operators] for g in (received, wanted)
+    ]
+    if len(received.tensors) != len(wanted.tensors) or operators[0] != operators[1]:
+        raise wrong_kernel("behind the last", "other operations")
