@@ -15,6 +15,7 @@ ROOMS = (
     ("data",),
     ("models",),
     ("fronts",),
+    ("methods",),
     ("export", "progress"),
     ("recipe",),
     ("training",),

@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 
+from tfqkd.core.ops import NUMPY as OPS
 from tfqkd.core.schedulers import Scheduler
 from tfqkd.core.schedules import first_behind
 from tfqkd.core.views import NUMPY, draw_numbers, draw_order
@@ -13,6 +14,7 @@ from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.fronts.front import Facts, Opened
 from tfqkd.fronts.settings import Capabilities
+from tfqkd.fronts.terms import Network
 from tfqkd.fronts.trainer import ForeignStateError
 from tfqkd.fronts.workers import Workers
 from tfqkd.runtime.outputs import LOGITS
@@ -23,6 +25,7 @@ CAPABILITIES = Capabilities(
     precisions=frozenset({"float32"}),
     deterministic=True,
     jit_compile=False,
+    methods=frozenset({"average"}),
 )
 _generator = np.random.default_rng(0)
 
@@ -94,7 +97,7 @@ def set_precision(precision):
     pass
 
 
-def build(name, image_shape, classes, *, mean, std):
+def build(name, image_shape, classes, *, mean, std, seed=None):
     kernel = _generator.normal(0, 0.1, (int(np.prod(image_shape)), classes))
     return Regression(name, image_shape, kernel.astype(np.float32), np.zeros(classes, np.float32))
 
@@ -157,10 +160,6 @@ def quantization_callbacks(quantization):
     return []
 
 
-def requantize(model):
-    pass
-
-
 def strip(model):
     return Regression(model.name, model.image_shape, model.quantized(), model.bias.copy())
 
@@ -173,10 +172,6 @@ def summary(model):
     kernel = model.quantized()
     row = {"layer": "logits", "shape": list(kernel.shape), "bits": model.bits or 32}
     return f"logits: {row['bits']} bits", [row]
-
-
-def settle_batch_norm(model, fitting, data):
-    pass
 
 
 def together(teachers):
@@ -199,7 +194,11 @@ def map_logits(file, count, classes):
     return np.fromfile(file, "<f2").reshape(count, classes)
 
 
-def taught(student, teachers, kept, distillation):
+def network(model, build):
+    return Network(model.name, (), build, OPS, None)
+
+
+def taught(student, teachers, kept, distillation, terms=()):
     return Taught(student, list(teachers), kept, distillation)
 
 
@@ -275,6 +274,19 @@ def _checksum(path):
     return path.with_suffix(".sha256")
 
 
+@dataclasses.dataclass
+class View:
+    """What methods see: a network without batch norm, or steps that follow its weights."""
+
+    epochs: int
+
+    def requantize(self):
+        pass
+
+    def settle_batch_norm(self, augmented):
+        pass
+
+
 class Trainer:
     """Momentum SGD on the cross-entropy, mixed with a teacher's by the coefficient."""
 
@@ -286,6 +298,7 @@ class Trainer:
         self._velocities = [np.zeros_like(weight) for weight in self._model.weights()]
         self._step, self._sums = 0, {}
         self.divergence = Watched(fitting.title, fitting.steps, self._model)
+        self.view = View(fitting.epochs)
 
     def write_state(self, directory):
         arrays = dict(zip(("kernel", "bias"), self._model.weights(), strict=True))

@@ -137,6 +137,25 @@ class TemperatureScheduler(Scheduler):
         return 0 < value < float("inf")
 
 
+class TermScheduler(Scheduler):
+    """Sets the weight of a term of a `Distiller` at the start of every epoch.
+
+    Args:
+        name: Of the term.
+        weight: What the schedule multiplies.
+        schedule: Callable from progress in [0, 1] to a factor, 0 or more and finite.
+    """
+
+    _range = "0 or more, and finite"
+
+    def __init__(self, name: str, weight: float, schedule: Schedule) -> None:
+        super().__init__(lambda progress: weight * schedule(progress))
+        object.__setattr__(self, "setting", f"{name}_weight")
+
+    def _allows(self, value: float) -> bool:
+        return 0 <= value < float("inf")
+
+
 class GradualSoftLossReducing(CoefficientScheduler):
     """Gradual soft loss reducing, GSLR (arXiv 1909.01688): the soft loss fades out during training.
 

@@ -153,8 +153,11 @@ def from_settings(made_of: Mapping[str, Any]) -> Schedule:
 
 
 def values(schedule: Schedule, count: int) -> list[float]:
-    """Returns a schedule's value at each of `count` steps or epochs, whose progress runs from 0 to 1."""
-    if isinstance(schedule, Step):
+    """Returns a schedule's value at each of `count` steps or epochs, whose progress runs from 0 to 1.
+
+    A schedule with a method `values` of its own, such as `Step`, is asked for them.
+    """
+    if hasattr(schedule, "values"):
         return schedule.values(count)
     return [float(schedule(index / max(count - 1, 1))) for index in range(count)]
 

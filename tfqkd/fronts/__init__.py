@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     _HAS_ALL_NAMES: Front = tfmot
 
-FRONTS = {"tfmot": "tfqkd.fronts.tfmot.front"}
+FRONTS = {"tfmot": "tfqkd.fronts.tfmot.front", "keras3": "tfqkd.fronts.keras3.front"}
 """The module of each front."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.settings import Capabilities, Distillation, Fitting, Quantization
+from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.trainer import Logits, Trainer
 from tfqkd.fronts.workers import Workers
 
@@ -106,8 +107,16 @@ class Front(Protocol):
         *,
         mean: Sequence[float],
         std: Sequence[float],
+        seed: int | None = None,
     ) -> Model:
-        """Builds a network by its name, of random weights."""
+        """Builds a network by its name, of random weights.
+
+        Without a seed they go on with the random numbers of the stage; with one they follow it, and what
+        comes after them is another network beside the student's.
+        """
+
+    def network(self, model: Model, build: Callable[[str | None, int], Model]) -> Network:
+        """Returns a model as a method sees it when it makes its terms."""
 
     def load(self, path: pathlib.Path) -> Model:
         """Loads a saved model; raises ValueError if it is none, or holds code."""
@@ -145,9 +154,6 @@ class Front(Protocol):
     def quantization_callbacks(self, quantization: Quantization) -> list[Any]:
         """Returns the callbacks that the training of a model so quantized needs."""
 
-    def requantize(self, model: Model) -> None:
-        """Lets steps that follow the weights follow what these have become since the last step."""
-
     def strip(self, model: Model) -> Model:
         """Returns a plain model with the quantized weights; a copy of one that is plain."""
 
@@ -156,9 +162,6 @@ class Front(Protocol):
 
     def summary(self, model: Model) -> tuple[str, list[dict[str, Any]]]:
         """Returns what is quantized and how: a text, and a row for each layer with a kernel."""
-
-    def settle_batch_norm(self, model: Model, fitting: Fitting, data: ImageData) -> None:
-        """Measures the statistics of batch norm anew on training images, as `fitting` shows them."""
 
     def together(self, teachers: Sequence[Model]) -> Any:
         """Returns several teachers as one: the mean of their logits."""
@@ -188,7 +191,12 @@ class Front(Protocol):
         """Maps kept logits, float16 `[count, classes]` in the file, into memory."""
 
     def taught(
-        self, student: Model, teachers: Sequence[Model], kept: bool, distillation: Distillation
+        self,
+        student: Model,
+        teachers: Sequence[Model],
+        kept: bool,
+        distillation: Distillation | None,
+        terms: Sequence[Term] = (),
     ) -> Model:
         """Returns what trains a student with these teachers.
 
@@ -196,7 +204,8 @@ class Front(Protocol):
             student: Gets trained.
             teachers: Live ones, frozen; none in the control.
             kept: Whether the teachers' logits come with the batches instead.
-            distillation: How.
+            distillation: How; None where the terms alone teach.
+            terms: What methods add to the loss.
         """
 
     def trainer(self, network: Model, fitting: Fitting, data: ImageData) -> Trainer:

@@ -8,6 +8,11 @@ from tfqkd.core.schedules import Schedule
 from tfqkd.core.schemes import Scheme
 from tfqkd.data.augmentation import Augmentation
 
+METHOD_NEEDS = ("average", "gradual", "rounding", "rate", "variables", "terms", "peers", "layers")
+"""What a method may need of a front: an average of the weights that the optimizer keeps; gradual quantizers;
+rounded gradients; a learning rate by a schedule of its own; variables read and assigned between epochs; terms
+of the loss; networks that train along; the layers of student and teacher."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Capabilities:
@@ -18,12 +23,16 @@ class Capabilities:
         precisions: Of `mixed_precision`.
         deterministic: Whether every operation can give the same bits each time.
         jit_compile: Whether XLA can compile a step.
+        methods: Of `METHOD_NEEDS`: what methods may ask for.
+        steps: Whether a training can go on inside an epoch.
     """
 
     strategies: frozenset[str]
     precisions: frozenset[str]
     deterministic: bool
     jit_compile: bool
+    methods: frozenset[str] = frozenset()
+    steps: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +54,6 @@ class Training:
         warmup_epochs: Over which it rises from 0.
         momentum: Nesterov's.
         weight_decay: Decoupled, of kernels.
-        ema: Momentum of the moving average that replaces the weights at the end; 0 for none.
         label_smoothing: Of the hard loss.
         synchronized_batch_norm: Whether batch norm takes its statistics over all devices.
     """
@@ -62,7 +70,6 @@ class Training:
     warmup_epochs: float
     momentum: float
     weight_decay: float
-    ema: float
     label_smoothing: float
     synchronized_batch_norm: bool
 
@@ -76,12 +83,16 @@ class Fitting(Training):
         steps: Of an epoch.
         jit_compile: Whether XLA compiles the step.
         steps_per_execution: Steps in one call.
+        ema: Momentum of the moving average that replaces the weights at the end; 0 for none.
+        rate: A method's own schedule by step, which multiplies `learning_rate` in place of other settings.
     """
 
     title: str
     steps: int
     jit_compile: bool
     steps_per_execution: int
+    ema: float = 0.0
+    rate: Schedule | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tfqkd.core.schedulers import Scheduler
+from tfqkd.fronts.view import View
 
 Logits = Any
 """Kept logits of one view, as the front reads them: float16 `[examples, classes]`."""
@@ -64,13 +65,11 @@ class Divergence(Protocol):
 
 
 class Trainer(Protocol):
-    """A network that is about to be trained, with all that goes on: optimizer, averages, random states.
+    """A network that is about to be trained, with all that goes on: optimizer, averages, random states."""
 
-    Attributes:
-        is_taught: Whether a schedule drives its coefficient.
-    """
-
-    is_taught: bool
+    @property
+    def view(self) -> View:
+        """The variables of this training, for methods."""
 
     @property
     def divergence(self) -> Divergence:

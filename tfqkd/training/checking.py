@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Facts, Model
+from tfqkd.methods import require_together
+from tfqkd.methods.hooks import require_capable
+from tfqkd.training.fitting import fitting_of
 from tfqkd.training.making import Maker
 from tfqkd.training.presets import student_stage
 from tfqkd.training.products import model_key
@@ -44,12 +47,17 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
     if formats:
         _require_exportable(models[last.network], formats, maker.data)
     for stage in stages:
-        model, quantization = models[stage.network], stage.quantization
+        model, quantization = models[stage.network], stage.quantization and stage.quantized
+        fitting_of(stage, maker.execution, maker.data)
+        require_together(stage.methods)
+        require_capable(stage.methods, maker.front.CAPABILITIES)
         if isinstance(stage.start, ModelFile):
             maker.front.require_precision(stage.network, model, stage.precision)
         if quantization and (stage.network, quantization) not in checked:
             maker.front.require_quantizable(model, quantization)
             checked.append((stage.network, quantization))
+    for stage in stages:
+        _require_terms(stage, models, maker)
     for stage in stages:
         _require_cache_space(stage, maker)
     if formats and not maker.is_done(last):
@@ -66,6 +74,14 @@ def _fitting_model(source: Source, maker: Maker) -> Model:
         front.require_runs(name, model, maker.data)
     front.require_logits(model, source.role)
     return model
+
+
+def _require_terms(stage: Stage, models: dict[str, Model], maker: Maker) -> None:
+    """Lets methods look at the networks once that they add terms for."""
+    if any("terms" in method.needs for method in stage.methods):
+        live = () if stage.training.fixed_views else stage.teachers
+        model = maker.quantized(models[stage.network], stage)
+        maker.terms(stage, model, [models[each.network] for each in live])
 
 
 def _require_different(teachers: Sequence[Source]) -> None:

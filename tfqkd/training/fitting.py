@@ -8,9 +8,10 @@ from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Model
-from tfqkd.fronts.settings import Fitting, Training
+from tfqkd.fronts.settings import Fitting
 from tfqkd.fronts.trainer import Logits
 from tfqkd.fronts.workers import Workers
+from tfqkd.methods.hooks import Hooks
 from tfqkd.process.interruption import deferred
 from tfqkd.progress import MakeProgress
 from tfqkd.training.checkpoints import Checkpoints
@@ -51,9 +52,11 @@ def fit(
         ValueError: If the history lacks an epoch of the checkpoint.
         RuntimeError: If the workers do not hold the same checkpoints.
     """
-    fitting = fitting_of(stage, stage.training, execution, data)
+    fitting = fitting_of(stage, execution, data)
     title, epochs, steps = fitting.title, fitting.epochs, fitting.steps
     trainer = front.trainer(network, fitting, data)
+    # Before a checkpoint is read: what they add is in it.
+    hooks = Hooks(stage.methods, trainer.view)
     kept = execution.checkpoints_kept
     checkpoints = Checkpoints(directory / CHECKPOINTS, trainer, kept, workers.is_chief)
     start = checkpoints.restore()
@@ -62,38 +65,46 @@ def fit(
     history = History(directory / HISTORY_FILE, start.epoch if workers.is_chief else 0)
     if start.epoch >= epochs:
         trainer.finish()
+        hooks.finish()
         return
     if start > (0, 0):
         print(f"{title}: goes on after {start}.", flush=True)
     schedulers = []
-    if trainer.is_taught and stage.distillation:
+    if stage.distillation:
         schedule, by = stage.distillation.coefficient, stage.distillation.coefficient_on
         schedulers.append(CoefficientScheduler(schedule, by or "epoch", start.step))
     bar = progress(title, epochs, steps, fitting.batch_size, start.epoch)
-    every = Interval.parse(execution.checkpoint_every)
+    every = Interval.parse(execution.checkpoint_every) if front.CAPABILITIES.steps else None
     saver = SaveCheckpoints(checkpoints, trainer.divergence, start, steps, every, title, workers)
     logs = front.logs(directory / "tensorboard", execution.profile)
-    watchers = [*schedulers, *callbacks, logs, history, bar, saver]
+    watchers = [*schedulers, *callbacks, hooks, logs, history, bar, saver]
     try:
         with deferred():
             trainer.fit(start, teacher_logits, watchers)
     finally:
         bar.close()
+    hooks.finish()
 
 
-def fitting_of(stage: Stage, training: Training, execution: Execution, data: ImageData) -> Fitting:
-    """Returns how a front trains a stage, or shows its images.
+def fitting_of(stage: Stage, execution: Execution, data: ImageData) -> Fitting:
+    """Returns how a front trains a stage under its methods.
 
     Args:
         stage: The stage.
-        training: Its own, or what differs from it in how images are shown.
         execution: How it is computed.
         data: What to train on.
+
+    Raises:
+        ValueError: If a method cannot do with such a training.
     """
-    return Fitting(
+    training = stage.training
+    fitting = Fitting(
         **vars(training),
         title=stage.title,
         steps=steps_per_epoch(data.train, training.batch_size),
         jit_compile=execution.jit_compile,
         steps_per_execution=execution.steps_per_execution,
     )
+    for method in stage.methods:
+        fitting = method.fitting(fitting)
+    return fitting

@@ -7,8 +7,10 @@ from typing import Any
 
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Model, Place
-from tfqkd.fronts.settings import Fitting, Training
+from tfqkd.fronts.settings import Training
+from tfqkd.fronts.terms import Term
 from tfqkd.fronts.trainer import Logits
+from tfqkd.methods.hooks import terms_of
 from tfqkd.progress import MakeProgress, ProgressBar
 from tfqkd.training.fitting import fit, fitting_of
 from tfqkd.training.products import (
@@ -18,6 +20,7 @@ from tfqkd.training.products import (
     Products,
     model_key,
 )
+from tfqkd.training.rules import is_model_path
 from tfqkd.training.stage import Execution, Source, Stage
 from tfqkd.training.teacher_cache import TeacherCache
 
@@ -97,20 +100,46 @@ class Maker:
             )
         return self.path(source)
 
-    def build(self, network: str) -> Model:
-        """Builds an architecture, of random weights."""
+    def build(self, network: str, seed: int | None = None) -> Model:
+        """Builds an architecture, of random weights; a path of one is loaded.
+
+        Args:
+            network: Its name or path.
+            seed: Of the weights; None goes on with the random numbers of the stage.
+        """
+        if is_model_path(network):
+            return self.front.load(pathlib.Path(network))
         data = self.data
         mean, std = data.mean, data.std
-        return self.front.build(network, data.image_shape, data.classes, mean=mean, std=std)
+        return self.front.build(
+            network, data.image_shape, data.classes, mean=mean, std=std, seed=seed
+        )
 
     def quantized(self, model: Model, stage: Stage) -> Model:
         """Returns a model as the stage begins to train it."""
         if stage.quantization is None:
             return model
-        model = self.front.quantize(model, stage.quantization)
+        model = self.front.quantize(model, stage.quantized)
         if stage.quantization.scheme.activations:
-            self.front.calibrate(model, self._fitting(stage, stage.training), self.data)
+            self.front.calibrate(model, fitting_of(stage, self.execution, self.data), self.data)
         return model
+
+    def terms(self, stage: Stage, model: Model, teachers: Sequence[Model]) -> list[Term]:
+        """Returns what the methods of a stage add to its loss.
+
+        Args:
+            stage: Whose methods they are.
+            model: As the stage begins to train it.
+            teachers: Live ones.
+
+        Raises:
+            ValueError: If a method cannot do with these networks.
+        """
+
+        def build(network: str | None, seed: int) -> Model:
+            return self.build(network or stage.network, seed)
+
+        return terms_of(stage.methods, self.front, model, teachers, build)
 
     @property
     def cache(self) -> pathlib.Path:
@@ -136,11 +165,6 @@ class Maker:
                 callbacks=[*self._quantization_callbacks(stage), *callbacks],
                 teacher_logits=kept,
             )
-            if stage.training.ema:
-                # Steps that follow the weights have followed those of training, not their average.
-                front.requantize(model)
-            if stage.batch_norm != "moving":
-                front.settle_batch_norm(model, self._fitting(stage, stage.shown), self.data)
             # A copy without the optimizer, whose state the .keras format would keep.
             stripped = front.strip(model)
         if stage.quantization:
@@ -151,13 +175,14 @@ class Maker:
         (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
 
     def _taught(self, model: Model, stage: Stage, kept: list[Logits]) -> Model:
-        if stage.distillation is None:
-            return model
         live = [] if kept else [self.front.load(self.path(each)) for each in stage.teachers]
-        return self.front.taught(model, live, bool(kept), stage.distillation)
+        terms = self.terms(stage, model, live)
+        if stage.distillation is None and not terms:
+            return model
+        return self.front.taught(model, live, bool(kept), stage.distillation, terms)
 
     def _quantization_callbacks(self, stage: Stage) -> list[Any]:
-        return self.front.quantization_callbacks(stage.quantization) if stage.quantization else []
+        return self.front.quantization_callbacks(stage.quantized) if stage.quantization else []
 
     def _kept_logits(self, stage: Stage) -> list[Logits]:
         """Returns the teachers' logits for each fixed view; none if views are drawn anew."""
@@ -181,9 +206,6 @@ class Maker:
         if workers.is_chief:
             workers.wait()
         return logits
-
-    def _fitting(self, stage: Stage, training: Training) -> Fitting:
-        return fitting_of(stage, training, self.execution, self.data)
 
 
 def counted_replicas(training: Training, place: Place) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
-from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.quantizers import (
     DorefaQuantizer,
@@ -23,6 +22,11 @@ from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Place
 from tfqkd.fronts.settings import Capabilities, Distillation, Quantization, Training
 from tfqkd.fronts.workers import Workers
+from tfqkd.methods import Method
+from tfqkd.methods.batch_norm import BatchNorm
+from tfqkd.methods.ema import Ema
+from tfqkd.methods.gradient_rounding import GradientRounding
+from tfqkd.methods.gradual import Gradual
 from tfqkd.process.interruption import keep_handlers
 from tfqkd.training.recipe import Recipe
 from tfqkd.training.rules import is_model_path
@@ -191,12 +195,12 @@ def quantized_of(recipe: Recipe, start: Source, teachers: Sequence[Source]) -> S
         seed=recipe.seed,
         network=recipe.student,
         precision=recipe.mixed_precision,
-        training=dataclasses.replace(training, fixed_views=recipe.teacher_views, ema=recipe.ema),
-        batch_norm=recipe.batch_norm,
+        training=dataclasses.replace(training, fixed_views=recipe.teacher_views),
         start=start,
         teachers=tuple(teachers),
         quantization=None if recipe.bits == FLOAT_BITS else quantization_of(recipe),
         distillation=distillation_of(recipe),
+        methods=methods_of(recipe),
     )
 
 
@@ -205,31 +209,45 @@ def quantization_of(recipe: Recipe) -> Quantization:
     return Quantization(
         scheme=scheme_of(recipe),
         layers=recipe.bits_by_layer() or None,
-        gradual_shares=recipe.gradual_shares(),
+        gradual_shares=(),
     )
 
 
 def scheme_of(recipe: Recipe) -> Scheme:
     """Returns what a recipe quantizes layers with."""
     bits = recipe.bits
-    gradient_bits = None if recipe.gradient_bits == FLOAT_BITS else recipe.gradient_bits
     weights: dict[str, Callable[[], WeightQuantizer]] = {
         "uniform": lambda: UniformQuantizer(bits, recipe.granularity, recipe.step_update),
         "twn": TwnQuantizer,
         "ttq": TtqQuantizer,
         "lsq": lambda: LsqQuantizer(bits, recipe.granularity),
-        "dorefa": lambda: DorefaQuantizer(bits, gradient_bits),
+        "dorefa": lambda: DorefaQuantizer(bits),
     }
     activations = {"lsq": LsqActivationQuantizer, "pact": PactQuantizer}
     quantized = recipe.activation_bits != FLOAT_BITS
     quantizer = weights[recipe.quantizer]()
-    if recipe.gradual_bits or recipe.gradual_share:
-        by_share = bool(recipe.gradual_share)
-        quantizer = GradualQuantizer(quantizer, recipe.gradual_widths(), by_share)
     return Scheme(
         quantizer,
         activations[recipe.activation_quantizer](recipe.activation_bits) if quantized else None,
     )
+
+
+def methods_of(recipe: Recipe) -> tuple[Method, ...]:
+    """Returns what else the quantized stage does, in the order in which it is done."""
+    found: list[Method] = []
+    quantizes = recipe.bits != FLOAT_BITS
+    if quantizes and recipe.gradient_bits != FLOAT_BITS:
+        found.append(GradientRounding(bits=recipe.gradient_bits))
+    if quantizes and (recipe.gradual_bits or recipe.gradual_share):
+        found.append(Gradual(bits=recipe.gradual_widths(), share=recipe.gradual_shares()))
+    if recipe.ema:
+        found.append(Ema(momentum=recipe.ema))
+    return (*found, *_kept_statistics(recipe))
+
+
+def _kept_statistics(recipe: Recipe) -> tuple[Method, ...]:
+    """Last of all: measured when the weights are at rest."""
+    return () if recipe.batch_norm == "moving" else (BatchNorm(images=recipe.batch_norm),)
 
 
 def distillation_of(recipe: Recipe) -> Distillation | None:
@@ -276,7 +294,7 @@ def _float_network(
         network=network,
         precision=recipe.mixed_precision,
         training=_training(recipe, role, part, seed),
-        batch_norm=recipe.batch_norm,
+        methods=_kept_statistics(recipe),
     )
 
 
@@ -316,7 +334,6 @@ def _training(recipe: Recipe, role: str, part: tuple[int, int], seed: int) -> Tr
         warmup_epochs=recipe.warmup_epochs,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        ema=0.0,
         label_smoothing=recipe.label_smoothing,
         synchronized_batch_norm=recipe.synchronized_batch_norm,
     )

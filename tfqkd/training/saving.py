@@ -45,7 +45,7 @@ class SaveCheckpoints(Watcher):
         divergence: Watches the training.
         start: Where training goes on.
         steps_per_epoch: Of the training.
-        every: How often inside an epoch.
+        every: How often inside an epoch; None where a training goes on between epochs alone.
         title: What is trained, for the message.
         workers: Those that train together: they must save at the same step.
 
@@ -60,13 +60,14 @@ class SaveCheckpoints(Watcher):
         divergence: Divergence,
         start: Position,
         steps_per_epoch: int,
-        every: Interval,
+        every: Interval | None,
         title: str,
         workers: Workers,
     ) -> None:
         self._checkpoints, self._divergence = checkpoints, divergence
         self._start, self._steps = start, steps_per_epoch
-        self._every, self._title, self._workers = every, title, workers
+        self._every, self._title, self._workers = every or Interval(), title, workers
+        self._inside = every is not None
         self._looks = Looks(workers)
         self._last = (0, time.monotonic())
 
@@ -94,8 +95,11 @@ class SaveCheckpoints(Watcher):
             due = due or late or stop
         else:
             stop = False
-        if due:
+        if due and self._inside:
             self._save(Position(self._epoch, step), stop)
+        elif stop:
+            number = requested() or signal.SIGTERM
+            raise Interrupted(number, f"epoch {self._epoch} of the {self._title}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Saves."""

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tfqkd.data.augmentation import Augmentation
 from tfqkd.fronts.settings import Distillation, Quantization, Training
+from tfqkd.methods import Method
 
 TEACHER, ASSISTANT, STUDENT, QUANTIZED = "teacher", "assistant", "student", "quantized"
 ROLES = (TEACHER, ASSISTANT, STUDENT, QUANTIZED)
@@ -68,12 +68,11 @@ class Stage:
         network: The architecture, or the path that it goes back to.
         precision: That it computes in.
         training: How it is trained.
-        batch_norm: Whose statistics the model keeps: of "augmented" or "plain" images, or "moving" averages.
         start: Where its weights come from; None for random ones.
         teachers: Whose logits it learns from, as a mean.
         quantization: How it is quantized; None for a float network.
         distillation: How its losses are weighed; None without a teacher or its control.
-        methods: Settings of what else is done.
+        methods: What else is done, in this order.
     """
 
     role: str
@@ -82,12 +81,11 @@ class Stage:
     network: str
     precision: str
     training: Training
-    batch_norm: str
     start: "Source | None" = None
     teachers: tuple["Source", ...] = ()
     quantization: Quantization | None = None
     distillation: Distillation | None = None
-    methods: tuple[Any, ...] = ()
+    methods: tuple[Method, ...] = ()
 
     @property
     def title(self) -> str:
@@ -100,11 +98,17 @@ class Stage:
         return (*self.teachers, *([self.start] if self.start else []))
 
     @property
-    def shown(self) -> Training:
-        """How the images are shown on which its batch norm is measured anew."""
-        if self.batch_norm == "plain":
-            return dataclasses.replace(self.training, augmentation=Augmentation.NONE)
-        return self.training
+    def quantized(self) -> Quantization:
+        """How it is quantized under its methods.
+
+        Raises:
+            ValueError: If a method cannot do with such a quantizer.
+        """
+        assert self.quantization is not None
+        quantization = self.quantization
+        for method in self.methods:
+            quantization = method.quantization(quantization)
+        return quantization
 
     def settings(self) -> dict[str, Any]:
         """Returns all that its result depends on besides its inputs and data, as JSON holds it."""
@@ -112,7 +116,6 @@ class Stage:
             "network": None if self.start else self.network,
             "precision": self.precision,
             "training": self.training,
-            "batch_norm": self.batch_norm,
             "quantization": self.quantization,
             "distillation": self.distillation,
             "methods": self.methods or None,

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
@@ -12,6 +12,7 @@ from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.fronts.arguments import require_settings
 from tfqkd.fronts.hard_loss import HardLoss
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.terms import Term
 from tfqkd.fronts.tfmot.arguments import require_same_shapes, require_student
 from tfqkd.fronts.tfmot.hard_loss import read_loss, require_hard_loss
 from tfqkd.fronts.tfmot.inspection import Inspection, looking_once
@@ -21,6 +22,7 @@ from tfqkd.fronts.tfmot.scheduled import ScheduledVariable
 from tfqkd.fronts.tfmot.scheduler_callback import following
 from tfqkd.fronts.tfmot.shapes import require_takes
 from tfqkd.fronts.tfmot.soft_term import SoftTerm
+from tfqkd.fronts.tfmot.step_terms import StepTerms
 from tfqkd.fronts.tfmot.teachers import as_teacher, unpack_logits
 from tfqkd.fronts.tfmot.unsaved import Unsaved
 
@@ -40,6 +42,9 @@ class Distiller(Unsaved):
       `losses.sigmoid_soft_loss`, the mean over labels; they agree on a label where both say yes or both no.
     - "regression", of a squared, absolute or like error: values, `[batch, values]`. `soft` is
       `losses.squared_error`; the temperature has no part in it, and nothing is there to agree on.
+
+    Methods add `terms`, `Σ weight·s(t)·loss`, each logged by its name; what they train beside the student
+    lies in `beside`, and among the weights of the distiller.
 
     `evaluate`, `predict` and calling it are the student's; quantize the student before it is bound here. The
     teacher is frozen, runs in inference mode and is in no checkpoint of the distiller.
@@ -80,6 +85,8 @@ class Distiller(Unsaved):
             1503.02531), so that λ weighs the same at every temperature. The paper does not say.
         task: "softmax", "sigmoid" or "regression"; "auto" (default) reads it off the compiled loss. A loss
             of your own, a hinge and the like do not tell it.
+        terms: What methods add to the loss (`fronts.terms.Term`). One that reads layers of the teacher needs
+            a Functional or Sequential tf_keras model, live.
 
     Raises:
         TypeError: If student or teacher are of no usable kind.
@@ -101,6 +108,7 @@ class Distiller(Unsaved):
         dkd_beta: float = 8.0,
         scale_by_temperature_squared: bool = True,
         task: str = AUTO,
+        terms: Sequence[Term] = (),
         **kwargs: Any,
     ) -> None:
         require_settings(temperature, coefficient, soft_weight, task)
@@ -119,6 +127,8 @@ class Distiller(Unsaved):
         # Every replica returns the same logs; by default Keras would add them up.
         self.distribute_reduction_method = "first"
         self.student = student
+        self._terms = StepTerms(terms, student, teacher)
+        self.beside = self._terms.networks
         self._logits_in_batch = teacher is LOGITS_IN_BATCH
         # A plain function: Keras would track a model, save it and count its weights.
         self._teacher = as_teacher(teacher, task) if asks else None
@@ -128,6 +138,7 @@ class Distiller(Unsaved):
         self._scheduled = {
             "coefficient": ScheduledVariable("coefficient", coefficient),
             "temperature": ScheduledVariable("temperature", temperature),
+            **self._terms.weights,
         }
         self.coefficient = self._scheduled["coefficient"].value
         self.temperature = self._scheduled["temperature"].value
@@ -159,6 +170,7 @@ class Distiller(Unsaved):
         super().compile(optimizer, loss, *args, **kwargs)
         self._inspection.forget()
         logged = ["loss", "hard_loss", *(self._soft.logged if self._soft else [])]
+        logged += [term.name for term in self._terms.terms]
         with self.distribute_strategy.scope():
             self._trackers = [keras.metrics.Mean(name=name) for name in logged]
 
@@ -177,7 +189,8 @@ class Distiller(Unsaved):
         """
         self._inspection.forget()
         arguments = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        arguments["callbacks"] = following(arguments.get("callbacks"))
+        callbacks = arguments.get("callbacks") or []
+        arguments["callbacks"] = following([callbacks, self._terms.schedulers()])
         try:
             with self._inspection.labels_explained():
                 history = super().fit(**arguments)
@@ -222,23 +235,34 @@ class Distiller(Unsaved):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Makes one step on a batch `(x, y)` or `(x, y, sample_weight)`; for x, see `LOGITS_IN_BATCH`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, teacher_logits = self._asked(x)
+        x, teacher_logits, teacher_taps = self._asked(x)
         step = self.optimizer.iterations
-        coefficient = self._scheduled["coefficient"].advance(step)
-        temperature = self._scheduled["temperature"].advance(step)
+        scheduled = {name: each.advance(step) for name, each in self._scheduled.items()}
+        coefficient, temperature = scheduled["coefficient"], scheduled["temperature"]
 
         with tf.GradientTape() as tape:
-            logits = tf.cast(self.student(x, training=True), tf.float32)
+            outputs, taps = self._terms.student(x, training=True)
+            logits = tf.cast(outputs, tf.float32)
             hard = self._mean_hard_loss(y, logits, sample_weight)
             distillation = (1 - coefficient) * hard
             if self._soft and teacher_logits is not None:
                 soft = self._soft.mean(teacher_logits, logits, y, temperature, sample_weight)
                 distillation += coefficient * self.soft_weight * soft
-            regularization = penalties(self.student.losses)
+            terms = self._terms.losses(
+                x,
+                y,
+                (logits, taps),
+                (teacher_logits, teacher_taps),
+                lambda outputs: self._mean_hard_loss(y, outputs, sample_weight),
+            )
+            for name, value in terms.items():
+                distillation += scheduled[f"{name}_weight"] * value
+            regularization = penalties([*self.student.losses, *self._terms.penalties])
             batch = tf.shape(logits)[0]
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             loss = distillation * share_of_global_batch(batch) + regularization / replicas
-        self.optimizer.minimize(loss, self.student.trainable_variables, tape=tape)
+        trained = [*self.student.trainable_variables, *self._terms.trainable_variables]
+        self.optimizer.minimize(loss, trained, tape=tape)
 
         values = [distillation + regularization, hard]
         if self._soft and teacher_logits is not None:
@@ -246,6 +270,7 @@ class Distiller(Unsaved):
             values.append(soft)
             if self._soft.task.agreement:
                 values.append(mean(self._soft.task.agreement(teacher_logits, logits)))
+        values += terms.values()
         for tracker, value in zip(self._trackers, values, strict=True):
             tracker.update_state(value, sample_weight=batch)
         self.compiled_metrics.update_state(y, logits, sample_weight)
@@ -280,15 +305,19 @@ class Distiller(Unsaved):
         soft.require_student(self.student)
         return soft
 
-    def _asked(self, x: Any) -> tuple[Any, tf.Tensor | None]:
-        """Returns the student's inputs and the teacher's logits for them."""
-        logits = None
+    def _asked(self, x: Any) -> tuple[Any, tf.Tensor | None, list[tf.Tensor]]:
+        """Returns the student's inputs, and the teacher's logits and taps for them."""
+        logits: tf.Tensor | None = None
+        taps: list[tf.Tensor] = []
         if self._logits_in_batch:
             x, logits = unpack_logits(x)
         require_takes(self.student, "student", x)
-        if self._teacher is not None:
+        if self._terms.teacher.names:
+            logits, taps = self._terms.teacher(x, training=False)
+            logits = tf.stop_gradient(tf.cast(logits, tf.float32))
+        elif self._teacher is not None:
             logits = self._teacher(x)
-        return x, logits if self._compared else None
+        return x, logits, [tf.stop_gradient(tap) for tap in taps]
 
     def _mean_hard_loss(self, y: Any, logits: tf.Tensor, sample_weight: Any) -> tf.Tensor:
         hard = require_hard_loss(self._hard, y)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
+from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.settings import Fitting
 from tfqkd.fronts.tfmot.batch_norm import batch_norms, reestimate_batch_norm
@@ -18,8 +19,10 @@ from tfqkd.fronts.tfmot.optimizers import make_optimizer
 from tfqkd.fronts.tfmot.state import State
 from tfqkd.fronts.tfmot.synchronized import synchronize_batch_norm
 from tfqkd.fronts.tfmot.tensorboard import EpochLogs
+from tfqkd.fronts.tfmot.view import view_of
 from tfqkd.fronts.tfmot.watching import as_callbacks
 from tfqkd.fronts.trainer import Position
+from tfqkd.fronts.variables import KerasView
 
 ESTIMATED_IMAGES = 10_000
 """On how many training images the statistics of batch norm are measured anew."""
@@ -36,12 +39,13 @@ class KerasTrainer:
 
     def __init__(self, network: keras.Model, fitting: Fitting, data: ImageData) -> None:
         self._network, self._fitting, self._data = network, fitting, data
-        self.is_taught = isinstance(network, Distiller)
-        self._trained = network.student if self.is_taught else network
+        distils = isinstance(network, Distiller)
+        self._trained = network.student if distils else network
+        beside = network.beside if distils else []
         if fitting.synchronized_batch_norm:
             synchronize_batch_norm(self._trained)
         network.compile(
-            make_optimizer(fitting, self._trained),
+            make_optimizer(fitting, self._trained, beside),
             keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=fitting.label_smoothing
             ),
@@ -49,10 +53,23 @@ class KerasTrainer:
             jit_compile=fitting.jit_compile,
             steps_per_execution=fitting.steps_per_execution,
         )
-        state = State(network, self._trained)
+        self._state = state = State(network, self._trained, beside)
         self.write_state, self.read_state = state.write, state.read
         self.write_averages, self.read_averages = state.write_averages, state.read_averages
         self.damage = state.damage
+
+    @functools.cached_property
+    def view(self) -> KerasView:
+        """The variables of this training, for methods."""
+        fitting, network = self._fitting, self._network
+        beside = getattr(network, "beside", [])
+
+        def settle(augmented: bool) -> None:
+            shown = fitting if augmented else _plain(fitting)
+            settle_batch_norm(self._trained, shown, self._data)
+
+        optimizer, add = network.optimizer, self._state.add
+        return view_of(self._trained, beside, optimizer, fitting.epochs, add, settle)
 
     @functools.cached_property
     def divergence(self) -> Divergence:
@@ -134,6 +151,10 @@ def training_stream(
         epochs=epochs,
         **options,
     )
+
+
+def _plain(fitting: Fitting) -> Fitting:
+    return dataclasses.replace(fitting, augmentation=Augmentation.NONE)
 
 
 @dataclasses.dataclass(frozen=True)

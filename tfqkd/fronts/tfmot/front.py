@@ -5,7 +5,7 @@ import dataclasses
 import json
 import pathlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,24 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.logits import require_logits
-from tfqkd.fronts.settings import Capabilities
+from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities
 from tfqkd.fronts.tfmot.batches import training_batches
-from tfqkd.fronts.tfmot.fitting import calibrate, logs, settle_batch_norm, trainer
+from tfqkd.fronts.tfmot.fitting import calibrate, logs, trainer
 from tfqkd.fronts.tfmot.model import strip_quantization as strip
 from tfqkd.fronts.tfmot.opened import open_model as open
 from tfqkd.fronts.tfmot.precision import computes_in_bfloat16
 from tfqkd.fronts.tfmot.quantizing import (
     quantization_callbacks,
     quantize,
-    requantize,
     require_quantizable,
 )
 from tfqkd.fronts.tfmot.saved_models import load_model as load
 from tfqkd.fronts.tfmot.saved_models import require_precision, require_runs
 from tfqkd.fronts.tfmot.strategy import make_strategy
 from tfqkd.fronts.tfmot.summary import quantization_summary
-from tfqkd.fronts.tfmot.teaching import answering, map_logits, taught, together
+from tfqkd.fronts.tfmot.teaching import answering, map_logits, network, taught, together
 from tfqkd.fronts.tfmot.workers import StrategyPlace
-from tfqkd.models import build
+from tfqkd.models import build as build_network
 from tfqkd.storage import digest
 
 __all__ = [
@@ -48,11 +47,11 @@ __all__ = [
     "make_deterministic",
     "map_logits",
     "model_fingerprint",
+    "network",
     "open",
     "place",
     "quantization_callbacks",
     "quantize",
-    "requantize",
     "require_logits",
     "require_precision",
     "require_quantizable",
@@ -60,7 +59,6 @@ __all__ = [
     "save",
     "save_wrapped",
     "set_precision",
-    "settle_batch_norm",
     "start",
     "state_kept",
     "strip",
@@ -76,6 +74,7 @@ CAPABILITIES = Capabilities(
     precisions=frozenset({"float32", "mixed_float16", "mixed_bfloat16"}),
     deterministic=True,
     jit_compile=True,
+    methods=frozenset(METHOD_NEEDS),
 )
 _WRAPPED_FILE = "quantized.h5"
 
@@ -114,6 +113,21 @@ def start(seed: int, precision: str) -> None:
     # The state of random layers then lies in variables, which a checkpoint keeps.
     keras.backend.experimental.enable_tf_random_generator()
     keras.mixed_precision.set_global_policy(precision)
+
+
+def build(
+    name: str,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds a network by its name."""
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    return build_network(name, image_shape, classes, mean=mean, std=std)
 
 
 def set_precision(precision: str) -> None:

@@ -1,9 +1,10 @@
 """The optimizer of a training: SGD with Nesterov momentum, a learning-rate schedule and weight decay."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.schedules import first_behind
+from tfqkd.core.schedules import first_behind, values
 from tfqkd.fronts.settings import Fitting
 from tfqkd.fronts.tfmot.model import quantizer_variables
 
@@ -35,7 +36,32 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": self.schedule, "steps": self.steps}
 
 
-def make_optimizer(fitting: Fitting, model: keras.Model) -> keras.optimizers.Optimizer:
+@keras.utils.register_keras_serializable(package="tfqkd")
+class ByStep(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate for each step; the last one stays.
+
+    Args:
+        rates: At least one.
+    """
+
+    def __init__(self, rates: Sequence[float]) -> None:
+        self.rates = list(rates)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the learning rate at `step`, float32."""
+        last = len(self.rates) - 1
+        return tf.gather(
+            tf.constant(self.rates, tf.float32), tf.minimum(tf.cast(step, tf.int32), last)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {"rates": self.rates}
+
+
+def make_optimizer(
+    fitting: Fitting, model: keras.Model, beside: Sequence[keras.Model] = ()
+) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a training.
 
     Weight decay is decoupled (arXiv 1711.05101) and acts on kernels only: on variables of two or more axes,
@@ -45,10 +71,13 @@ def make_optimizer(fitting: Fitting, model: keras.Model) -> keras.optimizers.Opt
         fitting: Gives momentum, decay and learning rate. Keras puts the moving average, if there is one, in
             the place of the weights at the end of `fit`.
         model: Its trainable variables are those that will be optimised.
+        beside: So are those of the networks that train along.
     """
     total = fitting.epochs * fitting.steps
     rate: Any = fitting.learning_rate
-    if fitting.learning_rate_schedule == "cosine":
+    if fitting.rate is not None:
+        rate = ByStep([rate * factor for factor in values(fitting.rate, total)])
+    elif fitting.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, max(total, 1))
     elif fitting.learning_rate_schedule == "step" and fitting.milestones:
         factors = range(len(fitting.milestones) + 1)
@@ -68,6 +97,7 @@ def make_optimizer(fitting: Fitting, model: keras.Model) -> keras.optimizers.Opt
         ema_momentum=fitting.ema,
     )
     if fitting.weight_decay:
-        flat = [variable for variable in model.trainable_variables if len(variable.shape) < 2]
+        trained = [variable for each in (model, *beside) for variable in each.trainable_variables]
+        flat = [variable for variable in trained if len(variable.shape) < 2]
         optimizer.exclude_from_weight_decay(var_list=[*flat, *quantizer_variables(model)])
     return optimizer

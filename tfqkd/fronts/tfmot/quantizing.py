@@ -4,7 +4,7 @@ from tfqkd.compat import keras
 from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.fronts.settings import Quantization
 from tfqkd.fronts.tfmot.gradual import GradualQuantization
-from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.tfmot.model import require_quantizable as quantizable_layers
 from tfqkd.fronts.tfmot.schemes import layer_configs
 
@@ -25,10 +25,3 @@ def quantization_callbacks(quantization: Quantization) -> list[keras.callbacks.C
     if isinstance(quantization.scheme.quantizer, GradualQuantizer):
         return [GradualQuantization(quantization.gradual_shares)]
     return []
-
-
-def requantize(model: keras.Model) -> None:
-    """Lets steps that follow the weights follow what these have become since the last step."""
-    for kernel in quantized_kernels(model):
-        if kernel.trainable:
-            kernel.follow()

@@ -1,6 +1,7 @@
 """The state of a training on disk, as TensorFlow's checkpoints write it."""
 
 import pathlib
+from collections.abc import Sequence
 
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.tfmot.metrics import built_metrics
@@ -24,14 +25,26 @@ class State:
     Args:
         network: A compiled model: the trained one itself, or what trains it.
         trained: The network whose weights are saved; the student of a distiller, never its teacher.
+        beside: The networks that train along.
     """
 
-    def __init__(self, network: keras.Model, trained: keras.Model) -> None:
-        network.optimizer.build(trained.trainable_variables)
+    def __init__(
+        self, network: keras.Model, trained: keras.Model, beside: Sequence[keras.Model] = ()
+    ) -> None:
+        variables = [
+            variable for each in (trained, *beside) for variable in each.trainable_variables
+        ]
+        network.optimizer.build(variables)
+        random = [state for each in (trained, *beside) for state in _random_states(each)]
+        also = {"beside": list(beside)} if beside else {}
         self._state = tf.train.Checkpoint(
-            model=trained, optimizer=network.optimizer, random=_random_states(trained)
+            model=trained, optimizer=network.optimizer, random=random, **also
         )
         self._averages = tf.train.Checkpoint(metrics=built_metrics(network, trained))
+
+    def add(self, name: str, variable: tf.Variable) -> None:
+        """Adds a variable to the state."""
+        setattr(self._state, name.replace("/", "."), variable)
 
     def write(self, directory: pathlib.Path) -> None:
         """Writes all but the averages."""

@@ -12,20 +12,35 @@ from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import Split
 from tfqkd.fronts.settings import Distillation
+from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.tfmot.augmenting import augment, draw_views
 from tfqkd.fronts.tfmot.distiller import Distiller
+from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.fronts.tfmot.taps import layers_of
 from tfqkd.fronts.tfmot.teachers import as_teacher
 
 _BATCH = 256
+_TERMS_ALONE: dict[str, Any] = {"coefficient": 0.0, "soft_loss": "none"}
 
 
 def taught(
-    student: keras.Model, teachers: Sequence[keras.Model], kept: bool, distillation: Distillation
+    student: keras.Model,
+    teachers: Sequence[keras.Model],
+    kept: bool,
+    distillation: Distillation | None,
+    terms: Sequence[Term] = (),
 ) -> Distiller:
     """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
     teacher = LOGITS_IN_BATCH if kept else together(teachers) if teachers else None
-    first = distillation.coefficient(0.0)
-    return Distiller(student=student, teacher=teacher, coefficient=first, **distillation.soft())
+    settings = _TERMS_ALONE
+    if distillation:
+        settings = {"coefficient": distillation.coefficient(0.0), **distillation.soft()}
+    return Distiller(student=student, teacher=teacher, terms=terms, **settings)
+
+
+def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
+    """Returns a model as a method sees it when it makes its terms."""
+    return Network(model.name, layers_of(model), build, OPS, keras)
 
 
 def together(teachers: Sequence[Any]) -> Any:

@@ -1,0 +1,303 @@
+"""The names of the keras3 front; see `tfqkd.fronts.front.Front`."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfqkd.core.gradual import GradualQuantizer
+from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.core.views import NUMPY, draw_numbers
+from tfqkd.data.augmentation import Augmentation
+from tfqkd.data.batches import FIXED_VIEWS_SEED
+from tfqkd.data.epochs import show
+from tfqkd.data.images import ImageData, Split
+from tfqkd.fronts.front import Facts
+from tfqkd.fronts.keras3.cloning import leaves
+from tfqkd.fronts.keras3.distiller import Distiller
+from tfqkd.fronts.keras3.files import load_model as load
+from tfqkd.fronts.keras3.files import open_model as open
+from tfqkd.fronts.keras3.fitting import KerasTrainer, calibrate
+from tfqkd.fronts.keras3.gradual import GradualQuantization
+from tfqkd.fronts.keras3.model import quantize_model, strip_quantization
+from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
+from tfqkd.fronts.keras3.ops import OPS
+from tfqkd.fronts.keras3.summary import quantization_summary
+from tfqkd.fronts.keras3.teachers import Ensemble, members, require_logits
+from tfqkd.fronts.settings import Capabilities, Distillation, Fitting, Quantization
+from tfqkd.fronts.terms import Network, Term
+from tfqkd.fronts.workers import Workers
+from tfqkd.models import build as build_network
+from tfqkd.storage import digest
+
+__all__ = [
+    "CAPABILITIES",
+    "answering",
+    "build",
+    "calibrate",
+    "computes_in_bfloat16",
+    "facts",
+    "is_model",
+    "load",
+    "logits",
+    "logs",
+    "make_deterministic",
+    "map_logits",
+    "model_fingerprint",
+    "network",
+    "open",
+    "place",
+    "quantization_callbacks",
+    "quantize",
+    "require_logits",
+    "require_precision",
+    "require_quantizable",
+    "require_runs",
+    "save",
+    "save_wrapped",
+    "set_precision",
+    "start",
+    "state_kept",
+    "strip",
+    "summary",
+    "taught",
+    "together",
+    "trainer",
+]
+
+CAPABILITIES = Capabilities(
+    strategies=frozenset({"auto", "one_device"}),
+    precisions=frozenset({"float32", "mixed_float16", "mixed_bfloat16"}),
+    # What makes TensorFlow and PyTorch so is theirs to import.
+    deterministic=keras.backend.backend() == "jax",
+    jit_compile=True,
+    methods=frozenset({"average", "gradual", "rounding", "rate", "variables"}),
+    steps=False,
+)
+_WRAPPED_FILE = "quantized.keras"
+_XLA_FLAGS, _ALWAYS_SAME = "XLA_FLAGS", "--xla_gpu_deterministic_ops=true"
+
+
+class Place:
+    """The one device, or what the backend makes of several by itself."""
+
+    workers = Workers()
+    replicas = 1
+
+    def scope(self) -> contextlib.AbstractContextManager[None]:
+        """Has nothing to do."""
+        return contextlib.nullcontext()
+
+
+def place(strategy: str, batch_size: int, jit_compile: bool) -> Place:
+    """Returns where to compute."""
+    del strategy, batch_size, jit_compile
+    return Place()
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether there is an accelerator: those that the backends know compute in it."""
+    return bool(keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu"))
+
+
+def make_deterministic() -> None:
+    """Lets XLA on a GPU use only operations that always give the same bits; on a CPU all do."""
+    flags = os.environ.get(_XLA_FLAGS, "")
+    if _ALWAYS_SAME not in flags:
+        os.environ[_XLA_FLAGS] = f"{flags} {_ALWAYS_SAME}".strip()
+
+
+@contextlib.contextmanager
+def state_kept() -> Iterator[None]:
+    """Gives the caller's dtype policy back in the end; inside it is float32 until it is set."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def start(seed: int, precision: str) -> None:
+    """Begins a stage."""
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+
+
+def set_precision(precision: str) -> None:
+    """Sets the precision of layers that are made from now on."""
+    keras.config.set_dtype_policy(precision)
+
+
+def build(
+    name: str,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds a network by its name."""
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    return build_network(name, image_shape, classes, mean=mean, std=std, keras=keras)
+
+
+def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
+    """Returns a model as a method sees it; its layers are not shown yet."""
+    return Network(model.name, (), build, OPS, keras)
+
+
+def save(model: keras.Model, path: pathlib.Path) -> None:
+    """Saves a model."""
+    model.save(path)
+
+
+def save_wrapped(model: keras.Model, directory: pathlib.Path) -> None:
+    """Saves a quantized model with its latent weights."""
+    model.save(directory / _WRAPPED_FILE)
+
+
+def facts(model: keras.Model) -> Facts:
+    """Returns what there is to know of a model."""
+    statistics = {
+        id(weight)
+        for _, layer in leaves(model)
+        if isinstance(layer, keras.layers.BatchNormalization)
+        for weight in (layer.moving_mean, layer.moving_variance)
+    }
+    trained = [weight for weight in model.weights if id(weight) not in statistics]
+    parameters = int(sum(np.prod(weight.shape) for weight in trained))
+    return Facts(model.name, parameters, model.input_shape[1:], model.output_shape[1:])
+
+
+def is_model(teacher: object) -> bool:
+    """Whether a teacher is a model of Keras 3."""
+    return isinstance(teacher, keras.Model)
+
+
+def model_fingerprint(model: keras.Model) -> str:
+    """Returns the SHA-256 of a model's architecture and of the values of its weights."""
+    architecture = json.dumps(json.loads(model.to_json()), sort_keys=True)
+    return digest(architecture, *(weight.tobytes() for weight in model.get_weights()))
+
+
+def require_runs(name: str, model: keras.Model, data: ImageData) -> None:
+    """Raises ValueError if a saved model cannot compute."""
+    try:
+        logits(model, data.train.images[:1])
+    except Exception as error:
+        said = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(
+            f"A saved model must run on images of the data set {data.name}. "
+            f"Received: {name}, with which Keras fails ({said}). Train or build it anew."
+        ) from error
+
+
+def require_precision(name: str, model: keras.Model, precision: str) -> None:
+    """Raises ValueError if a saved student computes in another precision than the run."""
+    wanted = keras.DTypePolicy(precision).compute_dtype
+    found = {layer.compute_dtype for _, layer in leaves(model) if layer.weights}
+    # Single layers, such as the logits, are float32 under every policy.
+    if not {wanted} <= found <= {wanted, "float32"}:
+        raise ValueError(
+            "A saved student must compute in the precision of the run. "
+            f"Received: {name}, whose layers compute in {', '.join(sorted(found))}, with {precision}. "
+            "Set the run's precision to what it has, or build it under "
+            "keras.config.set_dtype_policy(...), load its weights and save it again."
+        )
+
+
+def quantize(model: keras.Model, quantization: Quantization) -> keras.Model:
+    """Returns the quantized model."""
+    return quantize_model(model, quantization.scheme, quantization.layers)
+
+
+def require_quantizable(model: keras.Model, quantization: Quantization) -> None:
+    """Raises ValueError if a model cannot be quantized so."""
+    quantizable_layers(model, quantization.scheme, quantization.layers)
+
+
+def quantization_callbacks(quantization: Quantization) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that the training of a model so quantized needs."""
+    if isinstance(quantization.scheme.quantizer, GradualQuantizer):
+        return [GradualQuantization(quantization.gradual_shares)]
+    return []
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """Returns a plain model with the quantized weights."""
+    return strip_quantization(model)
+
+
+def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
+    """Returns what is quantized and how."""
+    found = quantization_summary(model, print_fn=None)
+    return str(found), [dataclasses.asdict(layer) for layer in found.layers]
+
+
+def together(teachers: Sequence[Any]) -> Any:
+    """Returns several teachers as one: the mean of their logits."""
+    return Ensemble(teachers) if len(teachers) > 1 else teachers[0]
+
+
+def answering(
+    teacher: object, split: Split, augmentation: Augmentation
+) -> Callable[[int, int, int], np.ndarray]:
+    """Returns a teacher's logits as a function of (view, first image, image behind the last)."""
+
+    def answer(view: int, start: int, stop: int) -> np.ndarray:
+        rows = np.arange(start, stop)
+        images = split.images[start:stop]
+        if augmentation != Augmentation.NONE:
+            views = draw_numbers(FIXED_VIEWS_SEED, view, rows, augmentation.views, NUMPY)
+            images = show(images, views, augmentation.padding)
+        said = [logits(each, images) for each in members(teacher)]
+        return functools.reduce(np.add, said) / np.float32(len(said))
+
+    return answer
+
+
+def map_logits(file: pathlib.Path, count: int, classes: int) -> np.ndarray:
+    """Maps kept logits into memory."""
+    return np.memmap(file, np.float16, mode="r", shape=(count, classes))
+
+
+def taught(
+    student: keras.Model,
+    teachers: Sequence[keras.Model],
+    kept: bool,
+    distillation: Distillation | None,
+    terms: Sequence[Term] = (),
+) -> Distiller:
+    """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
+    # Methods with terms are refused before: the front has no such capability.
+    assert distillation is not None
+    assert not terms
+    teacher = LOGITS_IN_BATCH if kept else together(teachers) if teachers else None
+    first = distillation.coefficient(0.0)
+    return Distiller(student=student, teacher=teacher, coefficient=first, **distillation.soft())
+
+
+def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTrainer:
+    """Returns a network, or what trains it, ready to be trained."""
+    return KerasTrainer(network, fitting, data)
+
+
+def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> None:
+    """Returns no callback: that of Keras 3 for TensorBoard needs TensorFlow."""
+    del directory, profile
+
+
+def logits(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """Returns a model's logits for raw images, float32 `[N, classes]`."""
+    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)

@@ -1,0 +1,81 @@
+"""The learning rate of every step, and the optimizer that follows it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfqkd.core.schedules import Cosine, Step, values
+from tfqkd.fronts.keras3.model import quantized_activations, quantized_kernels
+from tfqkd.fronts.settings import Fitting
+
+_ops = keras.ops
+
+
+@keras.saving.register_keras_serializable(package="tfqkd")
+class ByStep(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate for each step; the last one stays.
+
+    Args:
+        rates: At least one.
+    """
+
+    def __init__(self, rates: Sequence[float] | np.ndarray) -> None:
+        super().__init__()
+        self._rates = np.asarray(rates, np.float32)
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the learning rate at `step`, float32."""
+        index = _ops.minimum(_ops.cast(step, "int32"), len(self._rates) - 1)
+        return _ops.take(_ops.convert_to_tensor(self._rates), index)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {"rates": self._rates.tolist()}
+
+
+def rates_of(fitting: Fitting) -> np.ndarray:
+    """Returns the learning rate at each step of a training, float64.
+
+    A cosine is half of one over all steps, `(1 + cos(π·i/n))/2`; a step falls at the milestones; a warm-up
+    multiplies by `(i + 1)/w` over its w steps.
+    """
+    total = fitting.epochs * fitting.steps
+    if fitting.rate is not None:
+        factors = values(fitting.rate, total)
+    elif fitting.learning_rate_schedule == "cosine":
+        # One step more than there are: the last one is not at zero yet.
+        factors = values(Cosine(1.0, 0.0), total + 1)[:total]
+    elif fitting.learning_rate_schedule == "step" and fitting.milestones:
+        factors = values(Step(1.0, fitting.milestones, fitting.learning_rate_factor), total)
+    else:
+        factors = [1.0] * total
+    rising = round(fitting.warmup_epochs * fitting.steps)
+    warm = np.minimum((np.arange(total) + 1) / max(rising, 1), 1.0) if rising else 1.0
+    return fitting.learning_rate * np.asarray(factors) * warm
+
+
+def make_optimizer(fitting: Fitting, model: keras.Model) -> keras.Optimizer:
+    """Returns SGD with Nesterov momentum and decoupled weight decay of kernels (arXiv 1711.05101).
+
+    Args:
+        fitting: Gives momentum, decay and learning rate.
+        model: Its trainable variables are those that will be optimised.
+    """
+    optimizer = keras.optimizers.SGD(
+        ByStep(rates_of(fitting)),
+        momentum=fitting.momentum,
+        nesterov=fitting.momentum > 0,
+        weight_decay=fitting.weight_decay or None,
+        use_ema=fitting.ema > 0,
+        ema_momentum=fitting.ema or 0.99,
+    )
+    if fitting.weight_decay:
+        learned = [value for kernel in quantized_kernels(model) for value in kernel.state.values()]
+        learned += [activation.learned for activation in quantized_activations(model)]
+        flat = [each for each in model.trainable_variables if len(each.shape) < 2]
+        taken = {id(each) for each in (*flat, *learned)}
+        trained = [each for each in model.trainable_variables if id(each) in taken]
+        optimizer.exclude_from_weight_decay(var_list=trained)
+    return optimizer

@@ -1,0 +1,107 @@
+"""Terms: what a method adds to the loss of a step, in plain values that every front understands."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from tfqkd.core.ops import Ops, Tensor
+from tfqkd.core.schedules import Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a term sees of a step, on this replica's part of the batch.
+
+    Attributes:
+        inputs: What the student was shown.
+        labels: Of it, as the batch has them.
+        student: The student's outputs, float32 `[batch, outputs]`.
+        teacher: The teacher's, of the same shape, without a gradient; None where none is asked.
+        peer: The outputs of the term's own peer, in training mode; None without one.
+        student_taps: The outputs of the student's layers that the term names, float32.
+        teacher_taps: The outputs of the teacher's layers, without a gradient.
+        hard: The compiled loss of any outputs on the labels, a mean over the batch.
+        ops: The table of the front's functions.
+    """
+
+    inputs: Any
+    labels: Any
+    student: Tensor
+    teacher: Tensor | None
+    peer: Tensor | None
+    student_taps: tuple[Tensor, ...]
+    teacher_taps: tuple[Tensor, ...]
+    hard: Callable[[Tensor], Tensor]
+    ops: Ops
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A summand of the loss: `weight·s(t)·loss`, besides `(1-λ)·hard + λ·soft`.
+
+    Attributes:
+        name: Under which the unweighted loss is logged.
+        loss: From what is seen of a step to the loss: one value for each example, or their mean.
+        weight: What multiplies it, 0 or more.
+        schedule: What multiplies the weight in each epoch, by progress from 0 to 1; None for 1.
+        student_taps: Names of the student's layers whose outputs it reads, wrapped or not.
+        teacher_taps: Names of the layers of the one live teacher whose outputs it reads.
+        peer: A network of the front that trains along on the student's batches, or None.
+        trained: Networks of the front that `loss` itself calls, and that train along: adapters, say.
+    """
+
+    name: str
+    loss: Callable[[Seen], Tensor]
+    weight: float = 1.0
+    schedule: Schedule | None = None
+    student_taps: tuple[str, ...] = ()
+    teacher_taps: tuple[str, ...] = ()
+    peer: Any = None
+    trained: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise ValueError(
+                "The weight of a term must be 0 or more, and finite. "
+                f"Received: {self.name} with weight={self.weight}."
+            )
+
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        """All that trains beside the student."""
+        return (*([] if self.peer is None else [self.peer]), *self.trained)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer of a network, as a method sees it when it chooses taps.
+
+    Attributes:
+        name: Its own, without the prefix of a wrapper.
+        kind: The name of its class.
+        output_shape: Without the batch; None where an axis is unknown.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network before its training, as a method sees it when it makes its terms.
+
+    Attributes:
+        name: Its own.
+        layers: In the order in which they compute; empty where a teacher shows none.
+        build: Makes another network for the same data, from random weights: its name (None for the one that
+            the run builds for this role), and a seed.
+        ops: The table of the front's functions.
+        keras: The Keras module of the front, for layers of a method's own.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    build: Callable[[str | None, int], Any]
+    ops: Ops
+    keras: Any

@@ -1,0 +1,33 @@
+"""Methods: what may be added to the training of a stage, one file each.
+
+Listing them imports none of them: `NAMES` says where each is.
+"""
+
+import importlib
+
+from tfqkd.methods.method import Method, require_together
+
+NAMES = {
+    "ema": ("tfqkd.methods.ema", "Ema"),
+    "batch_norm": ("tfqkd.methods.batch_norm", "BatchNorm"),
+    "gradual": ("tfqkd.methods.gradual", "Gradual"),
+    "gradient_rounding": ("tfqkd.methods.gradient_rounding", "GradientRounding"),
+    "sqwa": ("tfqkd.methods.sqwa", "Sqwa"),
+    "mutual": ("tfqkd.methods.mutual", "Mutual"),
+    "attention": ("tfqkd.methods.attention", "Attention"),
+}
+"""The module and the class of each method, by the name that settings call it by."""
+
+__all__ = ["NAMES", "Method", "method", "require_together"]
+
+
+def method(name: str) -> type[Method]:
+    """Returns the class of a method.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"A method must be one of {', '.join(NAMES)}. Received: {name!r}.")
+    module, kind = NAMES[name]
+    return getattr(importlib.import_module(module), kind)
