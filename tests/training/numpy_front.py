@@ -298,7 +298,10 @@ class Trainer:
         self._velocities = [np.zeros_like(weight) for weight in self._model.weights()]
         self._step, self._sums = 0, {}
         self.divergence = Watched(fitting.title, fitting.steps, self._model)
-        self.view = View(fitting.epochs)
+
+    @property
+    def view(self):
+        return View(self._fitting.epochs)
 
     def write_state(self, directory):
         arrays = dict(zip(("kernel", "bias"), self._model.weights(), strict=True))
