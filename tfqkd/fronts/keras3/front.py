@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import pathlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -128,8 +129,17 @@ def state_kept() -> Iterator[None]:
 def start(seed: int, precision: str) -> None:
     """Begins a stage."""
     keras.utils.clear_session(free_memory=False)
-    keras.utils.set_random_seed(seed)
+    _set_seed(seed)
     keras.config.set_dtype_policy(precision)
+
+
+def _set_seed(seed: int) -> None:
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+        return
+    # It would import TensorFlow; all that Keras draws elsewhere begins with Python's generator.
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (the state that others read)
 
 
 def set_precision(precision: str) -> None:
@@ -148,7 +158,7 @@ def build(
 ) -> keras.Model:
     """Builds a network by its name."""
     if seed is not None:
-        keras.utils.set_random_seed(seed)
+        _set_seed(seed)
     return build_network(name, image_shape, classes, mean=mean, std=std, keras=keras)
 
 
