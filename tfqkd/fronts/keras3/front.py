@@ -139,7 +139,7 @@ def _set_seed(seed: int) -> None:
         return
     # It would import TensorFlow; all that Keras draws elsewhere begins with Python's generator.
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 (the state that others read)
+    np.random.seed(seed)
 
 
 def set_precision(precision: str) -> None:
