@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from tfqkd.export.report import Report
-from tfqkd.fronts.choice import front_name
+from tfqkd.fronts.choice import front_name, strip_quantization
 
 
 def export(model: Any, directory: Any, formats: Any, **settings: Any) -> list[Report]:
@@ -33,6 +33,40 @@ def export(model: Any, directory: Any, formats: Any, **settings: Any) -> list[Re
     if front_name(model) == "keras3":
         return _by_twin("export", model, directory, {"formats": formats, **settings})
     return _own("exporter", "export")(model, directory, formats, **settings)
+
+
+def require_exportable(model: Any, class_names: Any, formats: Any) -> None:
+    """Raises if a model cannot be exported at all; without writing anything.
+
+    Args:
+        model: Of tf_keras or Keras 3.
+        class_names: Of its outputs.
+        formats: Names of formats.
+
+    Raises:
+        ImportError: If TensorFlow is missing, which exports models of Keras 3.
+        ValueError: If the model has no fixed images, other outputs than names, or a layer without a twin.
+    """
+    if front_name(model) == "keras3":
+        importlib.import_module("tfqkd.export.twin_process").require_tensorflow()
+        importlib.import_module("tfqkd.export.twin_layers").require_twin(strip_quantization(model))
+        return
+    _own("source", "require_exportable")(model, class_names)
+    if "keras" in formats:
+        _own("keras_file", "require_own_layers")(model)
+
+
+def require_formats(model: Any, formats: Any, images: Any, class_names: Any = None) -> None:
+    """Tries formats on an untrained model of either Keras; see `tfqkd.export.trial.require_formats`."""
+    if front_name(model) == "keras3":
+        _by_twin(
+            "require_formats",
+            model,
+            ",".join(formats),
+            {"images": images, "class_names": class_names},
+        )
+        return
+    _own("trial", "require_formats")(model, formats, images, class_names)
 
 
 def to_litert(model: Any, path: Any, **settings: Any) -> Report:

@@ -24,7 +24,7 @@ _passed: set[str] = set()  # What this process has tried already, for comparison
 
 def require_formats(
     model: keras.Model,
-    formats: Sequence[str],
+    formats: Sequence[str] | str,
     images: np.ndarray,
     class_names: Sequence[str] | None = None,
 ) -> None:
@@ -35,21 +35,22 @@ def require_formats(
 
     Args:
         model: See `export`.
-        formats: Names of formats.
+        formats: Names of formats, in a sequence or separated by commas.
         images: Real images, uint8 or float32 [n, H, W, C] in 0..255; activations are calibrated on them.
         class_names: See `export`.
 
     Raises:
         ExportError: If a format cannot be written; it names the format.
     """
-    tried = digest(f"{model.to_json()} {formats} {class_names}")
+    named = formats if isinstance(formats, str) else ",".join(formats)
+    tried = digest(f"{model.to_json()} {named} {class_names}")
     if tried in _passed:
         return
-    print(f"Tries {', '.join(formats)} on the untrained student.", flush=True)
+    print(f"Tries {named.replace(',', ', ')} on the untrained student.", flush=True)
     source = Source.prepare(model, class_names, images[:2], images, output=LOGITS)
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
-        for form in parse_formats(",".join(formats)):
+        for form in parse_formats(named):
             began = time.monotonic()
             with _named(form):
                 write_format(source, pathlib.Path(directory), _without_figures(form))

@@ -20,6 +20,7 @@ from tfqkd.fronts.keras3.kernels import parts
 
 _FUNCTIONS = {
     "export": "tfqkd.export.exporter",
+    "require_formats": "tfqkd.export.trial",
     "to_litert": "tfqkd.export.litert",
     "to_onnx": "tfqkd.export.onnx",
     "to_saved_model": "tfqkd.export.saved_model",
@@ -56,7 +57,7 @@ def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
         require_same(model, copy, np.asarray(images[:16], np.float32))
     function = getattr(importlib.import_module(_FUNCTIONS[call["function"]]), call["function"])
     made = function(copy, call["path"], **settings)
-    reports: list[Report] = made if isinstance(made, list) else [made]
+    reports: list[Report] = made if isinstance(made, list) else [made] if made else []
     return [dataclasses.asdict(report) for report in reports]
 
 

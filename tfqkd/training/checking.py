@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
+from tfqkd.export.choice import require_exportable, require_formats
 from tfqkd.fronts.front import Facts, Model
 from tfqkd.methods import require_together
 from tfqkd.methods.hooks import require_capable
@@ -45,7 +46,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
             models[source.network] = _fitting_model(source, maker)
     last = student_stage(sources)
     if formats:
-        _require_exportable(models[last.network], formats, maker.data)
+        require_exportable(models[last.network], maker.data.class_names, formats)
     for stage in stages:
         model, quantization = models[stage.network], stage.quantization and stage.quantized
         fitting_of(stage, maker.execution, maker.data)
@@ -61,7 +62,9 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
     for stage in stages:
         _require_cache_space(stage, maker)
     if formats and not maker.is_done(last):
-        _try_formats(maker.quantized(models[last.network], last), formats, maker.data)
+        student, images = maker.quantized(models[last.network], last), maker.data.train
+        names = maker.data.class_names
+        require_formats(student, formats, images.sample(TRIED_IMAGES), names)
 
 
 def _fitting_model(source: Source, maker: Maker) -> Model:
@@ -119,18 +122,3 @@ def _require_cache_space(stage: Stage, maker: Maker) -> None:
     # A teacher that is still to be trained has no logits there yet.
     missing = 0 if all(map(maker.is_done, stage.teachers)) else size
     require_space(maker.cache, size, missing, maker.execution.cache_limit_gb)
-
-
-def _require_exportable(model: Model, formats: Sequence[str], data: ImageData) -> None:
-    from tfqkd.export.keras_file import require_own_layers  # noqa: PLC0415 (knows Keras)
-    from tfqkd.export.source import require_exportable  # noqa: PLC0415
-
-    require_exportable(model, data.class_names)
-    if "keras" in formats:
-        require_own_layers(model)
-
-
-def _try_formats(model: Model, formats: Sequence[str], data: ImageData) -> None:
-    from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
-
-    require_formats(model, formats, data.train.sample(TRIED_IMAGES), data.class_names)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.data.images import ImageData
+from tfqkd.export.choice import export
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.training.making import Maker
 from tfqkd.training.products import EXPORT, REPORTS_FILE, Products
@@ -39,7 +40,6 @@ def exported(
         formats: Names of formats.
         products: Where it is kept. It is made by one process alone.
     """
-    from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
 
     def make(partial: pathlib.Path) -> None:
         # An export that was killed leaves drafts, and nothing to go on with.
