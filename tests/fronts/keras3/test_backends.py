@@ -7,6 +7,7 @@ from tests.fronts.keras3.backends import BACKENDS, run_tests, slow_on
 BASIC = ["test_model.py", "test_distiller.py", "test_checks.py"]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
 FILES = ["test_export.py"]
+DEEP = ["test_stages.py"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -22,6 +23,6 @@ def test_the_front_works_on_the_backend(backend, files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("file", [*BASIC, *MORE, *FILES])
+@pytest.mark.parametrize("file", [*BASIC, *MORE, *FILES, *DEEP])
 def test_the_front_works_on_the_backend_in_depth(backend, file):
     run_tests(backend, [file], "slow")
