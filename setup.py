@@ -36,7 +36,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["tfqkd", "tfqkd.*"]),
-    package_data={"tfqkd.reporting": ["templates/*"], "tfqkd.models": ["weights/*"]},
+    package_data={
+        "tfqkd.models": ["weights/*"],
+        "tfqkd.reporting": ["templates/*"],
+        "tfqkd.runtime": ["widen.cc"],
+    },
     install_requires=[
         "absl-py~=1.4.0",  # Flags and flag files of the commands.
         "filelock~=4.3",  # Locks that two processes on one machine, or on one NFS, agree on.

@@ -1,9 +1,12 @@
 import dataclasses
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
+from tfqkd.cli import export
+from tfqkd.export.format_table import format_table
 from tfqkd.export.formats import FORMATS, parse_formats
 
 
@@ -36,3 +39,11 @@ def test_formats_are_known_without_tensorflow():
         "assert 'tensorflow' not in sys.modules and 'numpy' not in sys.modules, 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_page_has_the_table_that_the_command_prints(capsys):
+    page = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
+    assert format_table(markdown=True) in page.read_text(encoding="utf-8")
+    assert export.main(["export", "--format=list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in FORMATS)

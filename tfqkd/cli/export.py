@@ -9,6 +9,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
 from tfqkd.cli.evaluate import require_run_directory
+from tfqkd.export.format_table import format_table
 from tfqkd.export.formats import (
     FORMATS,
     INPUT_TYPES,
@@ -36,6 +37,8 @@ def _command() -> Command:
             "bin/export --run_dir=runs/cifar100 --format=saved_model,litert-float32",
             "bin/export --model=student.keras --format=litert-int2,onnx-int2",
             "bin/export --model=student.keras --dataset=cifar10 --format=litert-int8-full",
+            "bin/export --format=list",
+            "bin/export --widen=student-w2a8.packed",
         ),
     )
     values = command.flags
@@ -53,7 +56,16 @@ def _command() -> Command:
         flag_values=values,
     )
     flags.DEFINE_string(
-        "format", "litert-int2", f"Formats, separated by commas. {known}", flag_values=values
+        "format",
+        "litert-int2",
+        f"Formats, separated by commas; list prints what each is for. {known}",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "widen",
+        "",
+        "Instead of an export: a .packed file, beside which the .tflite file that it stands for is written.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "output_dir",
@@ -64,7 +76,7 @@ def _command() -> Command:
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
-    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir"):
+    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir", "widen"):
         command.group("what to export", name)
     _define_options(command)
     command.choose_output(
@@ -130,6 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
+    if values.format == "list":
+        print(format_table())
+        return
+    if values.widen:
+        _widen(pathlib.Path(values.widen), values.output_dir)
+        return
     source = _source(values)
     if values.model:
         _require_tensorflow(source)
@@ -152,6 +170,21 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
             show(error.reports, output, values.latency, values.per_layer)
         raise
     show(reports, output, values.latency, values.per_layer)
+
+
+def _widen(path: pathlib.Path, output_dir: str) -> None:
+    """Writes the TFLite file of a packed one."""
+    from tfqkd.runtime.widening import widen
+    from tfqkd.storage import whole_file
+
+    if not path.is_file():
+        raise UsageError(f"`widen` must be a .packed file. Received: {path}, which is none.")
+    target = pathlib.Path(output_dir or path.parent) / f"{path.stem}.tflite"
+    content = widen(path.read_bytes())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target) as draft:
+        draft.write_bytes(content)
+    print(f"{target}: {len(content):,} bytes, of {path.stat().st_size:,}")
 
 
 def _source(values: flags.FlagValues) -> pathlib.Path:

@@ -34,6 +34,8 @@ class Format:
             it is 8. None for files that compute with floats or measure ranges.
         input_type: Of such files: "float32" or "uint8" for pixels, "int8" for pixels less 128.
         output_type: Of such files: "float32", or "int8" for the codes of the outputs.
+        is_packed: Whether the codes take as many bits as they need, in a file that must be widened before an
+            interpreter runs it.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Format:
     weight_bits: int | None = None
     input_type: str = "float32"
     output_type: str = "float32"
+    is_packed: bool = False
 
     @property
     def options(self) -> dict[str, str]:
@@ -164,6 +167,16 @@ FORMATS: dict[str, Format] = {
                 weight_bits=bits,
             )
             for bits in (8, 4, 2)
+        ),
+        Format(
+            name="litert-w2a8-packed",
+            file_name="student-w2a8.packed",
+            description="litert-w2a8 as a download: 2-bit codes, to be widened to the very same file.",
+            tolerance=0.25,
+            runtime="ai_edge_litert",
+            top1_points=0.5,
+            weight_bits=2,
+            is_packed=True,
         ),
         Format(
             name="onnx-float32",

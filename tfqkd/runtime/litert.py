@@ -6,6 +6,7 @@ import numpy as np
 
 from tfqkd.runtime.model import LoadedModel, Shapes
 from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
+from tfqkd.runtime.widening import is_packed, widen
 
 try:
     from ai_edge_litert import schema_py_generated as schema
@@ -39,6 +40,8 @@ class LitertModel(LoadedModel):
     ) -> tuple[Shapes, Shapes, str]:
         if not content:
             raise ValueError("the file is empty")
+        if is_packed(content):
+            content = widen(content)
         # Checks the file as it is; the runtime says what a damaged one lacks.
         interpreter = Interpreter(model_content=content, num_threads=threads)
         widened = content if direct else expand(content)

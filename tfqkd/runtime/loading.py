@@ -10,6 +10,7 @@ from tfqkd.runtime.model import LoadedModel
 _GRAPH = "saved_model.pb"
 _CLASSES = {
     ".tflite": ("tfqkd.runtime.litert", "LitertModel"),
+    ".packed": ("tfqkd.runtime.litert", "LitertModel"),
     ".onnx": ("tfqkd.runtime.onnx", "OnnxModel"),
 }
 
@@ -30,7 +31,8 @@ def load(
     """Loads a file that tfqkd exported; needs NumPy and the file's runtime, never TensorFlow.
 
     Codes of 2 and 4 bits are widened to 8 bits in memory, so that the runtime computes at float
-    speed (see `tfqkd.runtime.expansion`), or folded by ONNX Runtime. The file stays as it is.
+    speed (see `tfqkd.runtime.expansion`), or folded by ONNX Runtime; packed files are widened as a whole
+    (see `tfqkd.runtime.widening`). The file stays as it is.
 
     Example:
         ```python
@@ -39,7 +41,7 @@ def load(
         ```
 
     Args:
-        path: A .tflite or .onnx file.
+        path: A .tflite, .packed or .onnx file.
         threads: How many threads one call uses; the runtime's own choice by default.
         direct: Give the file to the runtime as it is, as a program without tfqkd does: the same
             logits, but slower where it has codes below 8 bits.

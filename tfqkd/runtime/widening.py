@@ -1,0 +1,118 @@
+"""Widens a packed file to the TFLite file that it stands for, byte for byte.
+
+A packed file begins with five numbers, little-endian uint32: its version (1), the identifier `TFQP`, the size
+of the TFLite file, its CRC-32, and how many segments follow. Each gives the next bytes of the TFLite file:
+
+| kind, a byte | what follows | the bytes |
+|---|---|---|
+| 0, plain | n; n bytes | these |
+| 1, zeros | n | n zeros |
+| 2, codes | n; bits b, 1 to 7, a byte; 2^b bytes; codes, the first in the lowest bits | each code's byte |
+| 3, products | n; a float32; a place | n float32: the number times those at that place of the file |
+
+n and places are unsigned LEB128: seven bits a byte, the lowest first, the highest bit set but in the last.
+What products read is no product. `widen.cc` beside this module does the same in C++.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+IDENTIFIER = b"TFQP"
+"""Bytes 4 to 7, where a TFLite file has `TFL3`."""
+VERSION = 1
+HEADER = struct.Struct("<I4sIII")
+PLAIN, ZEROS, CODES, PRODUCTS = range(4)
+
+
+def is_packed(content: bytes) -> bool:
+    """Returns whether a file is packed."""
+    return content[4:8] == IDENTIFIER
+
+
+def widen(content: bytes) -> bytes:
+    """Returns the TFLite file that a packed file stands for.
+
+    Raises:
+        ValueError: If it is damaged, or of another version.
+    """
+    try:
+        return _widened(content)
+    except (IndexError, struct.error) as error:
+        raise _damaged("the end is missing") from error
+
+
+def _widened(content: bytes) -> bytes:
+    version, identifier, size, checksum, count = HEADER.unpack_from(content)
+    if identifier != IDENTIFIER or version != VERSION:
+        raise _damaged(f"the beginning is version {version}, {identifier!r}")
+    parts: list[bytes] = []
+    products: list[tuple[int, int, np.float32, int]] = []
+    reader = _Reader(content)
+    place = 0
+    for _ in range(count):
+        kind, length = reader.take(1)[0], reader.number()
+        if kind == PLAIN:
+            parts.append(reader.take(length))
+        elif kind == ZEROS and length <= size:
+            parts.append(bytes(length))
+        elif kind == CODES:
+            parts.append(reader.codes(length))
+        elif kind == PRODUCTS and 4 * length <= size:
+            (factor,) = np.frombuffer(reader.take(4), "<f4")
+            products.append((place, length, factor, reader.number()))
+            parts.append(bytes(4 * length))
+        else:
+            raise _damaged(f"a segment is of kind {kind}, length {length}")
+        place += len(parts[-1])
+    made = bytearray(b"".join(parts))
+    for place, length, factor, source in products:
+        values = np.frombuffer(made[source : source + 4 * length], "<f4") * factor
+        made[place : place + 4 * length] = values.tobytes()
+    if len(made) != size or zlib.crc32(made) != checksum:
+        raise _damaged("the checksum is another one")
+    return bytes(made)
+
+
+class _Reader:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._place = HEADER.size
+
+    def take(self, length: int) -> bytes:
+        """Returns the next bytes."""
+        found = self._content[self._place : self._place + length]
+        if len(found) != length:
+            raise IndexError
+        self._place += length
+        return found
+
+    def number(self) -> int:
+        """Returns the number that comes next."""
+        return sum((byte & 127) << 7 * index for index, byte in enumerate(self._bytes()))
+
+    def codes(self, count: int) -> bytes:
+        """Returns the bytes that the next codes stand for."""
+        bits = self.take(1)[0]
+        if not 1 <= bits <= 7:
+            raise _damaged(f"codes take {bits} bits")
+        table = np.frombuffer(self.take(2**bits), np.uint8)
+        packed = np.frombuffer(self.take(-(-count * bits // 8)), np.uint8)
+        ones = np.unpackbits(packed, bitorder="little")[: count * bits].reshape(count, bits)
+        return table[np.packbits(ones, axis=1, bitorder="little")[:, 0]].tobytes()
+
+    def _bytes(self) -> Iterator[int]:
+        while True:
+            (byte,) = self.take(1)
+            yield byte
+            if byte < 128:
+                return
+
+
+def _damaged(received: str) -> ValueError:
+    return ValueError(
+        f"A packed file must be whole, and of version {VERSION}. Received: a file of which {received}. Copy "
+        "it or export it again."
+    )
