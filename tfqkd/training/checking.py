@@ -131,6 +131,6 @@ def _require_exportable(model: Model, formats: Sequence[str], data: ImageData) -
 
 
 def _try_formats(model: Model, formats: Sequence[str], data: ImageData) -> None:
-    from tfqkd.export.trial import require_formats  # noqa: PLC0415 (knows Keras)
+    from tfqkd.export.early_check import require_formats  # noqa: PLC0415 (knows Keras)
 
     require_formats(model, formats, data.train.sample(TRIED_IMAGES), data.class_names)
