@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfqkd.data import load
-from tfqkd.data.places import require_place
+from tfqkd.data.locations import require_location
 
 ROOM = np.random.default_rng(0)
 GOOD = {
@@ -22,7 +22,7 @@ def written(tmp_path, save=np.savez, **changes):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_arrays_are_read_as_they_were_written(tmp_path, save):
     name = written(tmp_path, save, class_names=np.array(["a", "bird", "ü"]))
-    require_place(name)
+    require_location(name)
     data = load(name)
     assert (data.name, data.class_names) == (name, ("a", "bird", "ü"))
     for role, split in (("train", data.train), ("test", data.test)):
@@ -69,7 +69,7 @@ def test_arrays_of_another_kind_are_refused_before_they_are_read(
 ):
     name = written(tmp_path, **changes)
     monkeypatch.setattr(np, "load", None)
-    for refuse in (require_place, load):
+    for refuse in (require_location, load):
         with pytest.raises(ValueError, match=message) as error:
             refuse(name)
         assert "Received: " in str(error.value) and "\n" not in str(error.value)
@@ -80,7 +80,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     with pytest.raises(
         ValueError, match=r"test_labels.*train_images float64.*train_labels float64"
     ):
-        require_place(name)
+        require_location(name)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_a_named_class_may_be_without_images(tmp_path):
 def test_what_is_no_file_of_arrays_is_refused(tmp_path):
     path = tmp_path / "set.npz"
     with pytest.raises(ValueError, match=f"must name a file. Received: 'arrays:{path}'"):
-        require_place(f"arrays:{path}")
+        require_location(f"arrays:{path}")
     with pytest.raises(ValueError, match=r"must name a file\. Received: 'arrays:', without"):
-        require_place("arrays:")
+        require_location("arrays:")
     with pytest.raises(ValueError, match=f"Received: '{path}', .* would be `arrays:{path}`"):
-        require_place(str(path))
+        require_location(str(path))
     path.write_bytes(b"no archive")
     with pytest.raises(ValueError, match="which cannot be read: File is not a zip file"):
-        require_place(f"arrays:{path}")
+        require_location(f"arrays:{path}")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

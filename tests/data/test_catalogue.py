@@ -174,7 +174,7 @@ def test_download_prepares_the_set_first(tmp_path, monkeypatch):
     assert calls == ["tiny_set"]
 
 
-def test_without_network_a_download_says_how_to_place_the_set(tmp_path, monkeypatch):
+def test_without_network_a_download_says_how_to_provide_the_set(tmp_path, monkeypatch):
     def download_and_prepare(builder):
         # What TFDS raises in the end; it tries for minutes before.
         raise requests.exceptions.ConnectionError("Max retries exceeded\nwith url")

@@ -11,7 +11,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
-from tfqkd.data.places import require_place
+from tfqkd.data.locations import require_location
 from tfqkd.study.plan import PRUNERS, SAMPLERS, Plan
 from tfqkd.study.space import parse_space
 
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not values.report_only:
             # A storage that cannot be reached is said before TensorFlow is loaded.
             location.open()
-            require_place(recipe.dataset, recipe.data_dir, recipe.download)
+            require_location(recipe.dataset, recipe.data_dir, recipe.download)
             _work(
                 plan, location, _without_password(command.command_line(arguments), location.storage)
             )

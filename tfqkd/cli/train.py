@@ -9,7 +9,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
-from tfqkd.data.places import require_place
+from tfqkd.data.locations import require_location
 from tfqkd.export.formats import FORMATS
 from tfqkd.fronts.cluster import Cluster
 from tfqkd.training.recipe import Recipe
@@ -122,7 +122,7 @@ def _run(
     if results:
         print(f"The run in {directory} is done already; nothing to do.")
     else:
-        require_place(recipe.dataset, recipe.data_dir, recipe.download)
+        require_location(recipe.dataset, recipe.data_dir, recipe.download)
         load_tensorflow()
         from tfqkd.training.run import run
 

@@ -11,7 +11,7 @@ import numpy as np
 from tfqkd.compat import tf
 from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.data.images import ImageData, Split
-from tfqkd.data.places import how_to_place, unknown
+from tfqkd.data.locations import how_to_provide, unknown
 from tfqkd.data.sizing import check_memory, resize, sides
 
 _READ_BATCH = 1024
@@ -48,7 +48,7 @@ def read(
     if not builder.is_prepared():
         raise FileNotFoundError(
             "A data set must be on disk, or be downloaded by asking for it. Received: "
-            f"{name!r}, which is not at {builder.data_path}. {how_to_place(name)}"
+            f"{name!r}, which is not at {builder.data_path}. {how_to_provide(name)}"
         )
     if builder.info.file_format.value != "tfrecord":
         raise ValueError(
@@ -132,7 +132,7 @@ def _download(name: str, builder: Any) -> None:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise RuntimeError(
             f"A data set that is to be downloaded must be within reach. Received: {name!r}, of which "
-            f"TensorFlow Datasets says: {said}. {how_to_place(name, str(builder.data_path))}"
+            f"TensorFlow Datasets says: {said}. {how_to_provide(name, str(builder.data_path))}"
         ) from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfqkd.data import arrays, digits, folders
 from tfqkd.data.images import ImageData, Split
-from tfqkd.data.places import ARRAYS, FOLDER, require_name
+from tfqkd.data.locations import ARRAYS, FOLDER, require_name
 from tfqkd.data.sizing import sides
 
 __all__ = ["ImageData", "Split", "load"]

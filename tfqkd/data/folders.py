@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfqkd.data.images import ImageData, Split
-from tfqkd.data.places import root_of
+from tfqkd.data.locations import root_of
 from tfqkd.data.problems import Problems
 from tfqkd.data.sizing import check_memory, sides
 from tfqkd.runtime.pictures import (

@@ -57,7 +57,7 @@ def require_exportable(model: Any, class_names: Any, formats: Any) -> None:
 
 
 def require_formats(model: Any, formats: Any, images: Any, class_names: Any = None) -> None:
-    """Tries formats on an untrained model of either Keras; see `tfqkd.export.trial.require_formats`."""
+    """Tries formats on an untrained model of either Keras; see `tfqkd.export.early_check.require_formats`."""
     if front_name(model) == "keras3":
         _by_twin(
             "require_formats",
@@ -66,7 +66,7 @@ def require_formats(model: Any, formats: Any, images: Any, class_names: Any = No
             {"images": images, "class_names": class_names},
         )
         return
-    _own("trial", "require_formats")(model, formats, images, class_names)
+    _own("early_check", "require_formats")(model, formats, images, class_names)
 
 
 def to_litert(model: Any, path: Any, **settings: Any) -> Report:

@@ -10,9 +10,9 @@ import numpy as np
 from tfqkd.compat import keras
 from tfqkd.export.canonical import settle_archive
 from tfqkd.export.formats import FORMATS, Format
-from tfqkd.export.kernels import StoredKernel
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
+from tfqkd.export.stored_kernels import StoredKernel
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, variables_read_back, write_verified
 from tfqkd.runtime.signature import METADATA_ENTRY

@@ -12,11 +12,11 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.formats import Format, format_of, with_options, with_types
-from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.owners import layer_paths
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
 from tfqkd.export.source import Source
+from tfqkd.export.stored_kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, write_verified
 from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE

@@ -8,9 +8,9 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, format_of
-from tfqkd.export.kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
+from tfqkd.export.stored_kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, write_verified
 from tfqkd.runtime.outputs import SIGNATURE_NAMES

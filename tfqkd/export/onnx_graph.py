@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from tfqkd.export.codes import CodedKernel, find_planes
-from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, as_rows
 from tfqkd.export.owners import Owners
+from tfqkd.export.stored_kernels import Constant, FoundKernel, StoredKernel, as_rows
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.packing import pack
 

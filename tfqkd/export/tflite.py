@@ -8,8 +8,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_litert.tools.flatbuffer_utils import schema_fb as schema
 
 from tfqkd.export.codes import CodedKernel, find_planes, round_to_codes
-from tfqkd.export.kernels import StoredKernel, as_rows
 from tfqkd.export.owners import Owners
+from tfqkd.export.stored_kernels import StoredKernel, as_rows
 from tfqkd.runtime.packing import pack
 
 _Operator = schema.BuiltinOperator

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfqkd.export import tflite
-from tfqkd.export.kernels import Constant, FoundKernel, StoredKernel, wrong_kernel
+from tfqkd.export.stored_kernels import Constant, FoundKernel, StoredKernel, wrong_kernel
 from tfqkd.export.tflite import CODE_BITS, schema
 from tfqkd.export.verification import ExportError
 

@@ -20,7 +20,7 @@ from tfqkd.fronts.keras3.kernels import parts
 
 _FUNCTIONS = {
     "export": "tfqkd.export.exporter",
-    "require_formats": "tfqkd.export.trial",
+    "require_formats": "tfqkd.export.early_check",
     "to_litert": "tfqkd.export.litert",
     "to_onnx": "tfqkd.export.onnx",
     "to_saved_model": "tfqkd.export.saved_model",

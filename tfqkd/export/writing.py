@@ -9,16 +9,16 @@ import numpy as np
 from tfqkd.export.accuracy import checked_accuracy
 from tfqkd.export.code_sizes import packings
 from tfqkd.export.formats import Format
-from tfqkd.export.kernels import (
+from tfqkd.export.notices import without_notices
+from tfqkd.export.report import Report, file_sizes
+from tfqkd.export.source import Source
+from tfqkd.export.stored_kernels import (
     StoredKernel,
     float_layers,
     layer_sizes,
     quantized_kernels,
     wrong_kernel,
 )
-from tfqkd.export.notices import without_notices
-from tfqkd.export.report import Report, file_sizes
-from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError, run_file, staged_file, verify
 from tfqkd.version import __version__
 

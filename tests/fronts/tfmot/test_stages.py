@@ -827,7 +827,7 @@ def test_formats_are_not_tried_where_nothing_is_left_to_train(tmp_path, monkeypa
         RECIPE, bits=32, student=str(path), teacher="none", quantized_epochs=1, formats=("keras",)
     )
     tried = []
-    monkeypatch.setattr("tfqkd.export.trial.require_formats", lambda *_: tried.append(1))
+    monkeypatch.setattr("tfqkd.export.early_check.require_formats", lambda *_: tried.append(1))
     stages = make_stages(recipe, tmp_path / "products")
     stages.check()
     assert tried == [1]

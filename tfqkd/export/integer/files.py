@@ -13,8 +13,8 @@ from tfqkd.export.integer.graph import Graph, Kind
 from tfqkd.export.integer.litert import to_model
 from tfqkd.export.integer.packed import pack
 from tfqkd.export.integer.reader import read_graph
-from tfqkd.export.kernels import StoredKernel, check_layers, wrong_kernel
 from tfqkd.export.source import Source
+from tfqkd.export.stored_kernels import StoredKernel, check_layers, wrong_kernel
 from tfqkd.export.tflite_reading import read_back
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata

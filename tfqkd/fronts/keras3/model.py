@@ -14,7 +14,7 @@ from tfqkd.fronts.keras3.cloning import clone, copied, graphs, is_graph, keep_fr
 from tfqkd.fronts.keras3.held import HeldKernel
 from tfqkd.fronts.keras3.layers import ActivationQuantization
 from tfqkd.fronts.keras3.policy import choose_bits
-from tfqkd.fronts.keras3.sites import activation_sites
+from tfqkd.fronts.keras3.rounded_layers import activation_layers
 from tfqkd.fronts.keras3.wrapper import QuantizedLayer
 
 
@@ -110,17 +110,17 @@ def quantize_model(
     graph = as_graph(model)
     names = {id(layer): name for name, layer in leaves(graph)}
     readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
-    sites = activation_sites(graph, readers) if scheme.activations else {}
+    rounded = activation_layers(graph, readers) if scheme.activations else {}
 
     def quantized(layer: keras.layers.Layer) -> keras.layers.Layer:
         name, copy = names[id(layer)], copied(layer)
-        width, site = bits.get(name), sites.get(name)
+        width, activation = bits.get(name), rounded.get(name)
         weights = None if width is None else width.weights
-        if weights is None and site is None:
+        if weights is None and activation is None:
             return copy
         output = None
-        if site is not None and scheme.activations is not None:
-            output = scheme.activations.with_bits(site.bits, site.signed)
+        if activation is not None and scheme.activations is not None:
+            output = scheme.activations.with_bits(activation.bits, activation.signed)
         quantizer = None if weights is None else scheme.quantizer.with_bits(weights)
         return QuantizedLayer(copy, quantizer, output)
 

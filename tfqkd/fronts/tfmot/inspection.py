@@ -7,21 +7,21 @@ from typing import Any
 from tfqkd.compat import keras, tf
 from tfqkd.core.tasks import Task
 from tfqkd.fronts.hard_loss import HardLoss
-from tfqkd.fronts.tfmot.answers import Answers
 from tfqkd.fronts.tfmot.labels import Labels
 from tfqkd.fronts.tfmot.metrics import build_ahead
+from tfqkd.fronts.tfmot.teacher_outputs import TeacherOutputs
 
 
 class Inspection:
     """Notes labels and a teacher's answers inside a step, and raises of them outside."""
 
     def __init__(self) -> None:
-        self._answers = Answers()
+        self._outputs = TeacherOutputs()
         self._labels = Labels()
 
     def forget(self) -> None:
         """Forgets what was noted."""
-        self._answers.forget()
+        self._outputs.forget()
         self._labels.forget()
 
     def note_labels(self, labels: Any, outputs: tf.Tensor, hard: HardLoss) -> Any:
@@ -29,12 +29,12 @@ class Inspection:
         return self._labels.note(labels, outputs, hard)
 
     def note_answers(self, answers: tf.Tensor, task: Task) -> None:
-        """Notes the answers to a batch; see `Answers.note`."""
-        self._answers.note(answers, task)
+        """Notes the answers to a batch; see `TeacherOutputs.note`."""
+        self._outputs.note(answers, task)
 
     def require_logits(self, task: Task) -> None:
-        """Raises ValueError if all answers that were noted are probabilities; see `Answers`."""
-        self._answers.require_logits(task)
+        """Raises ValueError if all answers that were noted are probabilities; see `TeacherOutputs`."""
+        self._outputs.require_logits(task)
 
     @contextlib.contextmanager
     def labels_explained(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from tfqkd.core.policy import Bits
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.configs import LayerQuantizeConfig
 from tfqkd.fronts.tfmot.kernels import require_kernels
-from tfqkd.fronts.tfmot.sites import activation_sites, integer_sites
+from tfqkd.fronts.tfmot.rounded_layers import activation_layers, integer_layers
 
 
 def layer_configs(
@@ -28,21 +28,23 @@ def layer_configs(
             what it puts out.
     """
     activations: Any = scheme.activations
-    sites = {}
+    rounded = {}
     if scheme.is_integer:
-        sites = integer_sites(model, activations.bits)
+        rounded = integer_layers(model, activations.bits)
     elif activations:
         readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
-        sites = activation_sites(model, readers)
+        rounded = activation_layers(model, readers)
     weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
     configs = {}
     for layer in model.layers:
-        width, site = weights.get(layer.name), sites.get(layer.name)
-        if width is None and site is None:
+        width, activation = weights.get(layer.name), rounded.get(layer.name)
+        if width is None and activation is None:
             continue
         configs[layer.name] = LayerQuantizeConfig(
             None if width is None else scheme.quantizer_of(width),
-            None if site is None else activations.with_bits(site.bits, site.signed),
+            None
+            if activation is None
+            else activations.with_bits(activation.bits, activation.signed),
             None if width is None else scheme.quantizer.gradient_bits,
         )
     return configs

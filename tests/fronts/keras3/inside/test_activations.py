@@ -8,10 +8,10 @@ from keras import layers
 from tests.fronts.keras3.inside.nets import array, batch, cross_entropy, same_outputs, same_weights
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import UniformQuantizer
+from tfqkd.core.rounded_layers import ActivationBits
 from tfqkd.core.schemes import Scheme
-from tfqkd.core.sites import Site
 from tfqkd.fronts import keras3
-from tfqkd.fronts.keras3.sites import activation_sites
+from tfqkd.fronts.keras3.rounded_layers import activation_layers
 
 
 def network():
@@ -58,8 +58,8 @@ def test_what_adds_the_models_input_can_be_negative():
     inputs = keras.Input((4,))
     x = layers.Add(name="sum")([inputs, layers.Dense(4, activation="relu", name="a")(inputs)])
     model = keras.Model(inputs, layers.Dense(3, name="reader")(x))
-    sites = activation_sites(model, {"reader": 4})
-    assert sites == {"sum": Site(4, signed=True)}
+    rounded = activation_layers(model, {"reader": 4})
+    assert rounded == {"sum": ActivationBits(4, signed=True)}
 
 
 def test_steps_start_from_data():

@@ -5,13 +5,13 @@ from typing import Any
 
 import keras
 
-from tfqkd.core import sites
-from tfqkd.core.sites import Site
+from tfqkd.core import rounded_layers
+from tfqkd.core.rounded_layers import ActivationBits
 from tfqkd.fronts.keras3.cloning import is_graph, leaves
 from tfqkd.fronts.keras3.policy import node_of
 
 
-def activation_sites(model: keras.Model, readers: Mapping[str, int]) -> dict[str, Site]:
+def activation_layers(model: keras.Model, readers: Mapping[str, int]) -> dict[str, ActivationBits]:
     """Returns where to quantize activations so that the given layers read quantized ones, by layer name.
 
     Where a model within the model begins or ends is passed through.
@@ -25,8 +25,8 @@ def activation_sites(model: keras.Model, readers: Mapping[str, int]) -> dict[str
     """
     reads = _Reads(model)
     last = [each for tensor in model.outputs for each in reads.makers(tensor)]
-    wiring = sites.Wiring(dict(leaves(model)), reads.before, last, "keras.ops.relu")
-    return sites.activation_sites(wiring, readers)
+    wiring = rounded_layers.Wiring(dict(leaves(model)), reads.before, last, "keras.ops.relu")
+    return rounded_layers.activation_layers(wiring, readers)
 
 
 class _Reads:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from tfqkd.compat import keras
-from tfqkd.core import sites
-from tfqkd.core.sites import Site, Wiring
+from tfqkd.core import rounded_layers
+from tfqkd.core.rounded_layers import ActivationBits, Wiring
 
 
-def activation_sites(model: keras.Model, readers: Mapping[str, int]) -> dict[str, Site]:
+def activation_layers(model: keras.Model, readers: Mapping[str, int]) -> dict[str, ActivationBits]:
     """Returns where to quantize activations so that the given layers read quantized ones, by layer name.
 
     Args:
@@ -17,20 +17,20 @@ def activation_sites(model: keras.Model, readers: Mapping[str, int]) -> dict[str
     Raises:
         ValueError: If an activation is made by an operation that is no layer of its own.
     """
-    return sites.activation_sites(_wiring(model), readers)
+    return rounded_layers.activation_layers(_wiring(model), readers)
 
 
-def integer_sites(model: keras.Model, bits: int) -> dict[str, Site]:
+def integer_layers(model: keras.Model, bits: int) -> dict[str, ActivationBits]:
     """Returns where to quantize activations so that a file can compute with integers alone, by layer name.
 
     Args:
-        model: As for `activation_sites`. Images are taken as pixels, 0 to 255.
+        model: As for `activation_layers`. Images are taken as pixels, 0 to 255.
         bits: Width of all codes.
 
     Raises:
-        ValueError: As `activation_sites` does.
+        ValueError: As `activation_layers` does.
     """
-    return sites.integer_sites(_wiring(model), bits)
+    return rounded_layers.integer_layers(_wiring(model), bits)
 
 
 def _wiring(model: keras.Model) -> Wiring:

@@ -1,11 +1,11 @@
-"""What a teacher answers, looked at: a function or a SavedModel shows no softmax that could be refused."""
+"""What a teacher returns, looked at: a function or a SavedModel shows no softmax that could be refused."""
 
 from tfqkd.compat import tf
 from tfqkd.core.tasks import Task
 from tfqkd.fronts.tfmot.replicas import copies, replica_variable
 
 
-class Answers:
+class TeacherOutputs:
     """Notes inside a training step whether a teacher answers in probabilities, for a look from outside.
 
     A step may be compiled, where nothing can be raised; so it leaves a variable. Nothing is tracked by Keras

@@ -9,7 +9,7 @@ _RULE = "A data set is `digits`, `folder:PATH`, `arrays:FILE.npz`, or one of Ten
 _LAYOUT = "Give the folder that holds `train` and `test`, or one folder a class."
 
 
-def require_place(name: str, data_dir: str = "", download: bool = False) -> None:
+def require_location(name: str, data_dir: str = "", download: bool = False) -> None:
     """Raises if the directory that a data set would be read from is not there.
 
     Args:
@@ -34,7 +34,7 @@ def require_place(name: str, data_dir: str = "", download: bool = False) -> None
     ):
         raise FileNotFoundError(
             "`data_dir` must be the directory that holds the data sets of TensorFlow Datasets. "
-            f"Received: data_dir={data_dir!r}, which is no directory. {how_to_place(name)}"
+            f"Received: data_dir={data_dir!r}, which is no directory. {how_to_provide(name)}"
         )
     elif name != "digits" and not download:
         _require_directory(name, data_dir)
@@ -75,10 +75,10 @@ def _folder_meant(text: str) -> str:
         for info in sorted(path.resolve().glob(f"{depth}dataset_info.json"))[:1]:
             # DIR/NAME/VERSION, or DIR/NAME/CONFIG/VERSION.
             kept = info.parent.parent
-            place = kept.parent.parent if kept.parent.name in _known() else kept.parent
+            folder = kept.parent.parent if kept.parent.name in _known() else kept.parent
             return (
                 "a folder of TensorFlow Datasets. That of what lies there is "
-                f"`{kept.relative_to(place)}`, with `--data_dir={place}` (`data_dir`)"
+                f"`{kept.relative_to(folder)}`, with `--data_dir={folder}` (`data_dir`)"
             )
     return f"a folder. That of the images in it is `{FOLDER}{text}`"
 
@@ -103,7 +103,7 @@ def _require_directory(name: str, data_dir: str) -> None:
         return  # TFDS's own default: its builder says where that is.
     raise FileNotFoundError(
         "A data set must be on disk, or be downloaded by asking for it. Received: "
-        f"{name!r}, which is not in {', '.join(map(str, directories))}. {how_to_place(name)}"
+        f"{name!r}, which is not in {', '.join(map(str, directories))}. {how_to_provide(name)}"
     )
 
 
@@ -131,17 +131,17 @@ def root_of(path: Path) -> Path:
     return root
 
 
-def how_to_place(name: str, data_path: str = "") -> str:
+def how_to_provide(name: str, data_path: str = "") -> str:
     """Returns how a set of TensorFlow Datasets comes to where it is looked for.
 
     Args:
       name: Its name.
       data_path: Where its prepared files belong, if that is known.
     """
-    place = data_path or f"DIR/{name.partition(':')[0]}/VERSION"
+    folder = data_path or f"DIR/{name.partition(':')[0]}/VERSION"
     return (
         "If it is on this machine, say where with `--data_dir=DIR` (`data_dir`). With a network, "
         "`--download` (`download=True`) fetches it. Without one, let TensorFlow Datasets prepare it on "
-        f"another machine and copy its directory to {place} (*.tfrecord*, dataset_info.json, "
+        f"another machine and copy its directory to {folder} (*.tfrecord*, dataset_info.json, "
         "features.json and what lies beside them)."
     )

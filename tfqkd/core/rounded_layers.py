@@ -66,7 +66,7 @@ _OVERSHOOTS = {"bicubic", "lanczos3", "lanczos5", "mitchellcubic"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
+class ActivationBits:
     """A layer whose output is quantized.
 
     Attributes:
@@ -111,7 +111,7 @@ class Wiring:
         )
 
 
-def activation_sites(wiring: Wiring, readers: Mapping[str, int]) -> dict[str, Site]:
+def activation_layers(wiring: Wiring, readers: Mapping[str, int]) -> dict[str, ActivationBits]:
     """Returns where to quantize activations so that the given layers read quantized ones, by layer name.
 
     That is behind the layer which makes them: the ReLU, or the layer that a ReLU is fused into. Layers that
@@ -131,10 +131,12 @@ def activation_sites(wiring: Wiring, readers: Mapping[str, int]) -> dict[str, Si
             if not _is(source, {"InputLayer"}):
                 name = wiring.name_of(source, reader)
                 bits[name] = max(width, bits.get(name, 0))
-    return {name: _site(wiring.layers[name], width, wiring) for name, width in bits.items()}
+    return {
+        name: _activation_bits(wiring.layers[name], width, wiring) for name, width in bits.items()
+    }
 
 
-def integer_sites(wiring: Wiring, bits: int) -> dict[str, Site]:
+def integer_layers(wiring: Wiring, bits: int) -> dict[str, ActivationBits]:
     """Returns where to quantize activations so that a file can compute with integers alone, by layer name.
 
     That is what every layer reads that an integer operation begins with (kernels, additions, pooling), the
@@ -145,21 +147,21 @@ def integer_sites(wiring: Wiring, bits: int) -> dict[str, Site]:
         bits: Width of all codes.
 
     Raises:
-        ValueError: As `activation_sites` does.
+        ValueError: As `activation_layers` does.
     """
     readers = [name for name, layer in wiring.layers.items() if not _is(layer, _COMPUTES_ALONG)]
-    sites = activation_sites(wiring, dict.fromkeys(readers, bits))
+    rounded = activation_layers(wiring, dict.fromkeys(readers, bits))
     for last in wiring.last:
         for source in _sources(last, wiring.before) if _is(last, _MOVES_VALUES) else [last]:
-            sites[wiring.name_of(source, last.name)] = _site(source, bits, wiring)
-    for name, site in sites.items():
+            rounded[wiring.name_of(source, last.name)] = _activation_bits(source, bits, wiring)
+    for name, activation in rounded.items():
         if _is_positive_image(wiring.layers[name], wiring.before):
-            sites[name] = dataclasses.replace(site, signed=False)
-    return sites
+            rounded[name] = dataclasses.replace(activation, signed=False)
+    return rounded
 
 
-def _site(layer: Any, bits: int, wiring: Wiring) -> Site:
-    return Site(bits, not _is_rectified(layer, wiring.before))
+def _activation_bits(layer: Any, bits: int, wiring: Wiring) -> ActivationBits:
+    return ActivationBits(bits, not _is_rectified(layer, wiring.before))
 
 
 def _is_positive_image(layer: Any, before: Before) -> bool:
