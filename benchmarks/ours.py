@@ -24,9 +24,9 @@ from tfqkd.fronts.tfmot.strategy import make_strategy
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.models import build
 from tfqkd.progress import ProgressBar
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.fitting import fit
 from tfqkd.training.plans import execution_of, quantized_of, student_of
-from tfqkd.training.recipe import Recipe
 
 MODEL, TEACHER = "resnet20", "wrn20x2"
 BATCH, CLASSES = 128, 10
@@ -71,17 +71,19 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
     place = StrategyPlace(make_strategy("auto", 1))
     data = load("cifar10", data_dir=data_dir) if data_dir else _random_data()
     # Random images are not augmented.
-    augmented = {} if data_dir else {"crop_padding": 0, "flip": False}
+    augmented = {} if data_dir else {"data.crop_padding": 0, "data.flip": False}
     kept = row == "ternary, cached logits"
     # The peers' optimizer.
     recipe = Recipe(
-        student=MODEL,
-        batch_size=BATCH,
-        quantized_epochs=10_000,
-        quantized_learning_rate=1e-4,
-        weight_decay=0.0,
-        teacher_views=int(kept),
-        **augmented,
+        {
+            "student": MODEL,
+            "training.batch_size": BATCH,
+            "quantized.training.epochs": 10_000,
+            "quantized.training.learning_rate": 1e-4,
+            "training.weight_decay": 0.0,
+            "teacher.views": int(kept),
+            **augmented,
+        }
     )
     stage = quantized_of(recipe, student_of(recipe), ())
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))

@@ -6,7 +6,6 @@
 Each cell is a `run` of the recipe for every seed, with shared float students: what is done is not run again.
 """
 
-import dataclasses
 import json
 import pathlib
 import statistics
@@ -17,10 +16,11 @@ from absl import flags
 
 from tfqkd.cli.command import Command, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
+from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, WEIGHT_QUANTIZERS
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.setting import FLOAT_BITS
 from tfqkd.storage import write_atomically
 from tfqkd.tables import Table
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.settings import FLOAT_BITS, TERNARY_QUANTIZERS, WEIGHT_QUANTIZERS
 
 WEIGHT_BITS = (2, 3, 4)
 BOTH_BITS = (2, 4, 8)
@@ -41,20 +41,16 @@ Accuracies = dict[tuple[str, str], list[float]]
 
 def family(recipe: Recipe) -> Cells:
     """Returns a recipe for each quantizer and width, by row and column; all else is the same."""
-    cells = {("float", "W32"): dataclasses.replace(recipe, bits=FLOAT_BITS)}
+    cells = {("float", "W32"): recipe.changed(bits=FLOAT_BITS)}
     for quantizer in WEIGHT_QUANTIZERS:
         for bits in _known(quantizer, WEIGHT_BITS):
-            cells[quantizer, f"W{bits}"] = dataclasses.replace(
-                recipe, quantizer=quantizer, bits=bits
-            )
+            cells[quantizer, f"W{bits}"] = recipe.changed(quantizer=quantizer, bits=bits)
     for weights, activations in PAIRS:
         for bits in _known(weights, BOTH_BITS):
-            cells[f"{weights} + {activations}", f"W{bits}/A{bits}"] = dataclasses.replace(
-                recipe,
+            cells[f"{weights} + {activations}", f"W{bits}/A{bits}"] = recipe.changed(
+                {"quantize.activation_quantizer": activations, "quantize.activation_bits": bits},
                 quantizer=weights,
                 bits=bits,
-                activation_quantizer=activations,
-                activation_bits=bits,
             )
     return cells
 
@@ -67,13 +63,19 @@ def gentle(recipe: Recipe) -> Cells:
     """Returns the recipe as it is, and with each way to get there gently."""
     options = {
         PLAIN: {},
-        "gradual bits 8, 4, then the last": {"gradual_bits": ("8", "4")},
-        "gradual share 50, 75, 100 %": {"gradual_share": ("0.5", "0.75")},
-        "EMA 0.98": {"ema": 0.98},
+        "gradual bits 8, 4, then the last": {
+            "quantized.methods": ("gradual",),
+            "quantized.gradual.bits": (8, 4),
+        },
+        "gradual share 50, 75, 100 %": {
+            "quantized.methods": ("gradual",),
+            "quantized.gradual.share": (0.5, 0.75),
+        },
+        "EMA 0.98": {"quantized.methods": ("ema",), "quantized.ema.momentum": 0.98},
     }
-    cells = {("float", "accuracy"): dataclasses.replace(recipe, bits=FLOAT_BITS)}
+    cells = {("float", "accuracy"): recipe.changed(bits=FLOAT_BITS)}
     for name, settings in options.items():
-        cells[name, "accuracy"] = dataclasses.replace(recipe, **settings)
+        cells[name, "accuracy"] = recipe.changed(settings)
     return cells
 
 
@@ -91,7 +93,7 @@ def measure(cells: Cells, directory: pathlib.Path, seeds: Sequence[int]) -> Accu
         for (row, column), recipe in cells.items():
             name = f"{row}-{column}-seed{seed}".replace(" ", "").replace("/", "").replace(",", "_")
             results = run(
-                dataclasses.replace(recipe, seed=seed),
+                recipe.changed(seed=seed),
                 directory / name.replace("%", ""),
                 directory / "products",
                 data=data,
@@ -148,11 +150,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     define_recipe_flags(command)
 
     def run_it() -> None:
-        recipe = dataclasses.replace(recipe_from_flags(command), formats=())
+        recipe = recipe_from_flags(command).changed(formats=())
         cells = TABLES[values.table](recipe)
         load_tensorflow()
         directory = pathlib.Path(values.run_dir)
-        accuracies = measure(cells, directory, range(recipe.seed, recipe.seed + values.repeats))
+        accuracies = measure(
+            cells, directory, range(recipe.run.seed, recipe.run.seed + values.repeats)
+        )
         listed = [{"row": r, "column": c, "accuracy": a} for (r, c), a in accuracies.items()]
         write_atomically(directory / f"{values.table}.json", json.dumps(listed, indent=2) + "\n")
         print(table({**accuracies, **minus_plain(accuracies)}).markdown())

@@ -22,13 +22,13 @@ from benchmarks.shipping import ship
 from benchmarks.trained import PRETRAINED, Done, done_rows, row_path
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.models.pretrained import DIRECTORY
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import write_atomically
 from tfqkd.tables import Table
 from tfqkd.training.directory import RECIPE_FILE, read_recipe
 from tfqkd.training.plans import with_seed
 from tfqkd.training.presets import Comparison
 from tfqkd.training.products import HISTORY_FILE
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import RESULTS_FILE
 
 SHIPPED = "ternary, teacher, annealed coefficient"
@@ -53,7 +53,7 @@ def require_one_table(
     for results in _kept(directory):
         row, seed = results["row"], results["seed"]
         place = row_path(directory, row, seed)
-        differences = with_seed(read_recipe(place), recipe.seed).differences(recipe)
+        differences = with_seed(read_recipe(place), recipe.run.seed).differences(recipe)
         if differences:
             raise UsageError(
                 f"The rows of a table must have one recipe. Received: {place}, which differs "
@@ -116,7 +116,7 @@ def keep(rows: dict[str, list[Done]], directory: pathlib.Path) -> None:
             place = row_path(directory, row, one.seed)
             place.mkdir(parents=True, exist_ok=True)
             # Where the data lay on one machine says nothing on another.
-            recipe = dataclasses.replace(one.recipe, data_dir="", seed=one.seed)
+            recipe = one.recipe.changed(data_dir="", seed=one.seed)
             write_atomically(place / RECIPE_FILE, recipe.to_json())
             measured = dataclasses.asdict(dataclasses.replace(one.figures, seed=one.seed))
             del measured["model"], measured["label"]
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"Received: {directory}, which has no such row."
             )
         recipe = read_recipe(directory)
-        place = pathlib.Path("results") / recipe.dataset
+        place = pathlib.Path("results") / recipe.data.dataset
         require_one_table(place, directory, rows)
         keep(rows, place)
         text = table(place, recipe).markdown()

@@ -30,25 +30,25 @@ def ship(ternary: Done, student: Done, teacher: Done, directory: pathlib.Path) -
     """
     directory.mkdir(parents=True, exist_ok=True)
     recipe = ternary.recipe
-    file = directory / f"{recipe.student}_ternary_{recipe.dataset}.tflite"
-    begun = directory / f"{recipe.student}_{recipe.dataset}.keras"
-    taught = directory / f"{recipe.teacher}_{recipe.dataset}.keras"
+    file = directory / f"{recipe.student.network}_ternary_{recipe.data.dataset}.tflite"
+    begun = directory / f"{recipe.student.network}_{recipe.data.dataset}.keras"
+    taught = directory / f"{recipe.teacher.network}_{recipe.data.dataset}.keras"
     shutil.copyfile(ternary.run / EXPORT_DIRECTORY / FORMATS["litert-int2"].file_name, file)
     compress(student.model, begun)
     compress(teacher.model, taught)
     _write_card(
         ternary,
         file,
-        what=f"A {recipe.student} with ternary weights (-Δ, 0, Δ; first and last layer float), "
+        what=f"A {recipe.student.network} with ternary weights (-Δ, 0, Δ; first and last layer float), "
         f"taught by {link(taught)}.",
         kind="LiteRT, codes of 2 bits",
         ternary=f", {100 * ternary.figures.quantized_share:.1f} % of them ternary",
-        budget=f"{recipe.student_epochs} epochs of {link(begun)}, "
-        f"then {recipe.quantized_epochs} with ternary weights",
+        budget=f"{recipe.training_of('student').epochs} epochs of {link(begun)}, "
+        f"then {recipe.training_of('quantized').epochs} with ternary weights",
     )
     for one, path, what, epochs in (
-        (student, begun, "student that {} began from", recipe.student_epochs),
-        (teacher, taught, "teacher of {}", recipe.teacher_epochs),
+        (student, begun, "student that {} began from", recipe.training_of("student").epochs),
+        (teacher, taught, "teacher of {}", recipe.training_of("teacher").epochs),
     ):
         _write_card(
             one,
@@ -92,11 +92,11 @@ def _write_card(
 ) -> None:
     recipe, figures = one.recipe, one.figures
     shape = keras.models.load_model(one.model, compile=False).input_shape[1:]
-    trained = 100 * (1 - recipe.validation_split)
-    path = f"configs/{recipe.dataset}_cpu.flags"
+    trained = 100 * (1 - recipe.data.validation_split)
+    path = f"configs/{recipe.data.dataset}_cpu.flags"
     write_card(
         file,
-        recipe.dataset,
+        recipe.data.dataset,
         what=what,
         kind=kind,
         ternary=ternary,
@@ -107,8 +107,8 @@ def _write_card(
         parameters=figures.parameters,
         shape=", ".join(map(str, shape)),
         classes=len(one.class_names),
-        data=f"{trained:.0f} % of the training images of {recipe.dataset} (TensorFlow Datasets), with random "
-        "crops and flips; the others were held back to choose by",
+        data=f"{trained:.0f} % of the training images of {recipe.data.dataset} (TensorFlow Datasets), with "
+        "random crops and flips; the others were held back to choose by",
         recipe=f"[`{path}`](../../../{path}), seed {one.seed}",
         limits="The budget is minutes of two CPU cores; the accuracies of papers take hundreds of epochs.\n"
         "- It is the first seed of [the table](../../../docs/reproduction.md), not the best. No GPU and no "

@@ -6,11 +6,11 @@ import tempfile
 
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.reporting.results import rows_of
 from tfqkd.training.directory import read_recipe
 from tfqkd.training.history import read_history
 from tfqkd.training.products import HISTORY_FILE
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import ModelResult, Results
 
 PRETRAINED = ("float teacher", "float student")
@@ -64,7 +64,7 @@ def done_rows(directory: pathlib.Path) -> dict[str, list[Done]]:
     rows: dict[str, list[Done]] = {}
     for row in rows_of(results):
         for model in row.models:
-            seed = recipe.seed if model.seed is None else model.seed
+            seed = recipe.run.seed if model.seed is None else model.seed
             one = Done(row.label, seed, recipe, directory, model, results.class_names)
             rows.setdefault(row.label, []).append(one)
     return {row: sorted(done, key=lambda one: one.seed) for row, done in rows.items()}

@@ -17,7 +17,7 @@ export root addresses
 
 srun sh -c '
     export TF_CONFIG="{\"cluster\": {\"worker\": [$addresses]}, \"task\": {\"type\": \"worker\", \"index\": $SLURM_PROCID}}"
-    exec "$root/bin/train" --strategy=multi_worker "$@"
+    exec "$root/bin/train" --run.strategy=multi_worker "$@"
 ' train "$@"
 status=$?
 [ "$status" -ne 143 ] || scontrol requeue "$SLURM_JOB_ID"

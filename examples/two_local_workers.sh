@@ -21,7 +21,7 @@ trap 'pass INT' INT
 trap 'pass TERM' TERM HUP
 for index in 1 0; do
     TF_CONFIG="{\"cluster\": $cluster, \"task\": {\"type\": \"worker\", \"index\": $index}}" \
-        "$root/bin/train" --strategy=multi_worker "$@" &
+        "$root/bin/train" --run.strategy=multi_worker "$@" &
     workers=("$!" "${workers[@]}")
 done
 # The last one may have been started, but not been named yet, when the stop came.

@@ -25,7 +25,7 @@ _NAMES = {
     "Ensemble": "tfqkd.core.teachers",
     "LOGITS_IN_BATCH": "tfqkd.core.teachers",
     "GradualSoftLossReducing": "tfqkd.core.schedulers",
-    "Recipe": "tfqkd.training.recipe",
+    "Recipe": "tfqkd.recipe.recipe",
     "Scheme": "tfqkd.core.schemes",
     "TemperatureScheduler": "tfqkd.core.schedulers",
     "TeacherCache": "tfqkd.training.teacher_cache",

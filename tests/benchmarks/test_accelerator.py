@@ -28,7 +28,7 @@ from tfqkd.data.augmentation import Augmentation
 from tfqkd.fronts.tfmot.augmenting import augment, draw_views
 from tfqkd.fronts.tfmot.optimizers import make_optimizer
 from tfqkd.models import build
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS = argparse.Namespace(
@@ -121,7 +121,7 @@ def test_the_tables_are_the_schedules_of_tfqkd():
     epochs, steps = 5, 7
     stage = Stage("", "cnn4", epochs, 0.1, 0, coefficient=(0.9, 0.1))
     found = np.concatenate([rules.table(epoch, stage, steps) for epoch in range(epochs)])
-    recipe = Recipe(learning_rate_schedule="cosine", warmup_epochs=1.0)
+    recipe = Recipe({"training.schedule": "cosine", "training.warmup_epochs": 1.0})
     rate = make_optimizer(
         fitting(recipe, 0.1, epochs, steps), build("cnn4", (8, 8, 1), 2)
     )._learning_rate

@@ -4,7 +4,8 @@ import types
 import pytest
 
 from benchmarks import quantizers
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.training.plans import student_of
 
 RECIPE = Recipe(dataset="digits", teacher="none", formats=())
 
@@ -25,17 +26,18 @@ def test_the_family_has_every_quantizer_at_every_width_it_knows():
         ("ttq + lsq", "W2/A2"),
     }
     for (row, column), recipe in cells.items():
-        assert row.split(" + ")[0] in (recipe.quantizer, "float")
-        assert row.split(" + ")[1:] in ([], [recipe.activation_quantizer])
+        assert row.split(" + ")[0] in (recipe.quantize.quantizer, "float")
+        assert row.split(" + ")[1:] in ([], [recipe.quantize.activation_quantizer])
         assert column.removeprefix("W").split("/A") == (
-            [str(recipe.bits)] + [str(recipe.activation_bits)] * (recipe.activation_bits != 32)
+            [str(recipe.quantize.bits)]
+            + [str(recipe.quantize.activation_bits)] * (recipe.quantize.activation_bits != 32)
         )
 
 
 @pytest.mark.parametrize("make", [quantizers.family, quantizers.gentle])
 def test_only_the_quantized_stage_differs_between_cells(make):
     for recipe in make(RECIPE).values():
-        assert recipe.stage_settings("student") == RECIPE.stage_settings("student")
+        assert student_of(recipe) == student_of(RECIPE)
 
 
 def test_a_cell_is_mean_and_deviation_over_the_seeds_in_per_cent():
@@ -60,11 +62,11 @@ def test_every_seed_of_every_cell_is_a_run_with_shared_products(tmp_path, monkey
     calls = []
 
     def run(recipe, directory, products, data):
-        calls.append((recipe.seed, recipe.bits, directory, products))
-        return types.SimpleNamespace(student=types.SimpleNamespace(accuracy=recipe.seed / 10))
+        calls.append((recipe.run.seed, recipe.quantize.bits, directory, products))
+        return types.SimpleNamespace(student=types.SimpleNamespace(accuracy=recipe.run.seed / 10))
 
     monkeypatch.setattr("tfqkd.training.run.run", run)
-    monkeypatch.setattr("tfqkd.training.plans.load_data", lambda recipe: recipe.dataset)
+    monkeypatch.setattr("tfqkd.training.plans.load_data", lambda recipe: recipe.data.dataset)
     monkeypatch.setitem(quantizers.TABLES, "family", lambda recipe: {("a", "W2"): recipe})
     arguments = ["--dataset=digits", "--seed=3", "--repeats=2", f"--run_dir={tmp_path}"]
     assert quantizers.main(["quantizers", *arguments]) == 0

@@ -12,9 +12,9 @@ from benchmarks import reproduction, trained
 from benchmarks.trained import row_path
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.runtime import load
 from tfqkd.storage import tree_digest
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import Results
 
 ANNEALED = "ternary, teacher, annealed coefficient"
@@ -64,7 +64,7 @@ def write_run(finished, directory, recipe, seeded):
 def comparison(finished, exported, tmp_path, monkeypatch):
     """A comparison of two seeds, in the accuracies of `SEEDED`."""
     monkeypatch.chdir(tmp_path)
-    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0)
+    recipe = finished.recipe.changed({"run.pretrain_seed": 0})
     write_run(finished, tmp_path / "runs", recipe, SEEDED)
     shutil.copytree(exported, tmp_path / "runs" / "export", dirs_exist_ok=True)
     return tmp_path / "runs"
@@ -96,9 +96,9 @@ def test_the_table_has_what_the_runs_measured(comparison, finished, capsys):
 
 
 def test_the_table_has_the_rows_of_other_run_directories_too(comparison, finished, capsys):
-    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0)
+    recipe = finished.recipe.changed({"run.pretrain_seed": 0})
     for name, seed in (("first", 0), ("second", 2)):
-        seeded = dataclasses.replace(recipe, seed=seed)
+        seeded = recipe.changed(seed=seed)
         write_run(finished, comparison.with_name(name), seeded, {seed: SEEDED[seed]})
     assert reproduction.main(["reproduction", f"--run_dir={comparison.with_name('first')}"]) == 0
     assert "75.00 |     1" in capsys.readouterr().out.splitlines()[-1]
@@ -108,7 +108,7 @@ def test_the_table_has_the_rows_of_other_run_directories_too(comparison, finishe
 
 def test_rows_of_two_recipes_are_no_table(comparison, finished, capsys):
     assert reproduction.main(["reproduction", f"--run_dir={comparison}"]) == 0
-    recipe = dataclasses.replace(finished.recipe, pretrain_seed=0, seed=1, coefficient=0.25)
+    recipe = finished.recipe.changed({"run.pretrain_seed": 0}, seed=1, coefficient=0.25)
     write_run(finished, comparison.with_name("other"), recipe, {1: 0.5})
     assert reproduction.main(["reproduction", f"--run_dir={comparison.with_name('other')}"]) == 2
     assert "'coefficient': (1.0, 0.25)" in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_every_row_and_seed_keeps_recipe_results_and_history(comparison, finishe
     ]
     for seed, accuracy in SEEDED.items():
         one = row_path(place, ANNEALED, seed)
-        recipe = dataclasses.replace(finished.recipe, pretrain_seed=0, seed=seed)
+        recipe = finished.recipe.changed({"run.pretrain_seed": 0}, seed=seed)
         assert Recipe.from_json((one / "recipe.json").read_text()) == recipe
         assert json.loads((one / "results.json").read_text())["accuracy"] == accuracy
         rows = list(csv.DictReader((one / "history.csv").open()))

@@ -1,10 +1,11 @@
 """A recipe as the flags that give it."""
 
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.names import value_of
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.values import to_text
 
 
 def of_recipe(recipe: Recipe) -> list[str]:
-    def text(value):
-        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-    return [f"--{name}={text(getattr(recipe, name))}" for name in Recipe.settings()]
+    """All settings that are not inherited."""
+    given = {setting.label: value_of(recipe, name) for name, setting in recipe.settings().items()}
+    return [f"--{name}={to_text(value)}" for name, value in given.items() if value is not None]

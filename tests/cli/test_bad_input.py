@@ -12,28 +12,39 @@ import numpy as np
 import pytest
 
 from tfqkd.cli import evaluate, export, train
-from tfqkd.training.flag_file import flag_file
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.flag_file import flag_file
+from tfqkd.recipe.names import SHORT
+from tfqkd.recipe.recipe import Recipe
 
 SMALL = ["--dataset=digits", "--student=cnn2", "--teacher=none", "--formats="]
 INTERRUPTED = [
     *SMALL,
-    "--train_examples=64",
-    "--batch_size=16",
-    "--student_epochs=2",
-    "--checkpoint_every=2",
+    "--data.train_examples=64",
+    "--training.batch_size=16",
+    "--student.training.epochs=2",
+    "--run.checkpoint_every=2",
 ]
 CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
 
 # name: (flags, exit status, message)
 FLAGS = {
     "unknown flag": (["--batchsize=1"], 2, "Unknown command line flag 'batchsize'"),
-    "no value": (["--batch_size"], 2, "batch_size"),
-    "text for a number": (["--batch_size=many"], 2, "--batch_size=many"),
-    "fraction for a number": (["--bits=2.5"], 2, "--bits=2.5"),
-    "text for a switch": (["--flip=perhaps"], 2, "flip"),
-    "value of a negated switch": (["--noflip=1"], 2, "noflip"),
-    "no such choice": (["--strategy=tpu"], 2, "strategy"),
+    "no value": (["--training.batch_size"], 2, "batch_size"),
+    "text for a number": (
+        ["--training.batch_size=many"],
+        2,
+        "must be a whole number. Received: training.batch_size=many",
+    ),
+    "fraction for a number": (["--bits=2.5"], 2, "must be a whole number. Received: bits=2.5"),
+    "text for a switch": (["--data.flip=perhaps"], 2, "`data.flip` must be true or false"),
+    "value of a negated switch": (["--nodata.flip=1"], 2, "nodata.flip"),
+    "name of before": (
+        ["--quantized_epochs=3"],
+        2,
+        "--quantized_epochs is now --quantized.training.epochs.",
+    ),
+    "switch of before": (["--noflip"], 2, "--noflip is now --data.flip=false."),
+    "no such choice": (["--run.strategy=tpu"], 2, "strategy"),
     "an argument": (["quickstart"], 2, "no arguments beside flags"),
     "missing flag file": (["--flagfile=missing.flags"], 2, "missing.flags"),
     "flag file is a folder": (["--flagfile=."], 2, "must name a flag file"),
@@ -41,104 +52,214 @@ FLAGS = {
     "no repeats": (["--compare", "--repeats=0"], 2, "repeats"),
     "bits": (["--bits=1"], 2, "`bits` must be 2 to 8, or 32"),
     "temperature": (["--temperature=0"], 2, "`temperature` must be above 0"),
-    "weight of the soft loss": (["--soft_weight=-1"], 2, "`soft_weight` must be 0 or more"),
-    "beta of dkd": (["--dkd_beta=-1"], 2, "`dkd_beta` must be 0 or more"),
+    "weight of the soft loss": (
+        ["--distil.soft_weight=-1"],
+        2,
+        "`distil.soft_weight` must be 0 or more",
+    ),
+    "beta of dkd": (["--distil.dkd_beta=-1"], 2, "`distil.dkd_beta` must be 0 or more"),
     "temperature is NaN": (["--temperature=nan"], 2, "`temperature` must be finite"),
-    "learning rate": (["--learning_rate=-1"], 2, "`learning_rate` must be above 0"),
-    "learning rate is infinite": (["--learning_rate=inf"], 2, "`learning_rate` must be finite"),
+    "learning rate": (
+        ["--training.learning_rate=-1"],
+        2,
+        "`training.learning_rate` must be above 0",
+    ),
+    "learning rate is infinite": (
+        ["--training.learning_rate=inf"],
+        2,
+        "`training.learning_rate` must be finite",
+    ),
     "coefficient": (["--coefficient=1.5"], 2, "`coefficient` must be in [0, 1]"),
-    "momentum": (["--momentum=1"], 2, "`momentum` must be in [0, 1)"),
-    "label smoothing": (["--label_smoothing=1"], 2, "`label_smoothing` must be in [0, 1)"),
-    "batch size": (["--batch_size=0"], 2, "`batch_size` must be 1 or more"),
-    "epochs": (["--student_epochs=-1"], 2, "`student_epochs` must be 0 or more"),
+    "momentum": (["--training.momentum=1"], 2, "`training.momentum` must be in [0, 1)"),
+    "label smoothing": (
+        ["--training.label_smoothing=1"],
+        2,
+        "`training.label_smoothing` must be in [0, 1)",
+    ),
+    "batch size": (["--training.batch_size=0"], 2, "`training.batch_size` must be 1 or more"),
+    "epochs": (["--student.training.epochs=-1"], 2, "`student.training.epochs` must be 0 or more"),
     "seed": (["--seed=-1"], 2, "`seed` must be 0 to"),
-    "validation split": (["--validation_split=0.9"], 2, "`validation_split` must be 0 to 0.5"),
-    "milestones fall": (["--milestones=0.5,0.2"], 2, "`milestones` must be rising"),
-    "milestones as text": (["--milestones=half"], 2, "`milestones` must hold numbers"),
-    "rule of a layer": (["--layer_bits=conv1"], 2, "`layer_bits` must hold rules"),
-    "bits of a layer": (["--layer_bits=conv1=99"], 2, "`layer_bits` must hold rules"),
-    "pattern of a layer": (["--layer_bits=(=4"], 2, "`layer_bits` must hold rules"),
+    "validation split": (
+        ["--data.validation_split=0.9"],
+        2,
+        "`data.validation_split` must be 0 to 0.5",
+    ),
+    "milestones fall": (
+        ["--training.milestones=0.5,0.2"],
+        2,
+        "`training.milestones` must be rising",
+    ),
+    "milestones as text": (
+        ["--training.milestones=half"],
+        2,
+        "`training.milestones` must be a number",
+    ),
+    "rule of a layer": (
+        ["--quantize.layer_bits=conv1"],
+        2,
+        "`quantize.layer_bits` must hold rules",
+    ),
+    "bits of a layer": (
+        ["--quantize.layer_bits=conv1=99"],
+        2,
+        "`quantize.layer_bits` must hold rules",
+    ),
+    "pattern of a layer": (
+        ["--quantize.layer_bits=(=4"],
+        2,
+        "`quantize.layer_bits` must hold rules",
+    ),
     "exponential to zero": (["--schedule=exponential"], 2, "must start and end above zero"),
-    "checkpoints never": (["--checkpoint_every=0"], 2, "`checkpoint_every` must be minutes"),
-    "checkpoints in hours": (["--checkpoint_every=1h"], 2, "`checkpoint_every` must be minutes"),
-    "no checkpoint kept": (["--checkpoints_kept=0"], 2, "`checkpoints_kept` must be 1 or more"),
+    "checkpoints never": (
+        ["--run.checkpoint_every=0"],
+        2,
+        "`run.checkpoint_every` must be minutes",
+    ),
+    "checkpoints in hours": (
+        ["--run.checkpoint_every=1h"],
+        2,
+        "`run.checkpoint_every` must be minutes",
+    ),
+    "no checkpoint kept": (
+        ["--run.checkpoints_kept=0"],
+        2,
+        "`run.checkpoints_kept` must be 1 or more",
+    ),
     "unknown student": (["--student=resnet21"], 2, "`student`: The depth of a ResNet"),
     "missing student": (["--student=none.keras"], 2, "`student` must be a known name or the path"),
     "missing teacher": (["--teacher=runs/none"], 2, "`teacher` must be a known name or the path"),
     "unknown format": (["--formats=caffe"], 2, "Unknown: caffe"),
     "format without tfqkd": (
-        ["--formats=keras", "--activation_bits=4"],
+        ["--formats=keras", "--quantize.activation_bits=4"],
         2,
         "`formats` may hold keras only where activations are float",
     ),
-    "subset": (["--train_examples=-1"], 2, "`train_examples` must be 0 or more"),
-    "image size": (["--image_size=-8"], 2, "`image_size` must be 0 or more"),
+    "subset": (["--data.train_examples=-1"], 2, "`data.train_examples` must be 0 or more"),
+    "image size": (["--data.image_size=-8"], 2, "`data.image_size` must be 0 or more"),
     "image size of two sides": (
-        ["--image_size=24by32"],
+        ["--data.image_size=24by32"],
         2,
         "must be 0 or more pixels, or HEIGHTxW",
     ),
     "arrays": (["--dataset=arrays:none.npz"], 1, "`arrays:FILE.npz` must name a file"),
-    "crop": (["--crop_padding=-1"], 2, "`crop_padding` must be 0 or more"),
-    "epochs of the teacher": (["--teacher_epochs=-1"], 2, "`teacher_epochs` must be 0 or more"),
-    "epochs as a fraction": (["--quantized_epochs=0.5"], 2, "--quantized_epochs=0.5"),
-    "epochs below none": (["--quantized_epochs=-3"], 2, "`quantized_epochs` must be 0 or more"),
-    "rate": (["--quantized_learning_rate=0"], 2, "`quantized_learning_rate` must be above 0"),
-    "factor": (["--learning_rate_factor=0"], 2, "`learning_rate_factor` must be above 0"),
-    "warm-up": (["--warmup_epochs=-1"], 2, "`warmup_epochs` must be 0 or more"),
-    "weight decay": (["--weight_decay=-1"], 2, "`weight_decay` must be 0 or more"),
-    "fall of the rate": (["--learning_rate_schedule=linear"], 2, "learning_rate_schedule"),
+    "crop": (["--data.crop_padding=-1"], 2, "`data.crop_padding` must be 0 or more"),
+    "epochs of the teacher": (
+        ["--teacher.training.epochs=-1"],
+        2,
+        "`teacher.training.epochs` must be 0 or more",
+    ),
+    "epochs as a fraction": (
+        ["--quantized.training.epochs=0.5"],
+        2,
+        "must be a whole number. Received: quantized.training.epochs=0.5",
+    ),
+    "epochs below none": (
+        ["--quantized.training.epochs=-3"],
+        2,
+        "`quantized.training.epochs` must be 0 or more",
+    ),
+    "rate": (
+        ["--quantized.training.learning_rate=0"],
+        2,
+        "`quantized.training.learning_rate` must be above 0",
+    ),
+    "factor": (["--training.factor=0"], 2, "`training.factor` must be above 0"),
+    "warm-up": (["--training.warmup_epochs=-1"], 2, "`training.warmup_epochs` must be 0 or more"),
+    "weight decay": (
+        ["--training.weight_decay=-1"],
+        2,
+        "`training.weight_decay` must be 0 or more",
+    ),
+    "fall of the rate": (["--training.schedule=linear"], 2, "`training.schedule` must be one"),
     "schedule": (["--schedule=linear"], 2, "schedule"),
-    "schedule on": (["--schedule_on=batch"], 2, "schedule_on"),
-    "end of the schedule": (["--coefficient_end=2"], 2, "`coefficient_end` must be in [0, 1]"),
-    "soft loss": (["--soft_loss=mse"], 2, "soft_loss"),
-    "seed of the float stages": (["--pretrain_seed=-2"], 2, "`pretrain_seed` must be -1 to"),
-    "steps in a call": (["--steps_per_execution=0"], 2, "`steps_per_execution` must be 1 or more"),
-    "precision": (["--mixed_precision=float16"], 2, "mixed_precision"),
-    "profile backwards": (["--profile=9,3"], 2, "`profile` must be FIRST,LAST"),
+    "schedule on": (["--distil.schedule_on=batch"], 2, "schedule_on"),
+    "end of the schedule": (
+        ["--distil.coefficient_end=2"],
+        2,
+        "`distil.coefficient_end` must be in [0, 1]",
+    ),
+    "soft loss": (["--distil.soft_loss=mse"], 2, "soft_loss"),
+    "seed of the float stages": (
+        ["--run.pretrain_seed=-2"],
+        2,
+        "`run.pretrain_seed` must be -1 to",
+    ),
+    "steps in a call": (
+        ["--run.steps_per_execution=0"],
+        2,
+        "`run.steps_per_execution` must be 1 or more",
+    ),
+    "precision": (["--run.mixed_precision=float16"], 2, "mixed_precision"),
+    "profile backwards": (["--run.profile=9,3"], 2, "`run.profile` must be FIRST,LAST"),
     "quantizer": (["--quantizer=ternary"], 2, "quantizer"),
-    "granularity": (["--granularity=layer"], 2, "granularity"),
-    "step update": (["--step_update=never"], 2, "step_update"),
+    "granularity": (["--quantize.granularity=layer"], 2, "granularity"),
+    "step update": (["--quantize.step_update=never"], 2, "step_update"),
     "bits of a ternary quantizer": (["--quantizer=twn", "--bits=4"], 2, "`bits` must be 2 for the"),
     "channels of dorefa": (
-        ["--quantizer=dorefa", "--granularity=channel"],
+        ["--quantizer=dorefa", "--quantize.granularity=channel"],
         2,
-        "`granularity` can be channel for",
+        "`quantize.granularity` can be channel for",
     ),
     "step update of lsq": (
-        ["--quantizer=lsq", "--step_update=every_step"],
+        ["--quantizer=lsq", "--quantize.step_update=every_step"],
         2,
-        "`step_update` belongs to",
+        "`quantize.step_update` belongs to",
     ),
-    "activation quantizer": (["--activation_quantizer=dorefa"], 2, "activation_quantizer"),
-    "activation bits": (["--activation_bits=9"], 2, "`activation_bits` must be 2 to 8, or 32"),
-    "activation bits of a float control": (
-        ["--bits=32", "--activation_bits=8"],
+    "activation quantizer": (["--quantize.activation_quantizer=dorefa"], 2, "activation_quantizer"),
+    "activation bits": (
+        ["--quantize.activation_bits=9"],
         2,
-        "`activation_bits` must be 32 in the float control",
+        "`quantize.activation_bits` must be 2 to 8, or 32",
+    ),
+    "activation bits of a float control": (
+        ["--bits=32", "--quantize.activation_bits=8"],
+        2,
+        "`quantize.activation_bits` must be 32 in the float control",
     ),
     "activation bits of a layer alone": (
-        ["--layer_bits=conv1=4/8"],
+        ["--quantize.layer_bits=conv1=4/8"],
         2,
-        "`layer_bits` may name activation bits only",
+        "`quantize.layer_bits` may name activation bits only",
     ),
-    "gradient bits": (["--gradient_bits=6"], 2, "`gradient_bits` belongs to the quantizer dorefa"),
-    "widths that rise": (["--gradual_bits=4,8"], 2, "`gradual_bits` must fall"),
-    "shares that fall": (["--gradual_share=0.5,0.2"], 2, "`gradual_share` must rise"),
-    "moving average": (["--ema=1"], 2, "`ema` must be in [0, 1)"),
+    "gradient bits": (
+        ["--quantize.gradient_bits=6"],
+        2,
+        "`quantize.gradient_bits` belongs to the quantizer dorefa",
+    ),
+    "widths that rise": (
+        ["--quantized.gradual.bits=4,8"],
+        2,
+        "`quantized.gradual.bits` must be widths that fall",
+    ),
+    "shares that fall": (
+        ["--quantized.gradual.share=0.5,0.2"],
+        2,
+        "`quantized.gradual.share` must be shares that rise",
+    ),
+    "setting of a method that is not asked for": (
+        ["--quantized.ema.momentum=0.9"],
+        2,
+        "belong to a method that must be asked for",
+    ),
+    "method": (["--quantized.methods=swa"], 2, "`quantized.methods` must name methods once each"),
+    "moving average": (
+        ["--quantized.ema.momentum=1"],
+        2,
+        "`quantized.ema.momentum` must be above 0 and",
+    ),
     "statistics of batch norm": (
-        ["--batch_norm=running"],
+        ["--training.batch_norm=running"],
         2,
-        "--batch_norm=running: value should be one of <augmented|plain|moving>",
+        "`training.batch_norm` must be one of augmented, plain, moving",
     ),
-    "views": (["--teacher_views=-1"], 2, "`teacher_views` must be 0 or more"),
+    "views": (["--teacher.views=-1"], 2, "`teacher.views` must be 0 or more"),
     "limit of the cache": (
-        ["--teacher_cache_limit_gb=0"],
+        ["--teacher.cache_limit_gb=0"],
         2,
-        "`teacher_cache_limit_gb` must be above 0",
+        "`teacher.cache_limit_gb` must be above 0",
     ),
     "cache above its limit": (
-        ["--teacher=cnn2", "--teacher_views=9", "--teacher_cache_limit_gb=1e-9"],
+        ["--teacher=cnn2", "--teacher.views=9", "--teacher.cache_limit_gb=1e-9"],
         1,
         "The teacher cache must take at most 1e-09 GiB",
     ),
@@ -149,10 +270,10 @@ FLAGS = {
     "missing data folder": (["--dataset=folder:none"], 1, "must name a folder"),
     "unknown data set": (["--dataset=cifr10"], 1, "Did you mean cifar10"),
     "data set that is not there": (["--dataset=mnist", "--data_dir=."], 1, "must be on disk"),
-    "more images than there are": (["--train_examples=99999"], 1, "must be at most 1197"),
-    "too few images": (["--train_examples=3"], 1, "as many examples as classes"),
-    "batch above the images": (["--batch_size=5000"], 1, "`batch_size` must be 1 to 1197"),
-    "no such layer": (["--layer_bits=conv9=4"], 1, "Received: 'conv9'"),
+    "more images than there are": (["--data.train_examples=99999"], 1, "must be at most 1197"),
+    "too few images": (["--data.train_examples=3"], 1, "as many examples as classes"),
+    "batch above the images": (["--training.batch_size=5000"], 1, "`batch_size` must be 1 to 1197"),
+    "no such layer": (["--quantize.layer_bits=conv9=4"], 1, "Received: 'conv9'"),
     "run directory cannot be made": (["--run_dir=/proc/none/run"], 1, "Files must be readable and"),
 }
 TF_CONFIG = {
@@ -199,21 +320,24 @@ def test_flags_recipes_and_data_sets(capsys, arguments, status, message):
 
 def test_every_setting_has_a_case():
     named = {flag.partition("=")[0].lstrip("-") for row in FLAGS.values() for flag in row[0]}
+    named = {SHORT.get(name, name) for name in named}
+    # What a stage may say itself is of one kind with `training`.
+    named |= {f"training.{name.rpartition('.')[2]}" for name in named if ".training." in name}
     # A switch takes no value, and any text may be a path.
-    free = {name for name, field in Recipe.settings().items() if isinstance(field.default, bool)}
-    assert set(Recipe.settings()) - free - {"data_dir", "teacher_cache"} <= named
+    free = {name for name, each in Recipe.settings().items() if each.kind is bool or each.base}
+    assert set(Recipe.settings()) - free - {"data.dir", "teacher.cache"} <= named
 
 
 @pytest.mark.parametrize("text", TF_CONFIG.values(), ids=TF_CONFIG)
 def test_tf_config(capsys, monkeypatch, no_tensorflow, text):
     monkeypatch.setenv("TF_CONFIG", text)
-    arguments = [*SMALL, "--strategy=multi_worker"]
+    arguments = [*SMALL, "--run.strategy=multi_worker"]
     refused(capsys, train.main, arguments, 2, "TF_CONFIG must name the addresses")
 
 
 def test_a_comparison_of_several_workers(capsys, monkeypatch, no_tensorflow):
     monkeypatch.setenv("TF_CONFIG", json.dumps(CLUSTER))
-    arguments = [*SMALL, "--strategy=multi_worker", "--compare"]
+    arguments = [*SMALL, "--run.strategy=multi_worker", "--compare"]
     refused(capsys, train.main, arguments, 2, "Several workers train one run")
 
 
@@ -221,7 +345,7 @@ def test_a_comparison_of_several_workers(capsys, monkeypatch, no_tensorflow):
     ("content", "message"),
     [
         (b"--wrong=1", "Unknown command line flag 'wrong'"),
-        (b"--bits=two", "--bits=two"),
+        (b"--bits=two", "`bits` must be a whole number"),
         (b"bits=2", "no arguments beside flags"),
         (b"\xff\xfe\x00", "must name a flag file that can be read"),
         (b"--flagfile=bad.flags", "must not include itself"),
@@ -353,7 +477,7 @@ RUNS = {
         f'{{"temperature": {10**400}}}',
         "`temperature` must be finite",
     ),
-    "recipe of another version": ("recipe.json", '{"depth": 3}', "known settings"),
+    "recipe of another version": ("recipe.json", '{"depth": 3}', "must be one of a recipe's"),
     "recipe with a bad value": ("recipe.json", '{"bits": 1}', "`bits` must be"),
     "results cut off": ("results.json", '{"models": [', "as it was written"),
     "results of bytes": ("results.json", b"\xff", "as it was written"),

@@ -12,7 +12,7 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.models.dimensions import scale_filters
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "tfqkd"
 

@@ -4,7 +4,8 @@ import pytest
 
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.names import value_of
+from tfqkd.recipe.recipe import TRAINED, Recipe
 
 from .flags import of_recipe
 
@@ -38,40 +39,46 @@ def test_without_flags_the_recipe_is_the_default():
     ("flag", "name", "value"),
     [
         ("--dataset=digits", "dataset", "digits"),
-        ("--noflip", "flip", False),
+        ("--data.flip=false", "data.flip", False),
         ("--download", "download", True),
         ("--bits=4", "bits", 4),
         ("--temperature=3", "temperature", 3.0),
-        ("--milestones=0.25,0.5,0.75", "milestones", (0.25, 0.5, 0.75)),
-        ("--milestones=", "milestones", ()),
+        ("--training.milestones=0.25,0.5,0.75", "training.milestones", (0.25, 0.5, 0.75)),
+        ("--training.milestones=", "training.milestones", ()),
         ("--formats=", "formats", ()),
         ("--formats=litert-int8, saved_model", "formats", ("litert-int8", "saved_model")),
-        ("--layer_bits=a.*=4,b=float", "layer_bits", ("a.*=4", "b=float")),
-        ("--pretrain_seed=-1", "pretrain_seed", -1),
+        ("--quantize.layer_bits=a.*=4,b=float", "quantize.layer_bits", ("a.*=4", "b=float")),
+        ("--run.pretrain_seed=-1", "run.pretrain_seed", -1),
         ("--schedule=cosine", "schedule", "cosine"),
         ("--teacher=cnn4,cnn8", "teacher", "cnn4,cnn8"),
     ],
 )
 def test_a_flag_sets_its_setting_and_no_other(flag, name, value):
     recipe = read(flag)
-    assert getattr(recipe, name) == value
-    changed = {key for key in Recipe.settings() if getattr(recipe, key) != getattr(Recipe(), key)}
+    assert recipe.value(name) == value
+    settings = Recipe.settings().values()
+    changed = {s.label for s in settings if value_of(recipe, s.name) != value_of(Recipe(), s.name)}
     assert changed <= {name}
+    # The whole name of a setting says the same.
+    (whole,) = (s.name for s in settings if s.label == name)
+    assert read(flag.replace(name, whole, 1)) == recipe
 
 
 def test_every_setting_can_be_said_in_flags():
     recipe = Recipe(
+        {
+            "data.validation_split": 0.1,
+            "data.flip": False,
+            "quantize.layer_bits": ("conv1=8", "logits=float"),
+            "training.milestones": (0.1, 0.9),
+            "run.jit_compile": True,
+            "training.weight_decay": 1e-5,
+        },
         dataset="digits",
-        validation_split=0.1,
-        flip=False,
         student="cnn4",
         teacher="cnn8,cnn16",
         bits=3,
-        layer_bits=("conv1=8", "logits=float"),
-        milestones=(0.1, 0.9),
         formats=("litert-int8",),
-        jit_compile=True,
-        weight_decay=1e-5,
     )
     assert read(*of_recipe(recipe)) == recipe
 
@@ -89,45 +96,55 @@ def test_every_flag_file_is_a_recipe_from_any_directory(file, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     recipe = read(f"--flagfile={file}")
     assert recipe.has_teacher
-    assert read(f"--flagfile={file}", "--temperature=9").temperature == 9
+    assert read(f"--flagfile={file}", "--temperature=9").distil.temperature == 9
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_the_cifar_recipes_are_the_papers_at_full_length(name):
     """arXiv 1909.01688: a ternary ResNet20, its first and last layer float, a WRN20 teacher, GSLR."""
     recipe = read(f"--flagfile={CONFIGS / name}.flags")
-    assert recipe.dataset == name
-    assert (recipe.student, recipe.bits, recipe.layer_bits) == ("resnet20", 2, ())
-    assert recipe.teacher.startswith("wrn20x")
-    assert (recipe.granularity, recipe.step_update) == ("tensor", "once")
-    assert (recipe.schedule, recipe.coefficient, recipe.coefficient_end) == ("gradual", 0.9, 0.0)
-    assert (recipe.temperature, recipe.weight_decay, recipe.distil_float) == (4.0, 0.005, True)
-    assert (recipe.batch_norm, recipe.mixed_precision, recipe.teacher_views) == (
-        "augmented",
-        "auto",
-        0,
-    )
-    assert (recipe.schedule_on, recipe.soft_loss) == ("epoch", "cross_entropy")
-    assert (recipe.crop_padding, recipe.flip, recipe.momentum) == (4, True, 0.9)
-    assert recipe.learning_rate_schedule == "cosine"
-    assert recipe.learning_rate == recipe.quantized_learning_rate == 0.1
-    assert min(recipe.teacher_epochs, recipe.student_epochs, recipe.quantized_epochs) >= 100
-    assert recipe.train_examples == recipe.image_size == recipe.validation_split == 0
+    expected = {
+        "dataset": name,
+        "student": "resnet20",
+        "bits": 2,
+        "quantize.layer_bits": (),
+        "quantize.granularity": "tensor",
+        "quantize.step_update": "once",
+        "schedule": "gradual",
+        "coefficient": 0.9,
+        "distil.coefficient_end": 0.0,
+        "temperature": 4.0,
+        "training.weight_decay": 0.005,
+        "distil.float_student": True,
+        "training.batch_norm": "augmented",
+        "run.mixed_precision": "auto",
+        "teacher.views": 0,
+        "distil.schedule_on": "epoch",
+        "distil.soft_loss": "cross_entropy",
+        "data.crop_padding": 4,
+        "data.flip": True,
+        "training.momentum": 0.9,
+        "data.train_examples": 0,
+        "data.image_size": 0,
+        "data.validation_split": 0.0,
+    }
+    assert {setting: recipe.value(setting) for setting in expected} == expected
+    assert recipe.teacher.network.startswith("wrn20x")
+    for stage in TRAINED:
+        training = recipe.training_of(stage)
+        assert (training.learning_rate, training.schedule) == (0.1, "cosine")
+        assert training.epochs >= 100
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_a_first_look_differs_from_its_recipe_in_length_alone(name):
     whole, short = (read(f"--flagfile={CONFIGS / name}{end}.flags") for end in ("", "_short"))
-    assert set(whole.differences(short)) == {
-        "teacher_epochs",
-        "student_epochs",
-        "quantized_epochs",
-    }
-    assert short.teacher_epochs == short.student_epochs == short.quantized_epochs == 2
+    assert set(whole.differences(short)) == {"training.epochs"}
+    assert {short.training_of(stage).epochs for stage in TRAINED} == {2}
 
 
 def test_the_quickstart_needs_no_download():
     recipe = read(f"--flagfile={CONFIGS / 'quickstart.flags'}")
-    assert recipe.dataset == "digits"
-    assert recipe.student.startswith("cnn")
-    assert recipe.teacher.startswith("cnn")
+    assert recipe.data.dataset == "digits"
+    assert recipe.student.network.startswith("cnn")
+    assert recipe.teacher.network.startswith("cnn")

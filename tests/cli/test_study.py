@@ -6,14 +6,14 @@ from tfqkd.cli.study import main
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 
-GOOD = ("--dataset=digits", "--validation_split=0.1", "--vary=temperature=1,2")
+GOOD = ("--dataset=digits", "--data.validation_split=0.1", "--vary=temperature=1,2")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset=digits", "--validation_split=0.1"], "A study must vary something."),
-        ([*GOOD, "--vary=temprature=1"], "`vary` must name a field of the recipe."),
+        (["--dataset=digits", "--data.validation_split=0.1"], "A study must vary something."),
+        ([*GOOD, "--vary=temprature=1"], "A setting must be one of a recipe's."),
         ([*GOOD, "--vary=coefficient=0.9:0.1"], "A range must not be empty"),
         ([*GOOD, "--vary=coefficient=0.1:0.9"], "A grid needs listed values."),
         ([*GOOD, "--trials=3"], "A grid tries every setting once."),
@@ -21,13 +21,19 @@ GOOD = ("--dataset=digits", "--validation_split=0.1", "--vary=temperature=1,2")
         ([*GOOD, "--sampler=best"], "grid|random|tpe"),
         ([*GOOD, "--pruner=all"], "none|hyperband"),
         ([*GOOD, "--repeats=0"], "repeats"),
-        ([*GOOD, "--validation_split=0"], "A study must hold back images"),
+        ([*GOOD, "--data.validation_split=0"], "A study must hold back images"),
         ([*GOOD, "--teacher=none"], "Without a teacher `temperature` changes nothing."),
         ([*GOOD, "--vary=schedule=exponential"], "must start and end above zero"),
         ([*GOOD, "--temperature=0"], "`temperature` must be above 0."),
         ([*GOOD, "--grace_seconds=1"], "grace_seconds"),
-        ([*GOOD, "--pruner=hyperband", "--quantized_epochs=1"], "gives trials up between epochs"),
-        ([*GOOD, "--strategy=multi_worker"], "The workers of a study train trials of their own"),
+        (
+            [*GOOD, "--pruner=hyperband", "--quantized.training.epochs=1"],
+            "gives trials up between epochs",
+        ),
+        (
+            [*GOOD, "--run.strategy=multi_worker"],
+            "The workers of a study train trials of their own",
+        ),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_made(

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from tfqkd.cli.train import main
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.values import to_text
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.presets import PAPER, Comparison
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import ModelResult, Results
 
 from .flags import of_recipe
@@ -22,8 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
     ("arguments", "message"),
     [
         (["--wrong=1"], "Unknown command line flag 'wrong'"),
-        (["--bits=two"], "--bits=two"),
-        (["--schedule=slow"], "constant|gradual|cosine|exponential|step"),
+        (["--bits=two"], "`bits` must be a whole number. Received: bits=two."),
+        (["--schedule=slow"], "must be one of constant, gradual, cosine, exponential, step."),
         (["--flagfile=no/such.flags"], "no/such.flags"),
         (["configs/quickstart.flags"], "no arguments beside flags. Received: configs/quickstart"),
         (["--temperature=-2"], "`temperature` must be above 0. Received: temperature=-2.0."),
@@ -31,10 +32,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
         (["--student=resnet21"], "`student`: The depth of a ResNet must be 6n+2"),
         (["--teacher=missing.keras"], "`teacher` must be a known name or the path"),
         (["--formats=onnx"], "Unknown: onnx"),
-        (["--layer_bits=a=1"], "`layer_bits` must hold rules"),
+        (["--quantize.layer_bits=a=1"], "`quantize.layer_bits` must hold rules"),
         (
-            ["--milestones=0.5,x"],
-            "`milestones` must hold numbers, separated by commas. Received: mile",
+            ["--training.milestones=0.5,x"],
+            "`training.milestones` must be a number. Received: training.milestones=x.",
         ),
         (["--controls"], "`repeats` and `controls` belong to a comparison"),
         (["--repeats=2"], "`repeats` and `controls` belong to a comparison"),
@@ -61,24 +62,23 @@ def test_the_manual_page_lists_every_setting_with_its_default(capsys):
         part.split("\n", 1) for part in capsys.readouterr().out.split("\n\n") if "\n" in part
     )
     for name, setting in Recipe.settings().items():
-        section = sections[setting.metadata["group"].upper()]
-        (entry,) = re.findall(
-            rf"^    --(?:\[no\])?{name}(?:=.*)?\n((?: {{8}}.*(?:\n|$))+)", section, re.M
-        )
-        text = " ".join(entry.split())
-        help_text = " ".join(setting.metadata["help"].split())
-        assert text.startswith(help_text)
-        default = setting.default
-        if default in ("", ()):
-            assert text == help_text
-        elif isinstance(default, tuple):
-            assert text.endswith(f"[{','.join(map(str, default))}]")
-        elif isinstance(default, bool):
-            assert text.endswith(f"[{str(default).lower()}]")
-        else:
-            assert text.endswith(f"[{default}]")
-        if setting.metadata["choices"]:
-            assert f"--{name}={'|'.join(setting.metadata['choices'])}\n" in section
+        group = setting.group
+        (section,) = [
+            text for title, text in sections.items() if title.startswith(f"{group.upper()}:")
+        ]
+        title = rf"{group}\.training\.\*" if setting.base else re.escape(name)
+        pattern = rf"^    --{title}=(.*)\n((?: {{8}}.*(?:\n|$))+)"
+        ((value, entry),) = re.findall(pattern, section, re.M)
+        text, default = " ".join(entry.split()), to_text(setting.default)
+        if setting.base:
+            own = f"{name.rpartition('.')[2]}={default}"
+            assert setting.default is None or own in text
+            continue
+        assert text == f"{setting.help} [{default}]" if default else setting.help
+        if setting.choices:
+            assert value.startswith("|".join(setting.choices))
+        if setting.label != name:
+            assert value.endswith(f", --{setting.label}")
     assert "--[no]compare" in sections["WHAT TO RUN"]
 
 
@@ -183,6 +183,30 @@ def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys,
     ):
         assert main([*arguments, *wrong]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_what_would_be_done_and_makes_nothing(capsys, tmp_path, monkeypatch):
+    from tfqkd.reporting import forecast
+
+    seen = []
+
+    def foretold(*asked):
+        seen.append(asked)
+        return [forecast.Forecast("float student (cnn2), seed 0", 304, 5, "no product", 10.0)]
+
+    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train._run", lambda *_: pytest.fail("It ran."))
+    monkeypatch.setattr(forecast, "forecast", foretold)
+    directory = tmp_path / "run"
+    asked = ["--dataset=digits", "--teacher=none", "--student=cnn2", f"--run_dir={directory}"]
+    assert main(["train", *asked, "--dry_run"]) == 0
+    recipe = Recipe(dataset="digits", teacher="none", student="cnn2")
+    assert seen == [(recipe, directory, directory / "products", PAPER)]
+    assert (
+        "float student (cnn2), seed 0          304             5   0:00:10"
+        in capsys.readouterr().out
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_is_kept_as_it_is_typed(tmp_path, monkeypatch, no_tensorflow):

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from training.finished import RECIPE, finished_run
 
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = ROOT / "bin"
 SETTINGS = (
     "--dataset=digits",
-    "--crop_padding=1",
-    "--noflip",
+    "--data.crop_padding=1",
+    "--data.flip=false",
     "--student=cnn2",
     "--teacher=cnn4",
-    "--teacher_epochs=2",
-    "--student_epochs=2",
-    "--quantized_epochs=2",
-    "--batch_size=64",
-    "--learning_rate_schedule=cosine",
-    "--quantized_learning_rate=0.05",
+    "--teacher.training.epochs=2",
+    "--student.training.epochs=2",
+    "--quantized.training.epochs=2",
+    "--training.batch_size=64",
+    "--training.schedule=cosine",
+    "--quantized.training.learning_rate=0.05",
     "--formats=litert-int8",
 )
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 RUN_BOTH = """
 import json, pathlib, sys
@@ -22,7 +22,7 @@ import dataclasses
 import numpy as np
 from tfqkd.data import load
 from tfqkd.training.history import read_history
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.run import run
 from tfqkd.fronts.tfmot import front
 
@@ -71,21 +71,23 @@ def save_without_batch_norm(path, filters):
 @pytest.mark.parametrize("teacher_views", [0, 2], ids=["live teacher", "kept logits"])
 def test_two_devices_train_what_one_trains(tmp_path, teacher_views):
     recipe = Recipe(
+        {
+            "quantized.training.epochs": 2,
+            "quantized.training.learning_rate": 0.1,
+            "training.schedule": "constant",
+            "distil.schedule_on": "step",
+            "quantize.step_update": "every_step",
+            "training.batch_size": 64,
+            "data.crop_padding": 1,
+            "data.flip": False,
+            "data.validation_split": 0.1,
+            "teacher.views": teacher_views,
+        },
         dataset="digits",
         student=save_without_batch_norm(tmp_path / "student.keras", 8),
         teacher=save_without_batch_norm(tmp_path / "teacher.keras", 12),
-        quantized_epochs=2,
-        quantized_learning_rate=0.1,
-        learning_rate_schedule="constant",
-        schedule_on="step",
         schedule="cosine",
-        step_update="every_step",
-        batch_size=64,
-        crop_padding=1,
-        flip=False,
-        validation_split=0.1,
         formats=("litert-int8",),
-        teacher_views=teacher_views,
     )
     child = subprocess.run(
         [sys.executable, "-c", RUN_BOTH, recipe.to_json(), str(tmp_path)],

@@ -12,34 +12,37 @@ import sys
 import numpy as np
 import pytest
 
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 from .test_workers import ROOT, start_workers
 
 STEPS, EPOCHS = 3, 2
 RECIPE = {
     "dataset": "digits",
-    "train_examples": 220,
-    "validation_split": 0.05,
+    "data.train_examples": 220,
+    "data.validation_split": 0.05,
     "student": "cnn2",
     "teacher": "cnn3",
-    "batch_size": 64,
-    "teacher_epochs": 1,
-    "student_epochs": 1,
-    "quantized_epochs": EPOCHS,
-    "learning_rate": 0.05,
-    "quantized_learning_rate": 1.0,
+    "training.batch_size": 64,
+    "teacher.training.epochs": 1,
+    "student.training.epochs": 1,
+    "quantized.training.epochs": EPOCHS,
+    "training.learning_rate": 0.05,
+    "quantized.training.learning_rate": 1.0,
     "schedule": "cosine",
-    "schedule_on": "step",
-    "crop_padding": 1,
-    "flip": False,
+    "distil.schedule_on": "step",
+    "data.crop_padding": 1,
+    "data.flip": False,
     "formats": (),
-    "synchronized_batch_norm": True,
-    "deterministic": True,
+    "run.synchronized_batch_norm": True,
+    "run.deterministic": True,
 }
 QUANTIZERS = {
-    "steps anew in every step": {"step_update": "every_step", "granularity": "channel"},
-    "learned steps of weights and activations": {"quantizer": "lsq", "activation_bits": 4},
+    "steps anew in every step": {
+        "quantize.step_update": "every_step",
+        "quantize.granularity": "channel",
+    },
+    "learned steps of weights and activations": {"quantizer": "lsq", "quantize.activation_bits": 4},
 }
 
 RECORD = """
@@ -52,7 +55,7 @@ if strategy == "mirrored":
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfqkd.fronts.tfmot.model import quantized_activations, quantized_kernels
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.run import run
 
 
@@ -107,7 +110,7 @@ def record(tmp_path, recipe, strategy):
 @pytest.mark.slow
 @pytest.mark.parametrize("quantizer", QUANTIZERS.values(), ids=QUANTIZERS)
 def test_every_replica_holds_the_same_at_every_step_and_what_one_device_holds(tmp_path, quantizer):
-    recipe = Recipe(**RECIPE, **quantizer).to_json()
+    recipe = Recipe({**RECIPE, **quantizer}).to_json()
     (one,) = record(tmp_path, recipe, "one_device")
     count = STEPS * EPOCHS
     expected = [(1 + math.cos(math.pi * step / (count - 1))) / 2 for step in range(count)]

@@ -1,7 +1,6 @@
 """A search for input that ends in somebody else's traceback: over recipes and over model topologies."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import pathlib
@@ -20,8 +19,8 @@ from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.products import Products
-from tfqkd.training.recipe import Recipe
 
 PLACE = StrategyPlace(tf.distribute.get_strategy())
 PACKAGE = pathlib.Path(tfqkd.__file__).parent
@@ -81,7 +80,7 @@ JSON = st.recursive(
 @hypothesis.given(JSON | st.dictionaries(st.sampled_from(list(Recipe.settings())), JSON))
 @hypothesis.example({"temperature": 10**400})
 @hypothesis.example({"student": "cnn" + "9" * 5000})
-@hypothesis.example({"layer_bits": ["a{99999999999}=4"]})
+@hypothesis.example({"quantize.layer_bits": ["a{99999999999}=4"]})
 @hypothesis.settings(max_examples=100)
 def test_no_recipe_of_wrong_types_ends_in_a_traceback(value):
     try:
@@ -175,7 +174,7 @@ def stages_of(model, directory, **settings):
     except (ValueError, TypeError, NotImplementedError):
         hypothesis.reject()  # Keras cannot save such a model: nobody has its file.
     settings = {name: value or str(path) for name, value in settings.items()}
-    recipe = Recipe(**{"student": "cnn2", "teacher": "none", "batch_size": 8, **settings})
+    recipe = Recipe({"student": "cnn2", "teacher": "none", "training.batch_size": 8, **settings})
     return staged(recipe, directory)
 
 
@@ -202,7 +201,12 @@ def search_topologies(examples, formats):
     def search(tmp_path_factory, model, role, bits, channel):
         granularity = "channel" if channel else "tensor"
         directory = tmp_path_factory.mktemp("search")
-        settings = {"bits": bits, "granularity": granularity, "formats": formats, role: None}
+        settings = {
+            "bits": bits,
+            "quantize.granularity": granularity,
+            "formats": formats,
+            role: None,
+        }
         stages = stages_of(model, directory, **settings)
         try:
             stages.check()
@@ -215,7 +219,7 @@ def search_topologies(examples, formats):
 # A topology that fits is exported: in one format that takes a second, in every default one many.
 test_no_topology_ends_in_somebody_elses_traceback = search_topologies(10, ("litert-int2",))
 test_no_topology_of_many_ends_in_somebody_elses_traceback = pytest.mark.slow(
-    search_topologies(50, Recipe().formats)
+    search_topologies(50, Recipe().export.formats)
 )
 
 
@@ -229,10 +233,8 @@ def test_a_topology_that_is_taken_is_trained_to_its_end(tmp_path_factory, model,
     directory = tmp_path_factory.mktemp("search")
     stages = stages_of(model, directory, bits=bits, student=None)
     # Pixels are not standardised in these models: a step of any size may diverge.
-    recipe = dataclasses.replace(
-        stages.recipe,
-        quantized_epochs=1,
-        quantized_learning_rate=1e-12,
+    recipe = stages.recipe.changed(
+        {"quantized.training.epochs": 1, "quantized.training.learning_rate": 1e-12},
         formats=("saved_model", "keras", "litert-int2"),
     )
     stages = staged(recipe, directory)
@@ -244,7 +246,7 @@ def test_a_topology_that_is_taken_is_trained_to_its_end(tmp_path_factory, model,
         # LiteRT has no kernel for it.
         require_ours(error)
         assert "leave litert-int2 out of the formats" in str(error)
-        recipe = dataclasses.replace(recipe, formats=("saved_model", "keras"))
+        recipe = recipe.changed(formats=("saved_model", "keras"))
         stages = staged(recipe, directory)
         stages.check()
     assert (stages.quantized() / "model.keras").exists()

@@ -11,29 +11,29 @@ import time
 
 import pytest
 
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # 200 training images make three steps of 64; of 60 validation images, one of two devices gets 32.
 RECIPE = {
     "dataset": "digits",
-    "train_examples": 200,
-    "validation_split": 0.05,
+    "data.train_examples": 200,
+    "data.validation_split": 0.05,
     "student": "cnn2",
     "teacher": "cnn3",
-    "batch_size": 64,
-    "teacher_epochs": 1,
-    "student_epochs": 1,
-    "quantized_epochs": 2,
-    "learning_rate": 0.05,
+    "training.batch_size": 64,
+    "teacher.training.epochs": 1,
+    "student.training.epochs": 1,
+    "quantized.training.epochs": 2,
+    "training.learning_rate": 0.05,
     "schedule": "cosine",
-    "schedule_on": "step",
-    "step_update": "every_step",
-    "crop_padding": 1,
-    "flip": False,
+    "distil.schedule_on": "step",
+    "quantize.step_update": "every_step",
+    "data.crop_padding": 1,
+    "data.flip": False,
     "formats": ("litert-int8",),
-    "synchronized_batch_norm": True,
-    "deterministic": True,
+    "run.synchronized_batch_norm": True,
+    "run.deterministic": True,
 }
 
 RUN = """
@@ -59,7 +59,7 @@ if sys.argv[3] == "mirrored":
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import dataclasses
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.run import run
 
 run(dataclasses.replace(Recipe.from_json(sys.argv[1]), strategy=sys.argv[3]), sys.argv[2])
@@ -121,7 +121,7 @@ def start_workers(arguments):
 def test_several_devices_and_several_processes_train_what_one_device_trains(
     tmp_path, teacher_views
 ):
-    recipe = Recipe(**RECIPE, teacher_views=teacher_views).to_json()
+    recipe = Recipe({**RECIPE, "teacher.views": teacher_views}).to_json()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for strategy in ("one_device", "mirrored"):
         subprocess.run(
@@ -175,11 +175,13 @@ def wait_for_another_checkpoint(directory, child):
 def test_the_death_of_a_worker_is_said_within_a_minute_and_the_job_goes_on(tmp_path, killed):
     directory = tmp_path / "run"
     flags = [
-        "--dataset=digits", "--train_examples=640", "--student=cnn2", "--teacher=none", "--batch_size=32",
-        "--student_epochs=12", "--quantized_epochs=1", "--formats=", "--checkpoint_every=5",
+        "--dataset=digits", "--data.train_examples=640", "--student=cnn2", "--teacher=none",
+        "--training.batch_size=32",
+        "--student.training.epochs=12", "--quantized.training.epochs=1", "--formats=",
+        "--run.checkpoint_every=5",
         f"--run_dir={directory}",
     ]  # fmt: skip
-    children = start_workers(["-m", "tfqkd.cli.train", "--strategy=multi_worker", *flags])
+    children = start_workers(["-m", "tfqkd.cli.train", "--run.strategy=multi_worker", *flags])
     dead, living = children[killed], children[1 - killed]
     wait_for_another_checkpoint(directory, living)
     dead.send_signal(signal.SIGKILL)

@@ -69,7 +69,7 @@ def test_two_local_processes_name_each_other_and_their_status_is_that_of_the_job
     )
     assert child.returncode == status
     clusters, arguments = started(child.stdout)
-    assert arguments == [["--strategy=multi_worker", "--bits=4", "--run_dir=a b"]] * 2
+    assert arguments == [["--run.strategy=multi_worker", "--bits=4", "--run_dir=a b"]] * 2
     assert sorted(cluster.index for cluster in clusters) == [0, 1]
     for cluster in clusters:
         assert cluster.addresses == {"worker": ["127.0.0.1:23456", "127.0.0.1:23457"]}
@@ -152,7 +152,7 @@ def test_slurm_starts_a_process_on_each_node_and_queues_what_was_stopped_again(t
     )
     assert child.returncode == status, child.stderr
     clusters, arguments = started(child.stdout)
-    assert arguments == [["--strategy=multi_worker", "--bits=4", "--run_dir=a b"]] * 3
+    assert arguments == [["--run.strategy=multi_worker", "--bits=4", "--run_dir=a b"]] * 3
     assert [cluster.index for cluster in clusters] == [0, 1, 2]
     for cluster in clusters:
         assert cluster.addresses == {"worker": [f"node{i}:30003" for i in (1, 2, 3)]}
@@ -183,7 +183,7 @@ def test_the_kubernetes_manifest_names_every_pod(tmp_path, monkeypatch):
         child = call(tmp_path, command, JOB_COMPLETION_INDEX=str(index))
         (cluster,), (arguments,) = started(child.stdout)
         assert cluster == Cluster({"worker": expected}, "worker", index)
-        assert arguments == ["--strategy=multi_worker", *container["args"]]
+        assert arguments == ["--run.strategy=multi_worker", *container["args"]]
     # What it passes are flags of bin/train, and they go to the volume that all pods share.
     mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
     seen = []

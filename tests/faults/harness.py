@@ -30,22 +30,22 @@ import h5py
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = (
     "--dataset=digits",
-    "--train_examples=320",
-    "--crop_padding=1",
-    "--noflip",
+    "--data.train_examples=320",
+    "--data.crop_padding=1",
+    "--data.flip=false",
     "--student=cnn2",
     "--teacher=cnn3",
-    "--batch_size=32",
-    "--teacher_epochs=3",
-    "--student_epochs=3",
-    "--quantized_epochs=4",
-    "--teacher_views=2",
-    "--validation_split=0.1",
-    "--learning_rate_schedule=cosine",
-    "--schedule_on=step",
+    "--training.batch_size=32",
+    "--teacher.training.epochs=3",
+    "--student.training.epochs=3",
+    "--quantized.training.epochs=4",
+    "--teacher.views=2",
+    "--data.validation_split=0.1",
+    "--training.schedule=cosine",
+    "--distil.schedule_on=step",
     "--formats=saved_model,keras,litert-float32,litert-int8,litert-int2",
-    "--checkpoint_every=3",
-    "--deterministic",
+    "--run.checkpoint_every=3",
+    "--run.deterministic",
 )
 # A part of the paths of a stage, and about how often it changes its files from where the kill before left it.
 # Those with checkpoints are also killed while one is written.
@@ -67,7 +67,7 @@ PLAN = (
     ("measured-", 4),
 )
 _CACHE = "logits-"
-_LIVE = ("--teacher_views=0",)
+_LIVE = ("--teacher.views=0",)
 VARIANTS = ((), _LIVE)
 _WITH_CHECKPOINTS = ("teacher-", "student-", "quantized-")
 _NEVER = "1000000"
@@ -314,9 +314,9 @@ def plant_nan(directory: pathlib.Path, tally: Tally) -> None:
         "none",
         "0",
         directory,
-        "--quantized_learning_rate=1e38",
-        "--momentum=0",
-        "--warmup_epochs=0.2",
+        "--quantized.training.learning_rate=1e38",
+        "--training.momentum=0",
+        "--training.warmup_epochs=0.2",
     )
     name = "divergence"
     tally.require(name, child.returncode == 1, child.stderr)

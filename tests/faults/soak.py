@@ -28,11 +28,11 @@ from tfqkd.compat import keras, tf
 from tfqkd.data import ImageData, Split, load
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.making import Maker
 from tfqkd.training.plans import execution_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products
-from tfqkd.training.recipe import Recipe
 
 _MINUTES_BETWEEN_LINES, _REPEATED, _FEWEST = 5, 20, 20
 
@@ -70,24 +70,26 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     minutes = parser.parse_args().minutes
     recipe = Recipe(
+        {
+            "student.training.epochs": 0,
+            "teacher.training.epochs": 0,
+            "quantized.training.epochs": 10**6,
+            "training.batch_size": 64,
+            "data.crop_padding": 1,
+            "data.flip": False,
+            "quantize.step_update": "every_step",
+            "data.validation_split": 0.1,
+            "run.checkpoint_every": "200",
+        },
         dataset="digits",
         student="cnn6",
         teacher="cnn32",
-        student_epochs=0,
-        teacher_epochs=0,
-        quantized_epochs=10**6,
-        batch_size=64,
-        crop_padding=1,
-        flip=False,
-        step_update="every_step",
         schedule="constant",
         coefficient=0.5,
-        validation_split=0.1,
-        checkpoint_every="200",
     )
     soak = Soak(minutes)
     with tempfile.TemporaryDirectory() as directory:
-        data = _repeated(load("digits", validation_split=recipe.validation_split))
+        data = _repeated(load("digits", validation_split=recipe.data.validation_split))
         place = StrategyPlace(tf.distribute.get_strategy())
         store = Products(pathlib.Path(directory))
         maker = Maker(data, store, front, place, execution_of(recipe))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 from . import harness
 
@@ -15,16 +15,16 @@ def test_a_run_that_is_killed_in_a_checkpoint_ends_bit_identical(tmp_path, monke
         "FLAGS",
         (
             "--dataset=digits",
-            "--train_examples=160",
+            "--data.train_examples=160",
             "--student=cnn2",
             "--teacher=none",
-            "--batch_size=32",
-            "--student_epochs=3",
+            "--training.batch_size=32",
+            "--student.training.epochs=3",
             "--bits=32",
-            "--quantized_epochs=0",
+            "--quantized.training.epochs=0",
             "--formats=",
-            "--checkpoint_every=2",
-            "--deterministic",
+            "--run.checkpoint_every=2",
+            "--run.deterministic",
         ),
     )
     monkeypatch.setattr(harness, "PLAN", (("student-", 20),))
@@ -41,17 +41,17 @@ def test_a_run_that_is_killed_in_a_checkpoint_ends_bit_identical(tmp_path, monke
 
 @pytest.mark.slow
 def test_kills_of_the_export_leave_the_same_bytes_in_every_format(tmp_path, monkeypatch):
-    formats = (*Recipe().formats, "keras")
+    formats = (*Recipe().export.formats, "keras")
     flags = (
         "--dataset=digits",
-        "--train_examples=160",
+        "--data.train_examples=160",
         "--student=cnn2",
         "--teacher=none",
-        "--batch_size=32",
-        "--student_epochs=1",
-        "--quantized_epochs=1",
+        "--training.batch_size=32",
+        "--student.training.epochs=1",
+        "--quantized.training.epochs=1",
         f"--formats={','.join(formats)}",
-        "--deterministic",
+        "--run.deterministic",
     )
     monkeypatch.setattr(harness, "FLAGS", flags)
     assert harness.call("none", "0", tmp_path / "reference").returncode == 0

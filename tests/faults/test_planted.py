@@ -10,7 +10,7 @@ import pytest
 
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.tfmot.saved_models import load_model
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.run import run
 
 
@@ -73,14 +73,16 @@ def test_a_run_goes_on_once_the_cause_is_gone(tmp_path, capsys):
     layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]
     keras.Sequential(layers).save(tmp_path / "student.keras")
     recipe = Recipe(
+        {
+            "quantized.training.epochs": len(FAULTS) + 2,
+            "quantized.training.learning_rate": 1e-5,
+            "training.batch_size": 8,
+            "data.crop_padding": 1,
+        },
         dataset=f"folder:{tmp_path / 'data'}",
         student=str(tmp_path / "student.keras"),
         teacher="none",
         bits=32,
-        quantized_epochs=len(FAULTS) + 2,
-        quantized_learning_rate=1e-5,
-        batch_size=8,
-        crop_padding=1,
         formats=(),
     )
     run(recipe, tmp_path / "at_once")
@@ -111,15 +113,17 @@ def test_the_last_good_checkpoint_outlives_a_full_disk_and_a_loss_that_is_not_fi
     layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2, name="logits")]
     keras.Sequential(layers).save(tmp_path / "student.keras")
     recipe = Recipe(
+        {
+            "quantized.training.epochs": 3,
+            "quantized.training.learning_rate": 1e-5,
+            "training.batch_size": 8,
+            "data.crop_padding": 0,
+            "run.checkpoint_every": "1",
+        },
         dataset=f"folder:{tmp_path / 'data'}",
         student=str(tmp_path / "student.keras"),
         teacher="none",
         bits=32,
-        quantized_epochs=3,
-        quantized_learning_rate=1e-5,
-        batch_size=8,
-        crop_padding=0,
-        checkpoint_every="1",
         formats=(),
     )
 

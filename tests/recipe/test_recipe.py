@@ -59,7 +59,7 @@ SETTINGS = {
     "quantized.methods": (("ema",), [("swa",), ("ema", "ema"), "ema"]),
     "quantized.ema.momentum": (0.5, [-0.1, 0.0, 1.0, float("nan")]),
     "quantized.gradual.bits": ((8, 4), [(2,), (4, 8), (9,), (8, 8), ("x",), 8]),
-    "quantized.gradual.shares": ((0.5, 0.75), [(0.0,), (1.0,), (0.5, 0.5), ("x",), 0.5]),
+    "quantized.gradual.share": ((0.5, 0.75), [(0.0,), (1.0,), (0.5, 0.5), ("x",), 0.5]),
     "distil.temperature": (0.5, [0, -1, float("nan"), float("inf"), None]),
     "distil.coefficient": (0.5, [-0.1, 1.1, float("nan"), "1"]),
     "distil.schedule": ("constant", ["linear", "", None]),
@@ -94,8 +94,8 @@ BASES = {
     "quantize.gradient_bits": {"quantizer": "dorefa"},
     "teacher.cache": {"teacher.views": 16},
     "quantized.ema.momentum": {"quantized.methods": ["ema"]},
-    "quantized.gradual.bits": {"quantized.methods": ["gradual"], "quantized.gradual.shares": [0.1]},
-    "quantized.gradual.shares": {
+    "quantized.gradual.bits": {"quantized.methods": ["gradual"], "quantized.gradual.share": [0.1]},
+    "quantized.gradual.share": {
         "quantized.methods": ["gradual"],
         "quantized.gradual.bits": [8],
     },
@@ -416,7 +416,7 @@ VALUES = {
     "quantized.methods": st.lists(st.sampled_from(["ema", "gradual"]), unique=True).map(tuple),
     "quantized.ema.momentum": INSIDE,
     "quantized.gradual.bits": st.just(()),
-    "quantized.gradual.shares": RISING,
+    "quantized.gradual.share": RISING,
     "distil.temperature": positive(1e12),
     "distil.coefficient": st.floats(1e-9, 1),
     "distil.coefficient_end": st.floats(1e-9, 1),
@@ -467,7 +467,7 @@ def consistent(values):
     if {**values, **changes}.get("quantize.bits") == 32:
         changes["quantize.activation_bits"] = 32
     kept = {**values, **changes}
-    shares = kept.get("quantized.gradual.shares", ())
+    shares = kept.get("quantized.gradual.share", ())
     if not shares or kept.get("quantize.bits") == 32:
         methods = tuple(name for name in methods if name != "gradual")
     kept["quantized.methods"] = methods

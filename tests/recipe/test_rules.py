@@ -69,15 +69,15 @@ GRADUAL = {"quantized.methods": ["gradual"]}
             "`quantized.gradual.bits` must fall towards `bits`",
         ),
         (
-            {**GRADUAL, "bits": 32, "quantized.gradual.shares": [0.5]},
-            "`quantized.gradual.shares` must be of weights that are quantized",
+            {**GRADUAL, "bits": 32, "quantized.gradual.share": [0.5]},
+            "`quantized.gradual.share` must be of weights that are quantized",
         ),
         (
             {**GRADUAL, "quantized.gradual.bits": [8, 4], "quantized.training.epochs": 2},
             "`quantized.training.epochs` must be more than",
         ),
         (
-            {**GRADUAL, "quantized.gradual.shares": [0.5], "quantized.training.epochs": 1},
+            {**GRADUAL, "quantized.gradual.share": [0.5], "quantized.training.epochs": 1},
             "`quantized.training.epochs` must be more than",
         ),
         (
@@ -91,6 +91,13 @@ def test_settings_that_contradict_each_other_are_refused(settings, message):
     with pytest.raises(ValueError, match=f"{message}.*Received: ") as error:
         Recipe(settings)
     assert "\n" not in str(error.value)
+
+
+def test_a_method_that_is_left_out_takes_its_settings_along():
+    used = Recipe({"quantized.methods": ["ema"], "quantized.ema.momentum": 0.5})
+    assert used.changed({"quantized.methods": []}) == Recipe()
+    with pytest.raises(ValueError, match=r"`quantized.ema` belong to a method"):
+        Recipe().changed({"quantized.ema.momentum": 0.5})
 
 
 @pytest.mark.parametrize(("start", "end"), [(1.0, 0.0), (0.0, 0.5), (0.0, 0.0)])

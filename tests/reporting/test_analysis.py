@@ -105,3 +105,14 @@ def test_a_range_has_no_analysis_of_variance(tmp_path):
     drawn = results(tmp_path, varied)
     assert "here a field has a range" in interactions(drawn).reason
     assert isinstance(importance(drawn), Drawing)
+
+
+def test_a_field_whose_name_has_dots_is_a_source_like_any_other(tmp_path):
+    def formula(settings, control, seed):
+        of_steps = settings.get("distil.schedule_on") == "step"
+        return 0.5 + 0.1 * (not control) + 0.01 * of_steps + 0.001 * math.sin(9 * seed)
+
+    found = results(tmp_path, plan("temperature=1,4", "distil.schedule_on=epoch,step"), formula)
+    sources = ["temperature", "distil.schedule_on", "temperature × distil.schedule_on", "rest"]
+    assert list(variance(found)["source"]) == sources
+    assert set(importances(found)["field"]) == {"temperature", "distil.schedule_on"}

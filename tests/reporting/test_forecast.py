@@ -1,6 +1,5 @@
 """What is foretold of a run, against what the NumPy front then does."""
 
-import dataclasses
 import shutil
 import statistics
 
@@ -9,20 +8,22 @@ from training import numpy_front
 from training.test_stages import interrupted
 
 from tfqkd import fronts
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.reporting.forecast import forecast, forecast_table
 from tfqkd.training.history import read_history
 from tfqkd.training.presets import Comparison
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
 
 RECIPE = Recipe(
+    {
+        "teacher.training.epochs": 1,
+        "student.training.epochs": 3,
+        "quantized.training.epochs": 3,
+        "training.batch_size": 64,
+    },
     dataset="digits",
     student="cnn2",
     teacher="cnn4",
-    teacher_epochs=1,
-    student_epochs=3,
-    quantized_epochs=3,
-    batch_size=64,
     formats=(),
 )
 
@@ -67,7 +68,7 @@ def test_what_is_done_is_said_to_be_done(finished):
 
 
 def test_the_reason_names_what_differs_and_the_time_is_that_of_the_nearest(finished, tmp_path):
-    other = dataclasses.replace(RECIPE, temperature=9.0, quantized_epochs=10)
+    other = RECIPE.changed({"quantized.training.epochs": 10}, temperature=9.0)
     teacher, student, quantized = forecast(other, tmp_path / "run", finished / "products")
     assert teacher.is_done and student.is_done
     (product,) = (finished / "products").glob("quantized-*/")
@@ -80,7 +81,7 @@ def test_the_reason_names_what_differs_and_the_time_is_that_of_the_nearest(finis
 
 
 def test_an_input_that_is_trained_anew_is_a_reason(finished, tmp_path):
-    other = dataclasses.replace(RECIPE, teacher_epochs=2)
+    other = RECIPE.changed({"teacher.training.epochs": 2})
     teacher, student, quantized = forecast(other, tmp_path / "run", finished / "products")
     assert "training.epochs 1 there, 2 here" in teacher.why
     assert student.is_done
@@ -95,7 +96,7 @@ def test_the_stages_of_a_comparison_are_foretold(finished, tmp_path):
 
 def test_a_stage_that_was_interrupted_has_what_is_left_of_it(finished, tmp_path):
     products = shutil.copytree(finished / "products", tmp_path / "products")
-    other = dataclasses.replace(RECIPE, temperature=9.0)
+    other = RECIPE.changed(temperature=9.0)
     with interrupted(epoch=1, step=3):
         run(other, tmp_path / "run", products)
     *_, quantized = forecast(other, tmp_path / "run", products)

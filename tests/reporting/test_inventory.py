@@ -1,6 +1,5 @@
 """What is listed and removed, against what runs of the NumPy front say that they use."""
 
-import dataclasses
 import json
 import shutil
 
@@ -8,21 +7,23 @@ import pytest
 from training import numpy_front
 
 from tfqkd import fronts
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.reporting.inventory import inventory, prune
 from tfqkd.storage import locked_at_once
 from tfqkd.training.products import FORMATS
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.run import run
 
 RECIPE = Recipe(
+    {
+        "teacher.training.epochs": 1,
+        "student.training.epochs": 1,
+        "quantized.training.epochs": 1,
+        "training.batch_size": 64,
+        "teacher.views": 2,
+    },
     dataset="digits",
     student="cnn2",
     teacher="cnn4",
-    teacher_epochs=1,
-    student_epochs=1,
-    quantized_epochs=1,
-    batch_size=64,
-    teacher_views=2,
     formats=(),
 )
 
@@ -38,7 +39,7 @@ def two_runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(fronts.FRONTS, "tfmot", numpy_front.__name__)
         for name, temperature in (("a", 1.0), ("b", 9.0)):
-            recipe = dataclasses.replace(RECIPE, temperature=temperature)
+            recipe = RECIPE.changed(temperature=temperature)
             run(recipe, root / name, root / "a" / "products")
     return root
 
@@ -133,8 +134,13 @@ def test_a_model_that_a_run_names_by_its_path_stays(runs, monkeypatch):
     monkeypatch.setitem(fronts.FRONTS, "tfmot", numpy_front.__name__)
     (quantized,) = models_of(runs / "b") - models_of(runs / "a")
     teacher = runs / "a" / "products" / quantized / "model.keras"
-    changes = {"student": str(teacher), "teacher": "none", "bits": 32, "quantized_epochs": 0}
-    run(dataclasses.replace(RECIPE, **changes), runs / "c")
+    changes = {
+        "student": str(teacher),
+        "teacher": "none",
+        "bits": 32,
+        "quantized.training.epochs": 0,
+    }
+    run(RECIPE.changed(changes), runs / "c")
     shutil.rmtree(runs / "b")
     assert listed(runs / "a")[quantized].users == ("c",)
 

@@ -80,7 +80,7 @@ def test_a_float_run_of_a_users_own_models_says_what_cannot_be_drawn(finished, t
     (product / "quantization.json").write_text(
         json.dumps([{"layer": "logits", "bits": 32, "zeros": 0.0, "step": None}])
     )
-    recipe = dataclasses.replace(finished.recipe, bits=32, teacher="none")
+    recipe = finished.recipe.changed(bits=32, teacher="none")
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     (model, *_) = finished.results.models
     own = dataclasses.replace(model, model="own/model.keras", stage="")

@@ -86,7 +86,7 @@ def test_shared_teachers_are_said_where_teachers_are_compared(tmp_path, tried):
     shared = dataclasses.replace(
         tried,
         plan=dataclasses.replace(
-            tried.plan, recipe=dataclasses.replace(tried.plan.recipe, pretrain_seed=0)
+            tried.plan, recipe=tried.plan.recipe.changed({"run.pretrain_seed": 0})
         ),
     )
     for figure in (teacher_size, interactions):

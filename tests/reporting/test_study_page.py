@@ -91,7 +91,7 @@ def test_the_best_recipe_is_a_flag_file_that_train_takes(tried, page):
     argv = ["train", f"--flagfile={page.parent / 'best.flags'}"]
     assert command.main(argv, lambda: seen.append(recipe_from_flags(command))) == 0
     assert seen == [tried.best_recipe()]
-    assert seen[0].temperature == 2.0
+    assert seen[0].distil.temperature == 2.0
 
 
 def test_what_it_says_has_the_figures_of_the_formula(tried):

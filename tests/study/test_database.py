@@ -68,10 +68,9 @@ def test_a_study_of_another_plan_under_the_name_is_refused(tmp_path, change, lin
 
 
 def test_a_study_of_another_recipe_under_the_name_is_refused(tmp_path):
-    import dataclasses
 
     begin(tmp_path, plan())
-    other = plan(recipe=dataclasses.replace(plan().recipe, student="cnn6"))
+    other = plan(recipe=plan().recipe.changed(student="cnn6"))
     with pytest.raises(ValueError, match="student: 'cnn4' there, 'cnn6' given"):
         begin(tmp_path, other)
     begin(tmp_path, other, name="another name")

@@ -5,6 +5,7 @@ import pytest
 
 from tfqkd.compat import keras
 from tfqkd.data import load
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.study import attributes
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import to_parameter
@@ -12,11 +13,13 @@ from tfqkd.study.space import parse_space
 from tfqkd.study.status_line import StatusLine
 from tfqkd.study.trial import TrialRunner
 from tfqkd.training.history import read_history
-from tfqkd.training.recipe import Recipe
 
 from .kept import kept_accuracy, kept_model
 
-AFTER_THE_LAST_EPOCH = {"ema": (0.0, 0.999), "batch_norm": ("moving", "plain")}
+AFTER_THE_LAST_EPOCH = {
+    "quantized.methods": ((), ("ema",)),
+    "training.batch_norm": ("moving", "plain"),
+}
 
 
 def save_student(path):
@@ -41,19 +44,23 @@ def tried(tmp_path_factory):
     directory = tmp_path_factory.mktemp("kept")
     save_student(directory / "student.keras")
     recipe = Recipe(
+        {
+            "data.validation_split": 0.3,
+            "data.train_examples": 640,
+            "data.crop_padding": 1,
+            "data.flip": False,
+            "quantized.training.epochs": 1,
+            "quantized.training.learning_rate": 0.1,
+            "quantized.methods": ("ema",),
+            "quantized.ema.momentum": 0.999,
+            "training.batch_size": 16,
+        },
         dataset="digits",
-        validation_split=0.3,
-        train_examples=640,
-        crop_padding=1,
-        flip=False,
         student=str(directory / "student.keras"),
         teacher="none",
-        quantized_epochs=1,
-        quantized_learning_rate=0.1,
-        batch_size=16,
         bits=8,
     )
-    vary = [f"{name}={','.join(map(str, values))}" for name, values in AFTER_THE_LAST_EPOCH.items()]
+    vary = ["quantized.methods=,ema", "training.batch_norm=moving,plain"]
     plan = Plan(
         recipe=recipe,
         space=parse_space(vary),

@@ -43,14 +43,14 @@ def test_a_drawn_study_queues_trials_without_settings(tmp_path):
 
 
 def test_settings_have_the_types_of_their_fields(tmp_path):
-    varied = plan('milestones="0.5,0.75",0.6', "bits=2,3", "flip=true,false")
+    varied = plan('training.milestones="0.5,0.75",0.6', "bits=2,3", "data.flip=true,false")
     study = begin(tmp_path, varied)
     seen = []
     study.optimize(lambda trial: seen.append(settings_of(trial, varied)) or 0.0, n_trials=16)
     drawn = seen[8:]
-    assert {settings["milestones"] for settings in drawn} == {(0.5, 0.75), (0.6,)}
+    assert {settings["training.milestones"] for settings in drawn} == {(0.5, 0.75), (0.6,)}
     assert {type(settings["bits"]) for settings in drawn} == {int}
-    assert {type(settings["flip"]) for settings in drawn} == {bool}
+    assert {type(settings["data.flip"]) for settings in drawn} == {bool}
     for settings in drawn:
         varied.trial_recipe(settings, control=False, seed=0)
 
@@ -58,7 +58,7 @@ def test_settings_have_the_types_of_their_fields(tmp_path):
 def test_ranges_are_drawn_within_their_ends(tmp_path):
     drawn = plan(
         "coefficient=0.4:0.6",
-        "batch_size=32:40",
+        "training.batch_size=32:40",
         "temperature=1:100:log",
         sampler="random",
         trials=12,
@@ -68,8 +68,8 @@ def test_ranges_are_drawn_within_their_ends(tmp_path):
     study.optimize(lambda trial: seen.append(settings_of(trial, drawn)) or 0.0, n_trials=13)
     seen = seen[1:]
     assert all(0.4 <= settings["coefficient"] <= 0.6 for settings in seen)
-    assert {settings["batch_size"] for settings in seen} <= set(range(32, 41))
-    assert all(isinstance(settings["batch_size"], int) for settings in seen)
+    assert {settings["training.batch_size"] for settings in seen} <= set(range(32, 41))
+    assert all(isinstance(settings["training.batch_size"], int) for settings in seen)
     # On a logarithmic scale half of the 12 values are below 10; on a linear one a tenth would be.
     below = sum(settings["temperature"] < 10 for settings in seen)
     assert 4 <= below <= 8
@@ -80,10 +80,10 @@ def test_drawn_numbers_are_shown_with_four_digits():
         "temperature": 4.051964,
         "bits": 2,
         "schedule": "gradual",
-        "milestones": (0.5, 0.75),
+        "training.milestones": (0.5, 0.75),
     }
     assert describe(7, settings, control=False) == (
-        "trial 7 temperature=4.052 bits=2 schedule=gradual milestones=0.5,0.75"
+        "trial 7 temperature=4.052 bits=2 schedule=gradual training.milestones=0.5,0.75"
     )
     assert describe(0, {}, control=True) == "control 0"
 
@@ -94,10 +94,12 @@ def test_a_tuple_is_kept_as_text():
 
 
 def test_a_controls_list_is_a_tuple_again_behind_the_storage(tmp_path):
-    listed = plan("layer_bits=conv2=4,conv2=8", repeats=1)
+    listed = plan("quantize.layer_bits=conv2=4,conv2=8", repeats=1)
     study = begin(tmp_path, listed)
     seen = []
     study.optimize(lambda trial: seen.append(settings_of(trial, listed)) or 0.0, n_trials=4)
-    values = [settings["layer_bits"] for settings in seen if "layer_bits" in settings]
+    values = [
+        settings["quantize.layer_bits"] for settings in seen if "quantize.layer_bits" in settings
+    ]
     assert set(values) == {("conv2=4",), ("conv2=8",)}
     assert len(values) == 4

@@ -1,10 +1,11 @@
-import dataclasses
 import math
 
 import numpy as np
+import optuna
 import pytest
 
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.study.results import _by_names_of_now
 
 from .tried import accuracy, begin, plan, results
 
@@ -53,8 +54,8 @@ def test_the_best_trial_becomes_a_recipe_with_the_exports_of_the_study(tried):
     settings = tried.settings(tried.best())
     assert (settings["temperature"], settings["teacher"]) == (2.0, "cnn16")
     recipe = tried.best_recipe()
-    assert recipe == dataclasses.replace(tried.plan.recipe, **settings)
-    assert recipe.formats == Recipe().formats
+    assert recipe == tried.plan.recipe.changed(settings)
+    assert recipe.export.formats == Recipe().export.formats
 
 
 def test_a_control_is_never_the_best(tmp_path):
@@ -83,3 +84,25 @@ def test_a_gain_without_its_control_is_left_open(tmp_path):
     found = StudyResults.read(study, plan("temperature=1,2", repeats=1))
     assert control.number == 0
     assert found.taught["gain"].isna().all()
+
+
+def test_a_trial_of_a_version_before_is_read_by_the_names_of_now(tmp_path):
+    study = optuna.create_study()
+    rate = optuna.distributions.FloatDistribution(0.001, 0.1)
+    old = {"quantized_learning_rate": 0.01, "temperature": 2.0}
+    distributions = {"quantized_learning_rate": rate, "temperature": rate}
+    attributes = {"settings": old, "queued": True}
+    trial = optuna.trial.create_trial(
+        params={**old, "temperature": 0.05},
+        distributions=distributions,
+        value=0.5,
+        user_attrs=attributes,
+    )
+    study.add_trial(trial)
+    renewed = _by_names_of_now(study.get_trials()[0])
+    assert renewed.params == {"quantized.training.learning_rate": 0.01, "temperature": 0.05}
+    assert set(renewed.distributions) == set(renewed.params)
+    assert renewed.user_attrs["settings"] == {
+        "quantized.training.learning_rate": 0.01,
+        "temperature": 2.0,
+    }

@@ -36,7 +36,7 @@ def test_another_seed_draws_other_settings(tmp_path):
     import dataclasses
 
     varied = plan(*RANGES, sampler="random", trials=3)
-    other = dataclasses.replace(varied, recipe=dataclasses.replace(varied.recipe, seed=7))
+    other = dataclasses.replace(varied, recipe=varied.recipe.changed(seed=7))
     one = drawn(begin(tmp_path, varied, "one"), varied, 4)
     two = drawn(begin(tmp_path, other, "two"), other, 4)
     assert one[1] != two[1]
@@ -85,7 +85,7 @@ def test_pruning_is_off_unless_asked_for():
 
 def test_hyperband_reckons_with_the_longest_trial():
     # With 27 epochs there are 4 brackets, whose rungs begin at 1, 3, 9 and 27; with 3 there are 2.
-    for vary, brackets in (("quantized_epochs=3,27", 4), ("temperature=1,2", 2)):
+    for vary, brackets in (("quantized.training.epochs=3,27", 4), ("temperature=1,2", 2)):
         varied = plan(vary, pruner="hyperband")
         study = optuna.create_study(pruner=(pruner := make_pruner(varied)))
         trial = study.ask()

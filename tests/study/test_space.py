@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.study.space import Listed, Range, apply, parse_space
-from tfqkd.training.recipe import Recipe
 
 
 def test_lists_and_ranges_are_read_with_the_types_of_their_fields():
@@ -11,21 +11,23 @@ def test_lists_and_ranges_are_read_with_the_types_of_their_fields():
         [
             "temperature=1,2.5",
             "coefficient=0.1:0.9",
-            "quantized_learning_rate=0.001:0.1:log",
-            "batch_size=32:128",
+            "quantized.training.learning_rate=0.001:0.1:log",
+            "training.batch_size=32:128",
             "teacher=wrn20x1.2, wrn20x2",
-            "scale_by_temperature_squared=true,False",
-            "bits=2,3",
+            "distil.scale_by_temperature_squared=true,False",
+            "quantize.bits=2,3",
+            'quantized.methods=,ema,"ema,gradual"',
         ]
     )
     assert space.axes == (
         Listed("temperature", (1.0, 2.5)),
         Range("coefficient", 0.1, 0.9),
-        Range("quantized_learning_rate", 0.001, 0.1, log=True),
-        Range("batch_size", 32, 128),
+        Range("quantized.training.learning_rate", 0.001, 0.1, log=True),
+        Range("training.batch_size", 32, 128),
         Listed("teacher", ("wrn20x1.2", "wrn20x2")),
-        Listed("scale_by_temperature_squared", (True, False)),
+        Listed("distil.scale_by_temperature_squared", (True, False)),
         Listed("bits", (2, 3)),
+        Listed("quantized.methods", ((), ("ema",), ("ema", "gradual"))),
     )
     assert isinstance(space.axes[0].values[0], float)
     assert isinstance(space.axes[3].low, int)
@@ -34,7 +36,7 @@ def test_lists_and_ranges_are_read_with_the_types_of_their_fields():
 
 def test_values_that_hold_commas_stand_in_quotes():
     (teachers, milestones) = parse_space(
-        ['teacher="cnn4,cnn8",cnn8', 'milestones="0.5,0.75",0.6']
+        ['teacher="cnn4,cnn8",cnn8', 'training.milestones="0.5,0.75",0.6']
     ).axes
     assert teachers.values == ("cnn4,cnn8", "cnn8")
     assert milestones.values == ((0.5, 0.75), (0.6,))
@@ -45,8 +47,10 @@ def test_values_that_hold_commas_stand_in_quotes():
     [
         "temperature=1.0,2.5",
         "coefficient=0.1:0.9",
-        "quantized_learning_rate=0.001:0.1:log",
-        'milestones="0.5,0.75",0.6',
+        "quantized.training.learning_rate=0.001:0.1:log",
+        'training.milestones="0.5,0.75",0.6',
+        'quantized.methods=,ema,"ema,gradual"',
+        "data.flip=true,false",
     ],
 )
 def test_an_axis_as_text_is_read_as_itself(text):
@@ -77,24 +81,28 @@ def test_corners_of_a_range_are_its_ends():
     [
         ([], "A study must vary something. Received: no --vary."),
         (["temperature"], "`vary` must be FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH."),
-        (["temprature=1,2"], "`vary` must name a field of the recipe. Received: 'temprature'."),
+        (
+            ["temprature=1,2"],
+            "A setting must be one of a recipe's. Received: 'temprature'. Did you mean temperature?",
+        ),
         (["temperature="], "A varied field must have values to take."),
         (["temperature=1,,2"], "A varied field must have values to take."),
-        (["temperature=1,two"], "`temperature` must be of type float. Received: temperature=two."),
-        (["bits=2.5"], "`bits` must be of type int. Received: bits=2.5."),
-        (["flip=yes,no"], "`flip` must be true or false. Received: flip=yes."),
+        (["temperature=1,two"], "`temperature` must be a number. Received: temperature=two."),
+        (["bits=2.5"], "`bits` must be a whole number. Received: bits=2.5."),
+        (["data.flip=yes,no"], "`data.flip` must be true or false. Received: data.flip=yes."),
         (["temperature=1,1.0"], "The values of a field must differ."),
         (["temperature=1,2", "temperature=3"], "A field varies in one way."),
         (["temperature=5:5"], "A range must not be empty: LOW below HIGH."),
         (["temperature=5:1"], "A range must not be empty: LOW below HIGH."),
         (["temperature=nan:1"], "A range must not be empty: LOW below HIGH."),
         (["temperature=1:x"], "A range of `temperature` must be LOW:HIGH"),
-        (["batch_size=1.5:3"], "two numbers of type int"),
+        (["training.batch_size=1.5:3"], "two numbers of type int"),
         (["temperature=1:5:lin"], "A range must be LOW:HIGH or LOW:HIGH:log."),
         (["temperature=1:2:3:4"], "A range must be LOW:HIGH or LOW:HIGH:log."),
-        (["label_smoothing=0:0.5:log"], "A logarithmic range must begin above 0."),
+        (["training.label_smoothing=0:0.5:log"], "A logarithmic range must begin above 0."),
+        (["quantized_epochs=1,2"], "`quantized_epochs` is now `quantized.training.epochs`."),
         (["seed=1,2"], "`seed` cannot be varied. Received: --vary=seed=... Set --repeats"),
-        (["validation_split=0.1,0.2"], "`validation_split` cannot be varied."),
+        (["data.validation_split=0.1,0.2"], "`data.validation_split` cannot be varied."),
         (["formats=litert-int8"], "A varied field must change what is trained."),
         (["data_dir=a,b"], "A varied field must change what is trained."),
     ],
@@ -106,7 +114,7 @@ def test_a_space_that_makes_no_sense_is_refused(texts, message):
 
 
 def test_a_corner_that_the_recipe_refuses_is_named():
-    recipe = Recipe(coefficient_end=0.0)
+    recipe = Recipe({"distil.coefficient_end": 0.0})
     space = parse_space(["schedule=gradual,exponential", "temperature=1,2"])
     with pytest.raises(ValueError, match="must start and end above zero") as error:
         space.check(recipe)
@@ -118,5 +126,5 @@ def test_a_corner_that_the_recipe_refuses_is_named():
 
 
 def test_settings_replace_fields_and_lists_stand_for_tuples():
-    recipe = apply(Recipe(), {"temperature": 3, "milestones": [0.25]})
-    assert recipe == Recipe(temperature=3.0, milestones=(0.25,))
+    recipe = apply(Recipe(), {"temperature": 3, "training.milestones": [0.25]})
+    assert recipe == Recipe({"training.milestones": (0.25,)}, temperature=3.0)

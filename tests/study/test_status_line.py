@@ -100,7 +100,7 @@ def test_in_a_terminal_one_line_is_written_over_and_over(study, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     line = StatusLine()
     # Square brackets are a value's own, no markup.
-    line.begin(study, 2, {"milestones": "[bold]0.5"}, control=False)
+    line.begin(study, 2, {"training.milestones": "[bold]0.5"}, control=False)
     stage = line.stage("ternary student", 5, 10, 64)
     for epoch in range(5):
         stage.on_epoch_begin(epoch)

@@ -9,24 +9,25 @@ from optuna.trial import TrialState
 from tfqkd.cli.study import main
 from tfqkd.compat import tf
 from tfqkd.data import load
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.history import read_history
 
 from .kept import kept_accuracy
 
 ARGUMENTS = [
     "--dataset=digits",
-    "--validation_split=0.3",
-    "--crop_padding=1",
-    "--noflip",
+    "--data.validation_split=0.3",
+    "--data.crop_padding=1",
+    "--data.flip=false",
     "--student=cnn2",
     "--teacher=cnn4",
-    "--teacher_epochs=1",
-    "--student_epochs=1",
-    "--quantized_epochs=2",
+    "--teacher.training.epochs=1",
+    "--student.training.epochs=1",
+    "--quantized.training.epochs=2",
     "--coefficient=0.5",
-    "--batch_size=64",
-    "--pretrain_seed=0",
-    "--teacher_views=2",
+    "--training.batch_size=64",
+    "--run.pretrain_seed=0",
+    "--teacher.views=2",
     "--formats=saved_model",
 ]
 
@@ -54,15 +55,15 @@ def test_teacher_float_student_and_teachers_logits_are_made_once(studied):
 def test_the_control_has_no_teacher_and_the_same_schedule(studied):
     directory, _, study = studied
     control, *trials = (
-        json.loads((directory / f"trials/000{number}-seed0/recipe.json").read_text())
+        Recipe.from_json((directory / f"trials/000{number}-seed0/recipe.json").read_text())
         for number in range(3)
     )
     assert study.trials[0].user_attrs["control"] == {}
-    assert control["soft_loss"] == "none"
-    assert [trial["soft_loss"] for trial in trials] == ["cross_entropy"] * 2
-    assert sorted(trial["temperature"] for trial in trials) == [1.0, 4.0]
+    assert control.distil.soft_loss == "none"
+    assert [trial.distil.soft_loss for trial in trials] == ["cross_entropy"] * 2
+    assert sorted(trial.distil.temperature for trial in trials) == [1.0, 4.0]
     for name in ("coefficient", "schedule", "student", "seed"):
-        assert len({recipe[name] for recipe in (control, *trials)}) == 1
+        assert len({recipe.value(name) for recipe in (control, *trials)}) == 1
 
 
 def test_a_trial_is_worth_the_validation_accuracy_of_the_model_that_it_keeps(studied):
@@ -159,16 +160,16 @@ def test_hyperband_gives_up_hopeless_trainings(tmp_path, capsys):
         *[word for word in ARGUMENTS if "_epochs" not in word and "--student" not in word],
         # Wide enough that its float student has learnt something after five epochs, whatever the seed.
         "--student=cnn6",
-        "--teacher_epochs=1",
-        "--student_epochs=5",
-        "--quantized_epochs=3",
-        f"--vary=quantized_learning_rate={','.join(map(str, rates))}",
+        "--teacher.training.epochs=1",
+        "--student.training.epochs=5",
+        "--quantized.training.epochs=3",
+        f"--vary=quantized.training.learning_rate={','.join(map(str, rates))}",
         "--pruner=hyperband",
         f"--run_dir={directory}",
     ]
     assert main(["study", *arguments]) == 0
     study = optuna.load_study(study_name="pruned", storage=f"sqlite:///{directory / 'study.db'}")
-    by_rate = {t.params["quantized_learning_rate"]: t for t in study.trials if t.params}
+    by_rate = {t.params["quantized.training.learning_rate"]: t for t in study.trials if t.params}
     assert set(by_rate) == set(rates)
     pruned = [trial for trial in by_rate.values() if trial.state == TrialState.PRUNED]
     # The one that learns is never given up; some that do not are, after their first epoch.
@@ -183,7 +184,7 @@ def test_hyperband_gives_up_hopeless_trainings(tmp_path, capsys):
     assert capsys.readouterr().out.count("given up\n") == len(pruned)
     html = (directory / "report.html").read_text()
     assert f"12 of 12 trials done, {len(pruned)} of them given up early." in html
-    assert "--quantized_learning_rate=0.05\n" in (directory / "best.flags").read_text()
+    assert "--quantized.training.learning_rate=0.05\n" in (directory / "best.flags").read_text()
 
 
 def test_a_trial_reports_every_epoch_and_ends_when_its_pruner_says_so():

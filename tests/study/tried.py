@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.study import attributes
 from tfqkd.study.database import join, open_storage, sqlite_url
 from tfqkd.study.plan import Plan
@@ -14,7 +15,6 @@ from tfqkd.study.queue import settings_of
 from tfqkd.study.results import StudyResults
 from tfqkd.study.samplers import make_pruner, make_sampler
 from tfqkd.study.space import parse_space
-from tfqkd.training.recipe import Recipe
 
 GRID = (
     "temperature=1,2,8",
@@ -27,12 +27,11 @@ EPOCHS = 3
 
 def plan(*vary: str, **changes: Any) -> Plan:
     recipe = Recipe(
+        {"data.validation_split": 0.2, "quantized.training.epochs": EPOCHS},
         dataset="digits",
         student="cnn4",
         teacher="cnn8",
-        validation_split=0.2,
         coefficient=0.5,
-        quantized_epochs=EPOCHS,
     )
     values = {"sampler": "grid", "trials": 0, "repeats": 2, "pruner": "none", "recipe": recipe}
     return Plan(**{**values, "space": parse_space(vary or GRID), **changes})
@@ -86,8 +85,8 @@ def objective(
                 attributes.of_seed(seed),
                 record(
                     accuracies[-1],
-                    recipe.teacher if recipe.has_teacher else None,
-                    recipe.temperature,
+                    recipe.teacher.network if recipe.has_teacher else None,
+                    recipe.distil.temperature,
                 ),
             )
         return sum(accuracies) / len(accuracies)

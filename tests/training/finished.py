@@ -6,22 +6,24 @@ import pathlib
 
 import pytest
 
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import locked
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import Results
 
 RECIPE = Recipe(
+    {
+        "data.crop_padding": 1,
+        "data.flip": False,
+        "teacher.training.epochs": 2,
+        "student.training.epochs": 2,
+        "quantized.training.epochs": 2,
+        "training.batch_size": 64,
+        "training.schedule": "cosine",
+        "quantized.training.learning_rate": 0.05,
+    },
     dataset="digits",
-    crop_padding=1,
-    flip=False,
     student="cnn2",
     teacher="cnn4",
-    teacher_epochs=2,
-    student_epochs=2,
-    quantized_epochs=2,
-    batch_size=64,
-    learning_rate_schedule="cosine",
-    quantized_learning_rate=0.05,
     formats=("litert-int8",),
 )
 

@@ -1,4 +1,4 @@
-import dataclasses
+import json
 import pathlib
 import socket
 import subprocess
@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.directory import RunDirectory, read_recipe
 from tfqkd.training.presets import PAPER, Comparison
-from tfqkd.training.recipe import Recipe
 
 RECIPE = Recipe(dataset="digits", student="cnn2", teacher="none")
 
@@ -22,11 +22,11 @@ def test_a_directory_that_was_begun_holds_recipe_and_commands(tmp_path):
     directory = RunDirectory(tmp_path / "deep" / "run", RECIPE)
     directory.begin(["bin/train", "--run_dir=my run"])
     directory.begin()
-    RunDirectory(tmp_path / "deep" / "run", RECIPE).begin(["bin/train", "--jit_compile"])
+    RunDirectory(tmp_path / "deep" / "run", RECIPE).begin(["bin/train", "--run.jit_compile"])
     assert read_recipe(tmp_path / "deep" / "run") == RECIPE
     assert (tmp_path / "deep" / "run" / "command.txt").read_text() == (
         f"bin/train '--run_dir=my run'  # in {pathlib.Path.cwd()}\n"
-        f"bin/train --jit_compile  # in {pathlib.Path.cwd()}\n"
+        f"bin/train --run.jit_compile  # in {pathlib.Path.cwd()}\n"
     )
 
 
@@ -77,24 +77,36 @@ def test_a_directory_belongs_to_the_preset_too(tmp_path):
 
 def test_the_recipe_that_is_there_stays(tmp_path):
     RunDirectory(tmp_path, RECIPE).begin()
-    RunDirectory(tmp_path, dataclasses.replace(RECIPE, data_dir="/elsewhere")).begin()
+    RunDirectory(tmp_path, RECIPE.changed(data_dir="/elsewhere")).begin()
     assert read_recipe(tmp_path) == RECIPE
 
 
 def test_another_recipe_is_refused_with_every_difference(tmp_path):
     RunDirectory(tmp_path, RECIPE).begin()
-    other = dataclasses.replace(RECIPE, bits=4, milestones=(0.3,), strategy="mirrored")
+    other = RECIPE.changed({"training.milestones": (0.3,), "run.strategy": "mirrored"}, bits=4)
     with pytest.raises(ValueError) as error:
         RunDirectory(tmp_path, other)
     assert str(error.value).splitlines()[1:-1] == [
+        "  training.milestones: (0.5, 0.75) there, (0.3,) given",
         "  bits: 2 there, 4 given",
-        "  milestones: (0.5, 0.75) there, (0.3,) given",
     ]
+
+
+def test_what_a_version_before_has_begun_is_refused_and_what_it_has_finished_is_read(tmp_path):
+    old = {"dataset": "digits", "teacher": "none", "quantized_epochs": 3, "formats": []}
+    (tmp_path / "recipe.json").write_text(json.dumps(old))
+    recipe = Recipe({"quantized.training.epochs": 3}, dataset="digits", teacher="none", formats=())
+    with pytest.raises(ValueError, match=r"`quantized_epochs` is now `quantized.training.epochs`"):
+        RunDirectory(tmp_path, recipe)
+    (tmp_path / "results.json").write_text("{}")
+    assert read_recipe(tmp_path) == RunDirectory(tmp_path, recipe).recipe == recipe
+    with pytest.raises(ValueError, match=r"quantized.training.epochs: 3 there, 4 given"):
+        RunDirectory(tmp_path, recipe.changed({"quantized.training.epochs": 4}))
 
 
 def test_a_run_that_is_not_done_goes_on_to_other_formats(tmp_path):
     RunDirectory(tmp_path, RECIPE).begin()
-    other = dataclasses.replace(RECIPE, formats=("saved_model",))
+    other = RECIPE.changed(formats=("saved_model",))
     RunDirectory(tmp_path, other).begin()
     assert read_recipe(tmp_path) == other
     (tmp_path / "results.json").touch()
@@ -106,7 +118,7 @@ def test_a_run_that_is_not_done_goes_on_to_other_formats(tmp_path):
     ("text", "message"),
     [
         (None, r"must hold recipe\.json\. Received: .*Give the --run_dir"),
-        ('{"temprature": 2}', r"Received: \['temprature'\]"),
+        ('{"temprature": 2}', "one of a recipe's. Received: 'temprature'"),
         ('{"bits": 1}', "`bits` must be"),
     ],
 )
@@ -120,7 +132,7 @@ def test_a_directory_without_a_good_recipe_is_refused(tmp_path, text, message):
 HOLD = """
 import pathlib, sys
 from tfqkd.training.directory import RunDirectory
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 with RunDirectory(pathlib.Path(sys.argv[1]), Recipe(dataset="digits")).locked():
     print("held", flush=True)

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.directory import RunDirectory, read_recipe
 from tfqkd.training.plans import with_precision
-from tfqkd.training.recipe import Recipe
 
 
 @dataclasses.dataclass
@@ -17,28 +17,26 @@ class Machine:
         return self.native
 
 
-AUTO = Recipe(dataset="digits", student="cnn2", teacher="none", mixed_precision="auto")
+AUTO = Recipe({"run.mixed_precision": "auto"}, dataset="digits", student="cnn2", teacher="none")
 
 
 @pytest.mark.parametrize(("native", "chosen"), [(True, "mixed_bfloat16"), (False, "float32")])
 def test_auto_is_what_the_machine_computes_in(capsys, native, chosen):
-    assert with_precision(AUTO, Machine(native)) == dataclasses.replace(
-        AUTO, mixed_precision=chosen
-    )
-    assert capsys.readouterr().out == f"--mixed_precision=auto: {chosen} on this machine.\n"
+    assert with_precision(AUTO, Machine(native)) == AUTO.changed({"run.mixed_precision": chosen})
+    assert capsys.readouterr().out == f"--run.mixed_precision=auto: {chosen} on this machine.\n"
 
 
 def test_a_named_precision_stays():
-    named = dataclasses.replace(AUTO, mixed_precision="mixed_float16")
+    named = AUTO.changed({"run.mixed_precision": "mixed_float16"})
     assert with_precision(named, Machine(True)) is named
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path):
-    begun = dataclasses.replace(AUTO, mixed_precision="mixed_bfloat16")
+    begun = AUTO.changed({"run.mixed_precision": "mixed_bfloat16"})
     RunDirectory(tmp_path, begun).begin()
     again = RunDirectory(tmp_path, AUTO)
     again.recipe = with_precision(again.recipe, Machine(False))
     again.begin()
     assert read_recipe(tmp_path) == again.recipe == begun
     with pytest.raises(ValueError, match="mixed_precision: 'mixed_bfloat16' there, 'float32'"):
-        RunDirectory(tmp_path, dataclasses.replace(AUTO, mixed_precision="float32"))
+        RunDirectory(tmp_path, AUTO.changed({"run.mixed_precision": "float32"}))

@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 
 from tfqkd.core.schedules import Constant, Linear
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.presets import PAPER, Chain, Comparison
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.stage import ASSISTANT, QUANTIZED, STUDENT, TEACHER, ModelFile, Stage, walk
 
-RECIPE = Recipe(student="cnn2", teacher="cnn4", coefficient=0.9, coefficient_end=0.3)
-SEEDED = dataclasses.replace(RECIPE, seed=5)
+RECIPE = Recipe({"distil.coefficient_end": 0.3}, student="cnn2", teacher="cnn4", coefficient=0.9)
+SEEDED = RECIPE.changed(seed=5)
 NAMES = ["no teacher", "teacher, fixed coefficient", "teacher, annealed coefficient"]
 
 
@@ -37,14 +37,14 @@ def test_the_papers_job_is_a_teacher_a_float_student_and_a_quantized_one():
 
 
 def test_role_and_stage_are_part_of_a_training_s_seed():
-    recipes = [dataclasses.replace(RECIPE, seed=seed) for seed in (0, 1)]
+    recipes = [RECIPE.changed(seed=seed) for seed in (0, 1)]
     seeds = [stage.training.seed for recipe in recipes for stage in Chain(("cnn3",))(recipe)]
     assert len(set(seeds)) == len(seeds) == 8
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
 def test_the_float_stages_follow_the_seed_that_they_share():
-    runs = [PAPER(dataclasses.replace(RECIPE, seed=seed, pretrain_seed=5)) for seed in (1, 2)]
+    runs = [PAPER(RECIPE.changed({"run.pretrain_seed": 5}, seed=seed)) for seed in (1, 2)]
     (teacher, student, first), (same_teacher, same_student, second) = runs
     assert (teacher, student) == (same_teacher, same_student)
     assert first.training.seed != second.training.seed
@@ -56,7 +56,7 @@ def test_saved_models_are_no_stages(tmp_path):
     for path in paths:
         path.touch()
     *names, student = map(str, paths)
-    recipe = dataclasses.replace(RECIPE, teacher=",".join(names), student=student)
+    recipe = RECIPE.changed(teacher=",".join(names), student=student)
     *teachers, first, quantized = PAPER(recipe)
     assert [(each.label, each.network) for each in teachers] == [
         ("float teacher 1", names[0]),
@@ -78,12 +78,12 @@ def test_assistants_are_taught_one_by_the_other_and_the_last_one_teaches():
 
 def test_assistants_without_a_teacher_are_refused():
     with pytest.raises(ValueError, match=r"must have a teacher to learn from\. Received: cnn3"):
-        Chain(("cnn3",))(dataclasses.replace(RECIPE, teacher="none"))
+        Chain(("cnn3",))(RECIPE.changed(teacher="none"))
 
 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_the_variants_differ_in_their_teacher_and_coefficient_alone(bits):
-    recipe = dataclasses.replace(RECIPE, bits=bits, temperature=4.0, seed=7)
+    recipe = RECIPE.changed(bits=bits, temperature=4.0, seed=7)
     kind = {2: "ternary", 4: "4-bit"}[bits]
     stages = Comparison()(recipe)
     assert labels(stages) == ["float teacher", "float student", *(f"{kind}, {n}" for n in NAMES)]
@@ -101,12 +101,23 @@ def test_the_variants_differ_in_their_teacher_and_coefficient_alone(bits):
     "settings",
     [
         {},
-        {"activation_bits": 4, "layer_bits": ("conv2=4/4",), "gradual_share": ("0.5",)},
-        {"bits": 4, "quantizer": "dorefa", "gradient_bits": 6, "gradual_bits": ("8",)},
+        {
+            "quantize.activation_bits": 4,
+            "quantize.layer_bits": ("conv2=4/4",),
+            "quantized.methods": ("gradual",),
+            "quantized.gradual.share": (0.5,),
+        },
+        {
+            "bits": 4,
+            "quantizer": "dorefa",
+            "quantize.gradient_bits": 6,
+            "quantized.methods": ("gradual",),
+            "quantized.gradual.bits": (8,),
+        },
     ],
 )
 def test_the_controls_train_the_float_student_on_and_turn_the_teachers_term_off(settings):
-    recipe = dataclasses.replace(RECIPE, seed=7, **settings)
+    recipe = RECIPE.changed({"seed": 7, **settings})
     plain, found = Comparison()(recipe), Comparison(controls=True)(recipe)
     teacher, student, longer, alone, off, fixed, annealed = found
     assert (teacher, student, alone, fixed, annealed) == plain
@@ -121,7 +132,7 @@ def test_the_controls_train_the_float_student_on_and_turn_the_teachers_term_off(
 
 
 def test_a_float_recipe_is_its_own_float_control():
-    kinds = labels(Comparison(controls=True)(dataclasses.replace(RECIPE, bits=32)))
+    kinds = labels(Comparison(controls=True)(RECIPE.changed(bits=32)))
     assert kinds[2:4] == ["float, no teacher", "float, teacher's term off"]
 
 
@@ -130,14 +141,14 @@ def test_a_float_recipe_is_its_own_float_control():
     [
         ({}, 0.5),
         ({"schedule": "cosine", "coefficient": 0.8}, 0.4),
-        ({"schedule": "exponential", "coefficient_end": 0.01}, 0.505),
+        ({"schedule": "exponential", "distil.coefficient_end": 0.01}, 0.505),
         # A step schedule ends where its milestones lead to; it has no `coefficient_end`.
-        ({"schedule": "step", "coefficient_end": 0.9}, 0.505),
-        ({"schedule": "step", "milestones": (0.5,), "learning_rate_factor": 0.5}, 0.75),
+        ({"schedule": "step", "distil.coefficient_end": 0.9}, 0.505),
+        ({"schedule": "step", "training.milestones": (0.5,), "training.factor": 0.5}, 0.75),
     ],
 )
 def test_the_fixed_coefficient_is_the_mean_of_the_schedules_ends(settings, middle):
-    *_, fixed, _ = Comparison()(Recipe(**settings))
+    *_, fixed, _ = Comparison()(Recipe(settings))
     assert fixed.distillation.coefficient.value == pytest.approx(middle, rel=1e-12)
 
 
@@ -146,13 +157,13 @@ def test_the_fixed_coefficient_is_the_mean_of_the_schedules_ends(settings, middl
     [
         {"teacher": "none"},
         {"coefficient": 0.0},
-        {"soft_loss": "none"},
+        {"distil.soft_loss": "none"},
         {"schedule": "constant"},
     ],
 )
 def test_without_an_annealed_teacher_there_is_nothing_to_compare(settings):
     with pytest.raises(ValueError, match=r"needs a recipe with a teacher and an annealed"):
-        Comparison()(Recipe(**settings))
+        Comparison()(Recipe(settings))
 
 
 def test_every_variant_is_there_for_every_seed_and_the_recipes_own_comes_last():
@@ -162,14 +173,14 @@ def test_every_variant_is_there_for_every_seed_and_the_recipes_own_comes_last():
 
 
 def test_a_network_that_all_seeds_share_counts_once():
-    stages = Comparison(repeats=3)(dataclasses.replace(RECIPE, pretrain_seed=0))
+    stages = Comparison(repeats=3)(RECIPE.changed({"run.pretrain_seed": 0}))
     roles = [stage.role for stage in stages]
     assert [roles.count(role) for role in (TEACHER, STUDENT, QUANTIZED)] == [1, 1, 9]
 
 
 def test_a_float_student_is_taught_by_those_who_teach_the_variant():
     *_, student, alone, fixed, annealed = Comparison()(
-        dataclasses.replace(RECIPE, distil_float=True)
+        RECIPE.changed({"distil.float_student": True})
     )
     assert annealed.start == student
     assert student.teachers == annealed.teachers
@@ -179,24 +190,30 @@ def test_a_float_student_is_taught_by_those_who_teach_the_variant():
 
 
 SILENT = [
-    ({"teacher": "none"}, {"temperature": 9.0, "soft_weight": 2.0, "distil_float": True}),
-    ({"teacher": "none"}, {"coefficient": 0.2, "schedule": "cosine", "soft_loss": "kl"}),
-    ({"soft_loss": "none"}, {"temperature": 9.0, "scale_by_temperature_squared": False}),
-    ({}, {"dkd_beta": 2.0}),
-    ({"schedule": "constant"}, {"coefficient_end": 0.7, "schedule_on": "step"}),
-    ({"schedule": "step"}, {"coefficient_end": 0.7}),
-    ({"learning_rate_schedule": "cosine"}, {"milestones": (0.2,), "learning_rate_factor": 0.3}),
-    ({"bits": 32}, {"quantizer": "lsq", "granularity": "channel"}),
+    (
+        {"teacher": "none"},
+        {"temperature": 9.0, "distil.soft_weight": 2.0, "distil.float_student": True},
+    ),
+    ({"teacher": "none"}, {"coefficient": 0.2, "schedule": "cosine", "distil.soft_loss": "kl"}),
+    (
+        {"distil.soft_loss": "none"},
+        {"temperature": 9.0, "distil.scale_by_temperature_squared": False},
+    ),
+    ({}, {"distil.dkd_beta": 2.0}),
+    ({"schedule": "constant"}, {"distil.coefficient_end": 0.7, "distil.schedule_on": "step"}),
+    ({"schedule": "step"}, {"distil.coefficient_end": 0.7}),
+    ({"training.schedule": "cosine"}, {"training.milestones": (0.2,), "training.factor": 0.3}),
+    ({"bits": 32}, {"quantizer": "lsq", "quantize.granularity": "channel"}),
     ({"bits": 32}, {"quantizer": "twn"}),
-    ({"bits": 32}, {"layer_bits": ("conv2=4",)}),
-    ({"quantizer": "twn"}, {"activation_quantizer": "pact"}),
+    ({"bits": 32}, {"quantize.layer_bits": ("conv2=4",)}),
+    ({"quantizer": "twn"}, {"quantize.activation_quantizer": "pact"}),
 ]
 
 
 @pytest.mark.parametrize(("settings", "changes"), SILENT)
 def test_a_setting_without_a_say_makes_no_second_training(settings, changes):
-    recipe = dataclasses.replace(RECIPE, **settings)
-    before, after = PAPER(recipe), PAPER(dataclasses.replace(recipe, **changes))
+    recipe = RECIPE.changed(settings)
+    before, after = PAPER(recipe), PAPER(recipe.changed(changes))
     for one, other in zip(before, after, strict=True):
         assert one.settings() == other.settings()
         assert len(one.inputs) == len(other.inputs)
@@ -206,35 +223,40 @@ def test_a_setting_without_a_say_makes_no_second_training(settings, changes):
     "changes",
     [
         {"temperature": 9.0},
-        {"coefficient_end": 0.7},
-        {"schedule_on": "step"},
-        {"soft_loss": "dkd"},
-        {"soft_loss": "none"},
-        {"milestones": (0.2,)},
+        {"distil.coefficient_end": 0.7},
+        {"distil.schedule_on": "step"},
+        {"distil.soft_loss": "dkd"},
+        {"distil.soft_loss": "none"},
+        {"training.milestones": (0.2,)},
         {"bits": 3},
         {"quantizer": "lsq"},
-        {"granularity": "channel"},
-        {"layer_bits": ("conv2=4",)},
-        {"gradual_share": ("0.5",)},
-        {"activation_bits": 4},
-        {"ema": 0.9},
-        {"batch_norm": "plain"},
-        {"teacher_views": 2},
+        {"quantize.granularity": "channel"},
+        {"quantize.layer_bits": ("conv2=4",)},
+        {"quantized.methods": ("gradual",), "quantized.gradual.share": (0.5,)},
+        {"quantize.activation_bits": 4},
+        {"quantized.methods": ("ema",), "quantized.ema.momentum": 0.9},
+        {"training.batch_norm": "plain"},
+        {"teacher.views": 2},
         {"seed": 3},
-        {"mixed_precision": "mixed_float16"},
-        {"synchronized_batch_norm": True},
-        {"quantized_epochs": 7},
+        {"run.mixed_precision": "mixed_float16"},
+        {"run.synchronized_batch_norm": True},
+        {"quantized.training.epochs": 7},
     ],
 )
 def test_a_setting_with_a_say_makes_another_training(changes):
-    before, after = PAPER(RECIPE)[-1], PAPER(dataclasses.replace(RECIPE, **changes))[-1]
+    before, after = PAPER(RECIPE)[-1], PAPER(RECIPE.changed(changes))[-1]
     assert isinstance(after, Stage)
     assert before.settings() != after.settings()
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"jit_compile": True}, {"checkpoint_every": "7"}, {"profile": "1,2"}, {"data_dir": "x"}],
+    [
+        {"run.jit_compile": True},
+        {"run.checkpoint_every": "7"},
+        {"run.profile": "1,2"},
+        {"data_dir": "x"},
+    ],
 )
 def test_how_a_run_is_computed_makes_no_other_training(changes):
-    assert PAPER(dataclasses.replace(RECIPE, **changes)) == PAPER(RECIPE)
+    assert PAPER(RECIPE.changed(changes)) == PAPER(RECIPE)

@@ -10,11 +10,11 @@ import pytest
 
 from tfqkd import fronts
 from tfqkd.data import load
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.reporting.results import rows_of
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.history import read_history
 from tfqkd.training.presets import Chain, Comparison
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import ModelResult, Results
 from tfqkd.training.run import run
 
@@ -22,17 +22,19 @@ from . import numpy_front
 from .regressions import save_model
 
 RECIPE = Recipe(
+    {
+        "data.crop_padding": 1,
+        "data.flip": False,
+        "teacher.training.epochs": 2,
+        "student.training.epochs": 2,
+        "quantized.training.epochs": 2,
+        "training.batch_size": 64,
+        "training.schedule": "cosine",
+        "quantized.training.learning_rate": 0.05,
+    },
     dataset="digits",
-    crop_padding=1,
-    flip=False,
     student="cnn2",
     teacher="cnn4",
-    teacher_epochs=2,
-    student_epochs=2,
-    quantized_epochs=2,
-    batch_size=64,
-    learning_rate_schedule="cosine",
-    quantized_learning_rate=0.05,
     formats=(),
 )
 
@@ -71,8 +73,8 @@ def untrained(directory, **settings):
     """A recipe that takes a saved student as it is: it runs at once."""
     save_model(directory / "student.keras", seed=0, classes=10)
     student = str(directory / "student.keras")
-    changes = {"student": student, "teacher": "none", "bits": 32, "quantized_epochs": 0}
-    return dataclasses.replace(RECIPE, **changes, **settings)
+    changes = {"student": student, "teacher": "none", "bits": 32, "quantized.training.epochs": 0}
+    return RECIPE.changed({**changes, **settings})
 
 
 def numpy_figures(path, split):
@@ -123,13 +125,13 @@ def test_a_run_that_is_done_returns_its_results_at_once(finished, monkeypatch):
     monkeypatch.setattr("tfqkd.training.run.load_data", None)
     assert run(RECIPE, finished.directory) == finished.results
     # What leaves the result as it is does not make it another recipe.
-    elsewhere = dataclasses.replace(RECIPE, data_dir="/elsewhere", jit_compile=True)
+    elsewhere = RECIPE.changed({"run.jit_compile": True}, data_dir="/elsewhere")
     assert run(elsewhere, str(finished.directory)) == finished.results
 
 
 def test_another_recipe_on_the_same_directory_is_refused(finished):
     with pytest.raises(ValueError) as error:
-        run(dataclasses.replace(RECIPE, temperature=3.0, bits=4), finished.directory)
+        run(RECIPE.changed(temperature=3.0, bits=4), finished.directory)
     assert str(error.value) == (
         f"A run directory belongs to one recipe. Received: another one for {finished.directory}:\n"
         "  bits: 2 there, 4 given\n"
@@ -165,7 +167,7 @@ def test_runs_that_share_products_train_teacher_and_student_once(finished, tmp_p
     products = tmp_path / "products"
     shutil.copytree(finished.products, products)
     before = directories(products)
-    recipe = dataclasses.replace(RECIPE, bits=3, quantized_epochs=0, formats=())
+    recipe = RECIPE.changed({"quantized.training.epochs": 0}, bits=3, formats=())
     results = run(recipe, tmp_path / "run", products=products)
     made = sorted(name.split("-")[0] for name in directories(products) - before)
     assert made == ["measured", "quantized"]
@@ -182,15 +184,15 @@ def test_runs_that_share_products_train_teacher_and_student_once(finished, tmp_p
 
 def test_a_teacher_of_other_classes_is_refused_before_any_training(tmp_path, no_training):
     save_model(tmp_path / "seven.keras", seed=0, classes=7)
-    recipe = dataclasses.replace(RECIPE, teacher=str(tmp_path / "seven.keras"))
+    recipe = RECIPE.changed(teacher=str(tmp_path / "seven.keras"))
     with pytest.raises(ValueError, match=r"must fit the data set digits: .*10 classes.*\(7,\)"):
         run(recipe, tmp_path / "run")
 
 
 def test_a_run_that_was_refused_leaves_its_directory_to_another_recipe(tmp_path, no_training):
-    for wrong in ({"dataset": "folder:/no/such/folder"}, {"layer_bits": ("conv9=4",)}):
+    for wrong in ({"dataset": "folder:/no/such/folder"}, {"quantize.layer_bits": ("conv9=4",)}):
         with pytest.raises(ValueError, match=r"conv9|folder"):
-            run(dataclasses.replace(RECIPE, **wrong), tmp_path / "run")
+            run(RECIPE.changed(wrong), tmp_path / "run")
     assert len(run(untrained(tmp_path), tmp_path / "run").models) == 2
 
 
@@ -198,12 +200,11 @@ def test_saved_teachers_and_student_are_measured_one_by_one(tmp_path, digits, no
     paths = [tmp_path / f"{name}.keras" for name in ("first", "second", "student")]
     for seed, path in enumerate(paths):
         save_model(path, seed, classes=10)
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {"quantized.training.epochs": 0},
         teacher=f"{paths[0]},{paths[1]}",
         student=str(paths[2]),
         bits=32,
-        quantized_epochs=0,
         formats=(),
     )
     models = run(recipe, tmp_path / "run").models
@@ -238,7 +239,10 @@ def test_a_run_that_was_begun_on_two_devices_does_not_go_on_with_one(tmp_path, n
 
 def test_a_train_set_is_the_asked_subset(tmp_path, no_training):
     data = load("digits", train_examples=100, validation_split=0.1)
-    run(untrained(tmp_path, train_examples=100, validation_split=0.1), tmp_path / "run")
+    run(
+        untrained(tmp_path, **{"data.train_examples": 100, "data.validation_split": 0.1}),
+        tmp_path / "run",
+    )
     (product,) = (tmp_path / "run" / "products").glob("quantized-*/product.json")
     assert json.loads(product.read_text())["data"] == data.fingerprint
     assert len(data.train) == 100
@@ -264,11 +268,15 @@ def test_data_that_is_given_is_not_loaded_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"strategy": "mirrored"}, {"jit_compile": True}, {"mixed_precision": "mixed_float16"}],
+    [
+        {"run.strategy": "mirrored"},
+        {"run.jit_compile": True},
+        {"run.mixed_precision": "mixed_float16"},
+    ],
 )
 def test_what_the_front_does_not_do_is_refused_before_anything_is_made(tmp_path, settings):
     (name,) = settings
-    recipe = dataclasses.replace(untrained(tmp_path), **settings)
+    recipe = untrained(tmp_path).changed(settings)
     with pytest.raises(ValueError, match=f"`{name}` must be what this front does"):
         run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -278,8 +286,8 @@ def test_a_comparison_is_one_run_of_saved_models(tmp_path, digits, no_training):
     for seed, role in enumerate(("teacher", "student")):
         save_model(tmp_path / f"{role}.keras", seed, classes=10)
     models = {role: str(tmp_path / f"{role}.keras") for role in ("teacher", "student")}
-    changes = {"bits": 32, "quantized_epochs": 0, "formats": ()}
-    recipe = dataclasses.replace(RECIPE, **models, **changes)
+    changes = {"bits": 32, "quantized.training.epochs": 0, "formats": ()}
+    recipe = RECIPE.changed({**models, **changes})
     results = run(recipe, tmp_path / "run", preset=Comparison(repeats=2))
     right = {role: numpy_figures(tmp_path / f"{role}.keras", digits)[0] for role in models}
     teacher, student, *variants = rows_of(results)

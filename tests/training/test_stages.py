@@ -14,9 +14,9 @@ from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.trainer import Position
 from tfqkd.process.interruption import Interrupted, orderly
 from tfqkd.progress import ProgressBar
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.checkpoints import Checkpoints
 from tfqkd.training.products import Products
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.stage import walk
 
 from . import numpy_front, regressions
@@ -24,16 +24,18 @@ from .staged import Staged
 
 CLASSES = 4
 RECIPE = Recipe(
+    {
+        "teacher.training.epochs": 1,
+        "student.training.epochs": 3,
+        "quantized.training.epochs": 3,
+        "training.batch_size": 16,
+        "data.crop_padding": 1,
+        "training.milestones": (0.4,),
+        "quantized.training.learning_rate": 0.05,
+    },
     dataset="stripes",
     student="cnn2",
     teacher="cnn3",
-    teacher_epochs=1,
-    student_epochs=3,
-    quantized_epochs=3,
-    batch_size=16,
-    crop_padding=1,
-    milestones=(0.4,),
-    quantized_learning_rate=0.05,
     formats=(),
 )
 
@@ -64,7 +66,7 @@ def with_models(directory, **settings):
     for seed, role in enumerate(("student", "teacher")):
         save_model(directory / f"{role}.keras", seed)
     models = {role: str(directory / f"{role}.keras") for role in ("student", "teacher")}
-    return dataclasses.replace(RECIPE, **models, **settings)
+    return RECIPE.changed({**models, **settings})
 
 
 def read_rows(file):
@@ -134,9 +136,11 @@ def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(
         tmp_path,
         bits=bits,
         schedule="cosine",
-        schedule_on="step",
-        learning_rate_schedule="cosine",
-        teacher_views=teacher_views,
+        **{
+            "distil.schedule_on": "step",
+            "training.schedule": "cosine",
+            "teacher.views": teacher_views,
+        },
     )
     at_once = make_stages(recipe, tmp_path / "at_once").quantized()
     stages = make_stages(recipe, tmp_path / "interrupted")
@@ -155,7 +159,7 @@ def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(
 # Four steps an epoch, three epochs. Of those after 4 and 8 steps the epoch's end follows.
 @pytest.mark.parametrize("stops", [(1, 7), (6, 5), (4, 4), (3, 1, 1, 1, 1)])
 def test_sigterm_at_any_step_costs_nothing(tmp_path, capsys, stops):
-    recipe = with_models(tmp_path, schedule="cosine", schedule_on="step")
+    recipe = with_models(tmp_path, schedule="cosine", **{"distil.schedule_on": "step"})
     at_once = make_stages(recipe, tmp_path / "at_once").quantized()
     stages = make_stages(recipe, tmp_path / "interrupted")
     done = 0
@@ -182,7 +186,7 @@ def test_sigterm_at_any_step_costs_nothing(tmp_path, capsys, stops):
 
 
 def test_checkpoints_are_written_every_so_many_steps_and_go_with_the_last(tmp_path, monkeypatch):
-    recipe = dataclasses.replace(RECIPE, student_epochs=2, checkpoint_every="3")
+    recipe = RECIPE.changed({"student.training.epochs": 2, "run.checkpoint_every": "3"})
     saved, save = [], Checkpoints.save
 
     def watched(checkpoints, position):
@@ -204,7 +208,7 @@ def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(
     def killed(*_):
         raise KeyboardInterrupt
 
-    stages = make_stages(dataclasses.replace(RECIPE, student_epochs=0), tmp_path)
+    stages = make_stages(RECIPE.changed({"student.training.epochs": 0}), tmp_path)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(numpy_front, "strip", killed)
         stages.student()
@@ -213,7 +217,10 @@ def test_a_stage_that_was_interrupted_after_its_last_epoch_is_only_saved(
 
 def test_logits_that_a_run_kept_are_read_under_other_settings_of_the_student(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
-    recipe = with_models(tmp_path, quantized_epochs=2, teacher_cache=str(cache), teacher_views=2)
+    recipe = with_models(
+        tmp_path,
+        **{"quantized.training.epochs": 2, "teacher.cache": str(cache), "teacher.views": 2},
+    )
     make_stages(recipe, tmp_path / "first").quantized()
     assert len(list(cache.glob("logits-*/logits.f16"))) == 2
 
@@ -221,25 +228,27 @@ def test_logits_that_a_run_kept_are_read_under_other_settings_of_the_student(tmp
         raise AssertionError("The teacher was asked.")
 
     monkeypatch.setattr("tfqkd.training.teacher_cache.write_logits", asked)
-    other = dataclasses.replace(recipe, seed=3, temperature=5.0, schedule="constant", batch_size=8)
+    other = recipe.changed({"training.batch_size": 8}, seed=3, temperature=5.0, schedule="constant")
     quantized = make_stages(other, tmp_path / "second").quantized()
     assert float(read_rows(quantized / "history.csv")[-1]["soft_loss"]) > 0
     with pytest.raises(AssertionError, match="was asked"):
-        make_stages(dataclasses.replace(recipe, crop_padding=0), tmp_path / "third").quantized()
+        make_stages(recipe.changed({"data.crop_padding": 0}), tmp_path / "third").quantized()
 
 
 def test_the_seed_and_nothing_else_decides_the_first_weights(tmp_path, no_training):
     def student(name, **changes):
-        recipe = dataclasses.replace(RECIPE, student_epochs=0, **changes)
+        recipe = RECIPE.changed({"student.training.epochs": 0, **changes})
         return make_stages(recipe, tmp_path / name).student()
 
     first = student("first")
-    assert_same_weights(first, student("again", seed=5, pretrain_seed=0))
+    assert_same_weights(first, student("again", seed=5, **{"run.pretrain_seed": 0}))
     assert not np.array_equal(kernel_of(first), kernel_of(student("other", seed=5)))
 
 
 def test_a_teacher_of_the_students_architecture_is_another_network(tmp_path, no_training):
-    recipe = dataclasses.replace(RECIPE, teacher="cnn2", teacher_epochs=0, student_epochs=0)
+    recipe = RECIPE.changed(
+        {"teacher.training.epochs": 0, "student.training.epochs": 0}, teacher="cnn2"
+    )
     stages = make_stages(recipe, tmp_path)
     (teacher,) = stages.teachers()
     assert np.abs(kernel_of(teacher) - kernel_of(stages.student())).max() > 0.1
@@ -253,21 +262,22 @@ def test_no_two_trainings_of_a_run_show_the_same_order_or_views(tmp_path, monkey
         return make(network, fitting, data)
 
     monkeypatch.setattr(numpy_front, "trainer", noted)
-    make_stages(dataclasses.replace(RECIPE, teacher="cnn2"), tmp_path).quantized()
+    make_stages(RECIPE.changed(teacher="cnn2"), tmp_path).quantized()
     assert len(set(seeds)) == len(seeds) == 3
 
 
 @pytest.mark.parametrize("teacher_views", [0, 2])
 def test_the_float_student_is_taught_where_the_recipe_says_so(tmp_path, teacher_views):
     save_model(tmp_path / "teacher.keras", seed=1)
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {
+            "student.training.epochs": 2,
+            "distil.float_student": True,
+            "teacher.views": teacher_views,
+        },
         teacher=str(tmp_path / "teacher.keras"),
-        student_epochs=2,
         temperature=3.0,
         coefficient=0.6,
-        distil_float=True,
-        teacher_views=teacher_views,
     )
     taught = make_stages(recipe, tmp_path).student()
     rows = read_rows(taught.with_name("history.csv"))
@@ -283,14 +293,17 @@ def test_a_taught_float_student_depends_on_its_teacher_and_an_untaught_one_does_
         path = tmp_path / f"teacher{seed}.keras"
         save_model(path, seed)
         changes = {"teacher": str(path), **changes}
-        recipe = dataclasses.replace(RECIPE, student_epochs=0, **changes)
+        recipe = RECIPE.changed({"student.training.epochs": 0, **changes})
         return make_stages(recipe, tmp_path / "products").student()
 
     alone = student(1)
     assert student(2) == student(1, temperature=9.0) == alone
-    assert student(1, teacher="none", distil_float=True) == alone
-    taught = [student(1, distil_float=True), student(2, distil_float=True)]
-    hotter = student(1, distil_float=True, temperature=9.0)
+    assert student(1, teacher="none", **{"distil.float_student": True}) == alone
+    taught = [
+        student(1, **{"distil.float_student": True}),
+        student(2, **{"distil.float_student": True}),
+    ]
+    hotter = student(1, temperature=9.0, **{"distil.float_student": True})
     assert len({alone, *taught, hotter}) == 4
 
 
@@ -298,16 +311,18 @@ def test_a_copy_of_a_teacher_is_no_second_teacher(tmp_path):
     first, copy = tmp_path / "first.keras", tmp_path / "copy.keras"
     save_model(first, seed=1)
     shutil.copy(first, copy)
-    recipe = dataclasses.replace(RECIPE, teacher=f"{first},{copy}")
+    recipe = RECIPE.changed(teacher=f"{first},{copy}")
     with pytest.raises(ValueError, match=r"must be different models.*copy.keras, which holds"):
         make_stages(recipe, tmp_path / "products").check()
 
 
 def test_the_quantized_stage_starts_from_the_float_student(tmp_path, no_training):
-    recipe = dataclasses.replace(RECIPE, teacher="none", student_epochs=0, quantized_epochs=0)
+    recipe = RECIPE.changed(
+        {"student.training.epochs": 0, "quantized.training.epochs": 0}, teacher="none"
+    )
     kernels = []
     for bits in (32, 2):
-        stages = make_stages(dataclasses.replace(recipe, bits=bits), tmp_path)
+        stages = make_stages(recipe.changed(bits=bits), tmp_path)
         kernels.append(kernel_of(stages.quantized() / "model.keras"))
     np.testing.assert_array_equal(kernels[0], kernel_of(stages.student()))
     step = np.abs(kernels[0]).max()
@@ -329,7 +344,7 @@ def keys_of(recipe, directory, replicas=1):
 
 def test_replicas_with_their_own_batch_norm_train_another_model(tmp_path):
     def keys(count, **settings):
-        return keys_of(dataclasses.replace(RECIPE, **settings), tmp_path, count)
+        return keys_of(RECIPE.changed(settings), tmp_path, count)
 
     one, two, three = (keys(count) for count in (1, 2, 3))
     # One device is what any number of them is where they change nothing.
@@ -338,12 +353,12 @@ def test_replicas_with_their_own_batch_norm_train_another_model(tmp_path):
         for key, alone in zip(many, one, strict=True):
             inputs = {name: key.pop(name) for name in ("start", "teachers") if name in key}
             assert key == {**{n: v for n, v in alone.items() if n not in inputs}, "replicas": count}
-    together = {"synchronized_batch_norm": True}
+    together = {"run.synchronized_batch_norm": True}
     assert keys(1, **together) == keys(2, **together)
 
 
 def test_another_file_under_the_same_path_is_another_model(tmp_path, no_training):
-    recipe = with_models(tmp_path, bits=32, quantized_epochs=0)
+    recipe = with_models(tmp_path, bits=32, **{"quantized.training.epochs": 0})
 
     def product():
         return make_stages(recipe, tmp_path / "products").quantized()
@@ -378,7 +393,7 @@ def test_a_stage_that_diverges_is_refused_and_not_kept(tmp_path, monkeypatch):
 def test_a_model_of_other_classes_or_images_is_refused_before_training(tmp_path, no_training, role):
     path = tmp_path / "model.keras"
     save_model(path, seed=0, classes=7)
-    recipe = dataclasses.replace(RECIPE, **{role: str(path)})
+    recipe = RECIPE.changed({role: str(path)})
     with pytest.raises(ValueError, match=r"must fit the data set stripes: .*4 classes.*\(7,\)"):
         make_stages(recipe, tmp_path / "p").check()
     save_model(path, seed=0, image_shape=(8, 8, 3))
@@ -388,18 +403,18 @@ def test_a_model_of_other_classes_or_images_is_refused_before_training(tmp_path,
 
 def test_models_that_fit_pass_the_check(tmp_path, no_training):
     make_stages(RECIPE, tmp_path / "products").check()
-    make_stages(with_models(tmp_path, batch_size=70), tmp_path / "products").check()
+    make_stages(with_models(tmp_path, **{"training.batch_size": 70}), tmp_path / "products").check()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 71}, "`batch_size` must be 1 to 70"),
-        ({"layer_bits": ("conv9=4",)}, "must name layers"),
+        ({"training.batch_size": 71}, "`batch_size` must be 1 to 70"),
+        ({"quantize.layer_bits": ("conv9=4",)}, "must name layers"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_training(
     tmp_path, no_training, changes, message
 ):
     with pytest.raises(ValueError, match=message):
-        make_stages(dataclasses.replace(RECIPE, **changes), tmp_path).check()
+        make_stages(RECIPE.changed(changes), tmp_path).check()

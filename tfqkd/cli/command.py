@@ -35,11 +35,16 @@ class Command:
         self.description = description
         self.examples = examples
         self.flags = flags.FlagValues()
-        self._groups: dict[str, list[str]] = {}
+        self.renamed: Callable[[str], str] = lambda name: ""
+        self._groups: dict[str, list[str | tuple[str, str]]] = {}
 
     def group(self, name: str, flag: str) -> None:
         """Puts a flag that was defined in `self.flags` under a heading of the manual page."""
         self._groups.setdefault(name, []).append(flag)
+
+    def describe(self, name: str, title: str, text: str) -> None:
+        """Puts an entry that is no flag of one name under a heading of the manual page."""
+        self._groups.setdefault(name, []).append((title, text))
 
     def choose_output(self, keys: str) -> None:
         """Defines `--output`.
@@ -85,7 +90,7 @@ class Command:
                     f"There are no arguments beside flags. Received: {' '.join(rest)}."
                 )
         except (flags.Error, ValueError) as error:  # absl has a ValueError for --noflag=value.
-            return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
+            return self._fail(self._with_new_name(error), f"See {self.name} --help.", USAGE_ERROR)
         try:
             with orderly(), explained():
                 run()
@@ -129,16 +134,8 @@ class Command:
         for group, names in self._groups.items():
             lines += ["", group.upper()]
             for name in names:
-                flag = self.flags[name]
-                default = "" if flag.default in (None, "", []) else f" [{_text(flag.default)}]"
-                choices = getattr(flag.parser, "enum_values", None)
-                value = f"={'|'.join(choices)}" if choices else f"={flag.flag_type().upper()}"
-                lines.append(
-                    f"    --{'[no]' if flag.boolean else ''}{name}{'' if flag.boolean else value}"
-                )
-                # absl puts the choices in front of the help; they stand after the flag already.
-                text = flag.help.removeprefix(f"<{'|'.join(choices or ())}>: ")
-                lines += flags.text_wrap(text + default, 96, "        ").splitlines()
+                title, text = name if isinstance(name, tuple) else self._entry(name)
+                lines += [f"    {title}", *flags.text_wrap(text, 96, "        ").splitlines()]
         lines += ["", "FLAG FILES"]
         lines += flags.text_wrap(
             "--flagfile=FILE reads flags from a file, one a line; # starts a comment. Later flags override "
@@ -148,6 +145,24 @@ class Command:
             "    ",
         ).splitlines()
         return "\n".join(lines)
+
+    def _entry(self, name: str) -> tuple[str, str]:
+        """A flag in the manual page, and what is said about it."""
+        flag = self.flags[name]
+        default = "" if flag.default in (None, "", []) else f" [{_text(flag.default)}]"
+        choices = getattr(flag.parser, "enum_values", None)
+        value = f"={'|'.join(choices)}" if choices else f"={flag.flag_type().upper()}"
+        title = f"--[no]{name}" if flag.boolean else f"--{name}{value}"
+        # absl puts the choices in front of the help; they stand after the flag already.
+        return title, flag.help.removeprefix(f"<{'|'.join(choices or ())}>: ") + default
+
+    def _with_new_name(self, error: Exception) -> Exception:
+        """The error, or what a flag that is unknown is called now."""
+        name = error.flagname if isinstance(error, flags.UnrecognizedFlagError) else ""
+        for old, value in ((name, ""), (name.removeprefix("no"), "=false")):
+            if self.renamed(old):
+                return flags.Error(f"--{name} is now --{self.renamed(old)}{value}.")
+        return error
 
     def _fail(self, error: BaseException, advice: str, status: int) -> int:
         print(

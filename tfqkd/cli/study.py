@@ -30,7 +30,7 @@ def _command() -> Command:
         "it is interrupted, it writes report.html, its figures as PNG and CSV, and best.flags for bin/train.",
         (
             "bin/study --flagfile=configs/study_quickstart.flags",
-            "bin/study --flagfile=configs/cifar10.flags --validation_split=0.1 --run_dir=runs/study "
+            "bin/study --flagfile=configs/cifar10.flags --data.validation_split=0.1 --run_dir=runs/study "
             "--vary=temperature=1,2,5,10 --vary=schedule=constant,gradual --repeats=3",
             "bin/study --flagfile=configs/study_cifar100.flags --storage=postgresql://me@host/studies",
         ),
@@ -47,7 +47,7 @@ def _define_trials(command: Command) -> None:
         "vary",
         [],
         "FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH or FIELD=LOW:HIGH:log, once for each field of the recipe "
-        "that varies. A value that holds a comma stands in double quotes.",
+        "that varies, by its name as a flag. A value that holds a comma stands in double quotes.",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -135,14 +135,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValueError as error:
             raise UsageError(str(error)) from error
         _require_packages()
-        directory = pathlib.Path(values.run_dir or f"runs/study_{recipe.dataset.replace('/', '_')}")
+        directory = pathlib.Path(
+            values.run_dir or f"runs/study_{recipe.data.dataset.replace('/', '_')}"
+        )
         from tfqkd.study.location import StudyLocation
 
         location = StudyLocation(directory, values.study_name, values.storage, values.grace_seconds)
         if not values.report_only:
             # A storage that cannot be reached is said before TensorFlow is loaded.
             location.open()
-            require_location(recipe.dataset, recipe.data_dir, recipe.download)
+            require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
             _work(
                 plan, location, _without_password(command.command_line(arguments), location.storage)
             )

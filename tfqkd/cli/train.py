@@ -12,7 +12,7 @@ from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.data.locations import require_location
 from tfqkd.export.formats import FORMATS
 from tfqkd.fronts.cluster import Cluster
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from tfqkd.training.presets import Preset
@@ -27,7 +27,7 @@ def _command() -> Command:
         (
             "bin/train --flagfile=configs/quickstart.flags",
             "bin/train --flagfile=configs/cifar100.flags --data_dir=DIR",
-            "bin/train --flagfile=configs/cifar10.flags --run_dir=runs/t5 --temperature=5",
+            "bin/train --flagfile=configs/cifar10.flags --run_dir=runs/t5 --temperature=5 --dry_run",
         ),
     )
     values = command.flags
@@ -62,7 +62,14 @@ def _command() -> Command:
         flag_values=values,
         lower_bound=1,
     )
-    for name in ("run_dir", "products", "compare", "controls", "repeats"):
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Train nothing: print the stages, which are done, which would be trained and why, their parameters, "
+        "and how long they take, if stages of their kind have been trained there.",
+        flag_values=values,
+    )
+    for name in ("run_dir", "products", "compare", "controls", "repeats", "dry_run"):
         command.group("what to run", name)
     define_recipe_flags(command)
     return command
@@ -82,17 +89,20 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"Received: repeats={values.repeats}, controls={values.controls} without --compare. Add "
                 "--compare, or run other seeds with --seed and another --run_dir."
             )
-        directory = pathlib.Path(values.run_dir or f"runs/{recipe.dataset.replace('/', '_')}")
-        for name in recipe.formats:
+        directory = pathlib.Path(values.run_dir or f"runs/{recipe.data.dataset.replace('/', '_')}")
+        for name in recipe.export.formats:
             FORMATS[name].require_runtime()
-        if recipe.strategy == "multi_worker":
+        if recipe.run.strategy == "multi_worker":
             _require_one_cluster(values.compare)
         products = pathlib.Path(values.products) if values.products else directory / "products"
         words = command.command_line(arguments)
         from tfqkd.training.presets import PAPER, Comparison
 
         preset = Comparison(values.controls, values.repeats) if values.compare else PAPER
-        _run(recipe, directory, products, words, preset)
+        if values.dry_run:
+            _foretell(recipe, directory, products, preset)
+        else:
+            _run(recipe, directory, products, words, preset)
 
     return command.main(arguments, run_it)
 
@@ -104,9 +114,19 @@ def _require_one_cluster(compare: bool) -> None:
         raise UsageError(str(error)) from error
     if compare:
         raise UsageError(
-            "Several workers train one run. Received: --compare with --strategy=multi_worker. "
+            "Several workers train one run. Received: --compare with --run.strategy=multi_worker. "
             "Run its variants one by one."
         )
+
+
+def _foretell(
+    recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, preset: "Preset"
+) -> None:
+    require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
+    load_tensorflow()
+    from tfqkd.reporting.forecast import forecast, forecast_table
+
+    print(forecast_table(forecast(recipe, directory, products, preset)))
 
 
 def _run(
@@ -122,12 +142,12 @@ def _run(
     if results:
         print(f"The run in {directory} is done already; nothing to do.")
     else:
-        require_location(recipe.dataset, recipe.data_dir, recipe.download)
+        require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
         load_tensorflow()
         from tfqkd.training.run import run
 
         results = run(recipe, directory, products, words, preset=preset)
-    if recipe.strategy == "multi_worker" and not Cluster.read().is_chief:
+    if recipe.run.strategy == "multi_worker" and not Cluster.read().is_chief:
         return
     # Slow to import: training starts first.
     from tfqkd.reporting.page import PAGE_FILE

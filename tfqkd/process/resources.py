@@ -77,7 +77,7 @@ def _told_by_tensorflow(error: Exception, errors: Any) -> RuntimeError | None:
 def _out_of_memory(error: Exception) -> RuntimeError:
     return RuntimeError(
         f"A run must fit into memory. Received: {_first_line(error) or 'an allocation that failed'}. "
-        f"Free some memory, or start over with a smaller --batch_size; {_GO_ON}"
+        f"Free some memory, or start over with a smaller --training.batch_size; {_GO_ON}"
     )
 
 

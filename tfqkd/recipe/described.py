@@ -87,7 +87,8 @@ def _tables() -> str:
         for row in rows:
             short = f", `--{row.short}`" if row.short else ""
             default = f"`{row.default}`" if row.default else ""
-            lines.append(f"| `--{row.name}`{short} | {default} | {row.help.replace('|', '·')} |")
+            text = row.help.replace("|", "·").replace("*", r"\*")
+            lines.append(f"| `--{row.name}`{short} | {default} | {text} |")
     return "\n".join([*lines, "\n"])
 
 

@@ -1,11 +1,12 @@
 """`quantize.layer_bits`: rules for layers that differ."""
 
 import re
+from typing import Any
 
 from tfqkd.recipe.quantize import Quantize
 from tfqkd.recipe.setting import FLOAT_BITS
 
-Policy = dict[str, int | tuple[int | None, int | None] | None]
+Policy = dict[Any, int | tuple[int | None, int | None] | None]
 
 
 def bits_by_layer(quantize: Quantize) -> Policy:

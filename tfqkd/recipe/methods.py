@@ -36,7 +36,7 @@ class Gradual:
         "the epochs evenly.",
         rule=_FALLING,
     )
-    shares: tuple[float, ...] = setting(
+    share: tuple[float, ...] = setting(
         (),
         "Shares of each layer's weights, the largest first, that are quantized before all are, rising within "
         "0 to 1, separated by commas, such as 0.5,0.75. All share the epochs evenly.",

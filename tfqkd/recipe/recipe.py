@@ -15,7 +15,7 @@ from tfqkd.recipe.names import Setting, full_name, replaced, settings_of, value_
 from tfqkd.recipe.networks import Student, Teacher
 from tfqkd.recipe.quantize import Quantize
 from tfqkd.recipe.quantized import Quantized
-from tfqkd.recipe.renamed import renewed
+from tfqkd.recipe.renamed import now, renewed
 from tfqkd.recipe.run import AUTO_PRECISION, Run
 from tfqkd.recipe.setting import FLOAT_BITS
 from tfqkd.recipe.training import Training
@@ -90,11 +90,17 @@ class Recipe:
     def changed(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> "Recipe":
         """Returns the recipe with other values in some settings, named as for `Recipe`.
 
+        The settings of a method that it no longer has are those by default.
+
         Raises:
             ValueError: If a name is unknown or a value breaks a rule.
         """
-        there = {name: value_of(self, name) for name in self.settings()}
-        return Recipe({**there, **_by_full_name([*(values or {}).items(), *named.items()])})
+        given = _by_full_name([*(values or {}).items(), *named.items()])
+        idle = _unused(given.get("quantized.methods", self.quantized.methods))
+        there = {
+            name: value_of(self, name) for name in self.settings() if not name.startswith(idle)
+        }
+        return Recipe({**there, **given})
 
     def training_of(self, stage: str) -> Training:
         """Returns how a stage trains: what it says itself, and `training` for the rest."""
@@ -166,10 +172,10 @@ class Recipe:
     def to_json(self) -> str:
         """Returns the recipe as JSON, without what is inherited or belongs to a method that is not used."""
         values: dict[str, Any] = {}
-        idle = [f"quantized.{name}." for name in METHODS if name not in self.quantized.methods]
+        idle = _unused(self.quantized.methods)
         for name, setting in self.settings().items():
             value = value_of(self, name)
-            if value is setting.default is None or name.startswith(tuple(idle)):
+            if value is setting.default is None or name.startswith(idle):
                 continue
             *groups, last = name.split(".")
             place = values
@@ -201,9 +207,13 @@ class Recipe:
             raise ValueError(
                 f"A recipe must be a JSON object of settings. Received: {values}. Restore the file."
             )
-        if finished and not any(isinstance(value, dict) for value in values.values()):
-            return cls(renewed(values))
-        return cls(_flat(values))
+        old = next((name for name in values if now(name)), "")
+        if old and not finished:
+            raise ValueError(
+                f"What a version before has begun cannot be gone on with: `{old}` is now `{now(old)}`. "
+                f"Received: a recipe with {old}. Begin anew, in another --run_dir."
+            )
+        return cls(renewed(values) if old else _flat(values))
 
 
 _SETTINGS = settings_of(Recipe)
@@ -224,6 +234,11 @@ def _groups(named: Mapping[str, Any], values: Mapping[str, Any] | None) -> dict[
                 f"Received: {name}, of the class {type(group).__name__}."
             )
     return groups
+
+
+def _unused(methods: Iterable[str]) -> tuple[str, ...]:
+    """Returns how the names of the settings of all other methods begin."""
+    return tuple(f"quantized.{name}." for name in set(METHODS) - set(methods))
 
 
 def _by_full_name(given: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ RENAMED = {
     "quantized_learning_rate": "quantized.training.learning_rate",
     "ema": "quantized.ema.momentum",
     "gradual_bits": "quantized.gradual.bits",
-    "gradual_share": "quantized.gradual.shares",
+    "gradual_share": "quantized.gradual.share",
     "distil_float": "distil.float_student",
     "teacher_views": "teacher.views",
     "teacher_cache": "teacher.cache",
@@ -77,7 +77,7 @@ def renewed(values: Mapping[str, Any]) -> dict[str, Any]:
     methods = [
         method for method in ("ema", "gradual") if any(f".{method}." in name for name in new)
     ]
-    for name, kind in (("quantized.gradual.bits", int), ("quantized.gradual.shares", float)):
+    for name, kind in (("quantized.gradual.bits", int), ("quantized.gradual.share", float)):
         if name in new:
             new[name] = tuple(map(kind, new[name]))
     return {**new, "quantized.methods": methods} if methods else new

@@ -107,11 +107,11 @@ def _check_methods(recipe: "Recipe") -> None:
 def _check_gradual(recipe: "Recipe") -> None:
     quantize, gradual = recipe.quantize, recipe.quantized.gradual
     received = f"Received: bits={quantize.bits}, quantizer={quantize.quantizer}"
-    if not (gradual.bits or gradual.shares):
+    if not (gradual.bits or gradual.share):
         raise ValueError(
             "The method gradual must have something before all weights are quantized. Received: neither "
-            "`quantized.gradual.bits` nor `quantized.gradual.shares`. For example "
-            "--quantized.gradual.shares=0.5,0.75."
+            "`quantized.gradual.bits` nor `quantized.gradual.share`. For example "
+            "--quantized.gradual.share=0.5,0.75."
         )
     narrow = (
         quantize.quantizer in TERNARY_QUANTIZERS or min(gradual.bits, default=9) <= quantize.bits
@@ -122,17 +122,17 @@ def _check_gradual(recipe: "Recipe") -> None:
             f"{received}, quantized.gradual.bits={','.join(map(str, gradual.bits))}. "
             "For example --quantized.gradual.bits=8,4 --bits=2."
         )
-    if gradual.shares and quantize.is_float:
+    if gradual.share and quantize.is_float:
         raise ValueError(
-            "`quantized.gradual.shares` must be of weights that are quantized. "
+            "`quantized.gradual.share` must be of weights that are quantized. "
             f"{received}. Set --bits, or leave the method gradual out."
         )
     epochs = recipe.training_of("quantized").epochs
-    if epochs <= max(len(gradual.bits), len(gradual.shares)):
+    if epochs <= max(len(gradual.bits), len(gradual.share)):
         raise ValueError(
             "`quantized.training.epochs` must be more than the widths in `quantized.gradual.bits` and the "
-            "shares in `quantized.gradual.shares`, so that the last epoch has all weights at --bits. "
-            f"Received: {epochs} epochs, {len(gradual.bits)} widths, {len(gradual.shares)} shares. "
+            "shares in `quantized.gradual.share`, so that the last epoch has all weights at --bits. "
+            f"Received: {epochs} epochs, {len(gradual.bits)} widths, {len(gradual.share)} shares. "
             "Train longer, or take fewer."
         )
 

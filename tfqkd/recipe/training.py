@@ -1,7 +1,7 @@
 """Settings of a training: what all stages share, and what each of them may say otherwise."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from tfqkd.recipe.setting import BELOW_ONE, Rule, above, at_least, overriding, setting
 
@@ -48,7 +48,7 @@ class Training:
     label_smoothing: float = setting(
         0.0, "Label smoothing of the hard loss, 0 to below 1.", rule=BELOW_ONE
     )
-    batch_norm: str = setting(
+    batch_norm: Literal["augmented", "plain", "moving"] = setting(
         "augmented",
         "Statistics of batch norm in the model that a stage keeps: measured anew on augmented training "
         "images, or on plain ones; or the moving averages of the training.",

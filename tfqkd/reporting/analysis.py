@@ -51,7 +51,8 @@ def variance(results: StudyResults) -> pd.DataFrame | None:
     fields = [axis.field for axis in results.plan.space.listed if runs[axis.field].nunique() > 1]
     if not results.plan.space.is_grid or not fields or runs[_ACCURACY].nunique() < 2:
         return None
-    terms = [f"C({field})" for field in fields]
+    # Names hold dots.
+    terms = [f'C(Q("{field}"))' for field in fields]
     pairs = [f"{a}:{b}" for a, b in itertools.combinations(terms, 2)]
     columns = runs[fields].astype(str).assign(**{_ACCURACY: runs[_ACCURACY]})
     model = formulas.ols(f"{_ACCURACY} ~ {' + '.join([*terms, *pairs])}", columns).fit()
@@ -59,7 +60,9 @@ def variance(results: StudyResults) -> pd.DataFrame | None:
         return None
     table = anova_lm(model, typ=2)
     total = table["sum_sq"].sum()
-    names = [name.replace("C(", "").replace(")", "").replace(":", " × ") for name in table.index]
+    names = [
+        name.replace('C(Q("', "").replace('"))', "").replace(":", " × ") for name in table.index
+    ]
     return pd.DataFrame(
         {
             "source": ["rest" if name == "Residual" else name for name in names],

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfqkd.fronts import choose
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import PARTIAL, look_at_json
 from tfqkd.tables import Table
 from tfqkd.training.directory import RunDirectory
@@ -23,7 +24,6 @@ from tfqkd.training.plans import (
 )
 from tfqkd.training.presets import PAPER, Preset
 from tfqkd.training.products import HISTORY_FILE, KEY_FILE, Products
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.stage import Stage, walk
 
 _MOST_NAMED = 3  # Settings that a reason names.

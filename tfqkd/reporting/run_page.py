@@ -5,6 +5,7 @@ import pathlib
 
 import pandas as pd
 
+from tfqkd.recipe.flag_file import flag_file
 from tfqkd.reporting.drawings import Drawing, Missing, new_figure
 from tfqkd.reporting.page import PageText, table_of, write_page
 from tfqkd.reporting.results import Row, export_table, results_table, rows_of
@@ -12,7 +13,6 @@ from tfqkd.reporting.style import COLOURS, INK, label
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
 from tfqkd.storage import read_json
 from tfqkd.training.directory import read_recipe
-from tfqkd.training.flag_file import flag_file
 from tfqkd.training.history import read_history
 from tfqkd.training.products import HISTORY_FILE, LAYERS_FILE
 from tfqkd.training.results import ModelResult, Results
@@ -42,7 +42,7 @@ def write_run_page(directory: str | os.PathLike[str]) -> pathlib.Path:
     names = ", ".join(f"{row.label} ({row.models[-1].name})" for row in rows)
     return write_page(
         path,
-        f"{student.label.capitalize()}: {student.name} on {recipe.dataset}",
+        f"{student.label.capitalize()}: {student.name} on {recipe.data.dataset}",
         f"The run in {path.name}: {names}.",
         tables=[models, *([files] if results.export else [])],
         figures=[_accuracies(rows), _curves(path, rows), _layers(path, student)],

@@ -159,11 +159,11 @@ def teacher_size(results: StudyResults) -> Drawing | Missing:
 
 def one_network_each(results: StudyResults) -> str:
     """Returns what a reader must know of a study whose seeds share their teachers; empty if they do not."""
-    if results.plan.recipe.pretrain_seed < 0:
+    if results.plan.recipe.run.pretrain_seed < 0:
         return ""
     return (
-        " All seeds share one trained network of each teacher (--pretrain_seed): bars and p-values hold for "
-        "these networks, not for all that could be trained of their size."
+        " All seeds share one trained network of each teacher (--run.pretrain_seed): bars and p-values hold "
+        "for these networks, not for all that could be trained of their size."
     )
 
 

@@ -4,6 +4,7 @@ import pathlib
 
 import pandas as pd
 
+from tfqkd.recipe.flag_file import flag_file
 from tfqkd.reporting.analysis import importance, interactions
 from tfqkd.reporting.drawings import Drawing, Missing
 from tfqkd.reporting.page import PAGE_FILE, PageTable, PageText, write_page
@@ -26,7 +27,6 @@ from tfqkd.storage import locked, write_atomically
 from tfqkd.study.queue import shown
 from tfqkd.study.results import StudyResults
 from tfqkd.tables import Table
-from tfqkd.training.flag_file import flag_file
 
 BEST_FILE, RUNS_FILE = "best.flags", "runs.csv"
 _LOCK_FILE = ".report.lock"
@@ -53,7 +53,8 @@ def _write(results: StudyResults, directory: pathlib.Path) -> pathlib.Path:
     plan, counts = results.plan, results.counts
     done, open_ = counts["complete"] + counts["pruned"], counts["waiting"] + counts["running"]
     lead = (
-        f"{plan.recipe.student} on {plan.recipe.dataset}, {plan.recipe.bits} bits: "
+        f"{plan.recipe.student.network} on {plan.recipe.data.dataset}, "
+        f"{plan.recipe.quantize.bits} bits: "
         f"{', '.join(map(str, plan.space.axes))}; {plan.repeats} seed(s) a trial. "
         f"{done} of {done + open_} trials done"
         + (f", {counts['pruned']} of them given up early" if counts["pruned"] else "")
@@ -196,7 +197,7 @@ def _tables(results: StudyResults) -> list[PageTable]:
 
 def _curves(results: StudyResults) -> Drawing:
     means = over_seeds(results.taught, ["trial"]).set_index("trial")["mean"]
-    seed = results.plan.recipe.seed
+    seed = results.plan.recipe.run.seed
     best, worst = int(means.idxmax()), int(means.idxmin())
     names = {best: f"best: trial {best}"}
     if worst != best:
@@ -217,7 +218,7 @@ def _curves(results: StudyResults) -> Drawing:
 
 
 def _layers(results: StudyResults) -> Drawing:
-    seed, best = results.plan.recipe.seed, results.best()
+    seed, best = results.plan.recipe.run.seed, results.best()
     if best is None:
         raise AssertionError("Figures are drawn once a trial is done.")
     models = {f"best: trial {best}": results.layers[best, seed]}

@@ -158,7 +158,7 @@ def find(url: str, name: str, plan: Plan, grace_seconds: int) -> optuna.Study:
         if name in names:
             study = optuna.load_study(study_name=name, storage=storage)
             if study.user_attrs.get(_READY):
-                _require_same(study, plan)
+                _require_same(study, plan, finished=True)
                 return study
     raise StudyNotFoundError(
         f"A study must be begun before it can be reported on. Received: {name!r}, which is not in "
@@ -223,8 +223,8 @@ def _wait_until_ready(study: optuna.Study) -> None:
         time.sleep(0.5)
 
 
-def _require_same(study: optuna.Study, plan: Plan) -> None:
-    differences = plan.differences(study.user_attrs[_PLAN])
+def _require_same(study: optuna.Study, plan: Plan, finished: bool = False) -> None:
+    differences = plan.differences(study.user_attrs[_PLAN], finished)
     if differences:
         listed = "\n".join(
             f"  {name}: {old!r} there, {new!r} given" for name, (old, new) in differences.items()

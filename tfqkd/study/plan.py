@@ -6,24 +6,26 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tfqkd.study.space import Listed, Space, apply
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.settings import AUTO_PRECISION, NO_TEACHER, TEACHER
+from tfqkd.recipe.models import NO_TEACHER
+from tfqkd.recipe.recipe import QUANTIZED, TEACHER, Recipe
+from tfqkd.recipe.renamed import RENAMED
+from tfqkd.recipe.run import AUTO_PRECISION
+from tfqkd.study.space import Listed, Space, apply, parse_space
 
 SAMPLERS = ("grid", "random", "tpe")
 PRUNERS = ("none", "hyperband")
 
 TEACHER_FIELDS = (
     TEACHER,
-    "teacher_epochs",
+    *(name for name in Recipe.settings() if name.startswith("teacher.training.")),
     "temperature",
-    "soft_loss",
-    "soft_weight",
-    "dkd_beta",
-    "scale_by_temperature_squared",
+    "distil.soft_loss",
+    "distil.soft_weight",
+    "distil.dkd_beta",
+    "distil.scale_by_temperature_squared",
 )
 """What matters only with a teacher: the control is the same for all their values."""
-CONTROL = {"soft_loss": "none"}
+CONTROL = {"distil.soft_loss": "none"}
 """What makes a recipe its control: the teacher's term is off, the hard loss keeps its schedule."""
 
 
@@ -58,17 +60,18 @@ class Plan:
         self._check_measurable()
         self._check_pruner()
         self._check_teacher()
-        self.space.check(dataclasses.replace(self.recipe, formats=()))
+        self.space.check(self.recipe.changed(formats=()))
 
     @property
     def seeds(self) -> range:
         """The seeds of every trial."""
-        return range(self.recipe.seed, self.recipe.seed + self.repeats)
+        return range(self.recipe.run.seed, self.recipe.run.seed + self.repeats)
 
     @property
     def epochs(self) -> tuple[int, int]:
         """The fewest and the most epochs that a trial trains the quantized student."""
-        all_epochs = [apply(self.recipe, c).quantized_epochs for c in self.space.corners()]
+        recipes = [apply(self.recipe, corner) for corner in self.space.corners()]
+        all_epochs = [recipe.training_of(QUANTIZED).epochs for recipe in recipes]
         return min(all_epochs), max(all_epochs)
 
     def trial_recipe(self, settings: Mapping[str, Any], control: bool, seed: int) -> Recipe:
@@ -103,14 +106,24 @@ class Plan:
         """Returns the plan as JSON, for the storage and for readers."""
         return json.dumps(self._values(), indent=2) + "\n"
 
-    def differences(self, text: str) -> dict[str, tuple[Any, Any]]:
+    def differences(self, text: str, finished: bool = False) -> dict[str, tuple[Any, Any]]:
         """Returns where another plan, as `to_json` wrote it, differs: name to (there, here).
 
         Where data lie and how they are computed differs from machine to machine and is left out.
+
+        Args:
+            text: The other plan.
+            finished: Whether it is only to be looked at, so that it may have the names of before.
+
+        Raises:
+            ValueError: If it has the names of before, and is not only to be looked at.
         """
         there, here = json.loads(text), json.loads(self.to_json())
-        recipes = Recipe.from_json(json.dumps(there.pop("recipe"))).differences(self.recipe)
+        recipe = Recipe.from_json(json.dumps(there.pop("recipe")), finished=finished)
+        recipes = recipe.differences(self.recipe)
         here.pop("recipe")
+        # A field that has another name now, or a value another text, is the same one.
+        there["space"] = [str(axis) for axis in parse_space(map(_renamed, there["space"])).axes]
         others = {name: (there.get(name), here[name]) for name in here}
         return {
             **{name: pair for name, pair in recipes.items() if name != "formats"},
@@ -118,7 +131,9 @@ class Plan:
         }
 
     def _values(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "space": [str(axis) for axis in self.space.axes]}
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        space = [str(axis) for axis in self.space.axes]
+        return {**parts, "recipe": json.loads(self.recipe.to_json()), "space": space}
 
     def _check_sampler(self) -> None:
         if self.sampler == "grid":
@@ -140,32 +155,33 @@ class Plan:
             )
 
     def _check_strategy(self) -> None:
-        if self.recipe.strategy == "multi_worker":
+        if self.recipe.run.strategy == "multi_worker":
             raise ValueError(
                 "The workers of a study train trials of their own; those of a cluster train one run "
-                "together. Received: a study with --strategy=multi_worker. Leave --strategy out, and start "
-                "the same command on every machine."
+                "together. Received: a study with --run.strategy=multi_worker. Leave --run.strategy out, and "
+                "start the same command on every machine."
             )
 
     def _check_precision(self) -> None:
-        if self.recipe.mixed_precision == AUTO_PRECISION:
+        if self.recipe.run.mixed_precision == AUTO_PRECISION:
             raise ValueError(
                 "All trials of a study must compute in one precision, whatever machine they run on. "
-                "Received: --mixed_precision=auto. Name one, such as --mixed_precision=mixed_bfloat16."
+                "Received: --run.mixed_precision=auto. "
+                "Name one, such as --run.mixed_precision=mixed_bfloat16."
             )
 
     def _check_measurable(self) -> None:
-        if not self.recipe.validation_split:
+        if not self.recipe.data.validation_split:
             raise ValueError(
                 "A study must hold back images to compare its trials on. "
-                "Received: validation_split=0. Set --validation_split=0.1; the test images are "
+                "Received: data.validation_split=0. Set --data.validation_split=0.1; the test images are "
                 "measured too, but never used to choose."
             )
         fewest, _ = self.epochs
         if fewest < 1:
             raise ValueError(
                 "A trial must train for an epoch to be measured. "
-                f"Received: quantized_epochs={fewest}. Set --quantized_epochs=1 or more."
+                f"Received: quantized.training.epochs={fewest}. Set --quantized.training.epochs=1 or more."
             )
 
     def _check_pruner(self) -> None:
@@ -173,14 +189,20 @@ class Plan:
         if self.pruner != "none" and fewest < 2:
             raise ValueError(
                 "A pruner gives trials up between epochs. "
-                f"Received: --pruner={self.pruner} with quantized_epochs={fewest}. "
-                "Set --quantized_epochs=2 or more, or leave --pruner out."
+                f"Received: --pruner={self.pruner} with quantized.training.epochs={fewest}. "
+                "Set --quantized.training.epochs=2 or more, or leave --pruner out."
             )
 
     def _check_teacher(self) -> None:
         idle = [field for field in self.space.fields if field in TEACHER_FIELDS]
-        if idle and TEACHER not in idle and self.recipe.teacher == NO_TEACHER:
+        if idle and TEACHER not in idle and self.recipe.teacher.network == NO_TEACHER:
             raise ValueError(
                 f"Without a teacher `{idle[0]}` changes nothing. Received: --vary={idle[0]}=... "
                 "with teacher=none. Set --teacher."
             )
+
+
+def _renamed(axis: str) -> str:
+    """An axis as text, by the name that its field has now."""
+    field, equals, values = axis.partition("=")
+    return f"{RENAMED.get(field, field)}{equals}{values}"

@@ -27,7 +27,7 @@ def fill(study: optuna.Study, plan: Plan) -> None:
             for settings in plan.grid()
         ]
         # What is there when a study is stopped early is then a fair sample of the whole.
-        random.Random(plan.recipe.seed).shuffle(drawn)
+        random.Random(plan.recipe.run.seed).shuffle(drawn)
     for parameters in drawn:
         study.enqueue_trial(parameters, user_attrs=_QUEUED)
 

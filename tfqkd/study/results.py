@@ -7,10 +7,11 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.renamed import RENAMED
 from tfqkd.study import attributes
 from tfqkd.study.plan import TEACHER_FIELDS, Plan
 from tfqkd.study.queue import to_parameter
-from tfqkd.training.recipe import Recipe
 
 ALWAYS = ("teacher", "temperature", "coefficient", "schedule")
 """Fields that the figures are about; where one does not vary, the recipe's value stands."""
@@ -53,7 +54,7 @@ class StudyResults:
     @classmethod
     def read(cls, study: optuna.Study, plan: Plan) -> "StudyResults":
         """Reads what the trials left in the storage."""
-        trials = study.get_trials()
+        trials = list(map(_by_names_of_now, study.get_trials()))
         done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         rows, curves, layers = [], {}, {}
         for trial in done:
@@ -97,8 +98,21 @@ class StudyResults:
         number = self.best()
         if number is None:
             return None
-        recipe = self.plan.trial_recipe(self.settings(number), False, self.plan.recipe.seed)
-        return dataclasses.replace(recipe, formats=self.plan.recipe.formats)
+        recipe = self.plan.trial_recipe(self.settings(number), False, self.plan.recipe.run.seed)
+        return recipe.changed(formats=self.plan.recipe.export.formats)
+
+
+def _by_names_of_now(trial: FrozenTrial) -> FrozenTrial:
+    """Returns a trial, of a study of before too, with the names that its fields have now."""
+
+    def renewed(values: dict[str, Any]) -> dict[str, Any]:
+        return {RENAMED.get(name, name): value for name, value in values.items()}
+
+    trial.params, trial.distributions = renewed(trial.params), renewed(trial.distributions)
+    for name in (attributes.SETTINGS, attributes.CONTROL):
+        if name in trial.user_attrs:
+            trial.user_attrs[name] = renewed(trial.user_attrs[name])
+    return trial
 
 
 def _row(trial: FrozenTrial, seed: int, record: dict[str, Any], plan: Plan) -> dict[str, Any]:
@@ -106,7 +120,7 @@ def _row(trial: FrozenTrial, seed: int, record: dict[str, Any], plan: Plan) -> d
     control = attributes.CONTROL in trial.user_attrs
     recipe = plan.trial_recipe(settings, control, seed)
     values = {
-        field: None if control and field in TEACHER_FIELDS else to_parameter(getattr(recipe, field))
+        field: None if control and field in TEACHER_FIELDS else to_parameter(recipe.value(field))
         for field in dict.fromkeys([*plan.space.fields, *ALWAYS])
     }
     return {

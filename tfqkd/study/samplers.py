@@ -70,7 +70,7 @@ class SeededByTrial(BaseSampler):
 
 def make_sampler(plan: Plan) -> BaseSampler:
     """Returns the sampler of a plan; that of a grid draws nothing, since the queue holds all settings."""
-    return SeededByTrial(_tpe if plan.sampler == "tpe" else RandomSampler, plan.recipe.seed)
+    return SeededByTrial(_tpe if plan.sampler == "tpe" else RandomSampler, plan.recipe.run.seed)
 
 
 def make_pruner(plan: Plan) -> optuna.pruners.BasePruner:

@@ -3,17 +3,19 @@
 import csv
 import dataclasses
 import itertools
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.settings import EXPORT
+from tfqkd.recipe.names import Setting, full_name
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.values import to_text
 
 _LOG = "log"
 # Each has its own way to be set in a study.
 _OWN_FLAG = {
     "seed": "Set --repeats for the number of seeds",
-    "validation_split": "It decides what the trials are measured on: set it once for all",
+    "data.validation_split": "It decides what the trials are measured on: set it once for all",
 }
 
 
@@ -22,7 +24,7 @@ class Listed:
     """A field that takes one of several values.
 
     Attributes:
-        field: Of the recipe.
+        field: Of the recipe: a setting's short name, or else its whole one.
         values: At least one, all different, in the order given.
     """
 
@@ -34,7 +36,7 @@ class Listed:
         return self.values
 
     def __str__(self) -> str:
-        return f"{self.field}={','.join(map(_text, self.values))}"
+        return f"{self.field}={to_text(tuple(map(to_text, self.values)))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Range:
     """A field that takes any number from `low` to `high`.
 
     Attributes:
-        field: Of the recipe.
+        field: Of the recipe: a setting's short name, or else its whole one.
         low: Smallest value, included.
         high: Largest value, included.
         log: Whether values are drawn evenly on a logarithmic scale.
@@ -108,7 +110,7 @@ def parse_space(texts: Iterable[str]) -> Space:
 
     Args:
         texts: Each FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH or FIELD=LOW:HIGH:log. A value that holds a comma
-            stands in double quotes.
+            stands in double quotes; nothing before a comma is an empty list.
 
     Returns:
         The space, its axes in the given order.
@@ -148,60 +150,57 @@ def apply(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
         ValueError: If the recipe refuses them; the message lists them.
     """
     try:
-        return dataclasses.replace(recipe, **settings)
+        return recipe.changed(settings)
     except ValueError as error:
         listed = ", ".join(f"{name}={value}" for name, value in settings.items())
         raise ValueError(f"{error} (At the settings {listed} of the study.)") from error
 
 
 def _parse_axis(text: str) -> Axis:
-    field, equals, values = text.partition("=")
-    field = field.strip()
+    name, equals, values = text.partition("=")
     if not equals:
         raise ValueError(
             "`vary` must be FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH. "
             f"Received: {text!r}. For example: --vary=temperature=1,2,5,10."
         )
-    setting = _varied_setting(field)
-    number = isinstance(setting.default, (int, float)) and not isinstance(setting.default, bool)
-    if number and ":" in values:
-        return _parse_range(field, values, type(setting.default))
+    setting = _varied(name.strip())
+    if setting.kind in (int, float) and ":" in values:
+        return _parse_range(setting, values)
     # A CSV line lets a value hold a comma, such as a list of milestones, in quotes.
     parts = [part.strip() for part in next(csv.reader([values], skipinitialspace=True), [])]
-    if not parts or "" in parts:
+    is_list = typing.get_origin(setting.kind) is tuple and len(parts) > 1
+    if not parts or ("" in parts and not is_list):
+        example = to_text(setting.default) if setting.default else "VALUE"
         raise ValueError(
             f"A varied field must have values to take. Received: {text!r}. "
-            f"For example: --vary={field}={setting.default or 'VALUE'}."
+            f"For example: --vary={setting.label}={example}."
         )
-    parsed = tuple(_value(field, part, setting.default) for part in parts)
+    parsed = tuple(map(setting.read, parts))
     if len(set(parsed)) < len(parsed):
         raise ValueError(
             f"The values of a field must differ. Received: {text!r}. Give each one once."
         )
-    return Listed(field, parsed)
+    return Listed(setting.label, parsed)
 
 
-def _varied_setting(field: str) -> dataclasses.Field:
+def _varied(name: str) -> Setting:
     settings = Recipe.settings()
-    if field not in settings:
-        raise ValueError(
-            f"`vary` must name a field of the recipe. Received: {field!r}. "
-            "See bin/train --help for all of them."
-        )
+    setting = settings[full_name(name, settings)]
+    field = setting.label
     if field in _OWN_FLAG:
         raise ValueError(
             f"`{field}` cannot be varied. Received: --vary={field}=... {_OWN_FLAG[field]}."
         )
-    stages = settings[field].metadata["stages"]
-    if not stages or stages == (EXPORT,):
+    if not setting.changes_result or setting.group == "export":
         raise ValueError(
             f"A varied field must change what is trained. Received: {field!r}, which does not. "
             f"Set --{field} for all trials."
         )
-    return settings[field]
+    return setting
 
 
-def _parse_range(field: str, text: str, kind: type) -> Range:
+def _parse_range(setting: Setting, text: str) -> Range:
+    field, kind = setting.label, setting.kind
     low, high, *scale = text.split(":")
     try:
         ends = kind(low), kind(high)
@@ -225,31 +224,6 @@ def _parse_range(field: str, text: str, kind: type) -> Range:
             f"A logarithmic range must begin above 0. Received: {field}={text}. Raise LOW."
         )
     return Range(field, *ends, bool(scale))
-
-
-def _value(field: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"`{field}` must be true or false. Received: {field}={text}.")
-        return text.lower() == "true"
-    if isinstance(default, tuple):
-        convert = float if default and isinstance(default[0], float) else str
-        return tuple(_converted(field, part, convert) for part in text.split(","))
-    return _converted(field, text, type(default))
-
-
-def _converted(field: str, text: str, kind: type) -> Any:
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise ValueError(
-            f"`{field}` must be of type {kind.__name__}. Received: {field}={text}."
-        ) from error
-
-
-def _text(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return f'"{text}"' if "," in text else text
 
 
 def _product(axes: Iterable[tuple[str, tuple[Any, ...]]]) -> Iterator[dict[str, Any]]:

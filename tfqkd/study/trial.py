@@ -14,6 +14,7 @@ from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts import choose
 from tfqkd.fronts.trainer import Watcher
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.study import attributes
 from tfqkd.study.plan import Plan
@@ -25,7 +26,6 @@ from tfqkd.training.making import Maker
 from tfqkd.training.plans import data_of, execution_of, load_data, place_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products, model_key
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import Results
 from tfqkd.training.run import run
 
@@ -75,8 +75,13 @@ class TrialRunner:
         """
         seen = set()
         for settings in self._plan.space.corners():
-            recipe = self._plan.trial_recipe(settings, False, self._plan.recipe.seed)
-            models = (recipe.teacher, recipe.student, recipe.bits, recipe.dataset)
+            recipe = self._plan.trial_recipe(settings, False, self._plan.recipe.run.seed)
+            models = (
+                recipe.teacher.network,
+                recipe.student.network,
+                recipe.quantize.bits,
+                recipe.data.dataset,
+            )
             if models not in seen:
                 seen.add(models)
                 store = Products(self._directory / "products")
@@ -108,7 +113,7 @@ class TrialRunner:
         settings: dict[str, Any],
         callbacks: Sequence[PruneByEpoch],
     ) -> SeedResult:
-        path = self._directory / "trials" / f"{number:04d}-seed{recipe.seed}"
+        path = self._directory / "trials" / f"{number:04d}-seed{recipe.run.seed}"
         data = self._load(recipe)
         results = run(
             recipe,
@@ -121,7 +126,7 @@ class TrialRunner:
         record = read_seed_result(path, results, _validation_accuracy(path, results, data))
         if recipe.has_teacher:
             entropy = softened_entropy(
-                self._teacher_logits(path, results, data), recipe.temperature
+                self._teacher_logits(path, results, data), recipe.distil.temperature
             )
             record = dataclasses.replace(record, teacher_entropy=entropy)
         _write_hparams(path / "tensorboard", settings, recipe, record)
@@ -167,7 +172,9 @@ def _write_hparams(
 ) -> None:
     values = {name: to_parameter(value) for name, value in settings.items()}
     with tf.summary.create_file_writer(str(path)).as_default():
-        hparams.hparams({**values, "seed": recipe.seed, "control": recipe.soft_loss == "none"})
+        hparams.hparams(
+            {**values, "seed": recipe.run.seed, "control": recipe.distil.soft_loss == "none"}
+        )
         step = int(record.curves["epoch"][-1])
         tf.summary.scalar("validation_accuracy", record.validation_accuracy, step=step)
         tf.summary.scalar("test_accuracy", record.test_accuracy, step=step)

@@ -9,10 +9,10 @@ import shlex
 import socket
 from collections.abc import Iterator
 
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import OccupiedError, locked_at_once, read_json, write_atomically
 from tfqkd.training.plans import formats_of
 from tfqkd.training.presets import PAPER, Preset
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import RESULTS_FILE, Results
 from tfqkd.training.stage import plain
 
@@ -99,7 +99,8 @@ class RunDirectory:
             raise ValueError(
                 "A run goes on with as many devices as it was begun with: each takes the statistics of batch "
                 f"norm over its own part of a batch. Received: {there} there, {count} now, for {self.path}. "
-                "Take as many (--strategy), give another --run_dir, or begin with --synchronized_batch_norm."
+                "Take as many (--run.strategy), give another --run_dir, or begin with "
+                "--run.synchronized_batch_norm."
             )
 
     def begin(
@@ -181,4 +182,6 @@ def read_recipe(path: pathlib.Path) -> Recipe:
             f"A run directory must hold {RECIPE_FILE}. Received: {path}, which does not. "
             "Give the --run_dir of a run of bin/train."
         )
-    return Recipe.from_json(file.read_text(encoding="utf-8", errors="replace"))
+    text = file.read_text(encoding="utf-8", errors="replace")
+    # What a tfqkd of before has finished can be looked at; what it has begun cannot be gone on with.
+    return Recipe.from_json(text, finished=(path / RESULTS_FILE).exists())

@@ -12,6 +12,7 @@ from tfqkd.fronts.terms import Term
 from tfqkd.fronts.trainer import Logits
 from tfqkd.methods.hooks import terms_of
 from tfqkd.progress import MakeProgress, ProgressBar
+from tfqkd.recipe.models import is_model_path
 from tfqkd.training.fitting import fit, fitting_of
 from tfqkd.training.products import (
     LAYERS_FILE,
@@ -20,7 +21,6 @@ from tfqkd.training.products import (
     Products,
     model_key,
 )
-from tfqkd.training.rules import is_model_path
 from tfqkd.training.stage import Execution, Source, Stage
 from tfqkd.training.teacher_cache import TeacherCache
 

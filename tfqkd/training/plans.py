@@ -1,6 +1,7 @@
 """What a recipe comes to, in plain values: the one place where training reads the fields of a recipe."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,15 +23,15 @@ from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Place
 from tfqkd.fronts.settings import Capabilities, Distillation, Quantization, Training
 from tfqkd.fronts.workers import Workers
-from tfqkd.methods import Method
+from tfqkd.methods import Method, method
 from tfqkd.methods.batch_norm import BatchNorm
-from tfqkd.methods.ema import Ema
 from tfqkd.methods.gradient_rounding import GradientRounding
-from tfqkd.methods.gradual import Gradual
 from tfqkd.process.interruption import keep_handlers
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.rules import is_model_path
-from tfqkd.training.settings import AUTO_PRECISION, FLOAT_BITS
+from tfqkd.recipe.layers import bits_by_layer
+from tfqkd.recipe.models import is_model_path
+from tfqkd.recipe.recipe import TRAINED, Recipe
+from tfqkd.recipe.run import AUTO_PRECISION
+from tfqkd.recipe.setting import FLOAT_BITS
 from tfqkd.training.stage import (
     ASSISTANT,
     QUANTIZED,
@@ -49,53 +50,56 @@ def load_data(recipe: Recipe, data_dir: str = "") -> ImageData:
     """Returns the data set of a recipe, of `data_dir` if that is given."""
     from tfqkd.data.datasets import load  # noqa: PLC0415 (slow to import)
 
-    asked = data_of(recipe)
-    return load(**{**asked, "data_dir": data_dir or asked["data_dir"]}, download=recipe.download)
+    asked = {**data_of(recipe), **({"data_dir": data_dir} if data_dir else {})}
+    return load(**asked, download=recipe.data.download)
 
 
 def data_of(recipe: Recipe) -> dict[str, Any]:
     """Returns which data a recipe asks for, as `tfqkd.data.load` takes it."""
+    data = recipe.data
     return {
-        "name": recipe.dataset,
-        "data_dir": recipe.data_dir or None,
-        "validation_split": recipe.validation_split,
-        "train_examples": recipe.train_examples,
-        "image_size": recipe.image_size,
+        "name": data.dataset,
+        "data_dir": data.dir or None,
+        "validation_split": data.validation_split,
+        "train_examples": data.train_examples,
+        "image_size": data.image_size,
     }
 
 
 def formats_of(recipe: Recipe) -> tuple[str, ...]:
     """Returns the formats that a recipe exports."""
-    return recipe.formats
+    return recipe.export.formats
 
 
 def execution_of(recipe: Recipe) -> Execution:
     """Returns how a recipe is computed."""
+    run, teacher = recipe.run, recipe.teacher
     return Execution(
-        strategy=recipe.strategy,
-        jit_compile=recipe.jit_compile,
-        steps_per_execution=recipe.steps_per_execution,
-        deterministic=recipe.deterministic,
-        checkpoint_every=recipe.checkpoint_every,
-        checkpoints_kept=recipe.checkpoints_kept,
-        profile=recipe.profiled_steps(),
-        cache=pathlib.Path(recipe.teacher_cache) if recipe.teacher_cache else None,
-        cache_limit_gb=recipe.teacher_cache_limit_gb,
+        strategy=run.strategy,
+        jit_compile=run.jit_compile,
+        steps_per_execution=run.steps_per_execution,
+        deterministic=run.deterministic,
+        checkpoint_every=run.checkpoint_every,
+        checkpoints_kept=run.checkpoints_kept,
+        profile=run.profiled_steps(),
+        cache=pathlib.Path(teacher.cache) if teacher.cache else None,
+        cache_limit_gb=teacher.cache_limit_gb,
     )
 
 
 def require_capable(capabilities: Capabilities, recipe: Recipe) -> None:
     """Raises ValueError if a recipe asks for what a front does not do."""
+    run = recipe.run
     able = {
-        "strategy": recipe.strategy in capabilities.strategies,
-        "mixed_precision": recipe.mixed_precision in (AUTO_PRECISION, *capabilities.precisions),
-        "deterministic": capabilities.deterministic or not recipe.deterministic,
-        "jit_compile": capabilities.jit_compile or not recipe.jit_compile,
+        "strategy": run.strategy in capabilities.strategies,
+        "mixed_precision": run.mixed_precision in (AUTO_PRECISION, *capabilities.precisions),
+        "deterministic": capabilities.deterministic or not run.deterministic,
+        "jit_compile": capabilities.jit_compile or not run.jit_compile,
     }
     for name, is_able in able.items():
         if not is_able:
             raise ValueError(
-                f"`{name}` must be what this front does. Received: {name}={getattr(recipe, name)}. "
+                f"`run.{name}` must be what this front does. Received: run.{name}={getattr(run, name)}. "
                 "Leave it at its default, or choose another front."
             )
 
@@ -106,7 +110,9 @@ def place_of(recipe: Recipe, front: Front) -> Place:
     Raises:
         ValueError: If the batch cannot be shared evenly, or the place cannot do what is asked.
     """
-    place = front.place(recipe.strategy, recipe.batch_size, recipe.jit_compile)
+    # What can be shared evenly of this can be of all batches.
+    batch = math.gcd(*(recipe.training_of(stage).batch_size for stage in TRAINED))
+    place = front.place(recipe.run.strategy, batch, recipe.run.jit_compile)
     # TensorFlow takes SIGTERM for a cluster's notice of preemption, and Python hears no more of it.
     keep_handlers()
     return place
@@ -122,34 +128,35 @@ def with_precision(recipe: Recipe, front: Front, workers: Workers | None = None)
         front: Knows the machine.
         workers: Those that train together, all of whom must call this: the chief's machine decides.
     """
-    if recipe.mixed_precision != AUTO_PRECISION:
+    if recipe.run.mixed_precision != AUTO_PRECISION:
         return recipe
     native = front.computes_in_bfloat16()
     if workers:
         native = workers.chief_says(native)
     chosen = BFLOAT16 if native else FLOAT32
-    print(f"--mixed_precision=auto: {chosen} on this machine.", flush=True)
-    return dataclasses.replace(recipe, mixed_precision=chosen)
+    print(f"--run.mixed_precision=auto: {chosen} on this machine.", flush=True)
+    return recipe.changed({"run.mixed_precision": chosen})
 
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
     """Returns the recipe with another seed."""
-    return dataclasses.replace(recipe, seed=seed)
+    return recipe.changed(seed=seed)
 
 
 def require_annealed(recipe: Recipe) -> None:
     """Raises ValueError if a recipe has no teacher or no annealed coefficient to compare."""
-    if not recipe.has_teacher or recipe.schedule == "constant":
+    schedule = recipe.distil.schedule
+    if not recipe.has_teacher or schedule == "constant":
         raise ValueError(
             "A comparison needs a recipe with a teacher and an annealed coefficient. "
-            f"Received: teacher={recipe.teacher}, coefficient={recipe.coefficient}, "
-            f"schedule={recipe.schedule}. Set --teacher and --schedule=gradual."
+            f"Received: teacher={recipe.teacher.network}, coefficient={recipe.distil.coefficient}, "
+            f"schedule={schedule}. Set --teacher and --schedule=gradual."
         )
 
 
 def kind_of(recipe: Recipe) -> str:
     """Returns what the weights of the student are: "ternary", "4-bit", "float"."""
-    return recipe.kind
+    return recipe.quantize.kind
 
 
 def teachers_of(recipe: Recipe) -> tuple[Source, ...]:
@@ -173,14 +180,14 @@ def assistant_of(recipe: Recipe, network: str, number: int, teachers: Sequence[S
     """
     label = f"float assistant {number}"
     assistant = _float_network(recipe, ASSISTANT, network, label, (3, number))
-    return _taught(assistant, recipe, teachers, distillation_of(recipe))
+    return _taught(assistant, recipe, teachers, distillation_of(recipe, TEACHER))
 
 
 def student_of(
     recipe: Recipe, teachers: Sequence[Source] = (), distillation: Distillation | None = None
 ) -> Source:
     """Returns the float student, taught where the recipe says so and there is somebody to do it."""
-    student = _float_network(recipe, STUDENT, recipe.student, "float student", (2, 1))
+    student = _float_network(recipe, STUDENT, recipe.student.network, "float student", (2, 1))
     if not (teachers and recipe.teaches_float):
         return student
     return _taught(student, recipe, teachers, distillation)
@@ -188,17 +195,17 @@ def student_of(
 
 def quantized_of(recipe: Recipe, start: Source, teachers: Sequence[Source]) -> Stage:
     """Returns the last stage of a recipe: the student with its bits, or the float control."""
-    training = _training(recipe, QUANTIZED, (2, 2), recipe.seed)
+    training = _training(recipe, QUANTIZED, (2, 2), recipe.run.seed)
     return Stage(
         role=QUANTIZED,
         label=recipe.title,
-        seed=recipe.seed,
-        network=recipe.student,
-        precision=recipe.mixed_precision,
-        training=dataclasses.replace(training, fixed_views=recipe.teacher_views),
+        seed=recipe.run.seed,
+        network=recipe.student.network,
+        precision=recipe.run.mixed_precision,
+        training=dataclasses.replace(training, fixed_views=recipe.teacher.views),
         start=start,
         teachers=tuple(teachers),
-        quantization=None if recipe.bits == FLOAT_BITS else quantization_of(recipe),
+        quantization=None if recipe.quantize.is_float else quantization_of(recipe),
         distillation=distillation_of(recipe),
         methods=methods_of(recipe),
     )
@@ -208,75 +215,76 @@ def quantization_of(recipe: Recipe) -> Quantization:
     """Returns how a recipe quantizes; its weights are not float."""
     return Quantization(
         scheme=scheme_of(recipe),
-        layers=recipe.bits_by_layer() or None,
+        layers=bits_by_layer(recipe.quantize) or None,
         gradual_shares=(),
     )
 
 
 def scheme_of(recipe: Recipe) -> Scheme:
     """Returns what a recipe quantizes layers with."""
-    bits = recipe.bits
+    quantize = recipe.quantize
+    bits, granularity = quantize.bits, quantize.granularity
     weights: dict[str, Callable[[], WeightQuantizer]] = {
-        "uniform": lambda: UniformQuantizer(bits, recipe.granularity, recipe.step_update),
+        "uniform": lambda: UniformQuantizer(bits, granularity, quantize.step_update),
         "twn": TwnQuantizer,
         "ttq": TtqQuantizer,
-        "lsq": lambda: LsqQuantizer(bits, recipe.granularity),
+        "lsq": lambda: LsqQuantizer(bits, granularity),
         "dorefa": lambda: DorefaQuantizer(bits),
     }
     activations = {"lsq": LsqActivationQuantizer, "pact": PactQuantizer}
-    quantized = recipe.activation_bits != FLOAT_BITS
-    quantizer = weights[recipe.quantizer]()
+    quantized = quantize.activation_bits != FLOAT_BITS
+    quantizer = weights[quantize.quantizer]()
     return Scheme(
         quantizer,
-        activations[recipe.activation_quantizer](recipe.activation_bits) if quantized else None,
+        activations[quantize.activation_quantizer](quantize.activation_bits) if quantized else None,
     )
 
 
 def methods_of(recipe: Recipe) -> tuple[Method, ...]:
     """Returns what else the quantized stage does, in the order in which it is done."""
     found: list[Method] = []
-    quantizes = recipe.bits != FLOAT_BITS
-    if quantizes and recipe.gradient_bits != FLOAT_BITS:
-        found.append(GradientRounding(bits=recipe.gradient_bits))
-    if quantizes and (recipe.gradual_bits or recipe.gradual_share):
-        found.append(Gradual(bits=recipe.gradual_widths(), share=recipe.gradual_shares()))
-    if recipe.ema:
-        found.append(Ema(momentum=recipe.ema))
-    return (*found, *_kept_statistics(recipe))
+    quantize = recipe.quantize
+    if not quantize.is_float and quantize.gradient_bits != FLOAT_BITS:
+        found.append(GradientRounding(bits=quantize.gradient_bits))
+    for name in recipe.quantized.methods:
+        found.append(method(name)(**vars(getattr(recipe.quantized, name))))
+    return (*found, *_kept_statistics(recipe, QUANTIZED))
 
 
-def _kept_statistics(recipe: Recipe) -> tuple[Method, ...]:
+def _kept_statistics(recipe: Recipe, stage: str) -> tuple[Method, ...]:
     """Last of all: measured when the weights are at rest."""
-    return () if recipe.batch_norm == "moving" else (BatchNorm(images=recipe.batch_norm),)
+    images = recipe.training_of(stage).batch_norm
+    return () if images == "moving" else (BatchNorm(images=images),)
 
 
-def distillation_of(recipe: Recipe) -> Distillation | None:
-    """Returns how a recipe weighs losses; None where there is but one."""
+def distillation_of(recipe: Recipe, stage: str = QUANTIZED) -> Distillation | None:
+    """Returns how a stage of a recipe weighs losses; None where there is but one."""
     if not recipe.distils:
         return None
-    schedule = coefficient_schedule(recipe)
+    distil, schedule = recipe.distil, coefficient_schedule(recipe, stage)
     # The others have the same values either way.
-    by = recipe.schedule_on if isinstance(schedule, (Linear, Cosine, Exponential)) else None
-    weighed = Distillation(coefficient=schedule, coefficient_on=by, soft_loss=recipe.soft_loss)
+    by = distil.schedule_on if isinstance(schedule, (Linear, Cosine, Exponential)) else None
+    weighed = Distillation(coefficient=schedule, coefficient_on=by, soft_loss=distil.soft_loss)
     if not recipe.has_teacher:
         return weighed
     return dataclasses.replace(
         weighed,
-        temperature=recipe.temperature,
-        soft_weight=recipe.soft_weight,
-        dkd_beta=recipe.dkd_beta if recipe.soft_loss == "dkd" else None,
-        scale_by_temperature_squared=recipe.scale_by_temperature_squared,
+        temperature=distil.temperature,
+        soft_weight=distil.soft_weight,
+        dkd_beta=distil.dkd_beta if distil.soft_loss == "dkd" else None,
+        scale_by_temperature_squared=distil.scale_by_temperature_squared,
     )
 
 
-def coefficient_schedule(recipe: Recipe) -> Schedule:
-    """Returns the schedule of the soft loss's coefficient."""
-    start, end = recipe.coefficient, recipe.coefficient_end
-    if recipe.schedule == "step":
-        return Step(start, recipe.milestones, recipe.learning_rate_factor)
-    if recipe.schedule == "constant":
+def coefficient_schedule(recipe: Recipe, stage: str = QUANTIZED) -> Schedule:
+    """Returns the schedule of the soft loss's coefficient in a stage."""
+    distil, training = recipe.distil, recipe.training_of(stage)
+    start, end = distil.coefficient, distil.coefficient_end
+    if distil.schedule == "step":
+        return Step(start, training.milestones, training.factor)
+    if distil.schedule == "constant":
         return Constant(start)
-    return {"gradual": Linear, "cosine": Cosine, "exponential": Exponential}[recipe.schedule](
+    return {"gradual": Linear, "cosine": Cosine, "exponential": Exponential}[distil.schedule](
         start, end
     )
 
@@ -292,9 +300,9 @@ def _float_network(
         label=label,
         seed=seed,
         network=network,
-        precision=recipe.mixed_precision,
+        precision=recipe.run.mixed_precision,
         training=_training(recipe, role, part, seed),
-        methods=_kept_statistics(recipe),
+        methods=_kept_statistics(recipe, TEACHER if role == ASSISTANT else role),
     )
 
 
@@ -303,7 +311,7 @@ def _taught(
 ) -> Source:
     if isinstance(source, ModelFile):
         return source
-    training = dataclasses.replace(source.training, fixed_views=recipe.teacher_views)
+    training = dataclasses.replace(source.training, fixed_views=recipe.teacher.views)
     return dataclasses.replace(
         source, training=training, teachers=tuple(teachers), distillation=distillation
     )
@@ -319,21 +327,22 @@ def _training(recipe: Recipe, role: str, part: tuple[int, int], seed: int) -> Tr
             teacher, 2 for a student, 3 for an assistant; then 1 for float, 2 for quantized, or its number.
         seed: Of the stage.
     """
-    epochs = {STUDENT: recipe.student_epochs, QUANTIZED: recipe.quantized_epochs}
-    quantized, steps = role == QUANTIZED, recipe.learning_rate_schedule == "step"
+    # An assistant trains as a teacher does.
+    own = recipe.training_of(TEACHER if role == ASSISTANT else role)
+    steps = own.schedule == "step"
     return Training(
-        epochs=epochs.get(role, recipe.teacher_epochs),
-        batch_size=recipe.batch_size,
+        epochs=own.epochs,
+        batch_size=own.batch_size,
         seed=folded(seed, *part),
-        augmentation=Augmentation(recipe.crop_padding, recipe.flip),
+        augmentation=Augmentation(recipe.data.crop_padding, recipe.data.flip),
         fixed_views=0,
-        learning_rate=recipe.quantized_learning_rate if quantized else recipe.learning_rate,
-        learning_rate_schedule=recipe.learning_rate_schedule,
-        learning_rate_factor=recipe.learning_rate_factor if steps else 1.0,
-        milestones=recipe.milestones if steps else (),
-        warmup_epochs=recipe.warmup_epochs,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        label_smoothing=recipe.label_smoothing,
-        synchronized_batch_norm=recipe.synchronized_batch_norm,
+        learning_rate=own.learning_rate,
+        learning_rate_schedule=own.schedule,
+        learning_rate_factor=own.factor if steps else 1.0,
+        milestones=own.milestones if steps else (),
+        warmup_epochs=own.warmup_epochs,
+        momentum=own.momentum,
+        weight_decay=own.weight_decay,
+        label_smoothing=own.label_smoothing,
+        synchronized_batch_norm=recipe.run.synchronized_batch_norm,
     )

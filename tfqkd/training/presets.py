@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tfqkd.core.schedules import Constant
 from tfqkd.fronts.settings import Distillation
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.plans import (
     assistant_of,
     distillation_of,
@@ -16,8 +17,7 @@ from tfqkd.training.plans import (
     teachers_of,
     with_seed,
 )
-from tfqkd.training.recipe import Recipe
-from tfqkd.training.stage import Source, Stage
+from tfqkd.training.stage import STUDENT, Source, Stage
 
 
 class Preset(Protocol):
@@ -34,7 +34,7 @@ class Paper:
     def __call__(self, recipe: Recipe) -> tuple[Source, ...]:
         """Returns the stages."""
         teachers = teachers_of(recipe)
-        student = student_of(recipe, teachers, distillation_of(recipe))
+        student = student_of(recipe, teachers, distillation_of(recipe, STUDENT))
         return (*teachers, student, quantized_of(recipe, student, teachers))
 
 
@@ -66,7 +66,7 @@ class Chain:
         for number, network in enumerate(self.assistants, start=1):
             teachers = (assistant_of(recipe, network, number, teachers),)
             found += teachers
-        student = student_of(recipe, teachers, distillation_of(recipe))
+        student = student_of(recipe, teachers, distillation_of(recipe, STUDENT))
         return (*found, student, quantized_of(recipe, student, teachers))
 
 
@@ -93,7 +93,7 @@ class Comparison:
             ValueError: If the recipe has no teacher or no annealed coefficient to compare.
         """
         require_annealed(recipe)
-        first = recipe.seed
+        first = recipe.run.seed
         # The student of the recipe itself comes last.
         seeds = (*range(first + 1, first + self.repeats), first)
         found = [stage for seed in seeds for stage in self._of_seed(with_seed(recipe, seed))]

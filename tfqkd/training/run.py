@@ -15,6 +15,7 @@ from tfqkd.fronts import choose
 from tfqkd.process.generators import generators_kept
 from tfqkd.process.resources import explained
 from tfqkd.progress import MakeProgress, NoProgress, ProgressBar
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.storage import read_json, staged, write_atomically
 from tfqkd.training.checking import check
@@ -39,7 +40,6 @@ from tfqkd.training.products import (
     SUMMARY_FILE,
     Products,
 )
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import EXPORTED, MEASURED_MODEL, ExportedFile, ModelResult, Results
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
 
@@ -68,7 +68,7 @@ def run(
     they were, also after an error. TensorFlow and Keras keep what they cannot give back: the seed that
     `tf.random.set_seed` sets is the last stage's; Keras' names and graph are cleared (`clear_session`);
     operations stay deterministic after a recipe with `deterministic`, and the process a member of its cluster
-    after one with `strategy="multi_worker"`.
+    after one with `run.strategy="multi_worker"`.
 
     Args:
         recipe: What to do.

@@ -7,7 +7,7 @@ from training.linear import save_linear
 from tfqkd.compat import keras
 from tfqkd.fronts.tfmot import front
 from tfqkd.process.generators import generators_kept
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.run import run
 
 
@@ -25,14 +25,16 @@ def state():
 def recipe(tmp_path):
     save_linear(tmp_path / "student.keras", seed=0)
     return Recipe(
+        {
+            "quantized.training.epochs": 1,
+            "data.train_examples": 128,
+            "training.batch_size": 64,
+            "data.crop_padding": 0,
+        },
         dataset="digits",
         student=str(tmp_path / "student.keras"),
         teacher="none",
         bits=32,
-        quantized_epochs=1,
-        train_examples=128,
-        batch_size=64,
-        crop_padding=0,
         formats=(),
     )
 

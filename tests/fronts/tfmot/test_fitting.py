@@ -8,8 +8,8 @@ from training.staged import Staged
 from tfqkd.compat import keras
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.tfmot import front
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.products import Products
-from tfqkd.training.recipe import Recipe
 
 
 class EachStep(keras.callbacks.Callback):
@@ -32,14 +32,16 @@ def train(directory, steps, **settings):
     images = generator.integers(0, 255, (4 * steps, 8, 8, 1), dtype=np.uint8)
     split = Split(images, np.arange(4 * steps) % 4)
     recipe = Recipe(
-        student=str(directory / "student.keras"),
-        teacher=str(directory / "teacher.keras"),
-        bits=32,
-        batch_size=4,
-        crop_padding=0,
-        quantized_learning_rate=1e-3,
-        schedule="step",
-        **settings,
+        {
+            "student": str(directory / "student.keras"),
+            "teacher": str(directory / "teacher.keras"),
+            "bits": 32,
+            "training.batch_size": 4,
+            "data.crop_padding": 0,
+            "quantized.training.learning_rate": 1e-3,
+            "schedule": "step",
+            **settings,
+        }
     )
     noted = EachStep()
     data = ImageData("noise", tuple("abcd"), split, None, split)
@@ -66,12 +68,14 @@ def test_the_coefficient_steps_down_when_the_learning_rate_does(
     rates, coefficients = train(
         tmp_path,
         steps,
-        quantized_epochs=epochs,
-        milestones=milestones,
-        learning_rate_factor=0.5,
-        warmup_epochs=warmup,
-        schedule_on=on,
         coefficient=0.75,
+        **{
+            "quantized.training.epochs": epochs,
+            "training.milestones": milestones,
+            "training.factor": 0.5,
+            "training.warmup_epochs": warmup,
+            "distil.schedule_on": on,
+        },
     )
     step = np.arange(epochs * steps)
     passed = sum(step >= np.round(milestone * len(step)) for milestone in milestones)

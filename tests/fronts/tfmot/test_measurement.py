@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -82,12 +81,11 @@ def test_what_was_measured_is_written(measured, finished, digits):
 @pytest.mark.slow
 def test_files_that_were_exported_later_are_measured_too(tmp_path, digits):
     kernel, bias = save_linear(tmp_path / "student.keras", seed=5)
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {"quantized.training.epochs": 0},
         student=str(tmp_path / "student.keras"),
         teacher="none",
         bits=32,
-        quantized_epochs=0,
         formats=(),
     )
     directory = tmp_path / "run"
@@ -121,12 +119,11 @@ def test_a_saved_model_is_run(tmp_path, digits, monkeypatch):
 def test_several_teachers_count_by_the_mean_of_their_logits(tmp_path, digits):
     paths = [tmp_path / f"{name}.keras" for name in ("first", "second", "student")]
     weights = [save_linear(path, seed) for seed, path in enumerate(paths)]
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {"quantized.training.epochs": 0},
         teacher=f"{paths[0]},{paths[1]}",
         student=str(paths[2]),
         bits=32,
-        quantized_epochs=0,
         formats=(),
     )
     run(recipe, tmp_path / "run")

@@ -10,7 +10,7 @@ from training.linear import save_linear
 import tfqkd
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.tfmot.saved_models import load_model
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 RULE = (
     "A model must be a saved Functional or Sequential tf_keras model (.keras, .h5 or SavedModel). "
@@ -52,11 +52,11 @@ def test_a_class_of_the_users_own_is_named_and_loads_where_it_is_registered(tmp_
         pixels = np.ones((1, 8, 8, 1), np.float32)
         np.testing.assert_array_equal(found(pixels), model(pixels))
         recipe = Recipe(
+            {"quantized.training.epochs": 0},
             dataset="digits",
             student=str(path),
             teacher="none",
             bits=32,
-            quantized_epochs=0,
             formats=(),
         )
         if suffix == ".keras":

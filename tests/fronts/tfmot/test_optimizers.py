@@ -9,7 +9,7 @@ from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.model import quantize_model, quantizer_variables
 from tfqkd.fronts.tfmot.optimizers import WarmUp, make_optimizer
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 from .fittings import fitting
 
@@ -23,7 +23,7 @@ def dense_model():
 def rates(learning_rate, epochs, **settings):
     """The learning rate of every step of a stage: what a gradient of one takes from a zero weight."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    recipe = Recipe(momentum=0.0, weight_decay=0.0, **settings)
+    recipe = Recipe({"training.momentum": 0.0, "training.weight_decay": 0.0, **settings})
     optimizer = make_optimizer(fitting(recipe, learning_rate, epochs, STEPS), model)
     (weight,) = model.trainable_variables
     found = []
@@ -64,22 +64,24 @@ def test_the_learning_rate_of_every_step(kind, milestones, warmup_epochs):
     found = rates(
         0.3,
         4,
-        learning_rate_schedule=kind,
-        milestones=milestones,
-        learning_rate_factor=0.2,
-        warmup_epochs=warmup_epochs,
+        **{
+            "training.schedule": kind,
+            "training.milestones": milestones,
+            "training.factor": 0.2,
+            "training.warmup_epochs": warmup_epochs,
+        },
     )
     expected = expected_rates(kind, 0.3, 4, milestones, 0.2, warmup_epochs)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_a_milestone_has_the_new_rate_at_its_own_step():
-    found = rates(0.25, 4, milestones=(0.5, 0.75), learning_rate_factor=0.5)
+    found = rates(0.25, 4, **{"training.milestones": (0.5, 0.75), "training.factor": 0.5})
     assert found.tolist() == [0.25] * 14 + [0.125] * 7 + [0.0625] * 7
 
 
 def test_the_cosine_ends_near_zero():
-    found = rates(0.1, 4, learning_rate_schedule="cosine")
+    found = rates(0.1, 4, **{"training.schedule": "cosine"})
     last = 0.1 * (1 - math.cos(math.pi / (4 * STEPS))) / 2
     assert found[-1] == pytest.approx(last, rel=1e-3)
 
@@ -114,7 +116,9 @@ def step_with_zero_gradients(model, optimizer):
 
 def test_weight_decay_shrinks_kernels_by_rate_times_decay_and_nothing_else():
     model = mixed_model()
-    recipe = Recipe(weight_decay=0.25, learning_rate_schedule="constant", momentum=0.9)
+    recipe = Recipe(
+        {"training.weight_decay": 0.25, "training.schedule": "constant", "training.momentum": 0.9}
+    )
     optimizer = make_optimizer(fitting(recipe, 0.5, 1, 1), model)
     before, after = step_with_zero_gradients(model, optimizer)
     kernels = [name for name in before if "kernel" in name]
@@ -126,7 +130,9 @@ def test_weight_decay_shrinks_kernels_by_rate_times_decay_and_nothing_else():
 
 
 def test_the_moving_average_is_that_of_the_weights_after_each_step():
-    recipe = Recipe(weight_decay=0.0, learning_rate_schedule="constant", momentum=0.0)
+    recipe = Recipe(
+        {"training.weight_decay": 0.0, "training.schedule": "constant", "training.momentum": 0.0}
+    )
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     variable = model.layers[0].kernel
     variable.assign([[4.0]])
@@ -151,7 +157,9 @@ def test_weight_decay_leaves_learned_scales_alone():
         scheme,
         layers=".*",
     )
-    recipe = Recipe(weight_decay=0.25, learning_rate_schedule="constant", momentum=0.0)
+    recipe = Recipe(
+        {"training.weight_decay": 0.25, "training.schedule": "constant", "training.momentum": 0.0}
+    )
     learned = {variable.name for variable in quantizer_variables(model)}
     assert len(learned) == 3
     before = {variable.name: variable.numpy() for variable in model.trainable_variables}
@@ -163,7 +171,9 @@ def test_weight_decay_leaves_learned_scales_alone():
 
 def test_weight_decay_follows_the_schedule():
     model = mixed_model()
-    recipe = Recipe(weight_decay=0.25, milestones=(0.5,), learning_rate_factor=0.5)
+    recipe = Recipe(
+        {"training.weight_decay": 0.25, "training.milestones": (0.5,), "training.factor": 0.5}
+    )
     optimizer = make_optimizer(fitting(recipe, 0.5, 1, 2), model)
     for factor in (1 - 0.5 * 0.25, 1 - 0.25 * 0.25):
         before, after = step_with_zero_gradients(model, optimizer)
@@ -173,7 +183,7 @@ def test_weight_decay_follows_the_schedule():
 
 def test_without_weight_decay_a_zero_gradient_changes_nothing():
     model = mixed_model()
-    optimizer = make_optimizer(fitting(Recipe(weight_decay=0.0), 0.5, 1, 1), model)
+    optimizer = make_optimizer(fitting(Recipe({"training.weight_decay": 0.0}), 0.5, 1, 1), model)
     before, after = step_with_zero_gradients(model, optimizer)
     for name, weight in before.items():
         np.testing.assert_array_equal(after[name], weight)
@@ -182,7 +192,13 @@ def test_without_weight_decay_a_zero_gradient_changes_nothing():
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 def test_the_momentum_is_nesterovs(momentum):
     model = dense_model()
-    recipe = Recipe(weight_decay=0.0, learning_rate_schedule="constant", momentum=momentum)
+    recipe = Recipe(
+        {
+            "training.weight_decay": 0.0,
+            "training.schedule": "constant",
+            "training.momentum": momentum,
+        }
+    )
     optimizer = make_optimizer(fitting(recipe, 0.1, 1, 3), model)
     weights = [weight.numpy().astype(np.float64) for weight in model.trainable_variables]
     velocities = [np.zeros_like(weight) for weight in weights]

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import shutil
 
@@ -12,8 +11,8 @@ from tfqkd.compat import keras, tf
 from tfqkd.data import load
 from tfqkd.export import ExportError
 from tfqkd.fronts.tfmot.saved_models import load_model
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.runtime import LitertModel
-from tfqkd.training.recipe import Recipe
 from tfqkd.training.results import Results
 from tfqkd.training.run import run
 
@@ -42,14 +41,15 @@ def directories(path):
 def untrained(directory, **settings):
     """A recipe that takes a saved linear student as it is: it runs at once."""
     save_linear(directory / "student.keras", seed=0)
-    return dataclasses.replace(
-        RECIPE,
-        student=str(directory / "student.keras"),
-        teacher="none",
-        bits=32,
-        quantized_epochs=0,
-        formats=(),
-        **settings,
+    return RECIPE.changed(
+        {
+            "student": str(directory / "student.keras"),
+            "teacher": "none",
+            "bits": 32,
+            "quantized.training.epochs": 0,
+            "formats": (),
+            **settings,
+        }
     )
 
 
@@ -124,7 +124,7 @@ def test_a_format_that_fails_leaves_the_others_and_the_run_goes_on_without_it(
     tmp_path, no_training, monkeypatch
 ):
     recipe = untrained(tmp_path)
-    both = dataclasses.replace(recipe, formats=("litert-float16", "litert-float32"))
+    both = recipe.changed(formats=("litert-float16", "litert-float32"))
     with monkeypatch.context() as spoiled:
         spoil_float16(spoiled)
         with pytest.raises(ExportError, match=r"litert-float16: .* leave what fails out of --form"):
@@ -133,7 +133,7 @@ def test_a_format_that_fails_leaves_the_others_and_the_run_goes_on_without_it(
     assert [file.name for file in exported.iterdir()] == ["student-float32.tflite"]
     assert LitertModel(exported / "student-float32.tflite").class_names == tuple("0123456789")
     assert not (tmp_path / "run" / "results.json").exists()
-    alone = dataclasses.replace(recipe, formats=("litert-float32",))
+    alone = recipe.changed(formats=("litert-float32",))
     assert len(run(alone, tmp_path / "run").export) == 1
 
 
@@ -141,21 +141,22 @@ def test_a_format_that_fails_leaves_the_others_and_the_run_goes_on_without_it(
 def test_a_compiled_run_trains_what_another_trains(tmp_path):
     for seed, name in enumerate(("student", "teacher")):
         save_linear(tmp_path / f"{name}.keras", seed, hidden=2)
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {
+            "data.train_examples": 256,
+            "quantized.training.epochs": 1,
+            "quantized.training.learning_rate": 1e-3,
+            "quantize.step_update": "every_step",
+        },
         student=str(tmp_path / "student.keras"),
         teacher=str(tmp_path / "teacher.keras"),
-        train_examples=256,
-        quantized_epochs=1,
-        quantized_learning_rate=1e-3,
-        step_update="every_step",
         formats=(),
     )
     start = load_model(tmp_path / "student.keras").get_layer("logits").kernel.numpy()
     ends = []
     for jit_compile in (False, True):
         path = tmp_path / f"run{jit_compile}"
-        results = run(dataclasses.replace(recipe, jit_compile=jit_compile), path)
+        results = run(recipe.changed({"run.jit_compile": jit_compile}), path)
         model = load_model(path / results.models[-1].model)
         assert len(np.unique(model.get_layer("hidden1").kernel)) == 3
         ends.append(model.get_layer("logits").kernel.numpy())
@@ -166,12 +167,13 @@ def test_a_compiled_run_trains_what_another_trains(tmp_path):
 
 @pytest.mark.slow
 def test_half_precision_computes_in_it_and_keeps_float32_variables(tmp_path):
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {
+            "student.training.epochs": 0,
+            "quantized.training.epochs": 1,
+            "run.mixed_precision": "mixed_bfloat16",
+        },
         teacher="none",
-        student_epochs=0,
-        quantized_epochs=1,
-        mixed_precision="mixed_bfloat16",
         schedule="constant",
     )
     results = run(recipe, tmp_path / "run")
@@ -200,26 +202,28 @@ def test_a_folder_of_images_is_a_data_set(tmp_path):
                 image[..., 2 - label] += 180
                 (folder / f"{index}.png").write_bytes(tf.io.encode_png(image).numpy())
     recipe = Recipe(
+        {
+            "student.training.epochs": 0,
+            "quantized.training.epochs": 0,
+            "training.batch_size": 12,
+            "data.image_size": 8,
+        },
         dataset=f"folder:{tmp_path / 'data'}",
         student="cnn2",
         teacher="none",
-        student_epochs=0,
         bits=32,
-        quantized_epochs=0,
-        batch_size=12,
-        image_size=8,
         formats=(),
     )
     results = run(recipe, tmp_path / "run")
     assert results.class_names == ("blue", "green", "red")
     model = load_model(tmp_path / "run" / results.models[0].model)
     assert (model.input_shape, model.output_shape) == ((None, 8, 8, 3), (None, 3))
-    split = load(recipe.dataset, image_size=8).test
+    split = load(recipe.data.dataset, image_size=8).test
     assert len(split) == 15
     right = model.predict(split.images, verbose=0).argmax(axis=1) == split.labels
     assert results.models[0].accuracy == right.mean()
     # The pixels are standardised with those of the training images.
-    pixels = load(recipe.dataset, image_size=8).train.images.reshape(-1, 3).astype(np.float64)
+    pixels = load(recipe.data.dataset, image_size=8).train.images.reshape(-1, 3).astype(np.float64)
     normalization = model.get_layer("standardization")
     np.testing.assert_allclose(np.ravel(normalization.mean), pixels.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(np.ravel(normalization.variance), pixels.var(axis=0), rtol=1e-5)
@@ -242,7 +246,7 @@ class Watch(keras.callbacks.Callback):
 def test_callbacks_see_every_epoch_of_the_quantized_stage_alone(finished, tmp_path):
     products = tmp_path / "products"
     shutil.copytree(finished.products, products)
-    recipe = dataclasses.replace(RECIPE, temperature=3.0, formats=())
+    recipe = RECIPE.changed(temperature=3.0, formats=())
     stopping = Watch(limit=1)
     with pytest.raises(InterruptedError, match="given up"):
         run(recipe, tmp_path / "run", products=products, callbacks=[stopping])

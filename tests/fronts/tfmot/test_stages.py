@@ -25,24 +25,26 @@ from tfqkd.fronts.trainer import Position
 from tfqkd.models import build
 from tfqkd.process.interruption import Interrupted, orderly
 from tfqkd.progress import ProgressBar
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.plans import scheme_of
 from tfqkd.training.products import Products
-from tfqkd.training.recipe import Recipe
 
 CLASSES = 4
 ONE_DEVICE = StrategyPlace(tf.distribute.OneDeviceStrategy("CPU:0"))
 RECIPE = Recipe(
+    {
+        "teacher.training.epochs": 1,
+        "student.training.epochs": 3,
+        "quantized.training.epochs": 3,
+        "training.batch_size": 16,
+        "data.crop_padding": 1,
+        "training.warmup_epochs": 1.0,
+        "training.milestones": (0.4,),
+        "quantized.training.learning_rate": 0.05,
+    },
     dataset="stripes",
     student="cnn2",
     teacher="cnn3",
-    teacher_epochs=1,
-    student_epochs=3,
-    quantized_epochs=3,
-    batch_size=16,
-    crop_padding=1,
-    warmup_epochs=1.0,
-    milestones=(0.4,),
-    quantized_learning_rate=0.05,
 )
 
 
@@ -124,17 +126,18 @@ def test_a_float_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path,
 def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, teacher_views):
     save_linear(tmp_path / "student.keras", seed=0, hidden=2)
     save_linear(tmp_path / "teacher.keras", seed=1)
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {
+            "quantize.step_update": "every_step",
+            "quantize.granularity": "channel",
+            "distil.schedule_on": "step",
+            "training.schedule": "cosine",
+            "quantized.training.learning_rate": 1e-3,
+            "teacher.views": teacher_views,
+        },
         student=str(tmp_path / "student.keras"),
         teacher=str(tmp_path / "teacher.keras"),
-        step_update="every_step",
-        granularity="channel",
         schedule="cosine",
-        schedule_on="step",
-        learning_rate_schedule="cosine",
-        quantized_learning_rate=1e-3,
-        teacher_views=teacher_views,
     )
     at_once = make_stages(recipe, tmp_path / "at_once", UNWATCHED).quantized()
     stages = make_stages(recipe, tmp_path / "interrupted", UNWATCHED)
@@ -151,7 +154,7 @@ def test_a_quantized_stage_that_was_interrupted_ends_as_if_it_had_not_been(tmp_p
 
 
 def test_a_profile_of_the_chosen_steps_is_written(tmp_path):
-    recipe = dataclasses.replace(RECIPE, student_epochs=1, profile="2,3")
+    recipe = RECIPE.changed({"student.training.epochs": 1, "run.profile": "2,3"})
     student = make_stages(recipe, tmp_path, UNWATCHED).student()
     (profile,) = (student.parent / "tensorboard").rglob("*.xplane.pb")
     assert b"train_function" in profile.read_bytes()
@@ -199,14 +202,15 @@ def save_noisy(path):
 def test_sigterm_at_any_step_costs_nothing(tmp_path, monkeypatch, capsys, precision, stops):
     save_noisy(tmp_path / "student.keras")
     save_linear(tmp_path / "teacher.keras", seed=1)
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {
+            "distil.schedule_on": "step",
+            "training.schedule": "cosine",
+            "run.mixed_precision": precision,
+        },
         student=str(tmp_path / "student.keras"),
         teacher=str(tmp_path / "teacher.keras"),
         schedule="cosine",
-        schedule_on="step",
-        learning_rate_schedule="cosine",
-        mixed_precision=precision,
     )
     at_once = make_stages(recipe, tmp_path / "at_once").quantized()
     stages = make_stages(recipe, tmp_path / "interrupted")
@@ -229,19 +233,27 @@ def test_sigterm_at_any_step_costs_nothing(tmp_path, monkeypatch, capsys, precis
 
 
 VARIANTS = {
-    "noisy gradients": {"quantizer": "dorefa", "gradient_bits": 6},
-    "learned scales": {"quantizer": "ttq", "activation_bits": 4, "activation_quantizer": "pact"},
-    "learned steps": {"quantizer": "lsq", "activation_bits": 4},
-    "gradual": {"gradual_bits": ("8", "4"), "gradual_share": ("0.5",)},
-    "moving average": {"ema": 0.9},
-    "bfloat16": {"mixed_precision": "mixed_bfloat16"},
-    "two steps in a call": {"steps_per_execution": 2},
-    "XLA": {"jit_compile": True},
+    "noisy gradients": {"quantizer": "dorefa", "quantize.gradient_bits": 6},
+    "learned scales": {
+        "quantizer": "ttq",
+        "quantize.activation_bits": 4,
+        "quantize.activation_quantizer": "pact",
+    },
+    "learned steps": {"quantizer": "lsq", "quantize.activation_bits": 4},
+    "gradual": {
+        "quantized.methods": ("gradual",),
+        "quantized.gradual.bits": (8, 4),
+        "quantized.gradual.share": (0.5,),
+    },
+    "moving average": {"quantized.methods": ("ema",), "quantized.ema.momentum": 0.9},
+    "bfloat16": {"run.mixed_precision": "mixed_bfloat16"},
+    "two steps in a call": {"run.steps_per_execution": 2},
+    "XLA": {"run.jit_compile": True},
     "XLA, float16, two steps in a call, kept logits": {
-        "jit_compile": True,
-        "mixed_precision": "mixed_float16",
-        "steps_per_execution": 2,
-        "teacher_views": 2,
+        "run.jit_compile": True,
+        "run.mixed_precision": "mixed_float16",
+        "run.steps_per_execution": 2,
+        "teacher.views": 2,
     },
 }
 
@@ -250,12 +262,12 @@ VARIANTS = {
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
 def test_sigterm_inside_an_epoch_costs_nothing_whatever_is_trained(tmp_path, monkeypatch, settings):
     save_linear(tmp_path / "teacher.keras", seed=1)
-    recipe = dataclasses.replace(
-        RECIPE, teacher=str(tmp_path / "teacher.keras"), student_epochs=0, **settings
+    recipe = RECIPE.changed(
+        {"teacher": str(tmp_path / "teacher.keras"), "student.training.epochs": 0, **settings}
     )
     at_once = make_stages(recipe, tmp_path / "at_once").quantized()
     stages = make_stages(recipe, tmp_path / "interrupted")
-    each = recipe.steps_per_execution
+    each = recipe.run.steps_per_execution
     with pytest.MonkeyPatch.context() as patch, orderly():
         stop_after(6 // each, patch)
         with pytest.raises(Interrupted, match="after epoch 1 and 2 steps of"):
@@ -270,7 +282,9 @@ def _interrupt(*_, **__):
 
 
 def test_an_export_that_was_killed_leaves_no_drafts(tmp_path, monkeypatch, no_training):
-    recipe = dataclasses.replace(RECIPE, teacher="none", student_epochs=0, quantized_epochs=0)
+    recipe = RECIPE.changed(
+        {"student.training.epochs": 0, "quantized.training.epochs": 0}, teacher="none"
+    )
     stages = make_stages(recipe, tmp_path)
 
     def killed(model, directory, *_, **__):
@@ -306,11 +320,11 @@ def test_files_are_calibrated_on_all_classes_and_measured_on_all_test_images(tmp
 
 def test_the_seed_and_nothing_else_decides_the_first_weights(tmp_path, no_training):
     def student(name, **changes):
-        recipe = dataclasses.replace(RECIPE, student_epochs=0, **changes)
+        recipe = RECIPE.changed({"student.training.epochs": 0, **changes})
         return make_stages(recipe, tmp_path / name).student()
 
     first = student("first")
-    assert_same_weights(first, student("again", seed=5, pretrain_seed=0))
+    assert_same_weights(first, student("again", seed=5, **{"run.pretrain_seed": 0}))
     kernels = [
         load_model(path).get_layer("conv1").kernel.numpy()
         for path in (first, student("other", seed=5))
@@ -320,8 +334,8 @@ def test_the_seed_and_nothing_else_decides_the_first_weights(tmp_path, no_traini
 
 def quantized_kernels(directory, **changes):
     """Float and quantized kernels by layer, of a quantized stage without an epoch."""
-    recipe = dataclasses.replace(
-        RECIPE, teacher="none", student_epochs=0, quantized_epochs=0, **changes
+    recipe = RECIPE.changed(
+        {"teacher": "none", "student.training.epochs": 0, "quantized.training.epochs": 0, **changes}
     )
     stages = make_stages(recipe, directory)
     models = load_model(stages.student()), load_model(stages.quantized() / "model.keras")
@@ -363,14 +377,15 @@ def test_the_quantizer_of_the_recipe_quantizes_the_kernels(tmp_path, no_training
 def test_activations_start_from_the_first_batch_and_are_kept_in_the_stripped_model(
     tmp_path, no_training, kind
 ):
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {
+            "student.training.epochs": 0,
+            "quantized.training.epochs": 0,
+            "quantize.activation_bits": 4,
+            "quantize.activation_quantizer": kind,
+            "quantize.layer_bits": ("conv3=2/8",),
+        },
         teacher="none",
-        student_epochs=0,
-        quantized_epochs=0,
-        activation_bits=4,
-        activation_quantizer=kind,
-        layer_bits=("conv3=2/8",),
     )
     stages = make_stages(recipe, tmp_path)
     model = load_model(stages.quantized() / "model.keras")
@@ -383,7 +398,7 @@ def test_activations_start_from_the_first_batch_and_are_kept_in_the_stripped_mod
     assert model.get_layer("relu1_quantization").step == pytest.approx(expected, rel=0.5)
 
 
-GENTLE = dataclasses.replace(RECIPE, teacher="none", student_epochs=0)
+GENTLE = RECIPE.changed({"student.training.epochs": 0}, teacher="none")
 
 
 @pytest.mark.parametrize("batch_norm", ["plain", "augmented", "moving"])
@@ -398,7 +413,7 @@ def test_every_stage_keeps_the_statistics_of_batch_norm_that_the_recipe_names(
             layer.moving_mean.assign(tf.fill(layer.moving_mean.shape, moving))
 
     monkeypatch.setattr("tfqkd.training.making.fit", trained)
-    recipe = dataclasses.replace(RECIPE, batch_size=70, batch_norm=batch_norm, bits=32)
+    recipe = RECIPE.changed({"training.batch_size": 70, "training.batch_norm": batch_norm}, bits=32)
     stages = make_stages(recipe, tmp_path)
     (teacher,), student = stages.teachers(), stages.student()
     kept = [teacher, student, stages.quantized() / "model.keras"]
@@ -417,11 +432,11 @@ def test_every_stage_keeps_the_statistics_of_batch_norm_that_the_recipe_names(
 
 @pytest.mark.slow
 def test_statistics_measured_anew_change_batch_norm_and_nothing_else(tmp_path):
-    recipe = dataclasses.replace(GENTLE, quantized_epochs=1, student=str(tmp_path / "cnn.keras"))
+    recipe = GENTLE.changed({"quantized.training.epochs": 1}, student=str(tmp_path / "cnn.keras"))
     build("cnn2", DATA.image_shape, CLASSES).save(tmp_path / "cnn.keras")
     plain, moving = (
         load_model(make_stages(changed, tmp_path).quantized() / "model.keras")
-        for changed in (recipe, dataclasses.replace(recipe, batch_norm="moving"))
+        for changed in (recipe, recipe.changed({"training.batch_norm": "moving"}))
     )
     for one, other in zip(plain.weights, moving.weights, strict=True):
         assert np.array_equal(one, other) != ("moving_" in one.name), one.name
@@ -429,7 +444,13 @@ def test_statistics_measured_anew_change_batch_norm_and_nothing_else(tmp_path):
 
 @pytest.mark.slow
 def test_gradual_quantization_ends_with_the_bits_and_all_weights(tmp_path):
-    recipe = dataclasses.replace(GENTLE, gradual_bits=("8", "4"), gradual_share=("0.5",))
+    recipe = GENTLE.changed(
+        {
+            "quantized.methods": ("gradual",),
+            "quantized.gradual.bits": (8, 4),
+            "quantized.gradual.share": (0.5,),
+        }
+    )
     model = load_model(make_stages(recipe, tmp_path).quantized() / "model.keras")
     for name in ("conv2", "conv3"):
         assert len(np.unique(model.get_layer(name).kernel.numpy())) == 3
@@ -437,14 +458,20 @@ def test_gradual_quantization_ends_with_the_bits_and_all_weights(tmp_path):
 
 @pytest.mark.slow
 def test_the_moving_average_replaces_the_weights_also_after_an_interruption(tmp_path):
-    recipe = dataclasses.replace(GENTLE, ema=0.9, quantized_epochs=2)
+    recipe = GENTLE.changed(
+        {
+            "quantized.methods": ("ema",),
+            "quantized.ema.momentum": 0.9,
+            "quantized.training.epochs": 2,
+        }
+    )
     at_once = make_stages(recipe, tmp_path / "at_once", UNWATCHED).quantized()
     stages = make_stages(recipe, tmp_path / "interrupted", UNWATCHED)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(front, "summary", _interrupt)
         stages.quantized()
     assert_same_weights(stages.quantized() / "model.keras", at_once / "model.keras")
-    plain = dataclasses.replace(recipe, ema=0.0)
+    plain = recipe.changed({"quantized.methods": ()})
     other = make_stages(plain, tmp_path / "plain", UNWATCHED).quantized()
     first, second = (weights_of(path / "model.keras")[0] for path in (at_once, other))
     assert np.abs(first - second).max() > 1e-4
@@ -452,7 +479,14 @@ def test_the_moving_average_replaces_the_weights_also_after_an_interruption(tmp_
 
 @pytest.mark.slow
 def test_steps_that_follow_the_weights_follow_their_moving_average(tmp_path):
-    recipe = dataclasses.replace(GENTLE, ema=0.9, step_update="every_step", quantized_epochs=1)
+    recipe = GENTLE.changed(
+        {
+            "quantized.methods": ("ema",),
+            "quantized.ema.momentum": 0.9,
+            "quantize.step_update": "every_step",
+            "quantized.training.epochs": 1,
+        }
+    )
     product = make_stages(recipe, tmp_path).quantized()
     with tfmot.quantization.keras.quantize_scope():
         model = keras.models.load_model(product / "quantized.h5", compile=False)
@@ -468,14 +502,16 @@ def test_what_is_frozen_in_a_students_file_is_so_in_the_run(tmp_path):
         student.get_layer(name).trainable = False
     student.save(tmp_path / "student.keras")
     save_linear(tmp_path / "teacher.keras", seed=1)
-    recipe = dataclasses.replace(
-        RECIPE,
+    recipe = RECIPE.changed(
+        {
+            "quantize.step_update": "every_step",
+            "quantize.activation_bits": 8,
+            "quantized.methods": ("ema",),
+            "quantized.ema.momentum": 0.9,
+            "quantized.training.epochs": 1,
+        },
         student=str(tmp_path / "student.keras"),
         teacher=str(tmp_path / "teacher.keras"),
-        step_update="every_step",
-        activation_bits=8,
-        ema=0.9,
-        quantized_epochs=1,
     )
     product = make_stages(recipe, tmp_path / "run", UNWATCHED).quantized()
     with tfmot.quantization.keras.quantize_scope():
@@ -505,7 +541,11 @@ def test_the_quantized_stage_starts_from_the_float_students_ternary_weights(tmp_
 
 def test_granularity_and_bits_of_layers_reach_the_quantizer(tmp_path, no_training):
     floats, quantized = quantized_kernels(
-        tmp_path, granularity="channel", layer_bits=("conv1=8", "conv2=float", "logits=3")
+        tmp_path,
+        **{
+            "quantize.granularity": "channel",
+            "quantize.layer_bits": ("conv1=8", "conv2=float", "logits=3"),
+        },
     )
     np.testing.assert_array_equal(quantized["conv2"], floats["conv2"])
     expected = np.stack([ternary(channel) for channel in np.moveaxis(floats["conv3"], -1, 0)], -1)
@@ -529,14 +569,25 @@ def softmax(logits):
 @pytest.mark.parametrize(
     ("teachers", "settings"),
     [
-        (0, {"label_smoothing": 0.2}),
-        (1, {"temperature": 3.0, "coefficient": 0.25, "scale_by_temperature_squared": False}),
-        (1, {"temperature": 4.0, "coefficient": 1.0, "soft_loss": "kl", "label_smoothing": 0.1}),
+        (0, {"training.label_smoothing": 0.2}),
+        (
+            1,
+            {"temperature": 3.0, "coefficient": 0.25, "distil.scale_by_temperature_squared": False},
+        ),
+        (
+            1,
+            {
+                "temperature": 4.0,
+                "coefficient": 1.0,
+                "distil.soft_loss": "kl",
+                "training.label_smoothing": 0.1,
+            },
+        ),
         (2, {"temperature": 1.5, "coefficient": 0.75}),
-        (1, {"coefficient": 0.4, "soft_loss": "none"}),
+        (1, {"coefficient": 0.4, "distil.soft_loss": "none"}),
         pytest.param(
             1,
-            {"temperature": 2.5, "coefficient": 0.5, "jit_compile": True},
+            {"temperature": 2.5, "coefficient": 0.5, "run.jit_compile": True},
             marks=pytest.mark.slow,
         ),
     ],
@@ -548,39 +599,43 @@ def test_one_step_of_the_quantized_stage_in_closed_form(tmp_path, teachers, sett
     kernel, bias = save_linear(tmp_path / "student.keras", seed=9)
     rate = 1e-5
     recipe = Recipe(
-        student=str(tmp_path / "student.keras"),
-        teacher=",".join(map(str, paths)) or "none",
-        bits=32,
-        schedule="constant",
-        quantized_epochs=1,
-        quantized_learning_rate=rate,
-        learning_rate_schedule="constant",
-        batch_size=len(DATA.train),
-        momentum=0.0,
-        weight_decay=0.0,
-        crop_padding=0,
-        flip=False,
-        **settings,
+        {
+            "student": str(tmp_path / "student.keras"),
+            "teacher": ",".join(map(str, paths)) or "none",
+            "bits": 32,
+            "schedule": "constant",
+            "quantized.training.epochs": 1,
+            "quantized.training.learning_rate": rate,
+            "training.schedule": "constant",
+            "training.batch_size": len(DATA.train),
+            "training.momentum": 0.0,
+            "training.weight_decay": 0.0,
+            "data.crop_padding": 0,
+            "data.flip": False,
+            **settings,
+        }
     )
     product = make_stages(recipe, tmp_path / "products").quantized()
 
     pixels = DATA.train.images.reshape(len(DATA.train), -1).astype(np.float64)
     labels = np.eye(CLASSES)[DATA.train.labels]
-    labels = labels * (1 - recipe.label_smoothing) + recipe.label_smoothing / CLASSES
+    labels = (
+        labels * (1 - recipe.training.label_smoothing) + recipe.training.label_smoothing / CLASSES
+    )
     logits = pixels @ kernel + bias
     hard = -(labels * np.log(softmax(logits))).sum(axis=1).mean()
     pull = softmax(logits) - labels
     loss, soft = hard, 0.0
     if recipe.distils:
-        weight, temperature = recipe.coefficient, recipe.temperature
+        weight, temperature = recipe.distil.coefficient, recipe.distil.temperature
         pull *= 1 - weight
         if recipe.has_teacher:
             targets = softmax(np.mean([pixels @ w + b for w, b in taught], axis=0) / temperature)
             softened = softmax(logits / temperature)
             soft = -(targets * np.log(softened)).sum(axis=1).mean()
-            if recipe.soft_loss == "kl":
+            if recipe.distil.soft_loss == "kl":
                 soft += (targets * np.log(targets)).sum(axis=1).mean()
-            scale = temperature**2 if recipe.scale_by_temperature_squared else 1
+            scale = temperature**2 if recipe.distil.scale_by_temperature_squared else 1
             soft *= scale
             pull += weight * scale / temperature * (softened - targets)
         loss = (1 - weight) * hard + weight * soft
@@ -602,12 +657,17 @@ def test_one_step_of_the_quantized_stage_in_closed_form(tmp_path, teachers, sett
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_trains_nearly_what_single_precision_trains(tmp_path, policy):
-    recipe = dataclasses.replace(
-        RECIPE, teacher_epochs=0, student_epochs=0, quantized_epochs=1, temperature=3.0
+    recipe = RECIPE.changed(
+        {
+            "teacher.training.epochs": 0,
+            "student.training.epochs": 0,
+            "quantized.training.epochs": 1,
+        },
+        temperature=3.0,
     )
     rows, models = [], []
     for precision in ("float32", policy):
-        changed = dataclasses.replace(recipe, mixed_precision=precision)
+        changed = recipe.changed({"run.mixed_precision": precision})
         product = make_stages(changed, tmp_path, UNWATCHED).quantized()
         rows += read_rows(product / "history.csv")
         models.append(load_model(product / "model.keras"))
@@ -632,7 +692,9 @@ def test_a_saved_student_has_the_precision_of_the_run(tmp_path, saved, asked):
         save_linear(path, seed=0, hidden=2)
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    recipe = Recipe(student=str(path), teacher="cnn2", batch_size=16, mixed_precision=asked)
+    recipe = Recipe(
+        {"training.batch_size": 16, "run.mixed_precision": asked}, student=str(path), teacher="cnn2"
+    )
     stages = make_stages(recipe, tmp_path / "products")
     if saved == asked:
         stages.check()
@@ -644,20 +706,22 @@ def test_a_saved_student_has_the_precision_of_the_run(tmp_path, saved, asked):
     ):
         stages.check()
     # As a teacher it is used as it is.
-    taught = dataclasses.replace(recipe, student="cnn2", teacher=str(path))
+    taught = recipe.changed(student="cnn2", teacher=str(path))
     make_stages(taught, tmp_path / "products").check()
 
 
 def test_validation_is_measured_after_every_epoch(tmp_path):
     save_linear(tmp_path / "student.keras", seed=9)
     recipe = Recipe(
+        {
+            "quantized.training.epochs": 2,
+            "quantized.training.learning_rate": 1e-5,
+            "training.batch_size": 32,
+            "training.warmup_epochs": 1.0,
+        },
         student=str(tmp_path / "student.keras"),
         teacher="none",
         bits=32,
-        quantized_epochs=2,
-        quantized_learning_rate=1e-5,
-        batch_size=32,
-        warmup_epochs=1.0,
     )
     product = make_stages(recipe, tmp_path / "products").quantized()
     kernel, bias = weights_of(product / "model.keras")
@@ -676,14 +740,15 @@ def test_validation_is_measured_after_every_epoch(tmp_path):
 def test_a_last_step_that_ruins_the_weights_is_refused_and_not_kept(tmp_path):
     save_linear(tmp_path / "student.keras", seed=0)
     recipe = Recipe(
+        {
+            "quantized.training.epochs": 1,
+            "training.batch_size": 70,
+            "quantized.training.learning_rate": 3e38,
+            "training.momentum": 0.0,
+        },
         student=str(tmp_path / "student.keras"),
         teacher="none",
         bits=32,
-        quantized_epochs=1,
-        # One step: its loss and gradients are finite, the weights after it are not.
-        batch_size=70,
-        quantized_learning_rate=3e38,
-        momentum=0.0,
     )
     with pytest.raises(ValueError, match=r"weights must stay finite.*after epoch 1 of the float"):
         make_stages(recipe, tmp_path / "products", UNWATCHED).quantized()
@@ -695,7 +760,7 @@ def test_a_model_that_keras_builds_but_cannot_run_is_refused_before_training(tmp
     shared = keras.layers.Conv2D(2, 2, name="twice")  # Built for one channel, called on two.
     outputs = keras.layers.Dense(CLASSES)(keras.layers.Flatten()(shared(shared(inputs))))
     keras.Model(inputs, outputs).save(tmp_path / "broken.keras")
-    recipe = dataclasses.replace(RECIPE, student=str(tmp_path / "broken.keras"))
+    recipe = RECIPE.changed(student=str(tmp_path / "broken.keras"))
     with pytest.raises(
         ValueError, match=r"must run on images.*broken\.keras, which Keras refuses to call"
     ):
@@ -706,7 +771,10 @@ def test_models_that_fit_pass_the_check(tmp_path, no_training):
     save_linear(tmp_path / "student.keras", seed=0)
     make_stages(RECIPE, tmp_path / "products").check()
     recipe = Recipe(
-        student=str(tmp_path / "student.keras"), teacher="cnn2,cnn4", bits=32, batch_size=70
+        {"training.batch_size": 70},
+        student=str(tmp_path / "student.keras"),
+        teacher="cnn2,cnn4",
+        bits=32,
     )
     make_stages(recipe, tmp_path / "products").check()
 
@@ -714,13 +782,13 @@ def test_models_that_fit_pass_the_check(tmp_path, no_training):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layer_bits": ("conv9=4",)}, r"must name layers.*Received: 'conv9'"),
-        ({"layer_bits": (".*=float",)}, "must quantize at least one layer"),
-        ({"student": "resnet20", "layer_bits": ("conv2=4",)}, r"must name layers"),
+        ({"quantize.layer_bits": ("conv9=4",)}, r"must name layers.*Received: 'conv9'"),
+        ({"quantize.layer_bits": (".*=float",)}, "must quantize at least one layer"),
+        ({"student": "resnet20", "quantize.layer_bits": ("conv2=4",)}, r"must name layers"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_training(tmp_path, changes, message):
-    recipe = dataclasses.replace(RECIPE, **changes)
+    recipe = RECIPE.changed(changes)
     with pytest.raises(ValueError, match=message):
         make_stages(recipe, tmp_path).check()
 
@@ -729,7 +797,7 @@ def test_a_model_of_images_of_any_size_fits(tmp_path):
     path = tmp_path / "model.keras"
     pool = keras.layers.GlobalAveragePooling2D()
     keras.Sequential([keras.Input((None, None, 1)), pool, keras.layers.Dense(CLASSES)]).save(path)
-    make_stages(dataclasses.replace(RECIPE, teacher=str(path)), tmp_path / "p").check()
+    make_stages(RECIPE.changed(teacher=str(path)), tmp_path / "p").check()
 
 
 @pytest.mark.parametrize(
@@ -748,11 +816,11 @@ def test_a_student_that_cannot_be_exported_is_refused_before_training(
     pool = keras.layers.GlobalAveragePooling2D()
     keras.Sequential([keras.Input(shape), layer, pool, keras.layers.Dense(CLASSES)]).save(path)
     data = dataclasses.replace(DATA, class_names=tuple(names))
-    recipe = dataclasses.replace(RECIPE, bits=32, student=str(path), formats=("keras",))
+    recipe = RECIPE.changed(bits=32, student=str(path), formats=("keras",))
     with pytest.raises((ValueError, ExportError), match=message):
         make_stages(recipe, tmp_path / "products", data).check()
     # Without an export it is as good as any other.
-    recipe = dataclasses.replace(recipe, formats=())
+    recipe = recipe.changed(formats=())
     make_stages(recipe, tmp_path / "products", data).check()
 
 
@@ -760,19 +828,19 @@ def test_a_student_that_cannot_be_exported_is_refused_before_training(
 def test_a_model_that_ends_in_softmax_is_refused_before_training(tmp_path, role):
     path = tmp_path / "model.keras"
     save_linear(path, seed=0, activation="softmax")
-    recipe = dataclasses.replace(RECIPE, bits=32, **{role: str(path)})
+    recipe = RECIPE.changed({"bits": 32, **{role: str(path)}})
     with pytest.raises(ValueError, match=f"The {role} must end in logits"):
         make_stages(recipe, tmp_path / "products").check()
     if role == "student":
         with pytest.raises(ValueError, match="must end in logits"):
-            make_stages(dataclasses.replace(recipe, teacher="none"), tmp_path / "p").check()
+            make_stages(recipe.changed(teacher="none"), tmp_path / "p").check()
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("no model")
     with pytest.raises(ValueError, match=rf"must be a saved Functional.*Received: {path}"):
-        make_stages(dataclasses.replace(RECIPE, student=str(path)), tmp_path / "p").check()
+        make_stages(RECIPE.changed(student=str(path)), tmp_path / "p").check()
 
 
 class Subclassed(keras.Model):
@@ -794,7 +862,7 @@ def test_a_saved_model_without_layers_that_keras_knows_is_refused(tmp_path, role
         module.save(path)
     else:
         tf.saved_model.save(module, path)
-    recipe = dataclasses.replace(RECIPE, **{role: str(path)})
+    recipe = RECIPE.changed({role: str(path)})
     with pytest.raises(
         ValueError, match=rf"must be a saved Functional or Sequential.*Received: {path}"
     ):
@@ -803,7 +871,7 @@ def test_a_saved_model_without_layers_that_keras_knows_is_refused(tmp_path, role
 
 def test_a_functional_saved_model_fits(tmp_path):
     save_linear(tmp_path / "model", seed=0)
-    recipe = dataclasses.replace(RECIPE, teacher=str(tmp_path / "model"))
+    recipe = RECIPE.changed(teacher=str(tmp_path / "model"))
     make_stages(recipe, tmp_path / "p").check()
 
 
@@ -816,15 +884,19 @@ def loops(path):
 def test_formats_are_tried_on_the_untrained_student_before_training(tmp_path, no_training):
     loops(path := tmp_path / "student.keras")
     formats = ("saved_model", "litert-int8")
-    recipe = dataclasses.replace(RECIPE, bits=32, student=str(path), formats=formats)
+    recipe = RECIPE.changed(bits=32, student=str(path), formats=formats)
     with pytest.raises(ExportError, match=r"'lstm', a LSTM .* unroll=True.*leave litert-int8 out"):
         make_stages(recipe, tmp_path / "products").check()
 
 
 def test_formats_are_not_tried_where_nothing_is_left_to_train(tmp_path, monkeypatch):
     save_linear(path := tmp_path / "student.keras", seed=0)
-    recipe = dataclasses.replace(
-        RECIPE, bits=32, student=str(path), teacher="none", quantized_epochs=1, formats=("keras",)
+    recipe = RECIPE.changed(
+        {"quantized.training.epochs": 1},
+        bits=32,
+        student=str(path),
+        teacher="none",
+        formats=("keras",),
     )
     tried = []
     monkeypatch.setattr("tfqkd.export.early_check.require_formats", lambda *_: tried.append(1))

@@ -12,22 +12,24 @@ from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.workers import Workers
 from tfqkd.models import build
 from tfqkd.progress import ProgressBar
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training import looks
 from tfqkd.training.fitting import fit
 from tfqkd.training.plans import execution_of
 from tfqkd.training.presets import PAPER
-from tfqkd.training.recipe import Recipe
 
 STEPS = 40
 RECIPE = Recipe(
+    {
+        "training.batch_size": 2,
+        "quantized.training.epochs": 2,
+        "data.crop_padding": 1,
+        "distil.schedule_on": "step",
+        "run.checkpoint_every": "1000",
+    },
     student="cnn2",
     teacher="cnn3",
-    batch_size=2,
-    quantized_epochs=2,
-    crop_padding=1,
     schedule="cosine",
-    schedule_on="step",
-    checkpoint_every="1000",
 )
 
 

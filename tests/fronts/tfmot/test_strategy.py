@@ -83,10 +83,10 @@ os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "work
 from tfqkd.fronts import choose
 from tfqkd.process.interruption import Interrupted, orderly
 from tfqkd.training.plans import place_of
-from tfqkd.training.recipe import Recipe
+from tfqkd.recipe.recipe import Recipe
 
 with orderly():
-    place_of(Recipe(strategy="multi_worker", batch_size=64), choose())
+    place_of(Recipe({"run.strategy": "multi_worker", "training.batch_size": 64}), choose())
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         print("goes on")

@@ -64,6 +64,6 @@ def require_precision(name: str, model: keras.Model, policy: str) -> None:
         raise ValueError(
             "A saved student must compute in the precision of the run. "
             f"Received: {name}, whose layers compute in {', '.join(sorted(found))}, with "
-            f"mixed_precision={policy}. Set --mixed_precision to what it has, or build it under "
+            f"mixed_precision={policy}. Set --run.mixed_precision to what it has, or build it under "
             "keras.mixed_precision.set_global_policy(...), load its weights and save it again."
         )

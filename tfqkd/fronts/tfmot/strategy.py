@@ -43,8 +43,8 @@ def _not_compilable(name: str) -> ValueError:
     # TensorFlow adds up gradients inside a compiled step between GPUs alone.
     return ValueError(
         "`jit_compile` on several devices needs GPUs. "
-        f"Received: jit_compile=True with strategy={name} on CPUs. Leave out --jit_compile, or use "
-        "--strategy=one_device."
+        f"Received: jit_compile=True with strategy={name} on CPUs. Leave out --run.jit_compile, or use "
+        "--run.strategy=one_device."
     )
 
 

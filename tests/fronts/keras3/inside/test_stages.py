@@ -7,22 +7,22 @@ import pytest
 from tfqkd import fronts
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.trainer import Watcher
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.training import run as running
-from tfqkd.training.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 
 SETTINGS = {
-    "crop_padding": 1,
+    "data.crop_padding": 1,
     "student": "cnn2",
     "teacher": "cnn4",
-    "teacher_epochs": 1,
-    "student_epochs": 2,
-    "quantized_epochs": 3,
-    "batch_size": 16,
-    "quantized_learning_rate": 0.05,
+    "teacher.training.epochs": 1,
+    "student.training.epochs": 2,
+    "quantized.training.epochs": 3,
+    "training.batch_size": 16,
+    "quantized.training.learning_rate": 0.05,
     "formats": (),
-    "deterministic": keras.backend.backend() == "jax",
+    "run.deterministic": keras.backend.backend() == "jax",
 }
 
 
@@ -44,7 +44,7 @@ def data():
 
 def trained(directory, data, **changes):
     callbacks = changes.pop("callbacks", ())
-    recipe = Recipe(**{**SETTINGS, **changes})
+    recipe = Recipe({**SETTINGS, **changes})
     results = running.run(recipe, directory, data=data, callbacks=callbacks)
     return results, keras.models.load_model(directory / results.student.model)
 
@@ -55,7 +55,7 @@ class Stop(Watcher):
             raise InterruptedError
 
 
-@pytest.mark.parametrize("methods", [{}, {"ema": 0.9}, {"teacher_views": 2}])
+@pytest.mark.parametrize("methods", [{}, {"quantized.methods": ("ema",)}, {"teacher.views": 2}])
 def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods):
     results, whole = trained(tmp_path / "whole", data, **methods)
     with pytest.raises(InterruptedError):
