@@ -66,7 +66,7 @@ def _predict(command: Command) -> None:
     from tfqkd.runtime.loading import load
     from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures
 
-    paths = [path for place in values.images for path in find_pictures(place)]
+    paths = [path for name in values.images for path in find_pictures(name)]
     model = load(values.model, values.threads)
     unreadable: list[str] = []
     classified: list[dict[str, Any]] = []

@@ -60,6 +60,6 @@ def rounded_gradient(gradient: Tensor, noise: Tensor, bits: int, ops: Ops | None
     exact = ops.cast(gradient, "float32")
     axes = tuple(range(1, len(gradient.shape)))
     twice = 2 * ops.max(ops.abs(exact), axis=axes, keepdims=True)
-    place = levels * (ops.divide_no_nan(exact, twice) + 0.5) + noise
-    unit = ops.round(ops.clip(place, 0.0, float(levels))) / levels
+    code = levels * (ops.divide_no_nan(exact, twice) + 0.5) + noise
+    unit = ops.round(ops.clip(code, 0.0, float(levels))) / levels
     return ops.cast(twice * (unit - 0.5), gradient.dtype)

@@ -104,8 +104,8 @@ class Step:
 
     def falls_within(self, epochs: int) -> bool:
         """Returns whether a milestone lies inside one of so many epochs, rather than between two."""
-        places = [milestone * epochs for milestone in self.milestones]
-        return any(abs(place - round(place)) > 1e-9 for place in places)
+        reached = [milestone * epochs for milestone in self.milestones]
+        return any(abs(epoch - round(epoch)) > 1e-9 for epoch in reached)
 
     def _behind(self, passed: int) -> float:
         return self.start * self.factor**passed

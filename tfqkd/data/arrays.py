@@ -90,14 +90,14 @@ def require_arrays(path: Path) -> dict[str, _Header]:
     Raises:
       ValueError: If it is such a file; all that is wrong with its arrays is told at once.
     """
-    place = path.expanduser()
-    if not place.is_file():
+    file = path.expanduser()
+    if not file.is_file():
         raise ValueError(
             f"`arrays:FILE.npz` must name a file. Received: 'arrays:{path}', where there is none. "
             "Check the path."
         )
     try:
-        headers = _headers(place)
+        headers = _headers(file)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     problems = Problems()

@@ -88,8 +88,8 @@ def extract(keras: ModuleType, x: Tensor, stem: End, blocks: Sequence[Block], he
 def _lowered(strides: list[int], side: int) -> list[int]:
     if side >= _LARGE:
         return strides
-    first, second = [place for place, stride in enumerate(strides) if stride == 2][:2]
-    return [1 if place in (first, second) else stride for place, stride in enumerate(strides)]
+    first, second = [index for index, stride in enumerate(strides) if stride == 2][:2]
+    return [1 if index in (first, second) else stride for index, stride in enumerate(strides)]
 
 
 def _residual(keras: ModuleType, x: Tensor, block: Block, name: str) -> Tensor:

@@ -82,10 +82,10 @@ def draw_layers(models: dict[str, pd.DataFrame], caption: str) -> Drawing:
     width = 0.8 / len(models)
     for index, (name, layers) in enumerate(models.items()):
         rows = layers[layers["step"].notna()]
-        places = [place + (index - (len(models) - 1) / 2) * width for place in range(len(rows))]
+        positions = [row + (index - (len(models) - 1) / 2) * width for row in range(len(rows))]
         colour = COLOURS[index % len(COLOURS)]
-        zeros.bar(places, 100 * rows["zeros"], width, color=colour, label=name)
-        steps.bar(places, rows["step"].astype(float), width, color=colour, label=name)
+        zeros.bar(positions, 100 * rows["zeros"], width, color=colour, label=name)
+        steps.bar(positions, rows["step"].astype(float), width, color=colour, label=name)
     for axes in (zeros, steps):
         axes.set_xticks(range(len(rows)), list(rows["layer"]), rotation=90, fontsize=7)
     label(zeros, "Share of weights that are zero", "", "zeros (%)")

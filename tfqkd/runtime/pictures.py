@@ -34,23 +34,23 @@ def find_pictures(path: str) -> list[pathlib.Path]:
     Raises:
         ValueError: If there is none.
     """
-    place = pathlib.Path(path)
-    if place.is_dir():
-        found = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES)
+    source = pathlib.Path(path)
+    if source.is_dir():
+        found = sorted(file for file in source.iterdir() if file.suffix.lower() in SUFFIXES)
     else:
-        found = [place] if place.is_file() else []
+        found = [source] if source.is_file() else []
     if not found:
         raise ValueError(
             "`images` must name PNG or JPEG files, or directories that hold some. "
-            f"Received: {path}, {_why_none(place)}."
+            f"Received: {path}, {_why_none(source)}."
         )
     return found
 
 
-def _why_none(place: pathlib.Path) -> str:
-    if not place.exists():
+def _why_none(source: pathlib.Path) -> str:
+    if not source.exists():
         return "where there is none. Check the path"
-    folders = [entry for entry in sorted(place.iterdir()) if entry.is_dir()]
+    folders = [entry for entry in sorted(source.iterdir()) if entry.is_dir()]
     if folders:
         return f"whose folders are not looked into. Name them, such as {folders[0]}"
     return "where there is none. Check the path"

@@ -51,7 +51,7 @@ class SaveCheckpoints(Watcher):
 
     Raises:
         Interrupted: During `fit`, if a signal asked to stop; after a checkpoint.
-        ValueError: During `fit`, if a loss, a gradient or a weight that is to be kept is not finite.
+        ValueError: During `fit`, if a loss, or a weight that is to be kept, is not finite.
     """
 
     def __init__(
