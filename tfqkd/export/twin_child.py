@@ -14,6 +14,7 @@ import tfqkd.fronts.keras3  # noqa: F401 (tells Keras its classes)
 from tfqkd.export.report import Report
 from tfqkd.export.source import random_images
 from tfqkd.export.twin import require_same, twin
+from tfqkd.export.twin_layers import ONLY_THE_TWIN
 from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.keras3.kernels import parts
@@ -45,6 +46,8 @@ def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
     model = in_float32(keras3.models.load_model(folder / MODEL, compile=False))
     copy = twin(model)
     copy.quantized_layers |= set(call["quantized"])
+    if call["function"] == ONLY_THE_TWIN:
+        return []
     if call["task"]:
         copy.distilled_task = call["task"]
     settings = dict(call["settings"])

@@ -87,21 +87,26 @@ HAS_TWIN = frozenset(
 )
 """Keras' own layers by name; `ActivationQuantization` of tfqkd has one too."""
 
+ONLY_THE_TWIN = "require_twin"
+"""What the process that exports is asked where it is to write nothing."""
 _OPERATIONS = frozenset(["Add", "Subtract", "Multiply", "Divide", "TrueDivide"])
 _INNER = ("layer", "forward_layer", "backward_layer")
 """Where a TimeDistributed or Bidirectional holds layers."""
 _FLOATS = frozenset(["float16", "bfloat16", "float32", "float64"])
 
 
-def require_twin(model: Any) -> None:
+def require_twin(model: Any, *, settings: bool = False) -> None:
     """Raises if a layer of a Keras 3 model cannot be exported; to be called before a training, say.
 
     Args:
         model: A Functional or Sequential model, quantized or not.
+        settings: Whether to make the twin too, in a process of its own where TensorFlow is: then settings
+            are looked at, and what the layers compute.
 
     Raises:
+        ImportError: If `settings` are to be looked at and TensorFlow is not installed.
         ValueError: If a layer or operation has no tf_keras twin, a layer does not compute in floats, or the
-            model is subclassed.
+            model is subclassed; or if a twin drops a setting, or computes otherwise.
     """
     for path, operation in _operations(model):
         if not _known(operation):
@@ -117,6 +122,10 @@ def require_twin(model: Any) -> None:
                 f"float32. Received: {type(operation).__name__} '{path}' of the dtype {policy}. Build it "
                 "with a float dtype; quantize with tfqkd.quantize_model, not with model.quantize of Keras."
             )
+    if settings:
+        from tfqkd.export.twin_process import exported
+
+        exported(ONLY_THE_TWIN, model, "", {})
 
 
 def _operations(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:

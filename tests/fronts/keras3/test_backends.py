@@ -8,6 +8,8 @@ BASIC = ["test_model.py", "test_distiller.py", "test_checks.py"]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
 FILES = ["test_export.py"]
 DEEP = ["test_stages.py"]
+OF_THE_PAGE = ["test_keras_distillation.py", "test_differences.py"]
+"""What docs/keras3.md says of the backends and of Keras; slow."""
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -23,6 +25,6 @@ def test_the_front_works_on_the_backend(backend, files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("file", [*BASIC, *MORE, *FILES, *DEEP])
+@pytest.mark.parametrize("file", [*BASIC, *MORE, *FILES, *DEEP, *OF_THE_PAGE])
 def test_the_front_works_on_the_backend_in_depth(backend, file):
     run_tests(backend, [file], "slow")

@@ -65,6 +65,16 @@ def test_a_layer_without_a_twin_is_told_before_a_training():
 
 
 @pytest.mark.slow
+def test_a_setting_without_a_twin_is_told_before_a_training_if_asked():
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(3, activation="hard_sigmoid", name="hard")]
+    )
+    tfqkd.export.require_twin(model)
+    with pytest.raises(ValueError, match="Dense 'hard' with activation='hard_sigmoid'"):
+        tfqkd.export.require_twin(model, settings=True)
+
+
+@pytest.mark.slow
 def test_a_mobilenet_within_a_model_is_fine_tuned_to_a_two_bit_file(tmp_path):
     keras.utils.set_random_seed(2)
     base = keras.applications.MobileNetV2((32, 32, 3), 0.35, include_top=False, weights=None)

@@ -1,0 +1,84 @@
+"""Where JAX is and TensorFlow is not, everything works but the export, which is made elsewhere."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.fronts.keras3.backends import ROOT
+from tfqkd.runtime import load
+
+pytestmark = pytest.mark.slow
+
+
+def installed(page):
+    """The packages that the page lists for such an environment."""
+    (line,) = re.findall(r"^pip install (keras .*)$", page, re.MULTILINE)
+    return line.split("#")[0].split()
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    """Python of an environment that is made as docs/keras3.md says."""
+    folder = tmp_path_factory.mktemp("without")
+    source = folder / "source"
+    shutil.copytree(ROOT / "tfqkd", source / "tfqkd", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)
+    python = folder / "env" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet"]
+    packages = installed((ROOT / "docs" / "keras3.md").read_text())
+    subprocess.run([*install, "-c", ROOT / "constraints.txt", *packages], check=True)
+    subprocess.run([*install, "--no-deps", source], check=True)
+    return python
+
+
+def run(python, *arguments, folder, status=0):
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment |= {"KERAS_BACKEND": "jax"}
+    child = subprocess.run(
+        [python, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == status, child.stdout + child.stderr
+    return child.stderr
+
+
+def test_a_student_is_trained_there_and_exported_elsewhere(python, tmp_path):
+    script = ROOT / "tests" / "fronts" / "keras3" / "children" / "without_tensorflow.py"
+    run(python, script, tmp_path, folder=tmp_path)
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    said = facts.pop("said")
+    assert facts == {"backend": "jax", "tensorflow": False, "codes": 3}
+    assert "pip install tensorflow tf-keras" in said and len(said.splitlines()) == 1
+    assert "bin/export --model=FILE.keras" in said
+    # The command says the same.
+    asked = ["-m", "tfqkd.cli.export", "--model=student.keras"]
+    assert run(python, *asked, folder=tmp_path, status=1).strip() == f"export: error: {said}"
+    # Here TensorFlow is: the command exports the file.
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tfqkd.cli.export",
+            f"--model={tmp_path}/student.keras",
+            "--nolatency",
+        ],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+    )
+    stored = np.load(tmp_path / "logits.npz")
+    found = load(tmp_path / "export" / "student-int2.tflite")(stored["images"])
+    np.testing.assert_allclose(found, stored["logits"], rtol=1e-4, atol=1e-4)
