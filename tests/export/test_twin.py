@@ -119,6 +119,19 @@ def test_graphs_operations_and_models_within_have_twins():
     assert len(copy.weights) == len(model.weights)
 
 
+@pytest.mark.parametrize("options", [{}, {"use_bias": False, "use_gate": True}], ids=str)
+@pytest.mark.parametrize("masked", [False, True])
+def test_queries_in_groups_have_a_twin(options, masked):
+    words = keras3.Input((5,), dtype="int32")
+    x = layers.Embedding(4, 6, mask_zero=masked)(words)
+    y = layers.GroupQueryAttention(3, 4, 2, name="groups", **options)(
+        x, value=layers.Dense(6)(x), key=x, use_causal_mask=masked
+    )
+    numbers = np.array([[1, 2, 0, 3, 0], [3, 1, 2, 1, 1]])
+    copy = same(changed(keras3.Model(words, y)), numbers)
+    assert [layer.name for layer in copy.get_layer("groups").submodules if layer.name == "query"]
+
+
 def test_a_normalization_that_was_adapted_has_a_twin():
     inputs = keras3.Input((4,))
     layer = layers.Normalization()
@@ -137,13 +150,13 @@ class Own(layers.Layer):
     ("layer", "name"),
     [
         (Own(name="own"), "Own 'base/own'"),
-        (layers.GroupQueryAttention(4, 2, 1, name="groups"), "GroupedQueryAttention 'base/groups'"),
+        (layers.Attention(name="dots"), "Attention 'base/dots'"),
         (lambda x: keras3.ops.mean(x, axis=1, keepdims=True), "Mean 'base/mean"),
     ],
 )
 def test_a_layer_without_a_twin_is_refused_by_name(layer, name):
     inside = keras3.Input((4, 4))
-    made = layer(inside, inside) if "Attention" in type(layer).__name__ else layer(inside)
+    made = layer([inside, inside]) if isinstance(layer, layers.Attention) else layer(inside)
     base = keras3.Model(inside, made, name="base")
     inputs = keras3.Input((4, 4))
     with pytest.raises(ValueError, match=name):

@@ -84,7 +84,7 @@ def _asked(layer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 def _drawn(tensor: Any, random: np.random.Generator, layer: Any) -> Any:
     """Returns random values for a symbolic tensor; anything else as it is."""
-    if not keras.backend.is_keras_tensor(tensor):
+    if not hasattr(tensor, "_keras_history"):
         return tensor
     shape = [_EXAMPLES, *(_STEPS if size is None else size for size in tensor.shape[1:])]
     rows = getattr(getattr(layer, "layer", layer), "input_dim", None)

@@ -19,6 +19,7 @@ HAS_TWIN = frozenset(
         "SeparableConv1D",
         "SeparableConv2D",
         "MultiHeadAttention",
+        "GroupedQueryAttention",
         "LSTM",
         "GRU",
         "SimpleRNN",

@@ -5,8 +5,11 @@ import math
 from typing import Any
 
 from tfqkd.compat import keras
+from tfqkd.export.twin_attention import GroupedQueryAttention
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
 
+_OWN = {"GroupedQueryAttention": GroupedQueryAttention}
+"""Layers that tf_keras lacks."""
 _RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 """What tf_keras calls a setting otherwise, by class."""
 _SAME = {"silu": "swish", "linear": None}
@@ -36,7 +39,7 @@ def twin_layer(layer: Any, path: str, name: str | None = None) -> keras.layers.L
     kind, name = type(layer).__name__, name or layer.name
     if kind == "ActivationQuantization":
         return ActivationQuantization(layer.step, layer.lower, layer.upper, name=name)
-    cls = getattr(keras.layers, kind)
+    cls = _OWN.get(kind) or getattr(keras.layers, kind)
     given = _settings(layer, cls, path)
     try:
         made = cls(name=name, **given)

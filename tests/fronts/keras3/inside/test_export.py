@@ -58,9 +58,9 @@ def test_a_layer_without_a_twin_is_told_before_a_training():
     x = layers.Reshape((16, 12))(layers.Conv2D(3, 3, padding="same")(inputs))
     x = layers.GroupQueryAttention(4, 2, 1, name="groups")(x, x)
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
-    with pytest.raises(ValueError, match="GroupedQueryAttention 'groups'"):
+    with pytest.raises(ValueError, match="Attention 'dots'"):
         tfqkd.export.require_twin(tfqkd.quantize_model(model, layers=".*"))
-    with pytest.raises(ValueError, match="GroupedQueryAttention 'groups'"):
+    with pytest.raises(ValueError, match="Attention 'dots'"):
         tfqkd.export.to_litert(model, "model.tflite")
 
 
