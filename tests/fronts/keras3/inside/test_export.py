@@ -56,7 +56,7 @@ def test_a_distilled_student_becomes_two_bit_files(tmp_path):
 def test_a_layer_without_a_twin_is_told_before_a_training():
     inputs = keras.Input((8, 8, 3))
     x = layers.Reshape((16, 12))(layers.Conv2D(3, 3, padding="same")(inputs))
-    x = layers.GroupQueryAttention(4, 2, 1, name="groups")(x, x)
+    x = layers.Attention(name="dots")([x, x])
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
     with pytest.raises(ValueError, match="Attention 'dots'"):
         tfqkd.export.require_twin(tfqkd.quantize_model(model, layers=".*"))
