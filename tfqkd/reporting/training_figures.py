@@ -37,15 +37,25 @@ def draw_curves(curves: Sequence[Curve], caption: str) -> Drawing:
     named = [curve.name for curve in curves if curve.name]
     for curve in sorted(curves, key=lambda curve: bool(curve.name)):
         rows = curve.rows
-        colour = COLOURS[named.index(curve.name) % len(COLOURS)] if curve.name else GRID
+        place = named.index(curve.name) if curve.name else 0
+        colour = COLOURS[place % len(COLOURS)] if curve.name else GRID
+        # The colours come again, dashed.
+        whole = "--" if place >= len(COLOURS) else "-"
         marker = "." if len(rows) == 1 else ""
-        losses.plot(rows["epoch"], curve.loss(), color=colour, label=curve.name, marker=marker)
+        losses.plot(
+            rows["epoch"],
+            curve.loss(),
+            color=colour,
+            linestyle=whole,
+            label=curve.name,
+            marker=marker,
+        )
         validated = "val_accuracy" in rows
         accuracies.plot(
             rows["epoch"],
             100 * rows["val_accuracy" if validated else "accuracy"],
             color=colour,
-            linestyle="-" if validated or kinds == {False} else ":",
+            linestyle=whole if validated or kinds == {False} else ":",
             label=curve.name,
             marker=marker,
         )
@@ -63,7 +73,11 @@ def draw_curves(curves: Sequence[Curve], caption: str) -> Drawing:
         coefficient.set_ylabel("coefficient λ (dotted)")
         coefficient.spines[["top", "left"]].set_visible(False)
     handles = [line for line in accuracies.lines if line.get_label() in named]
-    accuracies.legend(handles=handles, frameon=False, fontsize=8)
+    # Many names would hide the curves: they stand below both.
+    columns = min(len(handles), 4)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
     table = pd.concat(
         [curve.rows.assign(name=curve.name) for curve in curves if curve.name], ignore_index=True
     )
