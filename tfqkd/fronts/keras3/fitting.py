@@ -215,8 +215,12 @@ def scans(wanted: str) -> bool:
             "`scan` must be auto or off where Keras has another backend than JAX. Received: scan=on with "
             f"{keras.backend.backend()}. Set KERAS_BACKEND=jax, or leave it out."
         )
-    there = keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu")
-    return on_jax and (wanted == "on" or (wanted == "auto" and bool(there)))
+    return on_jax and (wanted == "on" or (wanted == "auto" and has_accelerator()))
+
+
+def has_accelerator() -> bool:
+    """Whether what trains is more than a processor."""
+    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
 
 
 class _Turning(Watcher):
