@@ -84,6 +84,7 @@ class Fitting(Training):
         jit_compile: Whether XLA compiles the step.
         steps_per_execution: Steps in one call.
         ema: Momentum of the moving average that replaces the weights at the end; 0 for none.
+        scan: Whether an epoch is one compiled call: "auto", "on" or "off".
         rate: A method's own schedule by step, which multiplies `learning_rate` in place of other settings.
     """
 
@@ -91,6 +92,7 @@ class Fitting(Training):
     steps: int
     jit_compile: bool
     steps_per_execution: int
+    scan: str = "auto"
     ema: float = 0.0
     rate: Schedule | None = None
 

@@ -104,7 +104,10 @@ class KerasTrainer:
     def fit(self, start: Position, teacher_logits: Sequence[Any], watchers: Sequence[Any]) -> None:
         """Trains from `start`, the end of an epoch, to the end."""
         fitting, validation = self._fitting, self._data.validation
-        batches = Batches(epochs_of(fitting, self._data, teacher_logits), start.epoch)
+        epochs = epochs_of(fitting, self._data, teacher_logits)
+        batches: Batches | ScannedBatches = Batches(epochs, start.epoch)
+        if scans(fitting.scan):
+            batches = ScannedBatches(self._network, epochs)
         given = validation and (
             validation.images,
             np.eye(self._data.classes, dtype=np.float32)[validation.labels],
@@ -117,7 +120,9 @@ class KerasTrainer:
             shuffle=False,
             validation_data=given,
             validation_batch_size=fitting.batch_size,
-            callbacks=as_callbacks([batches.turning, self.divergence, *watchers]),
+            callbacks=as_callbacks(
+                [batches.turning, self.divergence, *watchers], batches.steps_in_call
+            ),
         )
 
     def finish(self) -> None:
@@ -153,6 +158,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, epochs: Epochs, first: int) -> None:
         super().__init__()
+        self.steps_in_call = 1
         self._epochs = epochs
         self.turning = _Turning(self)
         self.turn(first)
@@ -168,8 +174,57 @@ class Batches(keras.utils.PyDataset):
         return self._epochs.batch(self._epoch, self._order[step])
 
 
+class ScannedBatches(keras.utils.PyDataset):
+    """One batch that stands for a whole epoch, whose steps are made in one call on JAX.
+
+    Args:
+        network: Compiled; its `train_function` is replaced.
+        epochs: All of them.
+    """
+
+    def __init__(self, network: keras.Model, epochs: Epochs) -> None:
+        # JAX alone has it.
+        from tfqkd.fronts.keras3.scanned import ScannedEpoch  # noqa: PLC0415
+
+        super().__init__()
+        self.steps_in_call = epochs.steps
+        self._first = epochs.batch(0, epochs.order(0)[0])
+        self._scanned = network.train_function = ScannedEpoch(network, epochs)
+        self.turning = _Turning(self)
+
+    def turn(self, epoch: int) -> None:
+        """Makes the steps of another epoch from now on."""
+        self._scanned.epoch = epoch
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, step: int) -> tuple[Any, np.ndarray]:
+        return self._first
+
+
+def scans(wanted: str) -> bool:
+    """Returns whether an epoch is one compiled call: "on", "off", or "auto", on accelerators of JAX alone.
+
+    Raises:
+        ValueError: If it is "on" where there is no such call.
+    """
+    on_jax = keras.backend.backend() == "jax"
+    if wanted == "on" and not on_jax:
+        raise ValueError(
+            "`scan` must be auto or off where Keras has another backend than JAX. Received: scan=on with "
+            f"{keras.backend.backend()}. Set KERAS_BACKEND=jax, or leave it out."
+        )
+    return on_jax and (wanted == "on" or (wanted == "auto" and has_accelerator()))
+
+
+def has_accelerator() -> bool:
+    """Whether what trains is more than a processor."""
+    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+
+
 class _Turning(Watcher):
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: "Batches | ScannedBatches") -> None:
         self._batches = batches
 
     def on_epoch_begin(self, epoch: int) -> None:

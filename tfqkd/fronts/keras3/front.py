@@ -25,7 +25,7 @@ from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
 from tfqkd.fronts.keras3.files import load_model as load
 from tfqkd.fronts.keras3.files import open_model as open
-from tfqkd.fronts.keras3.fitting import KerasTrainer, calibrate
+from tfqkd.fronts.keras3.fitting import KerasTrainer, calibrate, has_accelerator
 from tfqkd.fronts.keras3.gradual import GradualQuantization
 from tfqkd.fronts.keras3.model import quantize_model, strip_quantization
 from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
@@ -105,7 +105,7 @@ def place(strategy: str, batch_size: int, jit_compile: bool) -> Place:
 
 def computes_in_bfloat16() -> bool:
     """Whether there is an accelerator: those that the backends know compute in it."""
-    return bool(keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu"))
+    return has_accelerator()
 
 
 def make_deterministic() -> None:

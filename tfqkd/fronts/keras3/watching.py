@@ -8,19 +8,39 @@ import keras
 from tfqkd.fronts.trainer import Watcher
 
 
-def as_callbacks(watchers: Sequence[Any]) -> list[Any]:
-    """Returns watchers as callbacks of Keras 3; what is none is left as it is."""
+def as_callbacks(watchers: Sequence[Any], steps_in_call: int = 1) -> list[Any]:
+    """Returns watchers as callbacks of Keras 3; what is none is left as it is.
+
+    Args:
+        watchers: Watchers, callbacks of Keras 3, or None.
+        steps_in_call: Of what Keras takes for one batch.
+    """
     found = [each for each in watchers if each is not None]
-    return [_Callback(each) if isinstance(each, Watcher) else each for each in found]
+    callbacks = [
+        _Callback(each, steps_in_call) if isinstance(each, Watcher) else each for each in found
+    ]
+    return [_Steps(steps_in_call), *callbacks]
+
+
+class _Steps(keras.callbacks.Callback):
+    """Tells the callbacks behind it how many steps there are in an epoch."""
+
+    def __init__(self, steps_in_call: int) -> None:
+        super().__init__()
+        self._steps_in_call = steps_in_call
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        # They all hold the same dictionary.
+        self.params["steps"] *= self._steps_in_call
 
 
 class _Callback(keras.callbacks.Callback):
     # Logs stay on their device until somebody makes numbers of them.
     async_safe = True
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, steps_in_call: int) -> None:
         super().__init__()
-        self._watcher = watcher
+        self._watcher, self._steps_in_call = watcher, steps_in_call
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._watcher.on_train_begin()
@@ -29,7 +49,8 @@ class _Callback(keras.callbacks.Callback):
         self._watcher.on_epoch_begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._watcher.on_train_batch_end(batch, logs or {})
+        last = (batch + 1) * self._steps_in_call - 1
+        self._watcher.on_train_batch_end(last, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         rate = float(self.model.optimizer.learning_rate)

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 
 from tfqkd import fronts
+from tfqkd.core.schedulers import CoefficientScheduler
+from tfqkd.core.schedules import Linear
+from tfqkd.core.schemes import TernaryScheme
+from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData, Split
-from tfqkd.fronts.trainer import Watcher
+from tfqkd.fronts.settings import Distillation, Fitting, Quantization
+from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training import run as running
 
@@ -70,6 +75,75 @@ def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods):
     for layer in inner:
         kernel = np.asarray(layer.kernel)
         assert len(np.unique(np.abs(kernel))) <= 2
+
+
+def fitting(scan):
+    return Fitting(
+        title="a student",
+        epochs=3,
+        steps=4,
+        batch_size=16,
+        seed=5,
+        augmentation=Augmentation(1, flip=True),
+        fixed_views=0,
+        learning_rate=0.05,
+        learning_rate_schedule="cosine",
+        learning_rate_factor=0.1,
+        milestones=(),
+        warmup_epochs=0.5,
+        momentum=0.9,
+        weight_decay=1e-3,
+        label_smoothing=0.0,
+        synchronized_batch_norm=False,
+        jit_compile=False,
+        steps_per_execution=1,
+        scan=scan,
+    )
+
+
+class Noted(Watcher):
+    def __init__(self):
+        self.logs, self.last = [], []
+
+    def on_train_batch_end(self, batch, logs):
+        self.last.append(batch)
+
+    def on_epoch_end(self, epoch, logs):
+        self.logs.append({name: float(value) for name, value in logs.items()})
+
+
+def scanned(data, scan):
+    front = fronts.choose("keras3")
+    front.start(1, "float32")
+    sizes = {"mean": (100.0,), "std": (50.0,)}
+    student = front.quantize(
+        front.build("cnn2", (8, 8, 1), 2, **sizes),
+        Quantization(scheme=TernaryScheme(), layers=None, gradual_shares=()),
+    )
+    teacher = front.build("cnn4", (8, 8, 1), 2, **sizes)
+    how = Distillation(coefficient=Linear(0.9, 0.0), coefficient_on="step", soft_loss="kl")
+    network = front.taught(student, [teacher], False, how)
+    noted = Noted()
+    trainer = front.trainer(network, fitting(scan), data)
+    scheduler = CoefficientScheduler(Linear(0.9, 0.0), "step", 0)
+    trainer.fit(Position(0, 0), (), [scheduler, noted])
+    return student.get_weights(), noted
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends have no such call")
+def test_an_epoch_in_one_call_is_its_steps(data):
+    (weights, noted), (others, again) = scanned(data, "off"), scanned(data, "on")
+    for weight, other in zip(weights, others, strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-6)
+    for logs, same in zip(noted.logs, again.logs, strict=True):
+        assert same == pytest.approx(logs, abs=1e-5)
+    assert again.last == [3, 3, 3]
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has it")
+def test_an_epoch_in_one_call_is_refused_elsewhere(data):
+    with pytest.raises(ValueError, match="`scan` must be auto or off"):
+        scanned(data, "on")
 
 
 def test_what_the_front_cannot_do_is_refused_before_training(tmp_path, data):
