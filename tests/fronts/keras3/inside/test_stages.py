@@ -68,7 +68,7 @@ def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods):
     again, model = trained(tmp_path / "again", data, **methods)
     assert again.student.accuracy == results.student.accuracy
     assert results.models[0].accuracy > 0.8
-    same = np.array_equal if SETTINGS["deterministic"] else np.allclose
+    same = np.array_equal if SETTINGS["run.deterministic"] else np.allclose
     for one, other in zip(whole.get_weights(), model.get_weights(), strict=True):
         assert same(one, other)
     inner = [layer for layer in whole.layers if layer.__class__.__name__ == "Conv2D"][1:]
