@@ -164,7 +164,14 @@ sys.exit(main(["bin/study", *sys.argv[1:]]))
 
 PACKAGES = {"optuna", "sqlalchemy", "statsmodels"}
 LOADED = (
-    *("cli/study", "study/grid", "study/trial", "study/queue", "study/results", "study/seed_result"),
+    *(
+        "cli/study",
+        "study/grid",
+        "study/trial",
+        "study/queue",
+        "study/results",
+        "study/seed_result",
+    ),
     *("study/plan", "study/space", "study/attributes", "study/extras", "reporting/study_page"),
     *("reporting/study_tables", "reporting/study_figures"),
 )
