@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from tfqkd.training.recipe import Recipe
 from training import numpy_front
 
 from tfqkd import fronts
+from tfqkd.recipe.recipe import Recipe
 from tfqkd.reporting.drawings import Missing
 from tfqkd.reporting.study_page import figures
 from tfqkd.study import grid
@@ -25,15 +25,17 @@ from .tried import begin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPE = Recipe(
+    {
+        "data.validation_split": 0.2,
+        "training.batch_size": 64,
+        "teacher.training.epochs": 1,
+        "student.training.epochs": 1,
+        "quantized.training.epochs": 1,
+        "run.pretrain_seed": 0,
+    },
     dataset="digits",
     student="cnn2",
     teacher="cnn4",
-    validation_split=0.2,
-    teacher_epochs=1,
-    student_epochs=1,
-    quantized_epochs=1,
-    batch_size=64,
-    pretrain_seed=0,
 )
 
 
@@ -191,8 +193,9 @@ def test_what_a_grid_loads_imports_no_package_of_studies(name):
 @pytest.mark.slow
 def test_the_command_needs_no_package_of_studies_for_it(tmp_path):
     arguments = [
-        "--dataset=digits --student=cnn2 --teacher=cnn4 --validation_split=0.2 --teacher_epochs=1",
-        "--student_epochs=1 --quantized_epochs=1 --batch_size=64 --vary=temperature=1,4",
+        "--dataset=digits --student=cnn2 --teacher=cnn4 --data.validation_split=0.2",
+        "--teacher.training.epochs=1 --student.training.epochs=1 --quantized.training.epochs=1",
+        "--training.batch_size=64 --vary=temperature=1,4",
     ]
     words = " ".join([*arguments, f"--run_dir={tmp_path / 'run'}"]).split()
     child = subprocess.run(
@@ -206,5 +209,5 @@ def test_the_command_needs_no_package_of_studies_for_it(tmp_path):
     assert child.returncode == 0, child.stderr
     assert child.stdout.startswith("Optuna is not installed: the trials run one after the other")
     assert (tmp_path / "run" / "report.html").exists()
-    assert "--temperature=" in (tmp_path / "run" / "best.flags").read_text()
+    assert "temperature=" in (tmp_path / "run" / "best.flags").read_text()
     assert not (tmp_path / "run" / "study.db").exists()
