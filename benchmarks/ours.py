@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import dataclasses
 import pathlib
 import shutil
 import tempfile
@@ -86,6 +87,8 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
         }
     )
     stage = quantized_of(recipe, student_of(recipe), ())
+    if not (kept or row == "ternary, live teacher"):
+        stage = dataclasses.replace(stage, distillation=None)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
 

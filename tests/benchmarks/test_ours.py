@@ -25,7 +25,7 @@ def test_a_turn_makes_so_many_steps_of_the_training_of_a_stage(monkeypatch, row)
         total += steps
         assert int(network.optimizer.iterations) == total
     assert [path.name for path in directory.glob("checkpoints/*")] == ["epoch000001-step000000000"]
-    assert options["stage"] == "quantized"
+    assert options["stage"].role == "quantized"
 
 
 def test_a_training_that_fails_says_so(monkeypatch):

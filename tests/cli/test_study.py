@@ -106,9 +106,10 @@ def test_a_study_that_is_stopped_before_it_is_begun_leaves_none(tmp_path, monkey
 
 def test_missing_packages_are_said(capsys, no_tensorflow, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(["study", *GOOD, f"--run_dir={tmp_path / 'run'}"]) == 1
+    drawn = ["--sampler=random", "--trials=3", f"--run_dir={tmp_path / 'run'}"]
+    assert main(["study", *GOOD, *drawn]) == 1
     err = capsys.readouterr().err
-    assert "A study needs the packages optuna, sqlalchemy, statsmodels." in err
+    assert "storage needs the packages optuna, sqlalchemy, statsmodels. Received: no optuna" in err
     assert "pip install '.[study]'" in err
 
 

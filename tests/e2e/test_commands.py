@@ -113,7 +113,7 @@ def test_train_evaluate_export(request, tmp_path, way):
     assert again[again.index("test accuracy %") :] == table
 
     out = call("export", "--run_dir=runs/digits", "--format=litert-float32")
-    assert row(out, "runs/digits/export/student-float32.tflite")[0] == "litert-float32"
+    assert row(out, "student-float32.tflite")[0] == "litert-float32"
     assert {file.name for file in (run_dir / "export").glob("*.tflite")} == {
         "student-int8.tflite",
         "student-float32.tflite",

@@ -43,11 +43,13 @@ class Regression:
     def weights(self):
         return [self.kernel, self.bias]
 
+    def step(self):
+        return float(np.abs(self.kernel).max() / (2 ** (self.bits - 1) - 1))
+
     def quantized(self):
         if self.bits is None:
             return self.kernel
-        highest = 2 ** (self.bits - 1) - 1
-        step = np.abs(self.kernel).max() / highest
+        step = self.step()
         return (step * np.round(self.kernel / step)).astype(np.float32)
 
     def __call__(self, images):
@@ -170,7 +172,9 @@ def save_wrapped(model, directory):
 
 def summary(model):
     kernel = model.quantized()
+    step = None if model.bits is None else model.step()
     row = {"layer": "logits", "shape": list(kernel.shape), "bits": model.bits or 32}
+    row |= {"zeros": float((kernel == 0).mean()), "step": step}
     return f"logits: {row['bits']} bits", [row]
 
 

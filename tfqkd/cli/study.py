@@ -1,7 +1,6 @@
 """`bin/study`: one recipe at many settings and seeds, with a report."""
 
 import contextlib
-import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -12,13 +11,12 @@ from absl import flags
 from tfqkd.cli.command import Command, UsageError, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.data.locations import require_location
+from tfqkd.study.extras import missing_packages, require_packages
 from tfqkd.study.plan import PRUNERS, SAMPLERS, Plan
 from tfqkd.study.space import parse_space
 
 if TYPE_CHECKING:
     from tfqkd.study.location import StudyLocation
-
-_NEEDED = ("optuna", "sqlalchemy", "statsmodels")
 
 
 def _command() -> Command:
@@ -134,10 +132,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         except ValueError as error:
             raise UsageError(str(error)) from error
-        _require_packages()
         directory = pathlib.Path(
             values.run_dir or f"runs/study_{recipe.data.dataset.replace('/', '_')}"
         )
+        is_plain = plan.sampler == "grid" and plan.pruner == "none" and not values.storage
+        if is_plain and missing_packages():
+            _grid(plan, directory, values.report_only, command.command_line(arguments))
+            return
+        require_packages()
         from tfqkd.study.location import StudyLocation
 
         location = StudyLocation(directory, values.study_name, values.storage, values.grace_seconds)
@@ -151,6 +153,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(plan, location)
 
     return command.main(arguments, run_it)
+
+
+def _grid(plan: Plan, directory: pathlib.Path, report_only: bool, words: list[str]) -> None:
+    """Runs a grid in this process alone, and writes its report."""
+    print(
+        "Optuna is not installed: the trials run one after the other, in this process.", flush=True
+    )
+    data = plan.recipe.data
+    require_location(data.dataset, data.dir, data.download)
+    load_tensorflow()
+    from tfqkd.reporting.study_page import print_study, write_study_page
+    from tfqkd.study.grid import GRID_FILE, GridStudy, run_grid
+    from tfqkd.study.results import StudyResults
+
+    if report_only and not (directory / GRID_FILE).exists():
+        raise ValueError(
+            "A study must be begun before it can be reported on. "
+            f"Received: {directory}, without {GRID_FILE}. Leave --report_only out."
+        )
+    try:
+        if not report_only:
+            run_grid(plan, directory, words)
+    finally:
+        results = StudyResults.read(GridStudy(plan, directory), plan)
+        if len(results.runs):
+            write_study_page(results, directory)
+            print_study(results, directory)
 
 
 def _work(plan: Plan, location: "StudyLocation", words: list[str]) -> None:
@@ -180,15 +209,6 @@ def _without_password(words: list[str], storage: str) -> list[str]:
     from tfqkd.study.database import without_password
 
     return [word.replace(storage, without_password(storage)) if storage else word for word in words]
-
-
-def _require_packages() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f"A study needs the packages {', '.join(_NEEDED)}. Received: no {', '.join(missing)}. "
-            "Install them, in the checkout, with: pip install '.[study]'"
-        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import pathlib
 import pandas as pd
 
 from tfqkd.recipe.flag_file import flag_file
-from tfqkd.reporting.analysis import importance, interactions
 from tfqkd.reporting.drawings import Drawing, Missing
 from tfqkd.reporting.page import PAGE_FILE, PageTable, PageText, write_page
 from tfqkd.reporting.study_figures import (
@@ -24,6 +23,7 @@ from tfqkd.reporting.study_tables import (
 )
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
 from tfqkd.storage import locked, write_atomically
+from tfqkd.study.grid import GridTrial
 from tfqkd.study.queue import shown
 from tfqkd.study.results import StudyResults
 from tfqkd.tables import Table
@@ -106,11 +106,22 @@ def figures(results: StudyResults) -> list[Drawing | Missing]:
         teacher_size(results),
         robustness(results),
         entropy(results),
-        importance(results),
-        interactions(results),
+        *_analysis(results),
         _curves(results),
         _layers(results),
     ]
+
+
+def _analysis(results: StudyResults) -> list[Drawing | Missing]:
+    if any(isinstance(trial, GridTrial) for trial in results.trials):
+        reason = (
+            "It needs Optuna and statsmodels: pip install '.[study]', and the same command again."
+        )
+        titles = ("Importance of the hyper-parameters (fANOVA)", "Main effects and interactions")
+        return [Missing(title, reason) for title in titles]
+    from tfqkd.reporting.analysis import importance, interactions  # noqa: PLC0415 (extra packages)
+
+    return [importance(results), interactions(results)]
 
 
 def findings(results: StudyResults) -> list[str]:

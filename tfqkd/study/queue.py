@@ -2,24 +2,34 @@
 
 import random
 from collections.abc import Mapping
-from typing import Any
-
-import optuna
+from typing import TYPE_CHECKING, Any
 
 from tfqkd.study import attributes
 from tfqkd.study.plan import Plan
 from tfqkd.study.space import Axis, Listed
 
+if TYPE_CHECKING:
+    import optuna
+
+    from tfqkd.study.grid import GridTrial
+
 _QUEUED = {attributes.QUEUED: True}
 
 
-def fill(study: optuna.Study, plan: Plan) -> None:
-    """Puts all trials of a plan into the queue: controls first, then the settings in a random order.
+def fill(study: "optuna.Study", plan: Plan) -> None:
+    """Puts all trials of a plan into the queue."""
+    for parameters, user_attrs in planned(plan):
+        study.enqueue_trial(parameters, user_attrs=user_attrs)
 
-    A drawn trial is queued without settings; the sampler draws them when a worker takes it.
+
+def planned(plan: Plan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Returns settings and attributes of all trials: controls first, then the settings in a random order.
+
+    A drawn trial has no settings; the sampler draws them when a worker takes it.
     """
-    for settings in plan.controls():
-        study.enqueue_trial({}, user_attrs={**_QUEUED, attributes.CONTROL: settings})
+    controls: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {**_QUEUED, attributes.CONTROL: settings}) for settings in plan.controls()
+    ]
     drawn: list[dict[str, Any]] = [{}] * plan.trials
     if plan.sampler == "grid":
         drawn = [
@@ -28,11 +38,10 @@ def fill(study: optuna.Study, plan: Plan) -> None:
         ]
         # What is there when a study is stopped early is then a fair sample of the whole.
         random.Random(plan.recipe.run.seed).shuffle(drawn)
-    for parameters in drawn:
-        study.enqueue_trial(parameters, user_attrs=_QUEUED)
+    return [*controls, *((parameters, dict(_QUEUED)) for parameters in drawn)]
 
 
-def settings_of(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
+def settings_of(trial: "optuna.Trial | GridTrial", plan: Plan) -> dict[str, Any]:
     """Returns the settings of a trial: the queue's, or else the sampler's."""
     control = trial.user_attrs.get(attributes.CONTROL)
     if control is not None:
@@ -57,7 +66,7 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(to_parameter(value))
 
 
-def _suggest(trial: optuna.Trial, axis: Axis) -> Any:
+def _suggest(trial: Any, axis: Axis) -> Any:
     if isinstance(axis, Listed):
         values = {to_parameter(value): value for value in axis.values}
         return values[trial.suggest_categorical(axis.field, list(values))]

@@ -3,9 +3,7 @@
 import dataclasses
 from typing import Any
 
-import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
 
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.renamed import RENAMED
@@ -15,6 +13,7 @@ from tfqkd.study.queue import to_parameter
 
 ALWAYS = ("teacher", "temperature", "coefficient", "schedule")
 """Fields that the figures are about; where one does not vary, the recipe's value stands."""
+_STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
 _MEASURED = (
     "validation_accuracy",
     "test_accuracy",
@@ -40,7 +39,7 @@ class StudyResults:
         curves: By (trial, seed), the history of the quantized stage, a row an epoch.
         layers: By (trial, seed), the table of layers.
         counts: Number of trials by state.
-        trials: As Optuna keeps them.
+        trials: As they are kept, by Optuna or as `GridTrial`.
     """
 
     name: str
@@ -49,13 +48,13 @@ class StudyResults:
     curves: dict[tuple[int, int], pd.DataFrame]
     layers: dict[tuple[int, int], pd.DataFrame]
     counts: dict[str, int]
-    trials: tuple[FrozenTrial, ...]
+    trials: tuple[Any, ...]
 
     @classmethod
-    def read(cls, study: optuna.Study, plan: Plan) -> "StudyResults":
-        """Reads what the trials left in the storage."""
+    def read(cls, study: Any, plan: Plan) -> "StudyResults":
+        """Reads what the trials of a study of Optuna's, or of a `GridStudy`, have left."""
         trials = list(map(_by_names_of_now, study.get_trials()))
-        done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        done = [trial for trial in trials if trial.state.name == "COMPLETE"]
         rows, curves, layers = [], {}, {}
         for trial in done:
             for seed in plan.seeds:
@@ -64,8 +63,7 @@ class StudyResults:
                 curves[trial.number, seed] = pd.DataFrame(record["curves"])
                 layers[trial.number, seed] = pd.DataFrame(record["layers"])
         counts = {
-            state.name.lower(): sum(trial.state == state for trial in trials)
-            for state in TrialState
+            state.lower(): sum(trial.state.name == state for trial in trials) for state in _STATES
         }
         runs = _in_order(_with_gain(pd.DataFrame(rows), plan), plan) if rows else pd.DataFrame()
         return cls(study.study_name, plan, runs, curves, layers, counts, tuple(done))
@@ -102,7 +100,7 @@ class StudyResults:
         return recipe.changed(formats=self.plan.recipe.export.formats)
 
 
-def _by_names_of_now(trial: FrozenTrial) -> FrozenTrial:
+def _by_names_of_now(trial: Any) -> Any:
     """Returns a trial, of a study of before too, with the names that its fields have now."""
 
     def renewed(values: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +113,7 @@ def _by_names_of_now(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
-def _row(trial: FrozenTrial, seed: int, record: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def _row(trial: Any, seed: int, record: dict[str, Any], plan: Plan) -> dict[str, Any]:
     settings = trial.user_attrs[attributes.SETTINGS]
     control = attributes.CONTROL in trial.user_attrs
     recipe = plan.trial_recipe(settings, control, seed)

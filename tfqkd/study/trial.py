@@ -4,10 +4,9 @@ import dataclasses
 import pathlib
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 from tensorboard.plugins.hparams import api as hparams
 
 from tfqkd.compat import tf
@@ -20,7 +19,6 @@ from tfqkd.study import attributes
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.seed_result import SeedResult, read_seed_result, softened_entropy
-from tfqkd.study.status_line import StatusLine
 from tfqkd.training.checking import check
 from tfqkd.training.making import Maker
 from tfqkd.training.plans import data_of, execution_of, load_data, place_of
@@ -28,6 +26,11 @@ from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products, model_key
 from tfqkd.training.results import Results
 from tfqkd.training.run import run
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tfqkd.study.grid import GridTrial
 
 _ACCURACY = "val_accuracy"
 
@@ -42,13 +45,15 @@ class PruneByEpoch(Watcher):
         optuna.TrialPruned: During `fit`.
     """
 
-    def __init__(self, trial: optuna.Trial) -> None:
-        self._trial = trial
+    def __init__(self, trial: "optuna.Trial | GridTrial") -> None:
+        self._trial: Any = trial
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Reports, and asks the pruner."""
         self._trial.report(float(logs[_ACCURACY]), epoch + 1)
         if self._trial.should_prune():
+            import optuna  # noqa: PLC0415 (what has no pruner needs none of it)
+
             raise optuna.TrialPruned(f"after epoch {epoch + 1}")
 
 
@@ -58,10 +63,10 @@ class TrialRunner:
     Args:
         plan: Of the study.
         directory: Of the study: gets `trials/NUMBER-seedSEED` and `products`.
-        line: Shows how the worker goes on.
+        line: Shows how it goes on: `begin` a trial, and the progress of a `stage`.
     """
 
-    def __init__(self, plan: Plan, directory: pathlib.Path, line: StatusLine) -> None:
+    def __init__(self, plan: Plan, directory: pathlib.Path, line: Any) -> None:
         self._plan, self._directory, self._line = plan, directory, line
         self._data: tuple[dict[str, Any], ImageData] | None = None
         self._logits: dict[str, np.ndarray] = {}
@@ -89,7 +94,7 @@ class TrialRunner:
                 place = place_of(recipe, front)
                 check(PAPER(recipe), (), Maker(self._load(recipe), store, front, place, execution))
 
-    def __call__(self, trial: optuna.Trial) -> float:
+    def __call__(self, trial: "optuna.Trial | GridTrial") -> float:
         """Returns the mean validation accuracy over the seeds, of the models that are kept."""
         settings = settings_of(trial, self._plan)
         control = attributes.CONTROL in trial.user_attrs
@@ -100,7 +105,7 @@ class TrialRunner:
         accuracies = []
         for index, seed in enumerate(self._plan.seeds):
             recipe = self._plan.trial_recipe(settings, control, seed)
-            callbacks = [PruneByEpoch(trial)] if prunes and not index else []
+            callbacks: list[Any] = [PruneByEpoch(trial)] if prunes and not index else []
             record = self._run(trial.number, recipe, settings, callbacks)
             trial.set_user_attr(attributes.of_seed(seed), dataclasses.asdict(record))
             accuracies.append(record.validation_accuracy)
