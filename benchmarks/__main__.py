@@ -11,6 +11,7 @@ PARTS = {
     "peers": "benchmarks.peers_part",
     "pipeline": "benchmarks.pipeline",
     "startup": "benchmarks.startup",
+    "integers": "benchmarks.integers",
 }
 
 

@@ -85,9 +85,8 @@ def test_exact_integer_arithmetic_is_the_keras_model_but_for_ties(name):
 def test_files_of_all_input_and_output_types_compute_the_same(name):
     graph, images = networks.graph(name), networks.pixels(16, seed=8)
     codes = {each: computed(file_of(graph, each), images) for each in ("float32", "uint8", "int8")}
-    np.testing.assert_array_equal(codes["uint8"], codes["int8"])
-    # Where an integer operation standardizes, it may round another way.
-    assert np.abs(codes["float32"].astype(int) - codes["int8"]).max() <= (0 if name == "raw" else 2)
+    for each in ("float32", "uint8"):
+        np.testing.assert_array_equal(codes[each], codes["int8"])
     last = graph.tensors[-1]
     floats = computed(file_of(graph, "int8", "float32"), images)
     steps = codes["int8"].astype(np.float32) - last.zero_point
@@ -111,8 +110,9 @@ def test_integers_alone_are_computed_with():
 
 def test_standardisation_is_an_operator_behind_the_input_but_where_pixels_are_the_codes():
     apart = operators(file_of(networks.graph("residual"), "int8"))
-    assert apart[:2] == [_Operator.DEPTHWISE_CONV_2D, _Operator.CONV_2D]
-    assert operators(file_of(networks.graph("raw"), "int8"))[0] == _Operator.CONV_2D
+    assert apart[:2] == [_Operator.CONV_2D, _Operator.CONV_2D]
+    assert len(apart) == 1 + len(networks.graph("residual").operations)
+    assert len(operators(file_of(networks.graph("raw"), "int8"))) == 4
 
     # (pixel − 128)/128 with a step of 1/128: a pixel's code is itself less 128.
     layers = networks.layers
@@ -127,8 +127,8 @@ def test_standardisation_is_an_operator_behind_the_input_but_where_pixels_are_th
             found.learned.assign(1 / 128)
     folded = networks.read_graph(networks.tfqkd.strip_quantization(quantized))
     assert folded.image.is_pixel
-    assert operators(file_of(folded, "int8"))[0] == _Operator.CONV_2D
-    assert operators(file_of(folded, "uint8"))[:2] == [_Operator.QUANTIZE, _Operator.CONV_2D]
+    assert len(operators(file_of(folded, "int8"))) == len(folded.operations)
+    assert len(operators(file_of(folded, "uint8"))) == 1 + len(folded.operations)
     images = networks.pixels(16)
     expected = reference.run(folded, images)
     np.testing.assert_array_equal(expected[0], images.astype(int) - 128)

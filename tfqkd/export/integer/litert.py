@@ -92,43 +92,36 @@ class _Writer:
 
     def _image(self, input_type: str) -> int:
         """Adds the input and what makes the first codes of it; returns the index of these."""
-        image, codes = self._graph.image, self._graph.tensors[0]
+        codes = self._graph.tensors[0]
         pixels = Codes(INPUT, codes.shape, np.float32(1), LOWEST)
-        if input_type == "float32":
-            index = self._tensor(INPUT, codes.shape, _Type.FLOAT32)
-            for kind, values, neutral in (
-                (_Operator.MUL, image.gain, 1),
-                (_Operator.ADD, image.offset, 0),
-            ):
-                if (values != neutral).any():
-                    constant = self._constant(
-                        np.asarray(values, np.float32), f"{codes.layer}/{kind}"
-                    )
-                    scaled = self._tensor(f"{codes.layer}/{kind}", codes.shape, _Type.FLOAT32)
-                    self._add(kind, [index, constant], scaled, _fused(kind, _Activation.NONE))
-                    index = scaled
-            return self._rounded(index, codes)
-        # Pixels that are codes already are of the first tensor's scale.
-        start = dataclasses.replace(codes, layer=INPUT) if image.is_pixel else pixels
-        if input_type == "uint8":
-            index = self._activation(start, _Type.UINT8)
-            index = self._rounded(index, dataclasses.replace(start, layer=f"{INPUT}/int8"))
-        else:
+        # Pixels that are codes already have the step of the codes, where no floats are rounded to pixels.
+        is_codes = self._graph.image.is_pixel and (input_type != "float32" or codes.scale == 1)
+        start = dataclasses.replace(codes, layer=INPUT) if is_codes else pixels
+        if input_type == "int8":
             index = self._activation(start)
-        return index if image.is_pixel else self._standardized(index, codes)
+        else:
+            index = (
+                self._activation(start, _Type.UINT8)
+                if input_type == "uint8"
+                else self._tensor(INPUT, codes.shape, _Type.FLOAT32)
+            )
+            index = self._rounded(index, dataclasses.replace(start, layer=f"{INPUT}/int8"))
+        return index if is_codes else self._standardized(index, codes)
 
     def _standardized(self, pixels: int, codes: Codes) -> int:
-        """Adds a depthwise convolution of one pixel, which scales each channel and adds to it."""
+        """Adds a convolution of one pixel, which scales each channel and adds to it.
+
+        A depthwise one would multiply less, and is slower on few channels.
+        """
         channels = codes.shape[-1]
         gain = np.broadcast_to(self._graph.image.gain, channels)
         scales = (np.abs(gain) / _IMAGE_FACTOR).astype(np.float32)
         bias = np.rint(self._graph.image.offset / scales.astype(np.float64)).astype(np.int32)
-        ones = np.sign(gain).astype(np.int8).reshape(1, 1, 1, -1)
-        kernel = Kernel(ones, _IMAGE_FACTOR, scales, bias, 3)
+        ones = np.diag(np.sign(gain)).astype(np.int8).reshape(channels, 1, 1, channels)
+        kernel = Kernel(ones, _IMAGE_FACTOR, scales, bias, 0)
         index = self._activation(codes)
-        self._convolution(
-            Operation(Kind.DEPTHWISE, codes.layer, (0,), 0, kernel), pixels, index, np.float32(1)
-        )
+        operation = Operation(Kind.CONVOLUTION, codes.layer, (0,), 0, kernel)
+        self._convolution(operation, pixels, index, np.float32(1))
         return index
 
     def _rounded(self, index: int, codes: Codes) -> int:
@@ -144,7 +137,8 @@ class _Writer:
             scale = self._graph.tensors[operation.inputs[0]].scale
             self._convolution(operation, inputs[0], output, scale)
         elif operation.kind is Kind.ADDITION:
-            self._add(_Operator.ADD, inputs, output, _fused(_Operator.ADD, _activation(operation)))
+            added = schema.AddOptionsT(fusedActivationFunction=_activation(operation))
+            self._add(_Operator.ADD, inputs, output, added)
         elif operation.kind is Kind.MEAN:
             shape = self._graph.tensors[operation.output].shape
             axes = self._constant(np.array([1, 2], np.int32), f"{name}/axes")
@@ -247,12 +241,6 @@ def _activation(operation: Operation) -> int:
     if operation.ceiling is not None:
         return _Activation.RELU6
     return _Activation.RELU if operation.rectifies else _Activation.NONE
-
-
-def _fused(kind: int, activation: int) -> Any:
-    options = {_Operator.ADD: schema.AddOptionsT, _Operator.MUL: schema.MulOptionsT}[kind]()
-    options.fusedActivationFunction = activation
-    return options
 
 
 def _kernel_options(operation: Operation, multiplier: int) -> tuple[int, Any]:
