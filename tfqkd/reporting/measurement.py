@@ -13,6 +13,7 @@ from tfqkd.export.report import Report
 from tfqkd.fronts import choose
 from tfqkd.fronts.files import load_file, open_file
 from tfqkd.fronts.front import Opened
+from tfqkd.reporting.evaluated import EVALUATION_FILE
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.reporting.results import rows_of
 from tfqkd.runtime import load
@@ -244,7 +245,7 @@ def _write(
             }
         )
     text = json.dumps({"class_names": data.class_names, "models": listed}) + "\n"
-    write_atomically(directory / "evaluation.json", text)
+    write_atomically(directory / EVALUATION_FILE, text)
     matrices = {
         measurement.name: measurement.figures.confusion
         for measurement in measurements
