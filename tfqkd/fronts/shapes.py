@@ -53,14 +53,24 @@ def require_same_outputs(student: Any, teacher: object) -> None:
         ValueError: If they have other numbers of outputs.
     """
     for each in members(teacher):
-        shapes = [getattr(model, "output_shape", None) for model in (student, each)]
-        outputs = [shape[-1] for shape in shapes if isinstance(shape, tuple) and shape[-1]]
-        if len(set(outputs)) > 1:
+        own, other = (_sizes(model) for model in (student, each))
+        if own and other and own != other:
+            said = [", ".join(map(str, sizes)) for sizes in (own, other)]
             raise ValueError(
                 "Teacher and student must have the same outputs, those of the same classes. "
-                f"Received: a student with {outputs[0]} and a teacher with {outputs[1]}. "
+                f"Received: a student with {said[0]} and a teacher with {said[1]}. "
                 "Train the teacher on the student's data set."
             )
+
+
+def _sizes(model: Any) -> list[int]:
+    """The last sizes of a model's outputs, by the order of their names in a dict; none if it shows not all."""
+    shape = getattr(model, "output_shape", None)
+    if isinstance(shape, dict):
+        shape = [shape[name] for name in sorted(shape)]
+    shapes = shape if isinstance(shape, list) else [shape]
+    sizes = [each[-1] for each in shapes if isinstance(each, tuple) and each and each[-1]]
+    return sizes if len(sizes) == len(shapes) else []
 
 
 def _advice(role: str, wanted: list[int | None], resize: str) -> str:
