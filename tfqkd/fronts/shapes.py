@@ -64,7 +64,7 @@ def require_same_outputs(student: Any, teacher: object) -> None:
 
 
 def _sizes(model: Any) -> list[int]:
-    """The last sizes of a model's outputs, by the order of their names in a dict; none if it shows not all."""
+    """The last sizes of a model's outputs, in a dict by their names in order; none if it shows not all."""
     shape = getattr(model, "output_shape", None)
     if isinstance(shape, dict):
         shape = [shape[name] for name in sorted(shape)]
