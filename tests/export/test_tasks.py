@@ -1,4 +1,4 @@
-"""Networks for other tasks than one class of an image: every file computes what the Keras model does."""
+"""Other tasks than one class of an image: taught, stripped, and every file computes what the model does."""
 
 import json
 import pathlib
@@ -21,12 +21,17 @@ _ALL = ",".join(FORMATS)
 
 
 def written(name, directory, formats, **settings):
-    """A quantized network and the reports of its files."""
+    """A network that was quantized and taught for an epoch, and the reports of its files."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(1)
     task = TASKS[name]
     model = tfqkd.quantize_model(task.build())
-    model.compile("sgd", task.loss)
+    before = model.get_weights()
+    distiller = tfqkd.Distiller(student=model, teacher=task.build())
+    distiller.compile("sgd", task.loss)
+    history = distiller.fit(task.x, task.y, batch_size=6, verbose=0).history
+    assert history["soft_loss"][0] > 0
+    assert not all(map(np.array_equal, before, model.get_weights()))
     with files_run_here():
         reports = export(model, directory, formats, images=task.x, calibration=task.x, **settings)
     return model, {report.format: report for report in reports}
