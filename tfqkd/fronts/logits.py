@@ -43,7 +43,8 @@ def _require_ends(model: Any, role: str, tasks: Mapping[str, str]) -> None:
         raise ValueError(
             f"The {role} must have {rule}. Received: {len(outputs)} outputs of '{model.name}'."
         )
-    is_named = isinstance(model.output, dict) and set(model.output) == set(tasks)
+    returned = model.output if len(tasks) > 1 else None
+    is_named = isinstance(returned, dict) and set(returned) == set(tasks)
     names = sorted(tasks) if is_named else list(tasks)
     for output, name in zip(outputs, names, strict=True):
         _require_end(model, output, role, tasks[name])
