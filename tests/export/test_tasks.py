@@ -5,13 +5,13 @@ import pathlib
 
 import numpy as np
 import pytest
-from tfqkd.training.measurement import measure_files
 
 import tfqkd
 from tfqkd.cli.predict import main as predict
 from tfqkd.compat import keras, tf
 from tfqkd.export import export, load
 from tfqkd.export.formats import FORMATS
+from tfqkd.reporting.measurement import measure_files
 
 from .in_process import files_run_here, run_file
 from .tasks import COUNT, TASKS
