@@ -6,6 +6,7 @@ from core import soft_reference as reference
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.fronts.terms import Term
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.teachers import Ensemble
 
@@ -209,6 +210,10 @@ def ends_in_softmax():
         ({"task": "labels"}, "`task` must be one of"),
         ({"loss": [CLASSES]}, "one for each output"),
         ({"loss": {"kind": losses.Hinge()}}, "loss=Hinge"),
+        (
+            {"terms": [Term("taps", lambda seen: 0.0)]},
+            "one output. Received: 1 terms for .* kind, tags",
+        ),
         ({"soft_loss": "dkd"}, "'dkd' compares the classes.*task='sigmoid'"),
     ],
 )
