@@ -241,6 +241,9 @@ def strip_weights(model: keras.Model) -> keras.Model:
         kept = _without(inner.weights, [kernel.latent for kernel in quantized])
         for variable, weight in zip(_without(plain.weights, targets), kept, strict=True):
             variable.assign(weight)
+        # What a layer computes of its weights once, as an adapted Normalization does.
+        for part in plain._flatten_layers():
+            part.finalize_state()
     return stripped
 
 
