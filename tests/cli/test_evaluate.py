@@ -27,10 +27,11 @@ def test_every_model_and_file_is_in_the_table(finished, capsys):
     ]
     for entry in written:
         (row,) = [line for line in lines if entry["name"] in line]
-        assert row.split()[-4:] == [
+        assert row.split()[-5:] == [
             f"{100 * entry['accuracy']:.2f}",
             f"{100 * entry['top5']:.2f}",
             f"{entry['loss']:.4f}",
+            f"{100 * entry['calibration_error']:.2f}",
             f"{100 * entry['agreement']:.2f}",
         ]
     accuracies = [model.accuracy for model in finished.results.models]
@@ -44,7 +45,7 @@ def test_json_is_all_of_stdout_and_holds_what_the_table_shows(finished, capfd):
     assert run["directory"] == str(finished.directory)
     written = json.loads((finished.directory / "evaluation.json").read_text())["models"]
     for entry in written:
-        del entry["confusion"]
+        del entry["confusion"], entry["reliability"]
     assert run["models"] == written
     file = finished.directory / "export" / "student-int8.tflite"
     assert main(["evaluate", f"--models={file}", "--dataset=digits", "--output=json"]) == 0

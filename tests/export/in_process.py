@@ -2,25 +2,35 @@
 
 import contextlib
 import pathlib
+import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
-from tfqkd.compat import keras, tf
-from tfqkd.export import ExportError, load, verification, writing
+from tfqkd.export import (
+    ExportError,
+    keras_runner,
+    load,
+    saved_model_runner,
+    verification,
+    writing,
+)
+from tfqkd.runtime.inputs import Arrays
 
 
-def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> np.ndarray:
+def run_file(runner: Sequence[str], draft: pathlib.Path, inputs: Arrays) -> Arrays:
     """Returns what `verification.run_file` returns."""
-    if draft.is_dir():
-        signature = tf.saved_model.load(draft).signatures["serving_default"]
-        (outputs,) = signature(images=tf.constant(images, tf.float32)).values()
-        return outputs.numpy()
-    if draft.suffix == ".keras":
-        return keras.models.load_model(draft, compile=False).predict(images, verbose=0)
+    if draft.is_dir() or draft.suffix == ".keras":
+        module = saved_model_runner if draft.is_dir() else keras_runner
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [str(draft), f"{folder}/in.npz", f"{folder}/out.npz"]
+            np.savez(paths[1], **inputs)
+            module.main(paths)
+            with np.load(paths[2]) as arrays:
+                return dict(arrays)
     try:
-        return load(draft, direct="--direct" in runner)(images)
+        return load(draft, direct="--direct" in runner).named(inputs)
     except RuntimeError as error:
         raise ExportError(f"It does not run: {error}") from error
 

@@ -79,6 +79,6 @@ def test_a_settled_graph_is_the_same_and_computes_the_same(tmp_path, middle):
         loaded = tf.saved_model.load(directory)
         serve = loaded.signatures["serving_default"]
         logits = serve(images=tf.cast(IMAGES, tf.float32))["logits"]
-        np.testing.assert_allclose(logits, source.logits, rtol=0, atol=1e-6 * 255)
+        np.testing.assert_allclose(logits, source.outputs["logits"], rtol=0, atol=1e-6 * 255)
         count_on()
     assert graphs[0] == graphs[1]

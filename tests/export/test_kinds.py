@@ -7,6 +7,7 @@ import tfqkd
 from tfqkd.compat import keras
 from tfqkd.export import FORMATS, ExportError, export
 from tfqkd.export.owners import Owners
+from tfqkd.fronts.tfmot.flattening import flattened
 from tfqkd.fronts.tfmot.kernels import kernels_of
 
 from . import kinds
@@ -66,10 +67,10 @@ def test_a_kind_is_exported_right_or_refused_with_the_reason(name, tmp_path):
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_a_ternary_kind_is_exported_right_or_refused_with_the_reason(name, tmp_path):
     plain = kinds.build(kinds.KINDS[name])
-    if any(isinstance(layer, keras.Model) for layer in plain.layers):
-        pytest.skip("Models inside models are not quantized.")
     middle = [
-        each for each in plain.layers[3:-1] if kernels_of(each) and each.get_weights()[0].any()
+        each
+        for each in flattened(plain).layers[3:-1]
+        if kernels_of(each) and each.get_weights()[0].any()
     ]
     if not middle:
         pytest.skip("It has no kernel that is quantized.")
@@ -127,6 +128,16 @@ def test_a_ternary_kernel_is_stored_as_codes_beside_attention(tmp_path):
     report = require_right("attentive", quantized, "onnx-int2", tmp_path)
     stored = [(kernel.layer, kernel.bits) for kernel in report.quantized]
     assert stored == [("separable", 2), ("separable", 2), ("dense", 2)]
+
+
+def test_layers_of_models_in_the_model_are_told_apart_by_their_paths(tmp_path):
+    keras.backend.clear_session()
+    model = kinds.build(kinds.KINDS["two towers with layers of one name"])
+    quantized = tfqkd.quantize_model(model, tfqkd.TernaryScheme())
+    for form in ("litert-int2", "onnx-int2"):
+        report = require_right("towers", quantized, form, tmp_path)
+        stored = [kernel.layer for kernel in report.quantized]
+        assert stored == ["tower_a/conv", "tower_b/conv"]
 
 
 def test_a_branch_reads_what_was_renamed(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 
@@ -16,9 +16,10 @@ def dense_model(**kwargs):
 
 def test_random_images_are_sixteen_and_always_the_same():
     first, second = (Source.prepare(dense_model()) for _ in range(2))
-    assert first.images.shape == (16, 2, 2, 3) and first.images.dtype == np.float32
-    assert first.images.min() >= 0 and 200 < first.images.max() <= 255
-    np.testing.assert_array_equal(first.images, second.images)
+    images = first.inputs["images"]
+    assert images.shape == (16, 2, 2, 3) and images.dtype == np.float32
+    assert images.min() >= 0 and 200 < images.max() <= 255
+    np.testing.assert_array_equal(images, second.inputs["images"])
 
 
 def test_logits_are_those_of_the_model_over_several_batches():
@@ -26,9 +27,8 @@ def test_logits_are_those_of_the_model_over_several_batches():
     images = np.random.default_rng(0).integers(0, 256, (130, 2, 2, 3), np.uint8)
     kernel, bias = model.get_weights()
     source = Source.prepare(model, images=images)
-    np.testing.assert_allclose(
-        source.logits, images.reshape(130, 12).astype(float) @ kernel + bias, rtol=1e-5, atol=1e-3
-    )
+    expected = images.reshape(130, 12).astype(float) @ kernel + bias
+    np.testing.assert_allclose(source.outputs["logits"], expected, rtol=1e-5, atol=1e-3)
 
 
 def test_the_source_is_a_copy():
@@ -50,8 +50,8 @@ def test_mixed_precision_is_rebuilt_in_float32():
     kernel, bias = model.get_weights()
     source = Source.prepare(model)
     assert source.model.compute_dtype == source.model.layers[-1].compute_dtype == "float32"
-    expected = source.images.reshape(-1, 12).astype(float) @ kernel + bias
-    np.testing.assert_allclose(source.logits, expected, rtol=1e-5, atol=1e-3)
+    expected = source.inputs["images"].reshape(-1, 12).astype(float) @ kernel + bias
+    np.testing.assert_allclose(source.outputs["logits"], expected, rtol=1e-5, atol=1e-3)
 
 
 def test_a_converter_runs_once_for_all_formats():
@@ -94,29 +94,91 @@ def test_class_names_must_fit_the_logits_and_one_line(names, received):
         Source.prepare(dense_model(), class_names=names)
 
 
-def test_models_that_classify_no_images_are_refused():
-    layers = keras.layers
-    image, flat = keras.Input((2, 2, 3)), keras.Input((12,))
-    free = keras.Input((None, None, 3))
-    logits = layers.Dense(4)(layers.Flatten()(image))
-    cases = {
-        "must take one batch of images": [
-            keras.Model(flat, layers.Dense(4)(flat)),
-            keras.Model(free, layers.GlobalAveragePooling2D()(free)),
-            keras.Model([image, flat], layers.Add()([layers.Flatten()(image), flat])),
-        ],
-        "must return one float tensor": [
-            keras.Model(image, [logits, logits]),
-            keras.Model(image, layers.Conv2D(4, 1)(image)),
-        ],
-        "must be a built": [keras.Sequential([layers.Dense(4)])],
-    }
-    for message, models in cases.items():
-        for model in models:
-            with pytest.raises(ValueError, match=message):
-                Source.prepare(model)
+layers = keras.layers
+
+
+def of_open_size():
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, layers.GlobalAveragePooling2D()(image))
+
+
+def of_strings():
+    words = keras.Input((2,), dtype="string")
+    return keras.Model(words, layers.StringLookup(vocabulary=["a"], output_mode="multi_hot")(words))
+
+
+def without_a_last_axis():
+    row = keras.Input((3,))
+    return keras.Model(row, layers.Dense(1)(row)[:, 0])
+
+
+def of_whole_numbers():
+    row = keras.Input((3,))
+    return keras.Model(row, tf.argmax(layers.Dense(2)(row)[:, None], axis=-1))
+
+
+def with_a_bad_name():
+    row = keras.Input((3,))
+    return keras.Model(row, {"how old": layers.Dense(1)(row), "kind": layers.Dense(2)(row)})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (of_open_size, r"batches of a fixed size.*Received: .*\(None, None, None, 3\)"),
+        (of_strings, "must take floats.*'inputs' of string"),
+        (without_a_last_axis, r"must return float tensors.*\(None,\)"),
+        (of_whole_numbers, r"must return float tensors"),
+        (with_a_bad_name, r"must be letters.*\['how old'\]"),
+        (lambda: keras.Sequential([layers.Dense(4)]), "must be a built"),
+    ],
+)
+def test_models_that_no_file_can_hold_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        Source.prepare(make())
+
+
+def test_only_models_of_tf_keras_are_taken():
     with pytest.raises(TypeError, match="must be a tf_keras model"):
         Source.prepare(lambda images: images)
+
+
+def two_ends():
+    row = keras.Input((3,), name="row")
+    ends = {"b": layers.Dense(2, name="second")(row), "a": layers.Dense(3, name="first")(row)}
+    return keras.Model(row, ends)
+
+
+def test_what_is_said_of_several_outputs_is_said_by_their_names():
+    names = {"a": ("x", "y", "z")}
+    source = Source.prepare(two_ends(), class_names=names, output={"b": "values"})
+    assert source.output == {"a": "logits", "b": "values"}
+    assert source.class_names == names
+    row, model = np.ones((2, 3), np.float32), two_ends()
+    for arguments, message in (
+        ({"class_names": ["x", "y", "z"]}, "a dict by the names of the outputs, a, b"),
+        ({"class_names": {"c": ["x"]}}, "a dict by the names of the outputs, a, b"),
+        ({"class_names": {"a": ["x"]}}, "one name for each of the 3 logits"),
+        ({"output": "values"}, "`output` of several outputs must be a dict"),
+        ({"output": {"first": "values"}}, "`output` of several outputs must be a dict"),
+        ({"test": (row, np.zeros(2, int))}, r"`test` needs a model of one output \[N, classes\]"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Source.prepare(model, **arguments)
+
+
+def test_examples_that_are_drawn_are_what_each_input_takes():
+    words, flag = keras.Input((4,), name="words"), keras.Input((2,), dtype="int64", name="flag")
+    row = keras.Input((3,), name="row")
+    found = layers.Flatten()(layers.Embedding(5, 2)(words))
+    ends = layers.Concatenate()([found, tf.cast(flag, tf.float32), row])
+    source = Source.prepare(keras.Model([row, words, flag], layers.Dense(2)(ends)))
+    assert list(source.inputs) == list(source.signature) == ["row", "words", "flag"]
+    assert [value.dtype for value in source.inputs.values()] == [np.float32, np.float32, np.int64]
+    assert set(np.unique(source.inputs["words"])) == set(range(5))
+    assert set(np.unique(source.inputs["flag"])) == {0, 1}
+    assert 0.5 < source.inputs["row"].std() < 1.5
 
 
 @pytest.mark.parametrize(

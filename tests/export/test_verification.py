@@ -24,15 +24,16 @@ def answering(logits):
 def check(runner, expected, tolerance=1e-4):
     expected = np.array(expected, np.float32)
     images = np.zeros((len(expected), 1), np.float32)
-    return verify(runner, pathlib.Path("student.tflite"), images, expected, tolerance)
+    answers = {"logits": expected}
+    return verify(runner, pathlib.Path("student.tflite"), {"images": images}, answers, tolerance)
 
 
 @pytest.fixture(scope="module")
 def good(exported):
-    """A file's content, images, and the logits of the Keras model."""
+    """A file's content, its inputs, and the outputs of the Keras model."""
     images = classifier.pixels(4)
     content = (exported.directory / "student-int8.tflite").read_bytes()
-    return content, images, exported.model(images).numpy()
+    return content, {"images": images}, {"logits": exported.model(images).numpy()}
 
 
 def test_difference_and_agreement_are_measured():

@@ -111,16 +111,20 @@ def test_a_keras_file_that_is_cut_short_is_refused(model, tmp_path, monkeypatch)
 
 
 def test_another_accuracy_on_the_test_images_is_refused(model, tmp_path, monkeypatch):
-    labels = Source.prepare(model, images=IMAGES).logits.argmax(axis=1)
+    labels = Source.prepare(model, images=IMAGES).outputs["logits"].argmax(axis=1)
     run_file = writing.run_file
-    monkeypatch.setattr(writing, "run_file", lambda *arguments: -run_file(*arguments))
+
+    def turned(*arguments):
+        return {name: -output for name, output in run_file(*arguments).items()}
+
+    monkeypatch.setattr(writing, "run_file", turned)
     with pytest.raises(ExportError, match=r"of 40 images change class .* instead of 100\.00 %"):
         export(model, tmp_path, "litert-float32", test=(IMAGES, labels))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_accuracy_on_the_test_images_is_reported(model, tmp_path):
-    labels = Source.prepare(model, images=IMAGES).logits.argmax(axis=1)
+    labels = Source.prepare(model, images=IMAGES).outputs["logits"].argmax(axis=1)
     labels[:10] = (labels[:10] + 1) % 4
     path = tmp_path / "a.tflite"
     report = to_litert(model, path, format="litert-float32", test=(IMAGES, labels))

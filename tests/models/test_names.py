@@ -35,6 +35,14 @@ def test_names_are_read(name, expected):
     assert parse(name) == Architecture(*expected)
 
 
+def test_networks_of_keras_are_applications():
+    expected = Architecture("applications", 0, 1.0, "MobileNetV2")
+    assert parse("applications:MobileNetV2") == expected
+    for name in ("applications:", "applications:VGG16", "MobileNetV2", "applications:mobilenetv2"):
+        with pytest.raises(ValueError, match=r"applications:<name in keras\.applications>"):
+            parse(name)
+
+
 @pytest.mark.parametrize(
     "name",
     (

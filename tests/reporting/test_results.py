@@ -12,7 +12,7 @@ from tfqkd.reporting.results import (
     results_table,
     rows_of,
 )
-from tfqkd.runtime.evaluation import Evaluation
+from tfqkd.runtime.evaluation import Bin, Evaluation
 from tfqkd.training.results import ExportedFile, ModelResult, Results
 
 MODELS = (
@@ -94,17 +94,19 @@ def test_the_exported_files_as_a_table():
 
 
 def test_measurements_as_a_table():
-    figures = Evaluation(accuracy=2 / 3, top5=1.0, loss=0.12345, confusion=np.eye(3, dtype=int))
-    measured = [Measurement("student", figures, 0.5), Measurement("alone", figures, None)]
+    sure = (Bin(3, 0.9, 2 / 3),)
+    figures = Evaluation(2 / 3, 1.0, 0.12345, np.eye(3, dtype=int), sure)
+    values = dataclasses.replace(figures, loss=None, reliability=())
+    measured = [Measurement("student", figures, 0.5), Measurement("alone", values, None)]
     assert cells(measurement_table(measured)) == [
-        ["model or file", "accuracy %", "top-5 %", "loss", "agrees with teacher %"],
-        ["student", "66.67", "100.00", "0.1235", "50.00"],
-        ["alone", "66.67", "100.00", "0.1235", ""],
+        ["model or file", "accuracy %", "top-5 %", "loss", "ECE %", "agrees with teacher %"],
+        ["student", "66.67", "100.00", "0.1235", "23.33", "50.00"],
+        ["alone", "66.67", "100.00", "", "", ""],
     ]
 
 
 def test_five_classes_or_fewer_have_no_top5():
-    figures = Evaluation(accuracy=0.5, top5=None, loss=0.5, confusion=np.eye(5, dtype=int))
+    figures = Evaluation(0.5, None, 0.5, np.eye(5, dtype=int), ())
     assert "top-5 %" not in cells(measurement_table([Measurement("student", figures, None)]))[0]
     models = (dataclasses.replace(MODELS[0], top5=None),)
     assert cells(results_table(Results(models=models))) == [

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import pytest
 from training.finished import FinishedRun, finished_run
@@ -65,6 +66,37 @@ def test_chromium_draws_every_figure_offline_and_without_a_complaint(page):
         assert figure["marks"] >= len(rows(page, figure["name"]))
         assert figure["ink"] == shown.colours[0]
     assert shown.title.startswith("Ternary student, gradual coefficient: cnn2 on digits")
+
+
+def test_what_was_evaluated_is_on_the_page(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished.directory, run, symlinks=True)
+    parts = [
+        {"count": 0, "probability": 0.0, "frequency": 0.0},
+        {"count": 4, "probability": 0.9, "frequency": 0.5},
+    ]
+    model = {
+        "name": "student.tflite",
+        "accuracy": 0.5,
+        "loss": 0.25,
+        "calibration_error": 0.4,
+        "precision": [1.0, 0.5, None],
+        "recall": [0.5, 1.0, None],
+        "reliability": parts,
+    }
+    values = {**model, "name": "v", "loss": None, "calibration_error": None, "reliability": []}
+    evaluation = {"class_names": ["cat", "dog", "emu"], "models": [values, model]}
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    html = write_run_page(run).read_text()
+    row = "".join(f"<td>{cell}</td>" for cell in ("50.00", "0.2500", "40.00", "75.00", "75.00"))
+    assert f"<td>student.tflite</td>{row}" in html
+    assert "<td>dog</td><td>50.00</td><td>100.00</td>" in html
+    assert "<td>emu</td><td></td><td></td>" in html
+    with (run / "figures" / "reliability.csv").open() as file:
+        drawn = list(csv.DictReader(file))
+    assert [
+        (row["model"], float(row["probability"]), float(row["frequency"])) for row in drawn
+    ] == [("student.tflite", 0.9, 0.5)]
 
 
 def test_a_run_that_is_not_finished_has_no_page(finished, tmp_path):

@@ -31,6 +31,60 @@ def test_figures_agree_with_scikit_learn(count, classes):
     assert found.confusion.dtype == np.int64
 
 
+@pytest.mark.parametrize(("count", "classes"), [(500, 10), (50, 6)])
+def test_precision_and_recall_of_each_class_agree_with_scikit_learn(count, classes):
+    logits, labels = example(count, classes)
+    labels[0] = logits[0].argmax()
+    found, predicted = evaluate_logits(logits, labels), logits.argmax(axis=1)
+    for ours, theirs in (
+        (found.precision, metrics.precision_score(labels, predicted, average=None)),
+        (found.recall, metrics.recall_score(labels, predicted, average=None)),
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_a_class_that_is_never_said_has_no_precision_and_one_without_images_no_recall():
+    logits = np.array([[9, 0, 0], [9, 0, 0]], np.float32)
+    found = evaluate_logits(logits, np.array([0, 1]))
+    assert found.precision == (0.5, None, None)
+    assert found.recall == (1.0, 0.0, None)
+
+
+def calibration_error(shares, came_true, bins=15):
+    """ECE as its definition has it: a loop over parts of 0 to 1, in each the distance of two means."""
+    error = 0.0
+    for low in np.arange(bins) / bins:
+        inside = (shares > low) & (shares <= low + 1 / bins) | ((low == 0) & (shares == 0))
+        if inside.any():
+            error += inside.mean() * abs(shares[inside].mean() - came_true[inside].mean())
+    return error
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_the_calibration_error_is_what_its_definition_says(scale):
+    logits, labels = example(2000, 6, scale)
+    shares = softmax(logits)
+    expected = calibration_error(shares.max(1), shares.argmax(1) == labels)
+    assert expected > 0.05
+    assert evaluate_logits(logits, labels).calibration_error == pytest.approx(expected, rel=1e-9)
+    assert evaluate_outputs(shares, labels, "softmax").calibration_error == pytest.approx(expected)
+    single = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    expected = calibration_error(single.ravel(), np.eye(6)[labels].ravel())
+    for outputs, output in ((logits, "sigmoid_logits"), (single, "sigmoid")):
+        found = evaluate_outputs(outputs, labels, output)
+        assert found.calibration_error == pytest.approx(expected, rel=1e-5)
+        assert sum(part.count for part in found.reliability) == 12000
+    assert evaluate_outputs(logits, labels, "values").calibration_error is None
+
+
+def test_who_is_right_as_often_as_it_says_is_calibrated():
+    shares = np.tile([[0.75, 0.25, 0.0]], (4, 1))
+    found = evaluate_outputs(shares, np.array([0, 0, 0, 1]), "softmax")
+    assert found.calibration_error == 0.0
+    # Sure and always wrong.
+    assert evaluate_logits(np.array([[1e4, 0.0]]), np.array([1])).calibration_error == 1.0
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_five_classes_or_fewer_have_no_top5(classes):
     assert evaluate_logits(*example(40, classes)).top5 is None

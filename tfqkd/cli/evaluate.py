@@ -18,8 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = Command(
         "evaluate",
         "Measures the models of a finished run and every exported file, each by its own "
-        "runtime, on all test images: accuracy, top-5, loss, agreement with the teacher. Prints a "
-        "table; the run directory gets evaluation.json, with the confusion matrices, and confusion.png.",
+        "runtime, on all test images: accuracy, top-5, loss (NLL), calibration (ECE), agreement with the "
+        "teacher. Prints a table; the run directory gets evaluation.json, with precision and recall by class "
+        "and the confusion matrices, confusion.png, and a report.html with all of it.",
         (
             "bin/evaluate --run_dir=runs/quickstart",
             "bin/evaluate --run_dir=runs/cifar100",
@@ -45,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.group("what to evaluate", name)
     command.choose_output(
         "`runs`, a list of objects with `directory` (null with --models) and `models`: each with `name`, "
-        "`accuracy`, `top5` (null for five classes or fewer), `loss` and `agreement` (null where there is "
-        "none). Shares are 0 to 1, losses in nats."
+        "`accuracy`, `top5` (null for five classes or fewer), `loss`, `calibration_error`, `precision` and "
+        "`recall` (lists, one entry a class) and `agreement` (null where there is none). Shares are 0 to 1, "
+        "losses in nats."
     )
 
     def run_it() -> None:
@@ -62,13 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = require_run_directory(values.run_dir)
         load_tensorflow()
         from tfqkd.reporting.measurement import measure_run
+        from tfqkd.reporting.run_page import write_run_page
 
         measured = measure_run(directory, values.data_dir)
+        write_run_page(directory)
         if command.is_json:
             print_json({"runs": [_as_json(directory, measured)]})
             return
         print(f"\n{directory}\n{_table(measured)}")
-        print("\nThe run directory has evaluation.json and confusion.png.")
+        print("\nThe run directory has evaluation.json, confusion.png and a new report.html.")
 
     return command.main(argv, run_it)
 
@@ -88,6 +92,9 @@ def _as_json(
             "accuracy": measurement.figures.accuracy,
             "top5": measurement.figures.top5,
             "loss": measurement.figures.loss,
+            "calibration_error": measurement.figures.calibration_error,
+            "precision": measurement.figures.precision,
+            "recall": measurement.figures.recall,
             "agreement": measurement.agreement,
         }
         for measurement in measurements

@@ -13,7 +13,7 @@ import numpy as np
 MASK = 0xFFFFFFFF
 """A word holds 32 bits; arithmetic on words is modulo 2**32."""
 
-ORDER, VIEW = 1, 2
+ORDER, VIEW, CROP, FLIP, MIX = 1, 2, 3, 4, 5
 """Purposes, folded into a key so that the order of an epoch is not tied to its views."""
 
 
@@ -141,3 +141,23 @@ def draw_numbers(key: Any, view: Any, examples: Any, count: int, words: Words) -
     """
     drawn = draw(key, VIEW, view, examples, words)
     return words.remainder(drawn, words.word(count))
+
+
+def uniform(
+    key: int, purpose: tuple[int, ...], epoch: int, examples: np.ndarray, words: Words
+) -> np.ndarray:
+    """Draws a number in 0 ≤ u < 1 for each example, a multiple of 2**-24.
+
+    Args:
+        key: Of the training, 0..2**32-1.
+        purpose: What is drawn, and which draw of it: 0..2**32-1 each.
+        epoch: Number of the epoch.
+        examples: Numbers of examples `[n]`.
+        words: The arithmetic, NumPy's.
+
+    Returns:
+        float64 `[n]`.
+    """
+    *first, last = purpose
+    drawn = draw(folded(key, *first), last, epoch, examples, words)
+    return np.asarray(words.shift_right(drawn, words.word(8)), np.float64) / 2**24

@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tfqkd.export.report import Report
 from tfqkd.export.saved_model import write_saved_model
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
+from tfqkd.runtime.inputs import Given
 
 _WRITERS: dict[str, Callable[[Source, pathlib.Path, Format], Report]] = {
     "tensorflow": write_saved_model,
@@ -29,15 +31,16 @@ def export(
     directory: str | os.PathLike[str],
     formats: str | Iterable[str],
     *,
-    class_names: Sequence[str] | None = None,
-    images: np.ndarray | None = None,
-    calibration: np.ndarray | None = None,
-    test: tuple[np.ndarray, np.ndarray] | None = None,
+    class_names: Any = None,
+    images: Given | None = None,
+    calibration: Given | None = None,
+    test: tuple[Given, np.ndarray] | None = None,
     head: str = "float32",
     dense_kernels: str = "exact",
     input_type: str = "float32",
     output_type: str = "float32",
-    output: str | None = None,
+    output: str | Mapping[str, str] | None = None,
+    batch_size: int | None = None,
 ) -> list[Report]:
     """Writes a model in several formats, each verified in its runtime before it appears.
 
@@ -48,15 +51,18 @@ def export(
 
     Args:
         model: A quantized or plain model from raw pixels [N, H, W, C] in 0..255 to outputs [N,
-            classes].
+            classes]; or from other inputs, one or several, to outputs [N, ...], one or several. Files have
+            the names and the order of several, as `keras.Input` and the layers of the outputs, or the keys of
+            dicts, give them.
         directory: Where the files go, under the names in `FORMATS`.
         formats: Names of formats, in an iterable or separated by commas.
-        class_names: One name a class.
-        images: What to verify on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
-            default.
-        calibration: Real images, as `images`; "litert-int8-full" measures the ranges of activations
+        class_names: One name a class; of several outputs a dict by output.
+        images: What to verify on, uint8 or float32 [n, H, W, C] in 0..255, or what else the model takes: of
+            several inputs a list in order, or a dict by name. 16 random examples by default; of other
+            numbers than pixels, give real ones.
+        calibration: Real examples, as `images`; "litert-int8-full" measures the ranges of activations
             on them.
-        test: Images, as `images`, and their classes, integers [n]: every file's accuracy on them is
+        test: Examples, as `images`, and their classes, integers [n]: every file's accuracy on them is
             measured, and may not fall by more than `accuracy.allowed_fall`.
         head: Of "litert-int2": see `to_litert`.
         dense_kernels: Of "litert-int2": see `to_litert`.
@@ -65,7 +71,8 @@ def export(
         output: What the model returns, if it may not show it: "logits", "sigmoid_logits", "softmax",
             "sigmoid" or "values", see `tfqkd.runtime.outputs`. By default its last layer and the loss
             that it was compiled with tell, and linear outputs without a loss are logits. Every file
-            says it, and what runs a file goes by it.
+            says it, and what runs a file goes by it. Of several outputs a dict by output.
+        batch_size: How many examples a file takes at once; None for any number. A "keras" file takes any.
 
     Returns:
         One report a format, in the order given.
@@ -81,7 +88,7 @@ def export(
     chosen = with_types(chosen, input_type, output_type)
     for form in chosen:
         form.require_runtime()
-    source = Source.prepare(model, class_names, images, calibration, test, output)
+    source = Source.prepare(model, class_names, images, calibration, test, output, batch_size)
     reports: list[Report] = []
     failures: dict[str, ExportError] = {}
     for form in chosen:

@@ -1,24 +1,32 @@
-"""Runs a .keras file on images from an .npz file: `python keras_runner.py MODEL INPUT OUTPUT`.
+"""Runs a .keras file on batches from an .npz file: `python keras_runner.py MODEL INPUT OUTPUT`.
 
 It imports tf_keras itself, and nothing of tfqkd: the file must run where that is not installed.
 """
 
+import json
 import sys
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
-_BATCH = 64  # Bounds the memory for activations, however many images there are.
+_BATCH = 64  # Bounds the memory for activations, however many examples there are.
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Reads `images`, writes what the model returns as `logits`."""
+    """Reads the inputs in the order of the model's, writes what it returns by the names in `tfqkd.json`."""
     model_path, input_path, output_path = arguments
     model = tf_keras.models.load_model(model_path, compile=False)
     with np.load(input_path, allow_pickle=False) as arrays:
-        images = arrays["images"].astype(np.float32)
-    np.savez(output_path, logits=model.predict(images, batch_size=_BATCH, verbose=0))
+        inputs = list(arrays.values())
+    with zipfile.ZipFile(model_path) as archive:
+        said = json.loads(archive.read("tfqkd.json"))["output"]
+    given = tf.nest.pack_sequence_as(model._nested_inputs, inputs)
+    outputs = tf.nest.flatten(model.predict(given, batch_size=_BATCH, verbose=0))
+    names = list(said) if isinstance(said, dict) else ["output"]
+    np.savez(output_path, **dict(zip(names, outputs, strict=True)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import pathlib
 import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from tensorflow.lite.python.convert_phase import ConverterError
@@ -19,7 +20,8 @@ from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, write_verified
-from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
+from tfqkd.runtime.inputs import Arrays, Given, batches, filled
+from tfqkd.runtime.signature import METADATA, SIGNATURE
 
 _RUNTIME = "ai_edge_litert"
 _RUNNER = ("-m", "tfqkd.runtime.predict")
@@ -31,15 +33,16 @@ def to_litert(
     path: str | os.PathLike[str],
     *,
     format: str = "litert-int2",
-    class_names: Sequence[str] | None = None,
-    images: np.ndarray | None = None,
-    calibration: np.ndarray | None = None,
-    test: tuple[np.ndarray, np.ndarray] | None = None,
+    class_names: Any = None,
+    images: Given | None = None,
+    calibration: Given | None = None,
+    test: tuple[Given, np.ndarray] | None = None,
     head: str = "float32",
     dense_kernels: str = "exact",
     input_type: str = "float32",
     output_type: str = "float32",
-    output: str | None = None,
+    output: str | Mapping[str, str] | None = None,
+    batch_size: int | None = None,
 ) -> Report:
     """Writes a model as a LiteRT file, which runs on a device without TensorFlow.
 
@@ -74,12 +77,11 @@ def to_litert(
         path: The file to write. An earlier one there is replaced, if the new one is right.
         format: "litert-int2", "litert-int8", "litert-int8-full", "litert-w8a8", "litert-w4a8",
             "litert-w2a8", "litert-float16" or "litert-float32".
-        class_names: One name a class.
-        images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
-            default.
-        calibration: Real images, as `images`, that "litert-int8-full" needs: the range of each
+        class_names: As for `tfqkd.export.export`.
+        images: What to verify it on, as for `tfqkd.export.export`.
+        calibration: Real examples, as `images`, that "litert-int8-full" needs: the range of each
             activation is the smallest and largest value on them.
-        test: Images, as `images`, and their classes, integers [n]: the file's accuracy on them must
+        test: Examples, as `images`, and their classes, integers [n]: the file's accuracy on them must
             be the model's, but for chance; within 0.5 points more for formats that round.
         head: "int8" rounds the last layer's kernel in "litert-int2", if it is float: a quarter of
             its bytes.
@@ -92,6 +94,7 @@ def to_litert(
         output_type: What files of integers alone return: "float32", or "int8" codes with the scale that
             the file tells.
         output: What the model returns, as for `tfqkd.export.export`.
+        batch_size: How many examples the file takes at once; None for any number.
 
     Returns:
         What was written.
@@ -104,7 +107,7 @@ def to_litert(
     (form,) = with_options([format_of(_RUNTIME, format)], head, dense_kernels)
     (form,) = with_types([form], input_type, output_type)
     form.require_runtime()
-    source = Source.prepare(model, class_names, images, calibration, test, output)
+    source = Source.prepare(model, class_names, images, calibration, test, output, batch_size)
     return write_litert(source, pathlib.Path(path), form)
 
 
@@ -172,8 +175,7 @@ def _convert(source: Source, weights: str = "float32") -> bytes:
         if weights == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if weights == "int8":
-            images = np.asarray(source.calibration)[:, np.newaxis]
-            converter.representative_dataset = lambda: ({INPUT: image} for image in images)
+            converter.representative_dataset = lambda: _calibration(source)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         try:
             return converter.convert()
@@ -185,6 +187,15 @@ def _convert(source: Source, weights: str = "float32") -> bytes:
                 f"the model '{source.model.name}', with which it fails ({_last_line(error)}). "
                 "Nothing was written. Export to saved_model or onnx-float32."
             ) from error
+
+
+def _calibration(source: Source) -> Iterator[Arrays]:
+    """Yields the examples one by one, or as many as the file takes at once."""
+    assert source.calibration is not None
+    size = next(iter(source.signature.values())).shape[0] or 1
+    for batch in batches(source.calibration, size):
+        short = size - len(next(iter(batch.values())))
+        yield {name: filled(values, short) for name, values in batch.items()}
 
 
 def _no_operation(source: Source, error: ConverterError) -> ExportError:

@@ -2,9 +2,8 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
 from tfqkd.compat import keras
 from tfqkd.export.formats import Format, format_of
@@ -13,8 +12,8 @@ from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, write_verified
-from tfqkd.runtime.outputs import SIGNATURE_NAMES
-from tfqkd.runtime.signature import INPUT, METADATA
+from tfqkd.runtime.inputs import Given
+from tfqkd.runtime.signature import METADATA
 
 _RUNTIME = "onnxruntime"
 _RUNNER = ("-m", "tfqkd.runtime.predict")
@@ -27,9 +26,10 @@ def to_onnx(
     path: str | os.PathLike[str],
     *,
     format: str = "onnx-int2",
-    class_names: Sequence[str] | None = None,
-    images: np.ndarray | None = None,
-    output: str | None = None,
+    class_names: Any = None,
+    images: Given | None = None,
+    output: str | Mapping[str, str] | None = None,
+    batch_size: int | None = None,
 ) -> Report:
     """Writes a model as an ONNX file for onnxruntime 1.24.4 or later.
 
@@ -49,10 +49,10 @@ def to_onnx(
         model: A quantized or plain model from raw pixels to logits, probabilities or values.
         path: The file to write. An earlier one there is replaced, if the new one is right.
         format: "onnx-int2" or "onnx-float32".
-        class_names: One name a class.
-        images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
-            default.
+        class_names: As for `tfqkd.export.export`.
+        images: What to verify it on, as for `tfqkd.export.export`.
         output: What the model returns, as for `tfqkd.export.export`.
+        batch_size: How many examples the file takes at once; None for any number.
 
     Returns:
         What was written.
@@ -64,7 +64,7 @@ def to_onnx(
     """
     form = format_of(_RUNTIME, format)
     form.require_runtime()
-    source = Source.prepare(model, class_names, images, output=output)
+    source = Source.prepare(model, class_names, images, output=output, batch_size=batch_size)
     return write_onnx(source, pathlib.Path(path), form)
 
 
@@ -114,11 +114,10 @@ def _convert(source: Source) -> bytes:
         lower_control_flow=False,
         aggressive_inlining=True,
     )
-    (input_,), (output,) = frozen.inputs, frozen.outputs
     model, _ = tf2onnx.convert.from_graph_def(
         frozen.graph.as_graph_def(),
-        input_names=[input_.name],
-        output_names=[output.name],
+        input_names=[tensor.name for tensor in frozen.inputs],
+        output_names=[tensor.name for tensor in frozen.outputs],
         opset=_CONVERTER_OPSET,
     )
     onnx_cleaning.replace_erfc(model)
@@ -127,7 +126,10 @@ def _convert(source: Source) -> bytes:
     model = onnx.version_converter.convert_version(model, _OPSET)
     model.ir_version = _IR_VERSION
     fold_constants(model)
-    onnx_cleaning.rename(model, {input_.name: INPUT, output.name: SIGNATURE_NAMES[source.output]})
+    # TensorFlow flattens what a function returns by the order of the names.
+    names = [*source.signature, *sorted(source.kinds)]
+    tensors = [*frozen.inputs, *frozen.outputs]
+    onnx_cleaning.rename(model, {t.name: name for t, name in zip(tensors, names, strict=True)})
     onnx_cleaning.settle(model)
     return onnx_graph.write(model)
 

@@ -105,8 +105,10 @@ class Owners:
     def _named(self, names: str, paths: tuple[tuple[str, ...], ...]) -> str | None:
         for name in names.split(";"):
             _, model, inside = f"/{name}".partition(f"/{self.model}/")
-            parts = tuple(re.split("[/:]", inside))
-            fitting = [path for path in paths if model and parts[: len(path)] == path]
+            parts = re.split("[/:]", inside)
+            # A layer's own name may be a path too.
+            named = [("/".join(path)).split("/") for path in paths]
+            fitting = [path for path in named if model and parts[: len(path)] == path]
             if fitting:
                 longest = max(len(path) for path in fitting)
                 return "/".join(parts[:longest])

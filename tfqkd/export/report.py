@@ -76,9 +76,9 @@ class Report:
         path: The file or directory.
         bytes: Its size.
         gzip_bytes: Its size when each file in it is compressed: what a download costs.
-        images: How many images it was verified on.
-        max_difference: Largest |output − Keras output| over these images and all classes.
-        agreement: Share of these images with the same best class as the Keras model.
+        images: How many images, or other examples, it was verified on.
+        max_difference: Largest |output − Keras output| over these, all outputs and all classes.
+        agreement: Share of these with the same best class as the Keras model.
         accuracy: Share of the test images that it classifies right; None without test images.
         quantized: The kernels that are stored as integer codes.
         float_layers: The layers whose kernels are stored as floats.
@@ -86,7 +86,7 @@ class Report:
         rounded_layers: Float layers whose kernels were rounded to int8, on request.
         direct_layers: Dense layers that multiply 2-bit codes and round activations, on request.
         layers: What each kernel takes, in the order in which the file computes with them.
-        output: What the file returns, of `tfqkd.runtime.outputs.OUTPUTS`.
+        output: What the file returns, of `tfqkd.runtime.outputs.OUTPUTS`; of several outputs by name.
     """
 
     format: str
@@ -103,7 +103,7 @@ class Report:
     rounded_layers: tuple[str, ...] = ()
     direct_layers: tuple[str, ...] = ()
     layers: tuple[LayerSize, ...] = ()
-    output: str = LOGITS
+    output: str | dict[str, str] = LOGITS
 
     def __str__(self) -> str:
         accuracy = (

@@ -3,7 +3,8 @@
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import StoredKernel
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, variables_read_back, write_verified
+from tfqkd.runtime.inputs import Given
 from tfqkd.runtime.signature import METADATA_FILE, SIGNATURE
 
 LABELS = "labels.txt"
@@ -26,9 +28,10 @@ def to_saved_model(
     model: keras.Model,
     path: str | os.PathLike[str],
     *,
-    class_names: Sequence[str] | None = None,
-    images: np.ndarray | None = None,
-    output: str | None = None,
+    class_names: Any = None,
+    images: Given | None = None,
+    output: str | Mapping[str, str] | None = None,
+    batch_size: int | None = None,
 ) -> Report:
     """Writes a model as a SavedModel, which runs without Keras and without tfqkd.
 
@@ -48,10 +51,10 @@ def to_saved_model(
         model: A quantized or plain model from raw pixels to logits, probabilities or values.
         path: The directory to write. An earlier SavedModel there is replaced, if the new one is
             right.
-        class_names: One name a class.
-        images: What to verify it on, uint8 or float32 [n, H, W, C] in 0..255; 16 random ones by
-            default.
+        class_names: As for `tfqkd.export.export`.
+        images: What to verify it on, as for `tfqkd.export.export`.
         output: What the model returns, as for `tfqkd.export.export`.
+        batch_size: How many examples the signature takes at once; None for any number.
 
     Returns:
         What was written.
@@ -61,7 +64,7 @@ def to_saved_model(
         ExportError: If the SavedModel does not compute what the model computes; nothing is written
             then.
     """
-    source = Source.prepare(model, class_names, images, output=output)
+    source = Source.prepare(model, class_names, images, output=output, batch_size=batch_size)
     return write_saved_model(source, pathlib.Path(path), FORMATS["saved_model"])
 
 
@@ -84,7 +87,7 @@ def save(source: Source, directory: pathlib.Path) -> None:
     """Writes a prepared model to a new directory, without verifying it."""
     module = source.module()
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as scratch:
-        if source.class_names is not None:
+        if isinstance(source.class_names, tuple):
             labels = pathlib.Path(scratch) / LABELS
             labels.write_text("".join(f"{name}\n" for name in source.class_names), "utf-8")
             module.labels = tf.saved_model.Asset(str(labels))

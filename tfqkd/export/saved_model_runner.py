@@ -1,4 +1,4 @@
-"""Runs a SavedModel on images from an .npz file: `python saved_model_runner.py MODEL INPUT OUTPUT`.
+"""Runs a SavedModel on batches from an .npz file: `python saved_model_runner.py MODEL INPUT OUTPUT`.
 
 It imports TensorFlow itself, and nothing of tfqkd or Keras: a SavedModel must run where neither is
 installed.
@@ -10,21 +10,30 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-_BATCH = 64  # Bounds the memory for activations, however many images there are.
+_BATCH = 64  # Bounds the memory for activations, however many examples there are.
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Reads `images`, writes what the model returns as `logits`."""
+    """Reads the inputs by name, writes what the model returns by name."""
     model_path, input_path, output_path = arguments
     # Held until the end: the signature alone does not keep the variables alive.
     model = tf.saved_model.load(model_path)
     serve = model.signatures["serving_default"]
     with np.load(input_path, allow_pickle=False) as arrays:
-        images = arrays["images"].astype(np.float32)
-    starts = range(0, len(images), _BATCH)
-    batches = [serve(images=tf.constant(images[start : start + _BATCH])) for start in starts]
-    outputs = [output for batch in batches for output in batch.values()]
-    np.savez(output_path, logits=tf.concat(outputs, axis=0).numpy())
+        inputs = dict(arrays)
+    count = len(next(iter(inputs.values())))
+    fixed = next(iter(serve.structured_input_signature[1].values())).shape[0]
+    size = fixed or _BATCH
+    # A batch of a fixed size is filled up.
+    places = np.minimum(np.arange(-(-count // size) * size if fixed else count), count - 1)
+    starts = range(0, len(places), size)
+    parts = [
+        serve(**{n: tf.constant(v[places[at : at + size]]) for n, v in inputs.items()})
+        for at in starts
+    ]
+    names = parts[0]
+    outputs = {n: tf.concat([part[n] for part in parts], 0).numpy()[:count] for n in names}
+    np.savez(output_path, **outputs)
 
 
 if __name__ == "__main__":

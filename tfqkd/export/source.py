@@ -2,37 +2,37 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.channels import rows_of
 from tfqkd.export.codes import find_planes
+from tfqkd.export.interface import ClassNames, Interface, random_examples
 from tfqkd.export.owners import Owners, layer_paths
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.tfmot.outputs import output_of
-from tfqkd.runtime.images import batches, checked_images
+from tfqkd.runtime.inputs import Arrays, Given, batches, checked_inputs
 from tfqkd.runtime.outputs import SIGNATURE_NAMES
-from tfqkd.runtime.signature import INPUT
-
-_RANDOM_IMAGES = 16
+from tfqkd.runtime.signature import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
-    """Labelled images that every file's accuracy is measured on.
+    """Labelled examples that every file's accuracy is measured on.
 
     Attributes:
-        images: uint8 or float32 [n, H, W, C] in 0..255.
+        inputs: By name, as the file takes them.
         labels: The classes, integers [n].
     """
 
-    images: np.ndarray
+    inputs: Arrays
     labels: np.ndarray
 
     def accuracy(self, logits: np.ndarray) -> float:
-        """Returns the share of images whose class has the highest logit."""
+        """Returns the share of examples whose class has the highest logit."""
         return float(np.mean(logits.argmax(axis=1) == self.labels))
 
 
@@ -42,11 +42,13 @@ class Source:
 
     Attributes:
         model: A plain float32 Keras model with the quantized values in its kernels.
-        class_names: The names of the classes in the order of the logits, if they are known.
-        images: float32 [n, H, W, C] in 0..255, what each file is verified on.
-        logits: float32 [n, classes], what the model says about them on the CPU, whatever that is.
-        output: What it is, of `tfqkd.runtime.outputs.OUTPUTS`.
-        calibration: float32 [n, H, W, C], real images that activations are calibrated on, if any.
+        signature: What its files take, by name: shapes with the batch, None for one of any size.
+        class_names: The names of the classes in the order of the logits, if they are known; of several
+            outputs by output.
+        inputs: What each file is verified on, by name.
+        outputs: What the model says about that on the CPU, float32, by the names that files give it.
+        kinds: What each output is, of `tfqkd.runtime.outputs.OUTPUTS`.
+        calibration: Real examples that activations are calibrated on, by name, if any.
         test: What each file's accuracy is measured on, if any.
         test_logits: float32 [n, classes], what the model says there.
         quantized: The kernels of the layers that are quantized, by layer, each float32
@@ -54,12 +56,13 @@ class Source:
     """
 
     model: keras.Model
-    class_names: tuple[str, ...] | None
-    images: np.ndarray
-    logits: np.ndarray
-    output: str
+    signature: dict[str, Tensor]
+    class_names: ClassNames
+    inputs: Arrays
+    outputs: Arrays
+    kinds: dict[str, str]
     quantized: dict[str, tuple[np.ndarray, ...]]
-    calibration: np.ndarray | None = None
+    calibration: Arrays | None = None
     test: TestSet | None = None
     test_logits: np.ndarray | None = None
     _converted: dict[str, bytes] = dataclasses.field(default_factory=dict, init=False, repr=False)
@@ -68,54 +71,75 @@ class Source:
     def prepare(
         cls,
         model: keras.Model,
-        class_names: Sequence[str] | None = None,
-        images: np.ndarray | None = None,
-        calibration: np.ndarray | None = None,
-        test: tuple[np.ndarray, np.ndarray] | None = None,
-        output: str | None = None,
+        class_names: Any = None,
+        images: Given | None = None,
+        calibration: Given | None = None,
+        test: tuple[Given, np.ndarray] | None = None,
+        output: str | Mapping[str, str] | None = None,
+        batch_size: int | None = None,
     ) -> "Source":
         """Strips and checks a model.
 
         Args:
-            model: A Functional or Sequential model from raw pixels [N, H, W, C] to outputs [N,
-                classes]; a quantized one is stripped, and one with mixed precision is rebuilt in
-                float32.
-            class_names: One name a class.
-            images: uint8 or float32 [n, H, W, C] in 0..255; by default 16 random ones, always the
-                same.
-            calibration: Real images, as `images`.
-            test: Images, as `images`, and their classes, integers [n], that each file's accuracy is
+            model: A Functional or Sequential model, from raw pixels [N, H, W, C] to outputs [N, classes], or
+                of other inputs and outputs; a quantized one is stripped, and one with mixed precision is
+                rebuilt in float32.
+            class_names: One name a class; of several outputs a dict by output.
+            images: uint8 or float32 [n, H, W, C] in 0..255, or what else the model takes; by default 16
+                random examples, always the same.
+            calibration: Real examples, as `images`.
+            test: Examples, as `images`, and their classes, integers [n], that each file's accuracy is
                 to be measured on.
             output: What the model returns, of `tfqkd.runtime.outputs.OUTPUTS`, if it may not show it; see
-                `outputs.output_of`.
+                `outputs.output_of`. Of several outputs a dict by output.
+            batch_size: How many examples a file takes at once; None for any number.
 
         Raises:
-            TypeError: If `model` is not a Keras model, or images have another type of number.
-            ValueError: If shapes, names, images or classes do not fit, or `output`.
-            ExportError: If a logit is not finite.
+            TypeError: If `model` is not a Keras model, or examples have another type of number.
+            ValueError: If shapes, names, examples or classes do not fit, or `output`.
+            ExportError: If an output is not finite.
         """
-        shape, classes, names = require_exportable(model, class_names)
-        pixels = checked_images(random_images(shape) if images is None else images, shape)
-        tested = None if test is None else _checked_test(*test, shape, classes)
+        interface = Interface.of(model, batch_size)
+        names = interface.checked_names(class_names)
+        given = _given_kinds(output, interface)
+        taken = {
+            name: tensor._replace(shape=(None, *tensor.shape[1:]))
+            for name, tensor in interface.inputs.items()
+        }
+        examples = random_examples(model, interface) if images is None else images
+        inputs = checked_inputs(examples, taken)
+        tested = None if test is None else _checked_test(*test, interface, taken)
         plain = _in_float32(_stripped(model))
-        logits = _logits(plain, pixels)
-        if not np.isfinite(logits).all():
-            raise ExportError(
-                "The model's logits must be finite. "
-                f"Received: {np.count_nonzero(~np.isfinite(logits))} of {logits.size} logits on "
-                f"{len(pixels)} images are NaN or infinite. Look for NaN weights, or train again."
-            )
+        answers = _answers(plain, inputs)
+        _require_finite(answers)
+        kinds = {
+            name: output_of(model, answer, given[name], index)
+            for index, (name, answer) in enumerate(zip(given, answers, strict=True))
+        }
+        if len(kinds) == 1:
+            kinds = {SIGNATURE_NAMES[kind]: kind for kind in kinds.values()}
         return cls(
             plain,
+            interface.inputs,
             names,
-            pixels,
-            logits,
-            output_of(model, logits, output),
+            inputs,
+            dict(zip(kinds, answers, strict=True)),
+            kinds,
             _quantized(model, plain),
-            None if calibration is None else checked_images(calibration, shape),
+            None if calibration is None else checked_inputs(calibration, taken),
             tested,
-            None if tested is None else _logits(plain, tested.images),
+            None if tested is None else _answers(plain, tested.inputs)[0],
         )
+
+    @property
+    def output(self) -> str | dict[str, str]:
+        """What files say that they return: what it is; of several outputs by name, in order."""
+        return self.kinds if len(self.kinds) > 1 else next(iter(self.kinds.values()))
+
+    @property
+    def count(self) -> int:
+        """On how many examples files are verified."""
+        return len(next(iter(self.inputs.values())))
 
     def converted(self, kind: str, convert: Callable[["Source"], bytes]) -> bytes:
         """Returns what a converter makes of the model, converted once for all formats that need it.
@@ -139,107 +163,84 @@ class Source:
         return next((layer for path, layer in named if path == name), None)
 
     def module(self) -> tf.Module:
-        """Returns the model as a module with one function, `serve`, from `images` to what it returns."""
-        model, name = self.model, SIGNATURE_NAMES[self.output]
-        signature = tf.TensorSpec([None, *self.images.shape[1:]], tf.float32, name=INPUT)
+        """Returns the model as a module with one function, `serve`, from inputs to outputs by name."""
+        model, names = self.model, list(self.kinds)
+        specs = [
+            tf.TensorSpec(each.shape, each.type, name) for name, each in self.signature.items()
+        ]
 
-        @tf.function(input_signature=[signature])
-        def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {name: model(images, training=False)}
+        def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+            return dict(zip(names, _flat_outputs(model, tensors), strict=True))
 
         module = tf.Module()
         # The variables alone: with the model itself, the file would hold Keras' metadata.
         module.model_variables = model.variables
-        module.serve = serve
+        module.serve = tf.function(serve, input_signature=specs)
         return module
 
 
-def require_exportable(
-    model: keras.Model, class_names: Sequence[str] | None = None
-) -> tuple[tuple[int, ...], int, tuple[str, ...] | None]:
+def require_exportable(model: keras.Model, class_names: Any = None) -> None:
     """Refuses a model that no format can hold, whatever its weights.
 
     Args:
         model: See `Source.prepare`.
         class_names: See `Source.prepare`.
 
-    Returns:
-        The shape of an image, the number of classes, and their names.
-
     Raises:
         TypeError: If `model` is not a Keras model.
         ValueError: If shapes or names do not fit.
     """
-    shape, classes = _image_shape_and_classes(model)
-    names = None if class_names is None else _checked_names(class_names, classes)
-    return shape, classes, names
+    Interface.of(model).checked_names(class_names)
 
 
-def _image_shape_and_classes(model: keras.Model) -> tuple[tuple[int, ...], int]:
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a tf_keras model. Received: {type(model)}. "
-            "Build it with `from tfqkd.compat import keras`."
-        )
-    if not model.built or not model.inputs:
+def _given_kinds(output: Any, interface: Interface) -> dict[str, str | None]:
+    """What the user says that each output is."""
+    if len(interface.outputs) == 1:
+        return dict.fromkeys(interface.outputs, output)
+    if output is not None and not (
+        isinstance(output, Mapping) and set(output) <= set(interface.outputs)
+    ):
         raise ValueError(
-            "`model` must be a built Functional or Sequential model. "
-            f"Received: {type(model).__name__} '{model.name}' without inputs. "
-            "Rebuild it as keras.Model(inputs, outputs)."
+            "`output` of several outputs must be a dict by the names of the outputs, "
+            f"{', '.join(interface.outputs)}. Received: {output!r}. Leave out those that the model shows."
         )
-    inputs = [tuple(tensor.shape) for tensor in model.inputs]
-    if len(inputs) != 1 or len(inputs[0]) != 4 or None in inputs[0][1:]:
-        raise ValueError(
-            "`model` must take one batch of images [None, H, W, C] of a fixed size. "
-            f"Received: inputs of shape {inputs}. Build it on keras.Input((H, W, C))."
-        )
-    outputs = [tuple(tensor.shape) for tensor in model.outputs]
-    if len(outputs) != 1 or len(outputs[0]) != 2 or not model.outputs[0].dtype.is_floating:
-        raise ValueError(
-            "`model` must return one float tensor [None, classes]. "
-            f"Received: outputs of shape {outputs}. End it with a Dense layer."
-        )
-    return inputs[0][1:], outputs[0][1]
-
-
-def _checked_names(class_names: Sequence[str], classes: int) -> tuple[str, ...]:
-    names = tuple(class_names)
-    if len(names) != classes:
-        raise ValueError(
-            f"`class_names` must hold one name for each of the {classes} logits. "
-            f"Received: {len(names)} names. Use the names of the data the model was trained on."
-        )
-    bad = [name for name in names if not isinstance(name, str) or name.splitlines() != [name]]
-    if bad:
-        raise ValueError(
-            "`class_names` must be strings of one line each, for they are written one a line. "
-            f"Received: {bad[:3]}. Rename these classes."
-        )
-    return names
+    return {name: (output or {}).get(name) for name in interface.outputs}
 
 
 def _checked_test(
-    images: np.ndarray, labels: np.ndarray, shape: tuple[int, ...], classes: int
+    given: Given, labels: np.ndarray, interface: Interface, taken: dict[str, Tensor]
 ) -> TestSet:
-    images, labels = np.asarray(images), np.asarray(labels)
-    checked_images(images[:1], shape)
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+    inputs, labels = checked_inputs(given, taken), np.asarray(labels)
+    count = len(next(iter(inputs.values())))
+    (classes, *others) = interface.outputs.values()
+    if others or not interface.is_flat:
         raise ValueError(
-            f"The classes in `test` must be integers [n], one for each of {len(images)} images. "
+            "`test` needs a model of one output [N, classes], whose highest tells the class. "
+            f"Received: outputs {interface.shapes}. Leave it out, and compare the files' outputs."
+        )
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"The classes in `test` must be integers [n], one for each of {count} images. "
             f"Received: {labels.dtype} {list(labels.shape)}. Use labels.reshape(-1) where each is a "
             "row of its own, and labels.argmax(axis=1) for one-hot rows."
         )
-    if labels.min() < 0 or labels.max() >= classes:
+    if labels.min() < 0 or labels.max() >= (classes or 0):
         raise ValueError(
-            f"The classes in `test` must be 0 to {classes - 1}, those of the logits. "
+            f"The classes in `test` must be 0 to {(classes or 0) - 1}, those of the logits. "
             f"Received: {labels.min()} to {labels.max()}. Use the data the model was trained on."
         )
-    return TestSet(images, labels)
+    return TestSet(inputs, labels)
 
 
-def random_images(shape: tuple[int, ...]) -> np.ndarray:
-    """Returns images to verify on where none were given, always the same, uint8."""
-    return np.random.default_rng(0).integers(0, 256, (_RANDOM_IMAGES, *shape), np.uint8)
+def _require_finite(answers: Sequence[np.ndarray]) -> None:
+    bad = sum(np.count_nonzero(~np.isfinite(each)) for each in answers)
+    if bad:
+        size = sum(each.size for each in answers)
+        raise ExportError(
+            "The model's logits must be finite. "
+            f"Received: {bad} of {size} logits on {len(answers[0])} images are NaN or infinite. Look for NaN "
+            "weights, or train again."
+        )
 
 
 def _stripped(model: keras.Model) -> keras.Model:
@@ -279,9 +280,15 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return twin
 
 
-def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def _flat_outputs(model: keras.Model, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """What a model makes of inputs in the order of `model.inputs`, in that of `model.outputs`."""
+    given = tf.nest.pack_sequence_as(model._nested_inputs, list(tensors))
+    return tf.nest.flatten(model(given, training=False))
+
+
+def _answers(model: keras.Model, inputs: Arrays) -> list[np.ndarray]:
     # On a GPU, convolutions may round to TF32 and differ by 1e-3 from what a device computes.
     with tf.device("/CPU:0"):
-        serve = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-        logits = [serve(tf.cast(batch, tf.float32)) for batch in batches(images)]
-        return tf.concat(logits, axis=0).numpy()
+        serve = tf.function(lambda *batch: _flat_outputs(model, batch), reduce_retracing=True)
+        parts = [serve(*map(tf.constant, batch.values())) for batch in batches(inputs)]
+        return [tf.concat(each, axis=0).numpy() for each in zip(*parts, strict=True)]

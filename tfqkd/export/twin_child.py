@@ -11,8 +11,8 @@ import keras as keras3
 import numpy as np
 
 import tfqkd.fronts.keras3  # noqa: F401 (tells Keras its classes)
+from tfqkd.export.interface import random_images
 from tfqkd.export.report import Report
-from tfqkd.export.source import random_images
 from tfqkd.export.twin import require_same, twin
 from tfqkd.export.twin_layers import ONLY_THE_TWIN
 from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfqkd.export.report import Report
-from tfqkd.runtime.signature import INPUT, OUTPUT
+from tfqkd.runtime.inputs import Arrays
 from tfqkd.storage import staged
 
 TIMEOUT_SECONDS = 1800.0
@@ -37,11 +37,12 @@ class ExportError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How far a file's logits are from the Keras model's.
+    """How far a file's outputs are from the Keras model's.
 
     Attributes:
-        max_difference: Largest |difference| over all images and classes.
-        agreement: Share of the images with the same best class.
+        max_difference: Largest |difference| over all examples, outputs and classes.
+        agreement: Share of the examples with the same best class; of pixels or steps where each has one, and
+            the least of several outputs.
     """
 
     max_difference: float
@@ -70,19 +71,19 @@ def staged_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def verify(
     runner: Sequence[str],
     draft: pathlib.Path,
-    images: np.ndarray,
-    expected: np.ndarray,
+    inputs: Arrays,
+    expected: Arrays,
     tolerance: float,
 ) -> Agreement:
-    """Runs a file in a child process and compares its logits with the expected ones.
+    """Runs a file in a child process and compares its outputs with the expected ones.
 
     Args:
         runner: Arguments of the Python interpreter that start the file's runtime; the paths of the
-            file, of an .npz file with `images`, and of one for `logits` are added to them.
+            file, of an .npz file with its inputs, and of one for its outputs are added to them.
         draft: The file.
-        images: float32 [n, H, W, C] in 0..255.
-        expected: float32 [n, classes], finite.
-        tolerance: By how much a logit may differ, relative to max(1, largest |expected|).
+        inputs: Batches of n examples by name, such as `images`, float32 [n, H, W, C] in 0..255.
+        expected: What it must return, by name: float32 [n, ..., classes], finite.
+        tolerance: By how much an output may differ, relative to max(1, its largest |expected|).
 
     Returns:
         The agreement.
@@ -91,8 +92,22 @@ def verify(
         ExportError: If the child crashes, fails or hangs, or its logits are not finite, too far
             from the expected ones, or place another class first.
     """
-    received = run_file(runner, draft, images)
+    received = run_file(runner, draft, inputs)
     rule = f"An exported file must compute what the Keras model computes ({draft.name})"
+    if len(expected) == len(received) == 1:
+        # A file of one output need not say what it calls it.
+        received = dict(zip(expected, received.values(), strict=True))
+    if set(received) != set(expected):
+        raise ExportError(
+            f"{rule}: the outputs {', '.join(expected)}. Received: {', '.join(received)}. {_ADVICE}"
+        )
+    found = [_compared(received[name], expected[name], tolerance, rule) for name in expected]
+    return Agreement(
+        max(each.max_difference for each in found), min(each.agreement for each in found)
+    )
+
+
+def _compared(received: np.ndarray, expected: np.ndarray, tolerance: float, rule: str) -> Agreement:
     if received.shape != expected.shape or not np.isfinite(received).all():
         bad = received.size - np.count_nonzero(np.isfinite(received))
         raise ExportError(
@@ -106,27 +121,32 @@ def verify(
             f"{rule}: to {allowed:.1e}. "
             f"Received: logits that differ by up to {difference:.1e}. {_ADVICE}"
         )
-    chosen = received.argmax(axis=1)
-    lost = expected.max(axis=1) - expected[np.arange(len(expected)), chosen]
+    chosen = received.argmax(axis=-1)
+    best = np.take_along_axis(expected, chosen[..., np.newaxis], axis=-1)[..., 0]
+    lost = expected.max(axis=-1) - best
     if (lost > allowed).any():
         raise ExportError(
             f"{rule}: the same best class, but for ties. Received: another one for "
-            f"{np.count_nonzero(lost > allowed)} of {len(lost)} images. {_ADVICE}"
+            f"{np.count_nonzero(lost > allowed)} of {lost.size} {_what(lost)}. {_ADVICE}"
         )
-    return Agreement(difference, float((chosen == expected.argmax(axis=1)).mean()))
+    return Agreement(difference, float((chosen == expected.argmax(axis=-1)).mean()))
 
 
-def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> np.ndarray:
-    """Returns what a file computes in a child process; see `verify`.
+def _what(decisions: np.ndarray) -> str:
+    return "images" if decisions.ndim == 1 else "decisions"
+
+
+def run_file(runner: Sequence[str], draft: pathlib.Path, inputs: Arrays) -> Arrays:
+    """Returns what a file computes in a child process, by name; see `verify`.
 
     Raises:
         ExportError: If the child crashes, fails or hangs.
     """
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
-        inputs, outputs = (pathlib.Path(directory) / name for name in ("images.npz", "logits.npz"))
-        np.savez(inputs, allow_pickle=False, **{INPUT: images})
+        given, found = (pathlib.Path(directory) / f"{name}.npz" for name in ("inputs", "outputs"))
+        np.savez(given, allow_pickle=False, **inputs)
         # -P: the working directory holds no modules of ours.
-        command = [sys.executable, "-P", *runner, str(draft), str(inputs), str(outputs)]
+        command = [sys.executable, "-P", *runner, str(draft), str(given), str(found)]
         try:
             child = subprocess.run(
                 command,
@@ -140,16 +160,16 @@ def run_file(runner: Sequence[str], draft: pathlib.Path, images: np.ndarray) -> 
         except subprocess.TimeoutExpired as error:
             raise ExportError(
                 f"The runtime must answer within {TIMEOUT_SECONDS:.0f} s. "
-                f"Received: no answer from {draft.name} for {len(images)} images. "
-                "Nothing was written. Verify it on fewer images."
+                f"Received: no answer from {draft.name} for {len(next(iter(inputs.values())))} examples. "
+                "Nothing was written. Verify it on fewer examples."
             ) from error
         if child.returncode:
             raise ExportError(
                 f"An exported file must run in its runtime ({draft.name}). "
                 f"Received: {_ending(child)}. {_ADVICE}"
             )
-        with np.load(outputs, allow_pickle=False) as arrays:
-            return arrays[OUTPUT]
+        with np.load(found, allow_pickle=False) as arrays:
+            return dict(arrays)
 
 
 def child_environment() -> dict[str, str]:

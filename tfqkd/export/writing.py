@@ -20,6 +20,7 @@ from tfqkd.export.stored_kernels import (
     wrong_kernel,
 )
 from tfqkd.export.verification import ExportError, run_file, staged_file, verify
+from tfqkd.runtime.signature import INPUT
 from tfqkd.version import __version__
 
 
@@ -38,7 +39,8 @@ def metadata(source: Source, form: Format) -> str:
         {
             "producer": f"tfqkd {__version__}",
             "format": form.name,
-            "input_range": [0, 255],
+            **({"input_range": [0, 255]} if INPUT in source.signature else {}),
+            **({} if list(source.signature) == [INPUT] else {"inputs": list(source.signature)}),
             "class_names": source.class_names,
             "output": source.output,
             **form.options,
@@ -87,12 +89,12 @@ def write_verified(
     with without_notices(), staged_file(path) as draft:
         kernels = write(draft)
         agreements = [
-            verify(runner, draft, source.images, source.logits, form.tolerance)
+            verify(runner, draft, source.inputs, source.outputs, form.tolerance)
             for runner in runners
         ]
         accuracy = None
         if source.test is not None:
-            outputs = run_file(runners[-1], draft, source.test.images)
+            (outputs,) = run_file(runners[-1], draft, source.test.inputs).values()
             accuracy = checked_accuracy(outputs, source, form, draft.name)
         size, gzip_size = file_sizes(draft)
     return Report(
@@ -100,7 +102,7 @@ def write_verified(
         path=str(path),
         bytes=size,
         gzip_bytes=gzip_size,
-        images=len(source.images),
+        images=source.count,
         max_difference=max(agreement.max_difference for agreement in agreements),
         agreement=min(agreement.agreement for agreement in agreements),
         accuracy=accuracy,

@@ -1,5 +1,6 @@
 """Whether a model ends in logits, as far as its last layer tells; of either Keras."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tfqkd.core.teachers import members
@@ -14,38 +15,48 @@ _SQUASHING = {
 """What a last layer must not apply, by what a Distiller takes the outputs for; "auto" is not known yet."""
 
 
-def require_logits(teacher: Any, role: str, task: str = "softmax") -> None:
+def require_logits(teacher: Any, role: str, task: str | Mapping[str, str] = "softmax") -> None:
     """Raises if a Functional or Sequential model ends in softmax or sigmoid instead of logits.
 
     Args:
         teacher: The model to look at, of tf_keras or Keras 3; a subclassed one or another teacher shows
             nothing and passes. Of an ensemble all are looked at.
         role: What the error calls it.
-        task: What its outputs are, as for a `Distiller`: values may end in anything, and "auto", while it
-            is not known what they are, in anything but softmax.
+        task: What its output is, as for a `Distiller`: values may end in anything, and "auto", while it
+            is not known what they are, in anything but softmax. Of several outputs one for each, by name.
 
     Raises:
-        ValueError: If it has several outputs, or its last layer applies softmax or sigmoid.
+        ValueError: If it has another number of outputs, or one whose last layer applies softmax or sigmoid.
     """
+    tasks = {"": task} if isinstance(task, str) else task
     for model in members(teacher):
         if front_name(model) is not None:
-            _require_end(model, role, task)
+            _require_ends(model, role, tasks)
 
 
-def _require_end(model: Any, role: str, task: str) -> None:
+def _require_ends(model: Any, role: str, tasks: Mapping[str, str]) -> None:
     outputs = getattr(model, "outputs", None)
     if not outputs:
         return
-    if len(outputs) > 1:
+    if len(outputs) != len(tasks):
+        rule = "one output, its logits" if len(tasks) == 1 else f"{len(tasks)} outputs"
         raise ValueError(
-            f"The {role} must have one output, its logits. "
-            f"Received: {len(outputs)} outputs of '{model.name}'."
+            f"The {role} must have {rule}. Received: {len(outputs)} outputs of '{model.name}'."
         )
-    layer = outputs[0]._keras_history[0]
+    returned = model.output if len(tasks) > 1 else None
+    is_named = isinstance(returned, dict) and set(returned) == set(tasks)
+    names = sorted(tasks) if is_named else list(tasks)
+    for output, name in zip(outputs, names, strict=True):
+        _require_end(model, output, role, tasks[name])
+
+
+def _require_end(model: Any, output: Any, role: str, task: str) -> None:
+    layer, _, index = output._keras_history[:3]
     if layer is model:
         return
     if hasattr(layer, "layers"):
-        _require_end(layer, role, task)
+        if getattr(layer, "outputs", None):
+            _require_end(layer, layer.outputs[index], role, task)
         return
     # A wrapper, such as tfmot's and ours, holds the layer that it calls.
     applied = _applied(getattr(layer, "layer", layer), _SQUASHING[task])

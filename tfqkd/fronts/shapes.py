@@ -53,14 +53,33 @@ def require_same_outputs(student: Any, teacher: object) -> None:
         ValueError: If they have other numbers of outputs.
     """
     for each in members(teacher):
-        shapes = [getattr(model, "output_shape", None) for model in (student, each)]
-        outputs = [shape[-1] for shape in shapes if isinstance(shape, tuple) and shape[-1]]
-        if len(set(outputs)) > 1:
+        own, other = (_sizes(model) for model in (student, each))
+        if not own or not other:
+            continue
+        # By name where both have the same ones, else in order.
+        names = own if set(own) == set(other) else None
+        sizes = [list(own.values()), [other[n] for n in names] if names else list(other.values())]
+        if sizes[0] != sizes[1]:
+            said = [", ".join(map(str, each)) for each in sizes]
             raise ValueError(
                 "Teacher and student must have the same outputs, those of the same classes. "
-                f"Received: a student with {outputs[0]} and a teacher with {outputs[1]}. "
+                f"Received: a student with {said[0]} and a teacher with {said[1]}. "
                 "Train the teacher on the student's data set."
             )
+
+
+def _sizes(model: Any) -> dict[str, int]:
+    """The last sizes of a model's outputs by name; none if it does not show all."""
+    shape = getattr(model, "output_shape", None)
+    if isinstance(shape, list):
+        shape = dict(zip(model.output_names, shape, strict=True))
+    shapes = shape if isinstance(shape, dict) else {"": shape}
+    sizes = {
+        name: each[-1]
+        for name, each in shapes.items()
+        if isinstance(each, tuple) and each and each[-1]
+    }
+    return sizes if len(sizes) == len(shapes) else {}
 
 
 def _advice(role: str, wanted: list[int | None], resize: str) -> str:

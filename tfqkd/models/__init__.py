@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "application": "applications",
     "build": "zoo",
     "cnn": "cnns",
     "efficientnet_lite": "efficientnets",

@@ -20,8 +20,28 @@ KNOWN = (
     "wrn<6n+2>x<width> (wrn20x1.7, wrn20x5, ...), "
     "vgg7 or vgg7x<width> (vgg7x0.5, ...), cnn<filters> (cnn4, cnn32, ...), and, with _<width> or without, "
     "resnet8_mlperf, mobilenetv2 (mobilenetv2_0.5, ...), mobilenetv3_small, mobilenetv3_large, "
-    "efficientnet_lite<0-4>"
+    "efficientnet_lite<0-4>; applications:<name in keras.applications> (applications:MobileNetV2, ...)"
 )
+APPLICATIONS = {
+    **dict.fromkeys(
+        (
+            *("MobileNet", "MobileNetV2", "NASNetMobile", "InceptionV3", "InceptionResNetV2"),
+            *("Xception", "ResNet50V2", "ResNet101V2", "ResNet152V2"),
+        ),
+        "symmetric",
+    ),
+    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), "standardized"),
+    **dict.fromkeys(
+        (
+            *("MobileNetV3Small", "MobileNetV3Large"),
+            *(f"EfficientNetB{number}" for number in range(8)),
+            *(f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")),
+        ),
+        "inside",
+    ),
+}
+"""The networks of `keras.applications` that take RGB pixels, and how they want them: scaled from -1 to 1,
+standardized by the channels of ImageNet, or as they are, for they scale them inside."""
 Family = Literal[
     "resnet",
     "vgg",
@@ -31,6 +51,7 @@ Family = Literal[
     "mobilenetv3_small",
     "mobilenetv3_large",
     "efficientnet_lite",
+    "applications",
 ]
 _NUMBER = r"[1-9][0-9]{0,5}"
 _WIDTH = rf"(?P<width>(?:0|{_NUMBER})(?:\.[0-9]+)?)"
@@ -44,6 +65,7 @@ _NAMES: tuple[tuple[Family, str], ...] = (
     ("mobilenetv3_small", rf"mobilenetv3_small(?:_{_WIDTH})?"),
     ("mobilenetv3_large", rf"mobilenetv3_large(?:_{_WIDTH})?"),
     ("efficientnet_lite", rf"efficientnet_lite(?P<depth>[0-4])(?:_{_WIDTH})?"),
+    ("applications", rf"applications:(?P<application>{'|'.join(APPLICATIONS)})"),
 )
 
 
@@ -54,13 +76,15 @@ class Architecture:
     Attributes:
       family: The builder: the function of this name in `tfqkd.models`, `mobilenetv3` for both of its sizes.
       depth: Layers with weights of a ResNet, VGG or CNN; the number of an EfficientNet-Lite; 0 for a
-        MobileNet, which has one depth.
+        MobileNet or an application, which have one depth.
       width: Multiplier of the filters; filters of the first layer of a CNN.
+      application: The name in `keras.applications`, of that family alone.
     """
 
     family: Family
     depth: int
     width: float
+    application: str = ""
 
 
 def named(network: str, width: float) -> str:
@@ -88,7 +112,8 @@ def parse(name: str) -> Architecture:
         if match := re.fullmatch(pattern, name):
             groups = match.groupdict()
             depth = int(groups.get("depth") or (4 if family == "cnn" else 0))
-            return _checked(Architecture(family, depth, float(groups.get("width") or 1)))
+            width = float(groups.get("width") or 1)
+            return _checked(Architecture(family, depth, width, groups.get("application") or ""))
     raise ValueError(
         f"The name of a network must be one of: {KNOWN}. Received: {name!r}. Choose one of these."
     )

@@ -1,9 +1,11 @@
 """Builds a network by name."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 
+from tfqkd.models.applications import application
 from tfqkd.models.blocks import ChannelValues, Model
 from tfqkd.models.cnns import cnn
 from tfqkd.models.efficientnets import efficientnet_lite
@@ -21,16 +23,19 @@ def build(
     *,
     mean: ChannelValues | None = None,
     std: ChannelValues | None = None,
+    weights: str | os.PathLike[str] | None = None,
     keras: ModuleType | None = None,
 ) -> Model:
     """Builds a network by name.
 
     Args:
-      name: Such as `resnet20`, `wrn20x1.7`, `vgg7x0.5`, `cnn32` or `mobilenetv2_0.5`; `names.KNOWN` has all.
+      name: Such as `resnet20`, `wrn20x1.7`, `vgg7x0.5`, `cnn32`, `mobilenetv2_0.5` or
+        `applications:MobileNetV2`; `names.KNOWN` has all.
       image_shape: Height, width and channels.
       classes: Number of classes.
       mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
-      std: Standard deviation per channel, in 0..255.
+      std: Standard deviation per channel, in 0..255. Networks of keras.applications take their own.
+      weights: Of a network of keras.applications, the file of its trained weights; see `application`.
       keras: The Keras module that makes it: tf_keras (None) or Keras 3.
 
     Returns:
@@ -44,6 +49,16 @@ def build(
       274042
     """
     architecture = parse(name)
+    if architecture.family == "applications":
+        # It standardizes the pixels itself, as its weights expect it.
+        return application(
+            architecture.application, classes, image_shape, weights=weights, keras=keras
+        )
+    if weights is not None:
+        raise ValueError(
+            "`weights` are of networks of keras.applications. "
+            f"Received: weights={str(weights)!r} for {name!r}. Load the saved model instead."
+        )
     depth, width = architecture.depth, architecture.width
     builders: dict[Family, Callable[..., Model]] = {
         "resnet": partial(resnet, depth, width=width),

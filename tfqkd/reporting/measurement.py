@@ -13,9 +13,11 @@ from tfqkd.export.report import Report
 from tfqkd.fronts import choose
 from tfqkd.fronts.files import load_file, open_file
 from tfqkd.fronts.front import Opened
+from tfqkd.reporting.evaluated import EVALUATION_FILE
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.reporting.results import rows_of
 from tfqkd.runtime import load
+from tfqkd.runtime.classification import require_classifier
 from tfqkd.runtime.evaluation import Evaluation, evaluate_outputs
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 from tfqkd.runtime.outputs import LOGITS
@@ -199,6 +201,7 @@ def _open(path: pathlib.Path) -> Opened:
     """Opens a model or exported file."""
     if path.suffix in RUNTIME_SUFFIXES:
         model = load(path)
+        require_classifier(model)
         return Opened(model.input_shape, model, model.output)
     return open_file(path)
 
@@ -231,9 +234,18 @@ def _write(
     for measurement in measurements:
         figures = dataclasses.asdict(measurement.figures)
         figures["confusion"] = measurement.figures.confusion.tolist()
-        listed.append({"name": measurement.name, "agreement": measurement.agreement, **figures})
+        listed.append(
+            {
+                "name": measurement.name,
+                "agreement": measurement.agreement,
+                "calibration_error": measurement.figures.calibration_error,
+                "precision": measurement.figures.precision,
+                "recall": measurement.figures.recall,
+                **figures,
+            }
+        )
     text = json.dumps({"class_names": data.class_names, "models": listed}) + "\n"
-    write_atomically(directory / "evaluation.json", text)
+    write_atomically(directory / EVALUATION_FILE, text)
     matrices = {
         measurement.name: measurement.figures.confusion
         for measurement in measurements

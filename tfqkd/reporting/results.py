@@ -102,15 +102,17 @@ def export_table(reports: Sequence["ExportedFile | Report"]) -> Table:
 def measurement_table(measurements: Sequence["Measurement"]) -> Table:
     """Returns what `bin/evaluate` measured as a table, shares in per cent."""
     top5 = all(measurement.figures.top5 is not None for measurement in measurements)
-    headings = ["accuracy %", *(["top-5 %"] if top5 else []), "loss", "agrees with teacher %"]
-    table = Table("model or file", *headings)
+    headings = ["accuracy %", *(["top-5 %"] if top5 else []), "loss", "ECE %"]
+    table = Table("model or file", *headings, "agrees with teacher %")
     for measurement in measurements:
         figures, agreement = measurement.figures, measurement.agreement
+        error = figures.calibration_error
         table.add(
             measurement.name,
             f"{100 * figures.accuracy:.2f}",
             *([] if figures.top5 is None else [f"{100 * figures.top5:.2f}"]),
             "" if figures.loss is None else f"{figures.loss:.4f}",
+            "" if error is None else f"{100 * error:.2f}",
             "" if agreement is None else f"{100 * agreement:.2f}",
         )
     return table

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tfqkd.recipe.flag_file import flag_file
 from tfqkd.reporting.drawings import Drawing, Missing, new_figure
+from tfqkd.reporting.evaluated import by_class, draw_reliability, evaluated, read_evaluation
 from tfqkd.reporting.page import PageText, table_of, write_page
 from tfqkd.reporting.results import Row, export_table, results_table, rows_of
 from tfqkd.reporting.style import COLOURS, INK, label
@@ -23,6 +24,8 @@ _LAYER = {"layer": str, "bits": int, "zeros": (int, float), "step": (int, float,
 def write_run_page(directory: str | os.PathLike[str]) -> pathlib.Path:
     """Writes `report.html` of a finished run, and its figures as PNG and CSV into `figures`.
 
+    What `bin/evaluate` has measured is in it too.
+
     Args:
         directory: The run directory.
 
@@ -35,6 +38,7 @@ def write_run_page(directory: str | os.PathLike[str]) -> pathlib.Path:
     path = pathlib.Path(directory)
     recipe, results = read_recipe(path), Results.read(path)
     student, rows = results.student, rows_of(results)
+    evaluation = read_evaluation(path)
     models = table_of("Models", results_table(results), marked=(len(rows) - 1,))
     files = table_of(
         "Exported files", export_table(results.export), "Each was run against the Keras model."
@@ -44,8 +48,18 @@ def write_run_page(directory: str | os.PathLike[str]) -> pathlib.Path:
         path,
         f"{student.label.capitalize()}: {student.name} on {recipe.data.dataset}",
         f"The run in {path.name}: {names}.",
-        tables=[models, *([files] if results.export else [])],
-        figures=[_accuracies(rows), _curves(path, rows), _layers(path, student)],
+        tables=[
+            models,
+            *([files] if results.export else []),
+            *([evaluated(evaluation)] if evaluation else []),
+        ],
+        figures=[
+            _accuracies(rows),
+            _curves(path, rows),
+            _layers(path, student),
+            *([draw_reliability(evaluation)] if evaluation else []),
+        ],
+        details=[by_class(evaluation)] if evaluation else [],
         texts=[PageText("The recipe, as a flag file of bin/train", flag_file(recipe))],
     )
 

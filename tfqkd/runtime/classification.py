@@ -7,8 +7,20 @@ import numpy as np
 from tfqkd.runtime.model import LoadedModel
 from tfqkd.runtime.outputs import probabilities
 from tfqkd.runtime.pictures import read_picture
+from tfqkd.runtime.signature import INPUT
 
 Ranking = list[tuple[str, float]]
+
+
+def require_classifier(model: LoadedModel) -> None:
+    """Raises ValueError if a model takes other things than images, or returns others than [N, classes]."""
+    outputs = list(model.outputs.values())
+    if list(model.inputs) != [INPUT] or len(outputs) != 1 or len(outputs[0]) != 2:
+        raise ValueError(
+            f"A model must take {INPUT} [N, H, W, C] and return [N, classes], and nothing else. Received: "
+            f"{model.path} with {model.inputs} -> {model.outputs}. Run it from Python: "
+            "tfqkd.export.load(path)(batch)."
+        )
 
 
 def classify(model: LoadedModel, path: pathlib.Path, top: int = 5) -> Ranking:
@@ -23,8 +35,9 @@ def classify(model: LoadedModel, path: pathlib.Path, top: int = 5) -> Ranking:
 
     Raises:
         UnreadablePictureError: If the file is no image.
-        ValueError: If the model takes images of other than 1 or 3 channels.
+        ValueError: If the model takes images of other than 1 or 3 channels, or is no classifier of images.
     """
+    require_classifier(model)
     outputs = model(read_picture(path, model.input_shape)[np.newaxis])
     names = model.class_names or tuple(map(str, range(outputs.shape[1])))
     found = probabilities(outputs, model.output)

@@ -1,10 +1,6 @@
 """Batches of images, as every exported file takes them."""
 
-from collections.abc import Iterator
-
 import numpy as np
-
-_BATCH = 64
 
 
 def checked_images(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -30,9 +26,3 @@ def checked_images(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             f"Received: {list(images.shape)}. For one image use images[np.newaxis]."
         )
     return images.astype(np.float32)
-
-
-def batches(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the images 64 at a time, which bounds the memory that activations take."""
-    for start in range(0, len(images), _BATCH):
-        yield images[start : start + _BATCH]

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from tfqkd.runtime.model import LoadedModel, Shapes
-from tfqkd.runtime.signature import INPUT, METADATA, SIGNATURE
+from tfqkd.runtime.inputs import Arrays
+from tfqkd.runtime.model import LoadedModel, Tensors
+from tfqkd.runtime.signature import METADATA, SIGNATURE, Tensor
 from tfqkd.runtime.widening import is_packed, widen
 
 try:
@@ -37,7 +38,7 @@ class LitertModel(LoadedModel):
 
     def _open(
         self, content: bytes, threads: int | None, direct: bool
-    ) -> tuple[Shapes, Shapes, str]:
+    ) -> tuple[Tensors, Tensors, str]:
         if not content:
             raise ValueError("the file is empty")
         if is_packed(content):
@@ -52,27 +53,36 @@ class LitertModel(LoadedModel):
             return {}, {}, "{}"
         self._runner = interpreter.get_signature_runner(SIGNATURE)
         inputs, outputs = self._runner.get_input_details(), self._runner.get_output_details()
-        self._input_type = [tensor["dtype"] for tensor in inputs.values()][:1]
-        self._output_steps = [tensor["quantization"] for tensor in outputs.values()][:1]
-        return _shapes(inputs), _shapes(outputs), _metadata(content)
+        self._output_steps = {name: each["quantization"] for name, each in outputs.items()}
+        self._input_types = {name: each["dtype"] for name, each in inputs.items()}
+        return _tensors(inputs), _tensors(outputs), _metadata(content)
 
-    def _run(self, pixels: np.ndarray) -> np.ndarray:
-        (type_,) = self._input_type
-        if type_ != np.float32:
-            codes = np.clip(np.rint(pixels), 0, 255)
-            pixels = (codes - (128 if type_ == np.int8 else 0)).astype(type_)
-        (outputs,) = self._runner(**{INPUT: pixels}).values()
+    def _run(self, inputs: Arrays) -> Arrays:
+        types = self._input_types
+        outputs = self._runner(**{n: _in_type(values, types[n]) for n, values in inputs.items()})
+        return {name: self._values(name, codes) for name, codes in outputs.items()}
+
+    def _values(self, name: str, outputs: np.ndarray) -> np.ndarray:
         if outputs.dtype == np.float32:
             return outputs
-        ((scale, zero_point),) = self._output_steps
+        scale, zero_point = self._output_steps[name]
         return (outputs.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
-def _shapes(details: dict[str, Any]) -> Shapes:
-    return {
-        name: tuple(None if size < 0 else int(size) for size in tensor["shape_signature"])
-        for name, tensor in details.items()
-    }
+def _in_type(values: np.ndarray, type_: type) -> np.ndarray:
+    """Pixels as a file of integers alone takes them; what else was checked is of the right type."""
+    if values.dtype == type_:
+        return values
+    codes = np.clip(np.rint(values), 0, 255)
+    return (codes - (128 if type_ == np.int8 else 0)).astype(type_)
+
+
+def _tensors(details: dict[str, Any]) -> Tensors:
+    return {name: Tensor(_shape(each), np.dtype(each["dtype"])) for name, each in details.items()}
+
+
+def _shape(details: dict[str, Any]) -> tuple[int | None, ...]:
+    return tuple(None if size < 0 else int(size) for size in details["shape_signature"])
 
 
 def _metadata(content: bytes) -> str:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tfqkd.runtime.model import LoadedModel, Shapes
-from tfqkd.runtime.signature import INPUT, METADATA
+from tfqkd.runtime.inputs import Arrays
+from tfqkd.runtime.model import LoadedModel, Tensors
+from tfqkd.runtime.signature import METADATA, Tensor
 
 try:
     import onnxruntime
@@ -25,7 +26,7 @@ class OnnxModel(LoadedModel):
 
     def _open(
         self, content: bytes, threads: int | None, direct: bool
-    ) -> tuple[Shapes, Shapes, str]:
+    ) -> tuple[Tensors, Tensors, str]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3  # Errors: they are raised as well.
@@ -34,14 +35,25 @@ class OnnxModel(LoadedModel):
         self._session = onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"]
         )
-        inputs = {value.name: _shape(value) for value in self._session.get_inputs()}
-        outputs = {value.name: _shape(value) for value in self._session.get_outputs()}
+        inputs = {value.name: _tensor(value) for value in self._session.get_inputs()}
+        outputs = {value.name: _tensor(value) for value in self._session.get_outputs()}
         metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA, "{}")
         return inputs, outputs, metadata
 
-    def _run(self, pixels: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {INPUT: pixels})[0]
+    def _run(self, inputs: Arrays) -> Arrays:
+        names = [value.name for value in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, inputs), strict=True))
 
 
-def _shape(value: onnxruntime.NodeArg) -> tuple[int | None, ...]:
-    return tuple(size if isinstance(size, int) else None for size in value.shape or ())
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}
+
+
+def _tensor(value: onnxruntime.NodeArg) -> Tensor:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape or ())
+    return Tensor(shape, np.dtype(_TYPES[value.type]))

@@ -1,8 +1,8 @@
-"""Runs a file on images: `python -m tfqkd.runtime.predict [--direct] MODEL INPUT.npz OUTPUT.npz`.
+"""Runs a file on batches: `python -m tfqkd.runtime.predict [--direct] MODEL INPUT.npz OUTPUT.npz`.
 
-INPUT holds `images` [N, H, W, C]; OUTPUT receives `logits`
-[N, classes], whatever the model returns. Export runs every new file
-this way, in a process of its own: a file that crashes its runtime takes nothing else with it.
+INPUT holds the file's inputs by name, `images` [N, H, W, C] mostly; OUTPUT receives its outputs by name.
+Export runs every new file this way, in a process of its own: a file that crashes its runtime takes nothing
+else with it.
 """
 
 import sys
@@ -10,27 +10,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfqkd.runtime.images import batches
+from tfqkd.runtime.inputs import batches
 from tfqkd.runtime.loading import load
-from tfqkd.runtime.signature import INPUT, OUTPUT
 
 _DIRECT = "--direct"
 
 
 def predict(model_path: str, input_path: str, output_path: str, *, direct: bool = False) -> None:
-    """Reads `images`, writes `logits`.
+    """Reads inputs, writes outputs.
 
     Args:
         model_path: A file that tfqkd exported.
-        input_path: An .npz file with the array `images`.
-        output_path: The .npz file to write the array `logits` to.
+        input_path: An .npz file with an array for each input.
+        output_path: The .npz file to write an array for each output to.
         direct: Give the file to the runtime as it is; see `tfqkd.runtime.load`.
     """
     model = load(model_path, direct=direct)
     with np.load(input_path, allow_pickle=False) as arrays:
-        images = arrays[INPUT]
-    logits = np.concatenate([model(batch) for batch in batches(images)])
-    np.savez(output_path, allow_pickle=False, **{OUTPUT: logits})
+        inputs = dict(arrays)
+    parts = [model.named(batch) for batch in batches(inputs)]
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in model.outputs}
+    np.savez(output_path, allow_pickle=False, **outputs)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -74,6 +74,8 @@ def test_what_was_measured_is_written(measured, finished, digits):
         assert confusion.sum() == len(digits) == 600
         np.testing.assert_array_equal(confusion.sum(axis=1), counts)
         assert np.trace(confusion) / 600 == pytest.approx(entry["accuracy"])
+        assert entry["recall"] == pytest.approx(np.diag(confusion) / counts)
+        assert entry["calibration_error"] == found.figures.calibration_error > 0
     # Four matrices: two rows of three places, 5.2 by 4.8 inches each, at 120 dots an inch.
     assert png.imread(finished.directory / "confusion.png").shape == (1152, 1872, 4)
 

@@ -18,9 +18,8 @@ from tfqkd.export.stored_kernels import StoredKernel, check_layers, wrong_kernel
 from tfqkd.export.tflite_reading import read_back
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata
-from tfqkd.runtime.outputs import SIGNATURE_NAMES
 from tfqkd.runtime.packing import width_of
-from tfqkd.runtime.signature import METADATA
+from tfqkd.runtime.signature import INPUT, METADATA
 from tfqkd.runtime.widening import is_packed, widen
 
 _STORED_BITS = 8
@@ -43,6 +42,7 @@ def write_tflite(source: Source, draft: pathlib.Path, form: Format) -> list[Stor
         ExportError: If the model cannot be computed with integers alone, or the file is not what was
             written; it names the layer.
     """
+    _require_images(source)
     graph = read_graph(source.model)
     kernels = stored_kernels(graph, source)
     check_layers(kernels, source.quantized)
@@ -51,6 +51,16 @@ def write_tflite(source: Source, draft: pathlib.Path, form: Format) -> list[Stor
     draft.write_bytes(pack(content) if form.is_packed else content)
     _check_tensors(_read_back(draft), _model(graph, source, form))
     return kernels
+
+
+def _require_images(source: Source) -> None:
+    (tensor, *others) = source.signature.values()
+    if list(source.signature) != [INPUT] or others or len(source.kinds) > 1 or tensor.shape[0]:
+        raise ExportError(
+            "Files of integers alone take images and have one output, for any number of examples. Received: "
+            f"{list(source.signature)} -> {list(source.kinds)}, batch_size={tensor.shape[0]}. Nothing was "
+            "written. Export to litert-int8-full."
+        )
 
 
 def content_of(graph: Graph, source: Source, form: Format) -> bytes:
@@ -68,7 +78,8 @@ def content_of(graph: Graph, source: Source, form: Format) -> bytes:
 
 
 def _model(graph: Graph, source: Source, form: Format) -> tflite.schema.ModelT:
-    return to_model(graph, SIGNATURE_NAMES[source.output], form.input_type, form.output_type)
+    (name,) = source.kinds
+    return to_model(graph, name, form.input_type, form.output_type)
 
 
 def _read_back(draft: pathlib.Path) -> tflite.schema.ModelT:

@@ -56,19 +56,28 @@ def keep_settings(model: keras.Model, twin: keras.Model) -> None:
             others too.
     """
     # All settings first: the two may share layers, and the flag of a model sets those of its layers.
-    settings = {
-        layer.name: [(part.trainable, part.activity_regularizer) for part in _parts(layer)]
-        for layer in map(plain_layer, model.layers)
-    }
+    settings = {layer.name: _settings(layer) for layer in map(plain_layer, model.layers)}
     twin.trainable = model.trainable
     for layer in map(plain_layer, twin.layers):
-        parts = zip(_parts(layer), settings.get(layer.name, []), strict=False)
-        for part, (trainable, regularizer) in parts:
-            part.trainable = trainable
-            # A wrapper shows the one of its layer.
-            shows = isinstance(part, keras.layers.Wrapper)
-            if regularizer and part.activity_regularizer is None and not shows:
-                part.activity_regularizer = regularizer
+        _set(layer, settings.get(layer.name, []))
+
+
+def keep_parts(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
+    """Does as `keep_settings`, for one layer and those within it."""
+    _set(copy, _settings(layer))
+
+
+def _settings(layer: keras.layers.Layer) -> list[tuple[bool, Any]]:
+    return [(part.trainable, part.activity_regularizer) for part in _parts(layer)]
+
+
+def _set(layer: keras.layers.Layer, settings: list[tuple[bool, Any]]) -> None:
+    for part, (trainable, regularizer) in zip(_parts(layer), settings, strict=False):
+        part.trainable = trainable
+        # A wrapper shows the one of its layer.
+        shows = isinstance(part, keras.layers.Wrapper)
+        if regularizer and part.activity_regularizer is None and not shows:
+            part.activity_regularizer = regularizer
 
 
 def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -7,23 +7,25 @@ from typing import Any
 
 from tfqkd.compat import keras, tf
 from tfqkd.core.soft_loss import SoftLoss
-from tfqkd.core.tasks import AUTO, Task
+from tfqkd.core.tasks import AUTO
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.fronts.arguments import require_settings
 from tfqkd.fronts.hard_loss import HardLoss
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.terms import Term
 from tfqkd.fronts.tfmot.arguments import require_same_shapes, require_student
-from tfqkd.fronts.tfmot.hard_loss import read_loss, require_hard_loss
+from tfqkd.fronts.tfmot.hard_loss import read_losses, require_hard_loss
 from tfqkd.fronts.tfmot.inspection import Inspection, looking_once
 from tfqkd.fronts.tfmot.loss_scaling import with_loss_scaling
-from tfqkd.fronts.tfmot.means import mean, penalties, share_of_global_batch
+from tfqkd.fronts.tfmot.means import penalties, share_of_global_batch
 from tfqkd.fronts.tfmot.scheduled import ScheduledVariable
 from tfqkd.fronts.tfmot.scheduler_callback import following
 from tfqkd.fronts.tfmot.shapes import require_takes
 from tfqkd.fronts.tfmot.soft_term import SoftTerm
+from tfqkd.fronts.tfmot.soft_terms import SoftTerms
 from tfqkd.fronts.tfmot.step_terms import StepTerms
-from tfqkd.fronts.tfmot.teachers import as_teacher, unpack_logits
+from tfqkd.fronts.tfmot.structure import answers_by_output, by_output, output_names, output_shapes
+from tfqkd.fronts.tfmot.teachers import asked, unpack_logits
 from tfqkd.fronts.tfmot.unsaved import Unsaved
 
 
@@ -46,12 +48,18 @@ class Distiller(Unsaved):
     Methods add `terms`, `Σ weight·s(t)·loss`, each logged by its name; what they train beside the student
     lies in `beside`, and among the weights of the distiller.
 
+    Several outputs have a loss each, and a task: `(1-λ)·hard + λ·soft` is the sum over them, with the
+    `loss_weights` of `compile`; the teacher returns them in the student's order, or in a dict by name.
+    Outputs may have more axes, of time or of pixels: a decision for each. What a mask leaves out counts in
+    neither loss.
+
     `evaluate`, `predict` and calling it are the student's; quantize the student before it is bound here. The
     teacher is frozen, runs in inference mode and is in no checkpoint of the distiller.
 
     `fit` logs loss, hard_loss, soft_loss, agreement (share of examples or labels on which student and teacher
     agree), coefficient, temperature and the compiled metrics; without a teacher's answers neither soft_loss
-    nor agreement, and of a regression neither agreement nor temperature.
+    nor agreement, and of a regression neither agreement nor temperature. Of several outputs it logs
+    `NAME_loss`, `NAME_soft_loss` and `NAME_agreement` too.
 
     `coefficient` and `temperature` are variables: assign to them at any time, or let a callback do it
     (`core.schedulers.CoefficientScheduler`); nothing is traced or compiled again.
@@ -64,8 +72,8 @@ class Distiller(Unsaved):
         ```
 
     Args:
-        student: A tf_keras model that returns `[batch, outputs]`: logits or values. By keyword, as the
-            teacher: Keras' own Distiller has them the other way round.
+        student: A tf_keras model that returns `[batch, ..., outputs]`: logits or values, or several such. By
+            keyword, as the teacher: Keras' own Distiller has them the other way round.
         teacher: What `teachers.as_teacher` takes: any callable from the same batch to the same outputs. Or
             `LOGITS_IN_BATCH`: training batches are `((x, teacher_logits), y)`, of any float type, such as a
             `TeacherCache` gives; those of `evaluate` and `predict` stay `x`.
@@ -84,9 +92,10 @@ class Distiller(Unsaved):
         scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
             1503.02531), so that λ weighs the same at every temperature. The paper does not say.
         task: "softmax", "sigmoid" or "regression"; "auto" (default) reads it off the compiled loss. A loss
-            of your own, a hinge and the like do not tell it.
-        terms: What methods add to the loss (`fronts.terms.Term`). One that reads layers of the teacher needs
-            a Functional or Sequential tf_keras model, live.
+            of your own, a hinge and the like do not tell it. Of several outputs one for all, a list, or a
+            dict by name.
+        terms: What methods add to the loss of a student with one output (`fronts.terms.Term`). One that reads
+            layers of the teacher needs a Functional or Sequential tf_keras model, live.
 
     Raises:
         TypeError: If student or teacher are of no usable kind.
@@ -107,19 +116,27 @@ class Distiller(Unsaved):
         soft_weight: float = 1.0,
         dkd_beta: float = 8.0,
         scale_by_temperature_squared: bool = True,
-        task: str = AUTO,
+        task: Any = AUTO,
         terms: Sequence[Term] = (),
         **kwargs: Any,
     ) -> None:
-        require_settings(temperature, coefficient, soft_weight, task)
+        require_student(student)
+        names = _names(student)
+        tasks = [AUTO if each is None else each for each in by_output(task, names)]
+        for each in tasks:
+            require_settings(temperature, coefficient, soft_weight, each)
+        if terms and len(names) > 1:
+            raise ValueError(
+                "Methods add terms to the loss of a student with one output. Received: "
+                f"{len(terms)} terms for the outputs {', '.join(names)}. Leave the methods out."
+            )
         # None is the control: no teacher is asked.
         compared = (
             None
             if soft_loss == "none"
             else SoftLoss(soft_loss, dkd_beta, scale_by_temperature_squared)
         )
-        require_student(student)
-        require_logits(student, "student", task)
+        require_logits(student, "student", dict(zip(names, tasks, strict=True)))
         asks = compared is not None and teacher is not LOGITS_IN_BATCH
         if asks:
             require_same_shapes(student, teacher)
@@ -129,9 +146,13 @@ class Distiller(Unsaved):
         self.student = student
         self._terms = StepTerms(terms, student, teacher)
         self.beside = self._terms.networks
+        if len(names) > 1 and not isinstance(student.output, dict):
+            # Keras finds losses and metrics of several outputs by them; of a dict it knows the keys.
+            self.output_names = names
+        self._names = names
         self._logits_in_batch = teacher is LOGITS_IN_BATCH
         # A plain function: Keras would track a model, save it and count its weights.
-        self._teacher = as_teacher(teacher, task) if asks else None
+        self._teacher = asked(teacher, tasks, names) if asks else None
         self._require_teacher = functools.partial(require_logits, teacher, "teacher")
         self._compared = compared
         self.soft_weight = soft_weight
@@ -142,10 +163,10 @@ class Distiller(Unsaved):
         }
         self.coefficient = self._scheduled["coefficient"].value
         self.temperature = self._scheduled["temperature"].value
-        self._given_task = task
-        self._hard: HardLoss | None = None
-        self._soft: SoftTerm | None = None
-        self._inspection = Inspection()
+        self._given_tasks = tasks
+        self._hard: list[HardLoss | None] = []
+        self._soft: SoftTerms | None = None
+        self._inspection = Inspection(len(names))
         self._trackers: list[keras.metrics.Metric] = []
 
     def compile(self, optimizer: Any = "sgd", loss: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -162,12 +183,12 @@ class Distiller(Unsaved):
             ValueError: If the loss expects probabilities, sums over the batch, or does not tell what the
                 outputs are while `task` is "auto"; or if a model ends in what the loss applies itself.
         """
-        self._hard = read_loss(loss)
+        self._hard = read_losses(loss, self._names)
         self._soft = None
-        if self._hard and self._compared:
-            self._soft = self._soft_term(self._compared, self._hard.task(self._given_task))
         optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer, loss, *args, **kwargs)
+        if any(self._hard) and self._compared:
+            self._soft = self._soft_terms(self._compared)
         self._inspection.forget()
         logged = ["loss", "hard_loss", *(self._soft.logged if self._soft else [])]
         logged += [term.name for term in self._terms.terms]
@@ -230,105 +251,147 @@ class Distiller(Unsaved):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics that are reset at the start of every epoch."""
-        return [*self._trackers, *(self.compiled_metrics.metrics if self.compiled_metrics else [])]
+        compiled = self.compiled_metrics.metrics if self.compiled_metrics else []
+        return [*self._trackers, *self._losses_of_outputs, *compiled]
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Makes one step on a batch `(x, y)` or `(x, y, sample_weight)`; for x, see `LOGITS_IN_BATCH`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, teacher_logits, teacher_taps = self._asked(x)
+        x, answers, teacher_taps = self._asked(x)
         step = self.optimizer.iterations
         scheduled = {name: each.advance(step) for name, each in self._scheduled.items()}
         coefficient, temperature = scheduled["coefficient"], scheduled["temperature"]
 
         with tf.GradientTape() as tape:
-            outputs, taps = self._terms.student(x, training=True)
-            logits = tf.cast(outputs, tf.float32)
-            hard = self._mean_hard_loss(y, logits, sample_weight)
+            found, taps = self._terms.student(x, training=True)
+            outputs = self._answered(found)
+            hard = self._mean_hard_loss(y, outputs, sample_weight)
             distillation = (1 - coefficient) * hard
-            if self._soft and teacher_logits is not None:
-                soft = self._soft.mean(teacher_logits, logits, y, temperature, sample_weight)
-                distillation += coefficient * self.soft_weight * soft
+            if self._soft and answers is not None:
+                soft = self._soft.means(
+                    answers,
+                    outputs,
+                    self._by_output(y),
+                    temperature,
+                    self._by_output(sample_weight),
+                )
+                distillation += coefficient * self.soft_weight * soft[0]
             terms = self._terms.losses(
                 x,
                 y,
-                (logits, taps),
-                (teacher_logits, teacher_taps),
-                lambda outputs: self._mean_hard_loss(y, outputs, sample_weight),
+                (outputs[0], taps),
+                (answers and answers[0], teacher_taps),
+                lambda output: self._mean_hard_loss(y, [output], sample_weight),
             )
             for name, value in terms.items():
                 distillation += scheduled[f"{name}_weight"] * value
             regularization = penalties([*self.student.losses, *self._terms.penalties])
-            batch = tf.shape(logits)[0]
+            batch = tf.shape(outputs[0])[0]
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             loss = distillation * share_of_global_batch(batch) + regularization / replicas
         trained = [*self.student.trainable_variables, *self._terms.trainable_variables]
         self.optimizer.minimize(loss, trained, tape=tape)
 
         values = [distillation + regularization, hard]
-        if self._soft and teacher_logits is not None:
-            self._inspection.note_answers(teacher_logits, self._soft.task)
-            values.append(soft)
-            if self._soft.task.agreement:
-                values.append(mean(self._soft.task.agreement(teacher_logits, logits)))
+        if self._soft and answers is not None:
+            self._inspection.note_answers(answers, self._soft.tasks)
+            values += [*soft, *self._soft.agreements(answers, outputs)]
         values += terms.values()
         for tracker, value in zip(self._trackers, values, strict=True):
             tracker.update_state(value, sample_weight=batch)
-        self.compiled_metrics.update_state(y, logits, sample_weight)
+        self.compiled_metrics.update_state(y, self._packed(outputs), sample_weight)
         return {
             **{tracker.name: tracker.result() for tracker in self._trackers},
             **self._compiled_results(),
             "coefficient": coefficient,
-            **({"temperature": temperature} if not self._soft or self._soft.task.softens else {}),
+            **({"temperature": temperature} if not self._soft or self._soft.softens else {}),
         }
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Evaluates the student on a batch: the hard loss with regularisers, and the compiled metrics."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         require_takes(self.student, "student", x)
-        logits = tf.cast(self.student(x, training=False), tf.float32)
-        loss = self._mean_hard_loss(y, logits, sample_weight)
+        outputs = self._answered(self.student(x, training=False))
+        loss = self._mean_hard_loss(y, outputs, sample_weight)
         loss += penalties(self.student.losses)
-        self._trackers[0].update_state(loss, sample_weight=tf.shape(logits)[0])
-        self.compiled_metrics.update_state(y, logits, sample_weight)
+        self._trackers[0].update_state(loss, sample_weight=tf.shape(outputs[0])[0])
+        self.compiled_metrics.update_state(y, self._packed(outputs), sample_weight)
         return {"loss": self._trackers[0].result(), **self._compiled_results()}
 
     def schedule(self, name: str) -> ScheduledVariable:
         """Returns what drives "coefficient" or "temperature"; for callbacks."""
         return self._scheduled[name]
 
-    def _soft_term(self, compared: SoftLoss, task: Task) -> SoftTerm:
+    def _soft_terms(self, compared: SoftLoss) -> SoftTerms:
+        given = zip(self._hard, self._given_tasks, strict=True)
+        tasks = [None if hard is None else hard.task(task) for hard, task in given]
+        names = ["" if task is None else task.name for task in tasks]
         # Export looks for it: the student's file says what its outputs are.
-        self.student.distilled_task = task.name
-        require_logits(self.student, "student", task.name)
-        self._require_teacher(task.name)
-        soft = SoftTerm(task, compared)
-        soft.require_student(self.student)
-        return soft
+        self.student.distilled_task = names[0] if len(names) == 1 else tuple(names)
+        known = {key: name or AUTO for key, name in zip(self._names, names, strict=True)}
+        require_logits(self.student, "student", known)
+        self._require_teacher(known)
+        terms = [None if task is None else SoftTerm(task, compared) for task in tasks]
+        for term, shape in zip(terms, output_shapes(self.student, self._names), strict=True):
+            if term is not None:
+                term.require_shape(shape)
+        weights = by_output(self.compiled_loss._user_loss_weights, self._names)
+        return SoftTerms(terms, self._names, weights)
 
-    def _asked(self, x: Any) -> tuple[Any, tf.Tensor | None, list[tf.Tensor]]:
-        """Returns the student's inputs, and the teacher's logits and taps for them."""
-        logits: tf.Tensor | None = None
+    def _answered(self, outputs: Any) -> list[tf.Tensor]:
+        """The student's outputs, float32, in the order of their names."""
+        return answers_by_output(outputs, self._names, "student")
+
+    def _packed(self, outputs: list[tf.Tensor]) -> Any:
+        """Outputs in the form in which Keras gets them from the student."""
+        if len(outputs) == 1:
+            return outputs[0]
+        is_named = isinstance(self.student.output, dict)
+        return dict(zip(self._names, outputs, strict=True)) if is_named else outputs
+
+    def _by_output(self, given: Any) -> list[Any]:
+        return by_output(given, self._names) if len(self._names) > 1 else [given]
+
+    def _asked(self, x: Any) -> tuple[Any, list[tf.Tensor] | None, list[tf.Tensor]]:
+        """Returns the student's inputs, and the teacher's answers and taps for them."""
+        answers: list[tf.Tensor] | None = None
         taps: list[tf.Tensor] = []
         if self._logits_in_batch:
-            x, logits = unpack_logits(x)
+            x, given = unpack_logits(x)
+            answers = answers_by_output(given, self._names, "teacher")
         require_takes(self.student, "student", x)
         if self._terms.teacher.names:
-            logits, taps = self._terms.teacher(x, training=False)
-            logits = tf.stop_gradient(tf.cast(logits, tf.float32))
+            given, taps = self._terms.teacher(x, training=False)
+            found = answers_by_output(given, self._names, "teacher")
+            answers = [tf.stop_gradient(each) for each in found]
         elif self._teacher is not None:
-            logits = self._teacher(x)
-        return x, logits, [tf.stop_gradient(tap) for tap in taps]
+            answers = self._teacher(x)
+        return x, answers, [tf.stop_gradient(tap) for tap in taps]
 
-    def _mean_hard_loss(self, y: Any, logits: tf.Tensor, sample_weight: Any) -> tf.Tensor:
-        hard = require_hard_loss(self._hard, y)
-        y = self._inspection.note_labels(y, logits, hard)
+    def _mean_hard_loss(self, y: Any, outputs: list[tf.Tensor], sample_weight: Any) -> tf.Tensor:
+        require_hard_loss(self._hard, y)
+        labels = self._inspection.note_labels(self._by_output(y), outputs, self._hard)
         # Keras divides the mean over this replica's part of the batch by the number of replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return self.compiled_loss(y, logits, sample_weight) * replicas
+        if len(outputs) == 1:
+            return self.compiled_loss(labels[0], outputs[0], sample_weight) * replicas
+        weights = self._packed(self._by_output(sample_weight))
+        return self.compiled_loss(self._packed(labels), self._packed(outputs), weights) * replicas
 
     def _require_answers(self) -> None:
         if self._soft:
-            self._inspection.require_logits(self._soft.task)
+            self._inspection.require_logits(self._soft.tasks)
 
     def _compiled_results(self) -> dict[str, tf.Tensor]:
-        return {metric.name: metric.result() for metric in self.compiled_metrics.metrics}
+        metrics = [*self._losses_of_outputs, *self.compiled_metrics.metrics]
+        return {metric.name: metric.result() for metric in metrics}
+
+    @property
+    def _losses_of_outputs(self) -> list[keras.metrics.Metric]:
+        # The first is Keras' sum of all.
+        return self.compiled_loss.metrics[1:] if self.compiled_loss else []
+
+
+def _names(student: keras.Model) -> list[str]:
+    """The names of a student's outputs; of a subclassed one, which shows none, that of one."""
+    return output_names(student) if getattr(student, "outputs", None) else ["output"]

@@ -1,7 +1,7 @@
 """What the steps of a `Distiller` noted of labels and answers, looked at from outside the graph."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
@@ -13,28 +13,46 @@ from tfqkd.fronts.tfmot.teacher_outputs import TeacherOutputs
 
 
 class Inspection:
-    """Notes labels and a teacher's answers inside a step, and raises of them outside."""
+    """Notes labels and a teacher's answers inside a step, and raises of them outside.
 
-    def __init__(self) -> None:
-        self._outputs = TeacherOutputs()
-        self._labels = Labels()
+    Args:
+        outputs: How many the student has.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        self._teacher = [TeacherOutputs() for _ in range(outputs)]
+        self._labels = [Labels() for _ in range(outputs)]
 
     def forget(self) -> None:
         """Forgets what was noted."""
-        self._outputs.forget()
-        self._labels.forget()
+        for answers, labels in zip(self._teacher, self._labels, strict=True):
+            answers.forget()
+            labels.forget()
 
-    def note_labels(self, labels: Any, outputs: tf.Tensor, hard: HardLoss) -> Any:
-        """Returns the labels of a batch, once they are noted; see `Labels.note`."""
-        return self._labels.note(labels, outputs, hard)
+    def note_labels(
+        self,
+        labels: Sequence[Any],
+        outputs: Sequence[tf.Tensor],
+        hard: Sequence[HardLoss | None],
+    ) -> list[Any]:
+        """Returns the labels of each output of a batch, once they are noted; see `Labels.note`."""
+        given = zip(self._labels, labels, outputs, hard, strict=True)
+        return [
+            label if loss is None or label is None else noting.note(label, output, loss)
+            for noting, label, output, loss in given
+        ]
 
-    def note_answers(self, answers: tf.Tensor, task: Task) -> None:
-        """Notes the answers to a batch; see `TeacherOutputs.note`."""
-        self._outputs.note(answers, task)
+    def note_answers(self, answers: Sequence[tf.Tensor], tasks: Sequence[Task | None]) -> None:
+        """Notes the answers to a batch, for each output; see `TeacherOutputs.note`."""
+        for noting, answer, task in zip(self._teacher, answers, tasks, strict=True):
+            if task is not None:
+                noting.note(answer, task)
 
-    def require_logits(self, task: Task) -> None:
-        """Raises ValueError if all answers that were noted are probabilities; see `TeacherOutputs`."""
-        self._outputs.require_logits(task)
+    def require_logits(self, tasks: Sequence[Task | None]) -> None:
+        """Raises ValueError if all answers that were noted of an output are probabilities."""
+        for noted, task in zip(self._teacher, tasks, strict=True):
+            if task is not None:
+                noted.require_logits(task)
 
     @contextlib.contextmanager
     def labels_explained(self) -> Iterator[None]:
@@ -42,9 +60,13 @@ class Inspection:
         try:
             yield
         except tf.errors.InvalidArgumentError:
-            self._labels.require_in_range()
+            self._require_in_range()
             raise
-        self._labels.require_in_range()
+        self._require_in_range()
+
+    def _require_in_range(self) -> None:
+        for labels in self._labels:
+            labels.require_in_range()
 
 
 def looking_once(

@@ -10,6 +10,7 @@ from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.fronts.tfmot.activations import OutputQuantizer
 from tfqkd.fronts.tfmot.cloning import clone, copied, plain_layer
+from tfqkd.fronts.tfmot.flattening import flattened, is_graph
 from tfqkd.fronts.tfmot.gradients import GradientRounding
 from tfqkd.fronts.tfmot.insertion import insert_behind
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
@@ -96,7 +97,8 @@ def quantize_model(
         ```
 
     Args:
-        model: A built Functional or Sequential tf_keras model.
+        model: A built Functional or Sequential tf_keras model. It may hold others, such as a pretrained base:
+            the copy has their layers instead, by the names `base/conv1` (`flattening.flattened`).
         scheme: What a quantized layer gets; `TernaryScheme()` by default.
         layers: Which layers, and to how many bits (`core.policy.choose_bits`). By default all but the first
             and the last layer with a kernel, which stay float: they hold few weights and cost most accuracy.
@@ -107,13 +109,16 @@ def quantize_model(
 
     Raises:
         TypeError: If `model` is not a tf_keras model, or `scheme` no scheme of tfqkd.
-        ValueError: If the model is subclassed, nested, not built, already quantized, or nothing is selected.
+        ValueError: If the model or one in it is subclassed, or the model is not built, already quantized, or
+            nothing is selected.
     """
     scheme = scheme or TernaryScheme()
-    bits = require_quantizable(model, scheme, layers)
-    # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
-    copy = clone(model)
-    copy.set_weights(model.get_weights())
+    copy = _flat(model, scheme)
+    bits = choose_bits(copy, layers, scheme.bits, scheme.others)
+    if copy is model:
+        # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
+        copy = clone(model)
+        copy.set_weights(model.get_weights())
     configs = layer_configs(scheme, copy, bits)
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -137,13 +142,18 @@ def require_quantizable(
         scheme: As for `quantize_model`.
         layers: As for `quantize_model`.
     """
+    return choose_bits(_flat(model, scheme), layers, scheme.bits, scheme.others)
+
+
+def _flat(model: keras.Model, scheme: Scheme) -> keras.Model:
+    """Returns a model that can be quantized as `flattened` does."""
     if not isinstance(scheme, Scheme):
         raise TypeError(
             f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
             "Pass an instance, e.g. tfqkd.TernaryScheme()."
         )
     _require_supported(model)
-    return choose_bits(model, layers, scheme.bits, scheme.others)
+    return flattened(model)
 
 
 def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
@@ -231,6 +241,9 @@ def strip_weights(model: keras.Model) -> keras.Model:
         kept = _without(inner.weights, [kernel.latent for kernel in quantized])
         for variable, weight in zip(_without(plain.weights, targets), kept, strict=True):
             variable.assign(weight)
+        # What a layer computes of its weights once, as an adapted Normalization does.
+        for part in plain._flatten_layers():
+            part.finalize_state()
     return stripped
 
 
@@ -271,22 +284,16 @@ def _require_supported(model: object) -> None:
             else "Build one with `from tfqkd.compat import keras`."
         )
         raise TypeError(f"The model must be a tf_keras model. Received: {type(model)}. {hint}")
-    if not isinstance(model, keras.Sequential) and not model._is_graph_network:
+    if not isinstance(model, keras.Sequential) and not is_graph(model):
         raise ValueError(
             "The model must be Functional or Sequential: in a subclassed one the layers cannot be replaced. "
-            f"Received: {type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
+            f"Received: {type(model).__name__}. Pass keras.Model(inputs, model.call(inputs)) instead, with "
+            "inputs = keras.Input(shape): it has the same layers and weights."
         )
     if not (model.built and model.inputs):
         raise ValueError(
             "The model must be built, for its steps come from its weights. Received: a Sequential model "
             "without an input shape. Add keras.Input(shape) as its first layer, or call it on a batch."
-        )
-    nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
-    if nested:
-        raise ValueError(
-            "The model must not hold other models. "
-            f"Received: {model.name} with the models {nested} as layers. Call their layers on the outer "
-            "model's tensors instead, e.g. `x = base.call(x)` becomes building `base` on `input_tensor=x`."
         )
     if is_quantized(model):
         raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.fronts.tfmot.structure import output_names
 from tfqkd.runtime.outputs import LOGITS, OUTPUTS, SIGMOID, SIGMOID_LOGITS, SOFTMAX, VALUES
 
 # By the names of layers, and of functions of TensorFlow between layers, in lower case.
@@ -22,7 +23,9 @@ _OF_TASK = {"softmax": LOGITS, "sigmoid": SIGMOID_LOGITS, "regression": VALUES}
 _JOINING = re.compile("average|maximum|minimum|concatenate")
 
 
-def output_of(model: keras.Model, outputs: np.ndarray, given: str | None = None) -> str:
+def output_of(
+    model: keras.Model, outputs: np.ndarray, given: str | None = None, index: int = 0
+) -> str:
     """Returns what a model returns, of `tfqkd.runtime.outputs.OUTPUTS`.
 
     A last softmax or sigmoid shows in the model, wherever it stands; a softmax inside of a layer of
@@ -32,8 +35,9 @@ def output_of(model: keras.Model, outputs: np.ndarray, given: str | None = None)
 
     Args:
         model: A Functional or Sequential model.
-        outputs: What it returned for some images, [n, classes].
+        outputs: What it returned for some images, [n, ..., classes].
         given: What the user says it is, if the model may not show it.
+        index: Of several outputs, which one.
 
     Raises:
         ValueError: If what is given is unknown, or the outputs are nothing of the kind.
@@ -41,19 +45,19 @@ def output_of(model: keras.Model, outputs: np.ndarray, given: str | None = None)
     if given is not None:
         _require_possible(outputs, given)
         return given
-    function = _last_function(model.outputs[0])
+    function = _last_function(model.outputs[index])
     within = bool((outputs >= 0).all() and (outputs <= 1).all())
     if function == SOFTMAX:
         # Quantized, they add up to nearly 1; to more, if it is the softmax of groups.
-        return SOFTMAX if np.abs(outputs.sum(axis=1) - 1).max() < 0.5 else VALUES
+        return SOFTMAX if np.abs(outputs.sum(axis=-1) - 1).max() < 0.5 else VALUES
     if function == SIGMOID:
         return SIGMOID
     if _add_up_to_one(outputs):
         return SOFTMAX
-    told = _OF_TASK.get(getattr(model, "distilled_task", "")) or _of_loss(model, within)
+    told = _OF_TASK.get(_task(model, index)) or _of_loss(_loss(model, index), within)
     if told is not None:
         return told
-    return LOGITS if function is None and outputs.shape[1] > 1 else VALUES
+    return LOGITS if function is None and outputs.shape[-1] > 1 else VALUES
 
 
 def _require_possible(outputs: np.ndarray, given: str) -> None:
@@ -78,8 +82,8 @@ def _require_possible(outputs: np.ndarray, given: str) -> None:
 
 
 def _add_up_to_one(outputs: np.ndarray) -> bool:
-    sums = outputs.sum(axis=1, dtype=np.float64)
-    return outputs.shape[1] > 1 and bool((outputs >= 0).all() and np.abs(sums - 1).max() < 1e-3)
+    sums = outputs.sum(axis=-1, dtype=np.float64)
+    return outputs.shape[-1] > 1 and bool((outputs >= 0).all() and np.abs(sums - 1).max() < 1e-3)
 
 
 def _last_function(tensor: Any) -> str | None:
@@ -121,16 +125,27 @@ def _function(layer: Any) -> tuple[str, bool]:
     return getattr(activation, "__name__", type(activation).__name__).lower(), True
 
 
-def _of_loss(model: keras.Model, within: bool) -> str | None:
-    """Returns what the loss that a model was compiled with takes its outputs for."""
-    losses = [
-        keras.losses.get(loss)
-        for loss in tf.nest.flatten(getattr(model, "loss", None))
-        if loss is not None
-    ]
-    if len(losses) != 1:
+def _task(model: keras.Model, index: int) -> str:
+    """What a Distiller took an output for; "" where none did."""
+    told = getattr(model, "distilled_task", "")
+    return told if isinstance(told, str) else told[index]
+
+
+def _loss(model: keras.Model, index: int) -> Any:
+    """Returns the loss that a model was compiled with for an output; None where there is none."""
+    given = getattr(model, "loss", None)
+    if isinstance(given, dict) and len(model.outputs) > 1:
+        given = given.get(output_names(model)[index])
+    elif isinstance(given, (list, tuple)) and len(model.outputs) > 1:
+        given = given[index]
+    losses = [loss for loss in tf.nest.flatten(given) if loss is not None]
+    return keras.losses.get(losses[0]) if len(losses) == 1 else None
+
+
+def _of_loss(loss: Any, within: bool) -> str | None:
+    """Returns what a loss takes outputs for."""
+    if loss is None:
         return None
-    (loss,) = losses
     name = getattr(getattr(loss, "fn", loss), "__name__", "")
     is_of_classes = "entropy" in name or name == keras.losses.kl_divergence.__name__
     if not is_of_classes:

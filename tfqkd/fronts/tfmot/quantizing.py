@@ -3,6 +3,7 @@
 from tfqkd.compat import keras
 from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.fronts.settings import Quantization
+from tfqkd.fronts.tfmot.flattening import flattened
 from tfqkd.fronts.tfmot.gradual import GradualQuantization
 from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.tfmot.model import require_quantizable as quantizable_layers
@@ -17,7 +18,7 @@ def quantize(model: keras.Model, quantization: Quantization) -> keras.Model:
 def require_quantizable(model: keras.Model, quantization: Quantization) -> None:
     """Raises ValueError if a model cannot be quantized so."""
     scheme = quantization.scheme
-    layer_configs(scheme, model, quantizable_layers(model, scheme, quantization.layers))
+    layer_configs(scheme, flattened(model), quantizable_layers(model, scheme, quantization.layers))
 
 
 def quantization_callbacks(quantization: Quantization) -> list[keras.callbacks.Callback]:

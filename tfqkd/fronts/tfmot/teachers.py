@@ -9,12 +9,15 @@ from tfqkd.core.teachers import Ensemble
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.tfmot.shapes import require_takes
 from tfqkd.fronts.tfmot.step_error import is_step_error, step_error
+from tfqkd.fronts.tfmot.structure import answers_by_output
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
+Teachers = Callable[[Any], list[tf.Tensor]]
+"""From a batch to several outputs."""
 
 
-def unpack_logits(x: Any) -> tuple[Any, tf.Tensor]:
-    """Returns the images and the teacher's logits, float32, of the first half of a batch that has both.
+def unpack_logits(x: Any) -> tuple[Any, Any]:
+    """Returns the images and the teacher's logits of the first half of a batch that has both.
 
     Args:
         x: `(x, teacher_logits)`.
@@ -29,7 +32,7 @@ def unpack_logits(x: Any) -> tuple[Any, tf.Tensor]:
             "Train on TeacherCache.batches(...), or give the Distiller a teacher to ask."
         )
     images, logits = x
-    return images, tf.cast(logits, tf.float32)
+    return images, logits
 
 
 def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
@@ -47,10 +50,26 @@ def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
         ValueError: If a Keras teacher that should end in logits ends in softmax or sigmoid, or is not built,
             or a signature takes several inputs. When it is called: if it does not take the batch.
     """
-    require_logits(teacher, "teacher", task)
+    ask = asked(teacher, [task], ["output"])
+    return lambda batch: ask(batch)[0]
+
+
+def asked(teacher: Any, tasks: Sequence[str], names: Sequence[str]) -> Teachers:
+    """Returns a function from a batch to the outputs of a teacher that has these, in the order of the names.
+
+    Args:
+        teacher: As for `as_teacher`; of several outputs it returns a list in this order, or a dict by name.
+        tasks: What each output is.
+        names: Of the outputs.
+
+    Raises:
+        TypeError: As `as_teacher` does.
+        ValueError: As `as_teacher` does.
+    """
+    require_logits(teacher, "teacher", dict(zip(names, tasks, strict=True)))
     if isinstance(teacher, Ensemble):
-        return _mean([as_teacher(each, task) for each in teacher.teachers])
-    call: Teacher
+        return _mean([asked(each, tasks, names) for each in teacher.teachers])
+    call: Callable[[Any], Any]
     if isinstance(teacher, keras.Model) or is_keras3(teacher):
         if not teacher.built:
             raise ValueError(
@@ -71,7 +90,7 @@ def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
             f"Received: {type(teacher)}. Pass a Keras model, a loaded SavedModel or a function."
         )
 
-    def ask(batch: tf.Tensor) -> tf.Tensor:
+    def ask(batch: Any) -> list[tf.Tensor]:
         require_takes(teacher, "teacher", batch)
         try:
             answers = call(batch)
@@ -83,13 +102,18 @@ def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
                 f"shape {getattr(batch, 'shape', '?')}, at which it raised {type(error).__name__} (above). "
                 "Pass a function that gives it what it takes."
             ) from error
-        return tf.stop_gradient(_logits(answers))
+        found = _logits(answers) if len(names) == 1 else answers
+        return [tf.stop_gradient(each) for each in answers_by_output(found, names, "teacher")]
 
     return ask
 
 
-def _mean(asked: Sequence[Teacher]) -> Teacher:
-    return lambda batch: tf.add_n([ask(batch) for ask in asked]) / len(asked)
+def _mean(asked: Sequence[Teachers]) -> Teachers:
+    def ask(batch: Any) -> list[tf.Tensor]:
+        answers = zip(*(each(batch) for each in asked), strict=True)
+        return [tf.add_n(each) / len(asked) for each in answers]
+
+    return ask
 
 
 def _casting(signature: Any, owner: Any) -> Teacher:

@@ -1,0 +1,92 @@
+"""The names and the form of what a model takes and returns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfqkd.compat import keras, tf
+from tfqkd.fronts.tfmot.step_error import step_error
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """Returns what the user calls the inputs of a Functional or Sequential model, as in `model.inputs`."""
+    return _names(model._nested_inputs, model.input_names)
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """Returns what the user calls the outputs of such a model, as `model.outputs` lists them."""
+    return _names(model._nested_outputs, model.output_names)
+
+
+def output_shapes(model: keras.Model, names: Sequence[str]) -> list[Any]:
+    """Returns the shapes of a model's outputs in the order of the names; None where it shows none."""
+    shape = getattr(model, "output_shape", None)
+    return [shape] if len(names) == 1 else by_output(shape, names)
+
+
+def _names(structure: Any, layers: Sequence[str]) -> list[str]:
+    # The keys of a dict, as `tf.nest.flatten` puts them; else Keras' names, those of layers.
+    return sorted(structure) if isinstance(structure, dict) else list(layers)
+
+
+def by_output(given: Any, names: Sequence[str]) -> list[Any]:
+    """Returns what was given for each output, in the order of the names; None where nothing was.
+
+    Args:
+        given: One thing for all outputs, a list in their order, or a dict by their names.
+        names: Of the outputs.
+
+    Raises:
+        ValueError: If it is a list of another length, or a dict with another name; also as a step is traced.
+    """
+    if isinstance(given, Mapping):
+        if not set(given) <= set(names):
+            raise step_error(
+                f"What is said of outputs must be said by their names, {', '.join(names)}. "
+                f"Received: {', '.join(map(str, given))}. Name each as keras.Model does."
+            )
+        return [given.get(name) for name in names]
+    if isinstance(given, (list, tuple)):
+        if len(given) != len(names):
+            raise step_error(
+                f"There must be one for each output: {', '.join(names)}. Received: {len(given)} in a list. "
+                "Give them in this order, or in a dict by name."
+            )
+        return list(given)
+    return [given] * len(names)
+
+
+def answers_by_output(answers: Any, names: Sequence[str], role: str) -> list[tf.Tensor]:
+    """Returns a model's answers, float32, in the order of the names.
+
+    Args:
+        answers: A tensor; of several outputs a list in their order, or a dict by their names.
+        names: Of the outputs.
+        role: What the error calls the model.
+
+    Raises:
+        ValueError: If there are others; as a step is traced.
+    """
+    named = isinstance(answers, Mapping)
+    flat = tf.nest.flatten(answers)
+    if len(flat) != len(names) or (named and len(names) > 1 and set(answers) != set(names)):
+        found = ", ".join(map(str, answers)) if named else f"{len(flat)} tensors"
+        raise step_error(
+            f"The {role} must return the outputs {', '.join(names)}. Received: {found}. Pass a function that "
+            "returns them in this order, or in a dict by name."
+        )
+    if named and len(names) > 1:
+        flat = [answers[name] for name in names]
+    return [_in_float32(each) for each in flat]
+
+
+def mask_of(output: tf.Tensor) -> tf.Tensor | None:
+    """Returns which steps of an output count, as Keras notes it; None where all do."""
+    return getattr(output, "_keras_mask", None)
+
+
+def _in_float32(tensor: Any) -> tf.Tensor:
+    cast = tf.cast(tensor, tf.float32)
+    mask = mask_of(tensor)
+    if mask is not None:
+        cast._keras_mask = mask
+    return cast
