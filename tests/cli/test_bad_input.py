@@ -227,25 +227,25 @@ FLAGS = {
         "`quantize.gradient_bits` belongs to the quantizer dorefa",
     ),
     "widths that rise": (
-        ["--quantized.gradual.bits=4,8"],
+        ["--quantized.methods=gradual", "--quantized.gradual.bits=4,8"],
         2,
-        "`quantized.gradual.bits` must be widths that fall",
+        "`quantized.gradual.bits` must fall",
     ),
     "shares that fall": (
-        ["--quantized.gradual.share=0.5,0.2"],
+        ["--quantized.methods=gradual", "--quantized.gradual.share=0.5,0.2"],
         2,
-        "`quantized.gradual.share` must be shares that rise",
+        "`quantized.gradual.share` must rise",
     ),
     "setting of a method that is not asked for": (
         ["--quantized.ema.momentum=0.9"],
         2,
-        "belong to a method that must be asked for",
+        "belongs to a method that must be asked for",
     ),
-    "method": (["--quantized.methods=swa"], 2, "`quantized.methods` must name methods once each"),
+    "method": (["--quantized.methods=swa"], 2, "`quantized.methods` must be names of methods"),
     "moving average": (
-        ["--quantized.ema.momentum=1"],
+        ["--quantized.methods=ema", "--quantized.ema.momentum=1"],
         2,
-        "`quantized.ema.momentum` must be above 0 and",
+        "`quantized.ema.momentum` must be within (0, 1)",
     ),
     "statistics of batch norm": (
         ["--training.batch_norm=running"],

@@ -4,8 +4,11 @@ import pytest
 
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
+from tfqkd.methods.attention import Attention
+from tfqkd.methods.ema import Ema
 from tfqkd.recipe.names import value_of
 from tfqkd.recipe.recipe import TRAINED, Recipe
+from tfqkd.training.plans import methods_of
 
 from .flags import of_recipe
 
@@ -81,6 +84,14 @@ def test_every_setting_can_be_said_in_flags():
         formats=("litert-int8",),
     )
     assert read(*of_recipe(recipe)) == recipe
+
+
+def test_methods_and_their_settings_are_flags():
+    methods = "--quantized.methods=ema,attention"
+    recipe = read("--quantized.ema.momentum=0.5", "--noquantized.attention.falls", methods)
+    assert recipe.quantized.own == (Ema(momentum=0.5), Attention(falls=False))
+    assert read("--quantized.methods=ema").quantized.own == (Ema(),)
+    assert methods_of(recipe)[:2] == recipe.quantized.own
 
 
 def test_a_value_that_breaks_a_rule_is_a_usage_error():

@@ -11,18 +11,19 @@ from tfqkd.core.quantizers import DorefaQuantizer
 from tfqkd.core.schemes import Scheme, TernaryScheme, UniformScheme
 from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities, Quantization
 from tfqkd.fronts.tfmot.batch_norm import reestimate_batch_norm
-from tfqkd.methods import NAMES, method, require_together
+from tfqkd.methods import NAMES, find
 from tfqkd.methods.batch_norm import BatchNorm
 from tfqkd.methods.ema import Ema
 from tfqkd.methods.gradient_rounding import GradientRounding
 from tfqkd.methods.gradual import Gradual
 from tfqkd.methods.hooks import require_capable
+from tfqkd.methods.method import require_together
 from tfqkd.methods.sqwa import Sqwa
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_is_found_by_its_name_and_needs_what_fronts_declare(name):
-    kind = method(name)
+    kind = find(name)
     assert kind.name == name
     assert kind.needs <= set(METHOD_NEEDS)
     assert kind.excludes <= set(NAMES)
@@ -42,7 +43,7 @@ def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match="must differ"):
         require_together([Ema(), Ema(momentum=0.5)])
     with pytest.raises(ValueError, match="must be one of ema"):
-        method("emma")
+        find("emma")
     nothing = Capabilities(frozenset(), frozenset(), deterministic=True, jit_compile=False)
     with pytest.raises(ValueError, match="method ema needs a front that has average"):
         require_capable([Ema()], nothing)

@@ -59,14 +59,14 @@ GRADUAL = {"quantized.methods": ["gradual"]}
             {"formats": ["keras"], "quantize.activation_bits": 4},
             "`formats` may hold keras only where activations are float",
         ),
-        (GRADUAL, "The method gradual must have something before"),
+        (GRADUAL, "`quantized.gradual` must name widths or shares"),
         (
             {**GRADUAL, "quantizer": "ttq", "quantized.gradual.bits": [4]},
-            "`quantized.gradual.bits` must fall towards `bits`",
+            "`quantized.gradual.bits` must fall from 8 at most towards `bits`",
         ),
         (
             {**GRADUAL, "bits": 4, "quantized.gradual.bits": [8, 3]},
-            "`quantized.gradual.bits` must fall towards `bits`",
+            "`quantized.gradual.bits` must fall from 8 at most towards `bits`",
         ),
         (
             {**GRADUAL, "bits": 32, "quantized.gradual.share": [0.5]},
@@ -82,9 +82,9 @@ GRADUAL = {"quantized.methods": ["gradual"]}
         ),
         (
             {"quantized.ema.momentum": 0.5},
-            "`quantized.ema` belong to a method that must be asked for",
+            "`quantized.ema.momentum` belongs to a method that must be asked for",
         ),
-        ({"quantized.methods": ["swa"]}, "`quantized.methods` must name methods once each"),
+        ({"quantized.methods": ["swa"]}, "`quantized.methods` must be names of methods, each once"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):
@@ -96,7 +96,7 @@ def test_settings_that_contradict_each_other_are_refused(settings, message):
 def test_a_method_that_is_left_out_takes_its_settings_along():
     used = Recipe({"quantized.methods": ["ema"], "quantized.ema.momentum": 0.5})
     assert used.changed({"quantized.methods": []}) == Recipe()
-    with pytest.raises(ValueError, match=r"`quantized.ema` belong to a method"):
+    with pytest.raises(ValueError, match=r"`quantized.ema.momentum` belongs to a method"):
         Recipe().changed({"quantized.ema.momentum": 0.5})
 
 

@@ -36,6 +36,7 @@ class Command:
         self.examples = examples
         self.flags = flags.FlagValues()
         self.renamed: Callable[[str], str] = lambda name: ""
+        self.prepare: Callable[[Sequence[str]], None] = lambda arguments: None
         self._groups: dict[str, list[str | tuple[str, str]]] = {}
 
     def group(self, name: str, flag: str) -> None:
@@ -84,7 +85,9 @@ class Command:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         try:
-            rest = self.flags([argv[0], *expand(argv[1:])])[1:]
+            arguments = list(expand(argv[1:]))
+            self.prepare(arguments)
+            rest = self.flags([argv[0], *arguments])[1:]
             if rest:
                 raise flags.Error(
                     f"There are no arguments beside flags. Received: {' '.join(rest)}."

@@ -4,8 +4,10 @@ Listing them imports none of them: `NAMES` says where each is.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-from tfqkd.methods.method import Method, require_together
+if TYPE_CHECKING:
+    from tfqkd.methods.method import Method
 
 NAMES = {
     "ema": ("tfqkd.methods.ema", "Ema"),
@@ -18,10 +20,8 @@ NAMES = {
 }
 """The module and the class of each method, by the name that settings call it by."""
 
-__all__ = ["NAMES", "Method", "method", "require_together"]
 
-
-def method(name: str) -> type[Method]:
+def find(name: str) -> "type[Method]":
     """Returns the class of a method.
 
     Raises:

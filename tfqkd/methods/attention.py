@@ -18,13 +18,13 @@ class Attention(Method):
     channels go together. `d` is the mean of squares (the authors' code) or the distance `‖·‖₂` (equation 2).
 
     Attributes:
-        weight: 0 or more. The authors' 1000 is for float students that train long; small ternary ones lost by
-            it, the more the longer it stayed on.
+        weight: Weight of the term, 0 or more. The authors' 1000 is for float students that train long; small
+            ternary ones lost by it, the more the longer it stayed on.
         falls: Whether the weight falls to 0 on a straight line over the epochs.
-        form: "squares" or "distance".
+        form: Distance of two maps: squares (the mean of their squared difference) or distance (its length).
         student_taps: Names of the student's layers; by default the last of each height and width, where the
             teacher has maps of that size.
-        teacher_taps: As many names of the teacher's layers, of the same heights and widths.
+        teacher_taps: Names of the teacher's layers, as many, of the same heights and widths.
     """
 
     name: ClassVar[str] = "attention"

@@ -16,7 +16,7 @@ class Ema(Method):
     training's weights, so measure them anew too.
 
     Attributes:
-        momentum: Within (0, 1).
+        momentum: Momentum of the average, within (0, 1); 0.99 averages about the last 100 steps.
     """
 
     name: ClassVar[str] = "ema"

@@ -20,9 +20,9 @@ class Mutual(Method):
 
     Attributes:
         network: The peer's network; empty for the student's own.
-        weight: Of the student's divergence, 0 or more.
+        weight: Weight of the student's divergence, 0 or more.
         temperature: T > 0 of both divergences; 1 as published.
-        seed: Of the peer's first weights.
+        seed: Seed of the peer's first weights.
     """
 
     name: ClassVar[str] = "mutual"

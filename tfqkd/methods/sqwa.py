@@ -67,11 +67,11 @@ class Sqwa(Method):
     after it, for they belong to the last capture; statistics of batch norm are measured anew.
 
     Attributes:
-        captures: n, 1 to 15.
-        cycle_epochs: Of each slope of the learning rate, 1 or more.
-        low: Where a slope ends, as a factor of the learning rate, in (0, 1].
-        fine_tune_share: Of the epochs, that train on after averaging, in [0, 1).
-        fine_tune_rate: Where their cosine begins, as a factor of the learning rate.
+        captures: n, the number of captured models, 1 to 15.
+        cycle_epochs: Epochs of each slope of the learning rate, 1 or more.
+        low: Where a slope of the learning rate ends, as a factor of the learning rate, in (0, 1].
+        fine_tune_share: Share of the epochs that train on after averaging, in [0, 1).
+        fine_tune_rate: Where the cosine after averaging begins, as a factor of the learning rate.
     """
 
     name: ClassVar[str] = "sqwa"

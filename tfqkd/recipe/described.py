@@ -6,7 +6,9 @@
 import dataclasses
 import pathlib
 import typing
+from collections.abc import Sequence
 
+from tfqkd.recipe.methods import METHODS
 from tfqkd.recipe.names import Setting
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.values import to_text
@@ -35,10 +37,14 @@ class Entry:
     help: str
 
 
-def entries() -> dict[str, list[Entry]]:
-    """Returns the entries of each group. What a stage may say for itself of `training` is one entry."""
+def entries(methods: Sequence[str] = ()) -> dict[str, list[Entry]]:
+    """Returns the entries of each group. What a stage may say for itself of `training` is one entry.
+
+    Args:
+        methods: Whose settings stand among them.
+    """
     groups: dict[str, list[Entry]] = {}
-    for setting in Recipe.settings().values():
+    for setting in Recipe.settings(methods).values():
         group = groups.setdefault(setting.group, [])
         if not setting.base:
             group.append(_entry(setting))
@@ -50,7 +56,7 @@ def entries() -> dict[str, list[Entry]]:
 def about(group: str) -> str:
     """Returns what a group is, in one line."""
     (kind,) = (type(f.default) for f in dataclasses.fields(Recipe) if f.name == group)
-    return str(kind.__doc__).strip().rstrip(".")
+    return str(kind.__doc__).partition("\n")[0].strip().rstrip(".")
 
 
 def page(text: str) -> str:
@@ -81,7 +87,7 @@ def _own_training(stage: str) -> Entry:
 
 def _tables() -> str:
     lines = []
-    for group, rows in entries().items():
+    for group, rows in entries(METHODS).items():
         lines += [f"\n`{group}`: {about(group)[0].lower()}{about(group)[1:]}.\n"]
         lines += ["| flag | default | what |", "|---|---|---|"]
         for row in rows:

@@ -1,48 +1,67 @@
-"""Settings of the methods of the quantized stage: `METHODS` is where one is looked up by its name."""
+"""Settings of the methods of the quantized stage: the fields of their classes, looked up by name.
+
+A method is imported when it is asked for.
+"""
 
 import dataclasses
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+from typing import Any
 
-from tfqkd.recipe.setting import Rule, setting
+from tfqkd.methods import NAMES, find
+from tfqkd.recipe.names import Setting
 
-_RISING = Rule(
-    "shares that rise within 0 to 1, such as 0.5,0.75",
-    lambda shares: all(a < b for a, b in zip((0, *shares), (*shares, 1), strict=True)),
-)
-_FALLING = Rule(
-    "widths that fall from 8 at most, such as 8,4",
-    lambda widths: all(a > b >= 2 for a, b in zip((9, *widths), widths, strict=False)),
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Ema:
-    """Weight averaging: an exponential moving average of the weights replaces them at the end."""
-
-    momentum: float = setting(
-        0.99,
-        "Momentum of an exponential moving average over all trained weights, above 0 and below 1, which "
-        "replaces them at the end. --training.batch_norm=moving does not fit the averaged weights.",
-        rule=Rule("above 0 and below 1", lambda value: 0 < value < 1),
-    )
+# Those that have settings elsewhere: `training.batch_norm` and `quantize.gradient_bits`.
+METHODS = tuple(name for name in NAMES if name not in ("batch_norm", "gradient_rounding"))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Gradual:
-    """Gradual quantization: by falling widths, or by rising shares of the weights."""
+@functools.cache
+def settings_of_method(name: str) -> Mapping[str, Setting]:
+    """Returns the settings of a method by their names: `quantized.ema.momentum`."""
+    kind: Any = find(name)
+    found = {}
+    for field in dataclasses.fields(kind):
+        choices = (
+            typing.get_args(field.type) if typing.get_origin(field.type) is typing.Literal else ()
+        )
+        metadata = {
+            "help": _help(kind, field.name),
+            "rule": None,
+            "choices": choices,
+            "form": None,
+            "changes_result": True,
+        }
+        whole = f"quantized.{name}.{field.name}"
+        found[whole] = Setting(whole, "", field.default, str if choices else field.type, metadata)
+    return found
 
-    bits: tuple[int, ...] = setting(
-        (),
-        "Widths that the weights have before --bits, falling, separated by commas, such as 8,4. All share "
-        "the epochs evenly.",
-        rule=_FALLING,
-    )
-    share: tuple[float, ...] = setting(
-        (),
-        "Shares of each layer's weights, the largest first, that are quantized before all are, rising within "
-        "0 to 1, separated by commas, such as 0.5,0.75. All share the epochs evenly.",
-        rule=_RISING,
-    )
+
+def method_of(setting: str) -> str:
+    """Returns the method that a setting belongs to by its name; "" for any other."""
+    group, _, rest = setting.partition(".")
+    name, dot, _ = rest.partition(".")
+    return name if group == "quantized" and dot and name in METHODS else ""
 
 
-METHODS = {"ema": Ema, "gradual": Gradual}
-"""The settings of each method, by the name that `--quantized.methods` calls it by."""
+def made(name: str, values: Mapping[str, Any]) -> Any:
+    """Returns a method with settings, named in whole.
+
+    Raises:
+        ValueError: If they break a rule of the method.
+    """
+    start = f"quantized.{name}."
+    try:
+        return find(name)(**{each.removeprefix(start): value for each, value in values.items()})
+    except ValueError as error:
+        text = re.sub(rf"(?<![\w.]){name}(?=\.|`)", f"quantized.{name}", str(error))
+        raise ValueError(text) from error
+
+
+def _help(kind: type, field: str) -> str:
+    """What the docstring says of a field."""
+    text = inspect.cleandoc(str(kind.__doc__)).partition("Attributes:")[2]
+    said = re.search(rf"^    {field}: (.*(?:\n {{8}}.*)*)", text, re.MULTILINE)
+    return " ".join(said[1].split()) if said else ""

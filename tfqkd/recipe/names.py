@@ -107,7 +107,7 @@ def _settings(groups: type, prefix: str) -> Iterator[Setting]:
         name = f"{prefix}{field.name}"
         if dataclasses.is_dataclass(field.default):
             yield from _settings(type(field.default), f"{name}.")
-        else:
+        elif field.metadata:
             _, _, base = name.rpartition(".training.")
             base = f"training.{base}" if ".training." in name else ""
             # The choices of a Literal are those of the field.

@@ -4,27 +4,35 @@ import dataclasses
 from typing import Any
 
 from tfqkd.recipe.methods import METHODS
-from tfqkd.recipe.setting import setting
+from tfqkd.recipe.setting import Rule, setting
 from tfqkd.recipe.training import QuantizedTraining
 
 
+def _are_methods(names: tuple[str, ...]) -> bool:
+    return set(names) <= set(METHODS) and len(set(names)) == len(names)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Quantized:
-    """How the quantized student trains: its training, its methods, and a group for each method."""
+class Quantized:
+    """How the quantized student trains: its training, and its methods with their settings.
+
+    A method is there by its name: `quantized.ema.momentum`.
+
+    Attributes:
+        own: The methods with their settings, in the order of `methods`.
+    """
 
     training: Any = dataclasses.field(default=QuantizedTraining())
     methods: tuple[str, ...] = setting(
         (),
         f"Methods of the quantized stage, separated by commas: {', '.join(METHODS)}. Each has settings of "
-        "its own, such as --quantized.ema.momentum.",
+        "its own, such as --quantized.ema.momentum; docs/recipe.md lists them.",
+        rule=Rule(f"names of methods, each once: {', '.join(METHODS)}", _are_methods),
     )
+    own: tuple[Any, ...] = ()
 
-
-Quantized: Any = dataclasses.make_dataclass(
-    "Quantized",
-    [(name, kind, kind()) for name, kind in METHODS.items()],
-    bases=(_Quantized,),
-    frozen=True,
-    kw_only=True,
-    namespace={"__module__": __name__, "__doc__": _Quantized.__doc__},
-)
+    def __getattr__(self, name: str) -> Any:
+        for method in self.__dict__.get("own", ()):
+            if method.name == name:
+                return method
+        raise AttributeError(name)

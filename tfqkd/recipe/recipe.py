@@ -9,7 +9,7 @@ from tfqkd.recipe import rules
 from tfqkd.recipe.data import Data
 from tfqkd.recipe.distil import Distil
 from tfqkd.recipe.export import Export
-from tfqkd.recipe.methods import METHODS
+from tfqkd.recipe.methods import made, method_of, settings_of_method
 from tfqkd.recipe.models import NO_TEACHER
 from tfqkd.recipe.names import Setting, full_name, replaced, settings_of, value_of
 from tfqkd.recipe.networks import Student, Teacher
@@ -60,22 +60,49 @@ class Recipe:
         given = {} if groups else _by_full_name([*(values or {}).items(), *named.items()])
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, groups.get(field.name, field.default))
+        methods = given.get("quantized.methods", self.quantized.methods)
+        methods = _SETTINGS["quantized.methods"].checked(methods)
+        _require_asked(given, methods)
         checked = {
-            name: setting.checked(given.get(name, value_of(self, name)))
-            for name, setting in self.settings().items()
+            name: setting.checked(given[name] if name in given else self._current(setting))
+            for name, setting in self.settings(methods).items()
         }
         if checked["teacher.cache"] and not checked["teacher.views"]:
             checked["teacher.views"] = _VIEWS
         for field in dataclasses.fields(self):
             start = f"{field.name}."
-            own = {n.removeprefix(start): v for n, v in checked.items() if n.startswith(start)}
+            own = {
+                name.removeprefix(start): value
+                for name, value in checked.items()
+                if name.startswith(start) and not method_of(name)
+            }
             object.__setattr__(self, field.name, replaced(getattr(self, field.name), own))
+        asked = tuple(made(name, _of_method(name, checked)) for name in methods)
+        quantized = dataclasses.replace(self.quantized, own=asked)
+        object.__setattr__(self, "quantized", quantized)
         rules.check(self)
 
     @classmethod
-    def settings(cls) -> Mapping[str, Setting]:
-        """Returns all settings by name, in the order of their groups."""
-        return _SETTINGS
+    def settings(cls, methods: Iterable[str] = ()) -> Mapping[str, Setting]:
+        """Returns all settings by name, in the order of their groups; then those of methods."""
+        own = [settings_of_method(name) for name in methods]
+        return {**_SETTINGS, **{name: each for method in own for name, each in method.items()}}
+
+    @classmethod
+    def setting(cls, name: str) -> Setting:
+        """Returns the setting of a name, short or whole.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        method = method_of(name)
+        known = settings_of_method(method) if method else _SETTINGS
+        return known[full_name(name, known)]
+
+    def _current(self, setting: Setting) -> Any:
+        if method_of(setting.name) in ("", *(method.name for method in self.quantized.own)):
+            return value_of(self, setting.name)
+        return setting.default
 
     def value(self, name: str) -> Any:
         """Returns the value of a setting; that of `training` where a stage has none of its own.
@@ -83,9 +110,9 @@ class Recipe:
         Raises:
             ValueError: If there is no such setting.
         """
-        setting = self.settings()[full_name(name, self.settings())]
-        value = value_of(self, setting.name)
-        return value_of(self, setting.base) if value is None else value
+        setting = self.setting(name)
+        value = self._current(setting)
+        return value_of(self, setting.base) if value is None and setting.base else value
 
     def changed(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> "Recipe":
         """Returns the recipe with other values in some settings, named as for `Recipe`.
@@ -96,9 +123,11 @@ class Recipe:
             ValueError: If a name is unknown or a value breaks a rule.
         """
         given = _by_full_name([*(values or {}).items(), *named.items()])
-        idle = _unused(given.get("quantized.methods", self.quantized.methods))
+        kept = ("", *given.get("quantized.methods", self.quantized.methods))
         there = {
-            name: value_of(self, name) for name in self.settings() if not name.startswith(idle)
+            name: value_of(self, name)
+            for name in self.settings(self.quantized.methods)
+            if method_of(name) in kept
         }
         return Recipe({**there, **given})
 
@@ -157,7 +186,8 @@ class Recipe:
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Returns the settings that give another result: name to (this, other)."""
         found = {}
-        for name, setting in self.settings().items():
+        settings = self.settings({*self.quantized.methods, *other.quantized.methods})
+        for name, setting in settings.items():
             pair = self.value(name), other.value(name)
             if setting.changes_result and pair[0] != pair[1]:
                 found[name] = pair
@@ -167,15 +197,14 @@ class Recipe:
             same = all(found.get(stage) == found[name] for stage in stages)
             for each in stages if same else [name]:
                 del found[each]
-        return {self.settings()[name].label: pair for name, pair in found.items()}
+        return {settings[name].label: pair for name, pair in found.items()}
 
     def to_json(self) -> str:
-        """Returns the recipe as JSON, without what is inherited or belongs to a method that is not used."""
+        """Returns the recipe as JSON, without what is inherited."""
         values: dict[str, Any] = {}
-        idle = _unused(self.quantized.methods)
-        for name, setting in self.settings().items():
+        for name, setting in self.settings(self.quantized.methods).items():
             value = value_of(self, name)
-            if value is setting.default is None or name.startswith(idle):
+            if value is setting.default is None:
                 continue
             *groups, last = name.split(".")
             place = values
@@ -236,13 +265,23 @@ def _groups(named: Mapping[str, Any], values: Mapping[str, Any] | None) -> dict[
     return groups
 
 
-def _unused(methods: Iterable[str]) -> tuple[str, ...]:
-    """Returns how the names of the settings of all other methods begin."""
-    return tuple(f"quantized.{name}." for name in set(METHODS) - set(methods))
+def _require_asked(given: Iterable[str], methods: tuple[str, ...]) -> None:
+    for name in given:
+        method = method_of(name)
+        if method and method not in methods:
+            raise ValueError(
+                f"`{name}` belongs to a method that must be asked for. "
+                f"Received: {name} with quantized.methods={','.join(methods)}. "
+                f"Add --quantized.methods={','.join([*methods, method])}."
+            )
+
+
+def _of_method(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if method_of(name) == method}
 
 
 def _by_full_name(given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {full_name(name, Recipe.settings()): value for name, value in given}
+    return {Recipe.setting(name).name: value for name, value in given}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from tfqkd.export.formats import parse_formats
 from tfqkd.recipe.layers import bits_by_layer
-from tfqkd.recipe.methods import METHODS
 from tfqkd.recipe.models import check_model, is_model_path
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize
 from tfqkd.recipe.setting import FLOAT_BITS
 from tfqkd.recipe.training import Training
+from tfqkd.recipe.values import to_text
 
 if TYPE_CHECKING:
     from tfqkd.recipe.recipe import Recipe
@@ -22,7 +22,8 @@ def check(recipe: "Recipe") -> None:
     if recipe.teaches_float:
         _check_steps(recipe, recipe.training_of("student"))
     _check_quantizer(recipe.quantize)
-    _check_methods(recipe)
+    if "gradual" in recipe.quantized.methods:
+        _check_gradual(recipe)
     _check_float_student(recipe)
     for role in ("student", "teacher"):
         check_model(role, getattr(recipe, role).network)
@@ -86,40 +87,23 @@ def _check_quantizer(quantize: Quantize) -> None:
         )
 
 
-def _check_methods(recipe: "Recipe") -> None:
-    methods = recipe.quantized.methods
-    if not set(methods) <= set(METHODS) or len(set(methods)) < len(methods):
-        raise ValueError(
-            f"`quantized.methods` must name methods once each: {', '.join(METHODS)}. "
-            f"Received: quantized.methods={','.join(methods)}."
-        )
-    for name, kind in METHODS.items():
-        if name not in methods and getattr(recipe.quantized, name) != kind():
-            raise ValueError(
-                f"The settings `quantized.{name}` belong to a method that must be asked for. Received: "
-                f"{getattr(recipe.quantized, name)}, quantized.methods={','.join(methods)}. "
-                f"Add --quantized.methods={','.join([*methods, name])}."
-            )
-    if "gradual" in methods:
-        _check_gradual(recipe)
-
-
 def _check_gradual(recipe: "Recipe") -> None:
     quantize, gradual = recipe.quantize, recipe.quantized.gradual
     received = f"Received: bits={quantize.bits}, quantizer={quantize.quantizer}"
-    if not (gradual.bits or gradual.share):
+    falls = all(a > b >= 2 for a, b in zip((9, *gradual.bits), gradual.bits, strict=False))
+    rises = all(a < b for a, b in zip((0, *gradual.share), (*gradual.share, 1), strict=True))
+    if not rises:
         raise ValueError(
-            "The method gradual must have something before all weights are quantized. Received: neither "
-            "`quantized.gradual.bits` nor `quantized.gradual.share`. For example "
-            "--quantized.gradual.share=0.5,0.75."
+            "`quantized.gradual.share` must rise within 0 to 1. "
+            f"Received: quantized.gradual.share={to_text(gradual.share)}. For example 0.5,0.75."
         )
     narrow = (
         quantize.quantizer in TERNARY_QUANTIZERS or min(gradual.bits, default=9) <= quantize.bits
     )
-    if gradual.bits and narrow:
+    if not falls or (gradual.bits and narrow):
         raise ValueError(
-            "`quantized.gradual.bits` must fall towards `bits`, for a quantizer that has them. "
-            f"{received}, quantized.gradual.bits={','.join(map(str, gradual.bits))}. "
+            "`quantized.gradual.bits` must fall from 8 at most towards `bits`, for a quantizer that has "
+            f"them. {received}, quantized.gradual.bits={','.join(map(str, gradual.bits))}. "
             "For example --quantized.gradual.bits=8,4 --bits=2."
         )
     if gradual.share and quantize.is_float:

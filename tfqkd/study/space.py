@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tfqkd.recipe.names import Setting, full_name
+from tfqkd.recipe.names import Setting
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.values import to_text
 
@@ -184,8 +184,7 @@ def _parse_axis(text: str) -> Axis:
 
 
 def _varied(name: str) -> Setting:
-    settings = Recipe.settings()
-    setting = settings[full_name(name, settings)]
+    setting = Recipe.setting(name)
     field = setting.label
     if field in _OWN_FLAG:
         raise ValueError(

@@ -7,8 +7,8 @@ from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.export.choice import require_exportable, require_formats
 from tfqkd.fronts.front import Facts, Model
-from tfqkd.methods import require_together
 from tfqkd.methods.hooks import require_capable
+from tfqkd.methods.method import require_together
 from tfqkd.training.fitting import fitting_of
 from tfqkd.training.making import Maker
 from tfqkd.training.presets import student_stage

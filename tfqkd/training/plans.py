@@ -23,9 +23,9 @@ from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Front, Place
 from tfqkd.fronts.settings import Capabilities, Distillation, Quantization, Training
 from tfqkd.fronts.workers import Workers
-from tfqkd.methods import Method, method
 from tfqkd.methods.batch_norm import BatchNorm
 from tfqkd.methods.gradient_rounding import GradientRounding
+from tfqkd.methods.method import Method
 from tfqkd.process.interruption import keep_handlers
 from tfqkd.recipe.layers import bits_by_layer
 from tfqkd.recipe.models import is_model_path
@@ -246,9 +246,7 @@ def methods_of(recipe: Recipe) -> tuple[Method, ...]:
     quantize = recipe.quantize
     if not quantize.is_float and quantize.gradient_bits != FLOAT_BITS:
         found.append(GradientRounding(bits=quantize.gradient_bits))
-    for name in recipe.quantized.methods:
-        found.append(method(name)(**vars(getattr(recipe.quantized, name))))
-    return (*found, *_kept_statistics(recipe, QUANTIZED))
+    return (*found, *recipe.quantized.own, *_kept_statistics(recipe, QUANTIZED))
 
 
 def _kept_statistics(recipe: Recipe, stage: str) -> tuple[Method, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tfqkd.fronts.settings import Distillation, Quantization, Training
-from tfqkd.methods import Method
+from tfqkd.methods.method import Method
 
 TEACHER, ASSISTANT, STUDENT, QUANTIZED = "teacher", "assistant", "student", "quantized"
 ROLES = (TEACHER, ASSISTANT, STUDENT, QUANTIZED)
