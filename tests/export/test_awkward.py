@@ -26,13 +26,15 @@ _NEAR_OTHERS = {
 # Layouts that differ between the two formats; the others are the same convolutions.
 _ALSO_IN_ONNX = {"dense only", "transposed", "depthwise, two channels each", "separable"}
 
+_TENSORFLOW = ("tensorflow", "tf_keras")
+
 
 def exported(model, directory, formats):
     images = awkward.pixels(model, 4)
     reports = export(model, directory, formats, images=images)
     expected = model(images, training=False).numpy()
     for report in reports:
-        for direct in () if FORMATS[report.format].needs_tensorflow else (True, False):
+        for direct in () if FORMATS[report.format].runtime in _TENSORFLOW else (True, False):
             logits = load(report.path, direct=direct)(images)
             tolerance = 1e-4 * max(1.0, np.abs(expected).max())
             np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance)
