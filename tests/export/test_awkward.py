@@ -102,7 +102,7 @@ def test_other_quantizers_levels_are_exported_exactly(quantizer, bits, tmp_path)
 def test_levels_beyond_eight_bits_are_refused_with_the_layer(tmp_path):
     # DoReFa's 8 bits are odd multiples up to 255 of half a step.
     model = awkward.build("dilated", Scheme(DorefaQuantizer(8)))
-    with pytest.raises(ExportError, match="layer 'middle', whose kernel in the file lies on no"):
+    with pytest.raises(ExportError, match="layer 'middle', whose kernel in the file has no codes"):
         export(model, tmp_path, "litert-int2")
     assert list(tmp_path.iterdir()) == []
 
