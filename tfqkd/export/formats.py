@@ -77,11 +77,6 @@ class Format:
         return self.weights == "int8"
 
     @property
-    def needs_tensorflow(self) -> bool:
-        """Whether only TensorFlow runs the file."""
-        return self.runtime in ("tensorflow", "tf_keras")
-
-    @property
     def has_narrow_codes(self) -> bool:
         """Whether the file may hold codes below 8 bits."""
         return self.kernel_bits is not None and self.kernel_bits < 8
