@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from tfqkd.core.ops import Ops, Tensor
 from tfqkd.core.schedules import Linear
-from tfqkd.fronts.terms import Layer, Network, Seen, Term
+from tfqkd.fronts.terms import Network, Seen, Term
 from tfqkd.methods.method import Method
+from tfqkd.methods.taps import ends_of_stages, one_teacher
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,15 +55,10 @@ class Attention(Method):
         Raises:
             ValueError: If there is not one teacher that shows its layers, or no maps of one size.
         """
-        if len(teachers) != 1 or not teachers[0].layers:
-            raise ValueError(
-                "Attention transfer needs one live teacher that shows its layers. Received: "
-                f"{[teacher.name for teacher in teachers]}. Name one Keras model as teacher, without "
-                "kept logits."
-            )
+        teacher = one_teacher(self.name, teachers)
         taps = self.student_taps, self.teacher_taps
         if not self.student_taps:
-            taps = _ends_of_stages(student, teachers[0])
+            taps = ends_of_stages(self.name, student, teacher)
         return (
             Term(
                 "attention_loss",
@@ -106,24 +102,3 @@ def attention_loss(student: Tensor, teacher: Tensor, form: str, ops: Ops) -> Ten
         return ops.mean(difference**2, axis=-1)
     # The root has no gradient at zero.
     return ops.sqrt(ops.maximum(ops.sum(difference**2, axis=-1), 1e-24))
-
-
-def _ends_of_stages(student: Network, teacher: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The last layers of each height and width that both have."""
-    ends = [
-        {layer.output_shape[:2]: layer.name for layer in network.layers if _is_map(layer)}
-        for network in (student, teacher)
-    ]
-    sizes = [size for size in ends[0] if size in ends[1]]
-    if not sizes:
-        raise ValueError(
-            "Attention transfer needs feature maps of one height and width in student and teacher. "
-            f"Received: {sorted(ends[0])} and {sorted(ends[1])}. Name layers as attention.student_taps "
-            "and attention.teacher_taps."
-        )
-    return tuple(ends[0][size] for size in sizes), tuple(ends[1][size] for size in sizes)
-
-
-def _is_map(layer: Layer) -> bool:
-    shape = layer.output_shape
-    return len(shape) == 3 and None not in shape and layer.kind != "InputLayer"
