@@ -17,6 +17,7 @@ NAMES = {
     "sqwa": ("tfqkd.methods.sqwa", "Sqwa"),
     "mutual": ("tfqkd.methods.mutual", "Mutual"),
     "attention": ("tfqkd.methods.attention", "Attention"),
+    "hints": ("tfqkd.methods.hints", "Hints"),
 }
 """The module and the class of each method, by the name that settings call it by."""
 

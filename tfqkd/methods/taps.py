@@ -34,7 +34,7 @@ def ends_of_stages(
     sizes = [size for size in ends[0] if size in ends[1]]
     if not sizes:
         raise ValueError(
-            f"The method {method} needs feature maps of one height and width in student and teacher. Received: "
+            f"The method {method} needs maps of one height and width in student and teacher. Received: "
             f"{sorted(ends[0])} and {sorted(ends[1])}. Name layers as {method}.student_taps and "
             f"{method}.teacher_taps."
         )
