@@ -20,6 +20,11 @@ settings.load_profile("tfqkd")
 
 
 def pytest_collection_finish():
-    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one."""
+    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one.
+
+    Tracing makes objects by the hundred thousand, most of which live as long as their graph: with Python's own
+    thresholds, a twelfth of a test's time would go into looking at them again and again.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
