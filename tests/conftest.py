@@ -10,6 +10,11 @@ from hypothesis import settings
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# XLA makes tiny programs that run once or twice: it need not make them fast.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 # What a script starts in the background ignores SIGINT, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,8 +27,8 @@ settings.load_profile("tfqkd")
 def pytest_collection_finish():
     """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one.
 
-    Tracing makes objects by the hundred thousand, most of which live as long as their graph: with Python's own
-    thresholds, a twelfth of a test's time would go into looking at them again and again.
+    Tracing makes objects by the hundred thousand, most of which live as long as their graph: with Python's
+    own thresholds, a twelfth of a test's time would go into looking at them again and again.
     """
     gc.collect()
     gc.freeze()
