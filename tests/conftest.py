@@ -20,7 +20,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first example traces a graph, and the machine may be busy: time says nothing about a property.
-settings.register_profile("tfqkd", deadline=None)
+settings.register_profile("tfqkd", deadline=None, max_examples=50)
+# Of `make test-slow`.
+settings.register_profile("deep", deadline=None, max_examples=300)
 settings.load_profile("tfqkd")
 
 
