@@ -14,7 +14,7 @@ test: $(READY)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow" --hypothesis-profile=deep
 
 benchmark: $(READY)
 	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m benchmarks $(PARTS)

@@ -10,16 +10,28 @@ from hypothesis import settings
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# XLA makes tiny programs that run once or twice: it need not make them fast.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 # What a script starts in the background ignores SIGINT, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first example traces a graph, and the machine may be busy: time says nothing about a property.
-settings.register_profile("tfqkd", deadline=None)
+settings.register_profile("tfqkd", deadline=None, max_examples=50)
+# Of `make test-slow`.
+settings.register_profile("deep", deadline=None, max_examples=300)
 settings.load_profile("tfqkd")
 
 
 def pytest_collection_finish():
-    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one."""
+    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one.
+
+    Tracing makes objects by the hundred thousand, most of which live as long as their graph: with Python's
+    own thresholds, a twelfth of a test's time would go into looking at them again and again.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 100)

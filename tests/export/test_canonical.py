@@ -49,8 +49,9 @@ def test_every_file_has_the_same_bytes_later_in_the_same_process(tmp_path, monke
         directory = tmp_path / str(number)
         reports = export(model, directory, formats, images=IMAGES, calibration=IMAGES)
         written.append((contents(directory), [report.gzip_bytes for report in reports]))
-        count_on()
-        time.sleep(2)  # The dates in a zip archive have a resolution of 2 s.
+        if number == 0:
+            count_on()
+            time.sleep(2)  # The dates in a zip archive have a resolution of 2 s.
     assert set(written[0][0]) >= {FORMATS[name].file_name for name in formats} - {"saved_model"}
     different = [name for name, content in written[0][0].items() if written[1][0][name] != content]
     assert different == []

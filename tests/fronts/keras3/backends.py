@@ -45,7 +45,7 @@ def run(backend: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
         "TFQKD_INSIDE": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         # Half of what these tests take on JAX is XLA, making tiny programs fast.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fronts.keras3.backends import BACKENDS, run_tests, slow_on
+from tests.fronts.keras3.backends import BACKENDS, run_tests
 
 BASIC = ["test_model.py", "test_distiller.py", "test_checks.py"]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
@@ -13,14 +13,13 @@ OF_THE_PAGE = ["test_keras_distillation.py", "test_differences.py"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_models_are_quantized_and_distilled_on_the_backend(backend):
-    run_tests(backend, BASIC)
+def test_the_front_works_on_the_backend(backend):
+    run_tests(backend, BASIC if backend == "tensorflow" else [*BASIC, *MORE, *FILES])
 
 
-@pytest.mark.parametrize("backend", slow_on("tensorflow"))
-@pytest.mark.parametrize("files", [MORE, FILES], ids=["training", "files"])
-def test_the_front_works_on_the_backend(backend, files):
-    run_tests(backend, files)
+@pytest.mark.slow
+def test_the_rest_of_the_front_works_on_tensorflow():
+    run_tests("tensorflow", [*MORE, *FILES])
 
 
 @pytest.mark.slow

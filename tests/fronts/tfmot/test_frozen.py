@@ -62,9 +62,17 @@ def train(model, distilled=False):
     }
 
 
-@pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize(
-    ("when", "distilled"), [("before", False), ("after", True)], ids=["fit", "distiller"]
+    ("name", "when", "distilled"),
+    [
+        *((name, "before", False) for name in SCHEMES),
+        *(
+            pytest.param(
+                name, "after", True, marks=() if name in ("once", "lsq") else pytest.mark.slow
+            )
+            for name in SCHEMES
+        ),
+    ],
 )
 def test_a_frozen_layer_keeps_weights_steps_and_statistics(name, when, distilled):
     model = network()

@@ -140,8 +140,20 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("functional", [False, True], ids=["sequential", "functional"])
-@pytest.mark.parametrize("what", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("what", "functional"),
+    [
+        *((what, False) for what in FUNCTIONS),
+        *(
+            pytest.param(
+                what,
+                True,
+                marks=() if what in ("a Lambda layer", "regularizers") else pytest.mark.slow,
+            )
+            for what in FUNCTIONS
+        ),
+    ],
+)
 def test_functions_without_a_config_come_through(what, functional):
     keras.utils.set_random_seed(0)
     options = FUNCTIONS[what]

@@ -68,8 +68,15 @@ def test_the_loss_of_an_output_is_that_of_the_layer_itself(kind, scheme):
         np.testing.assert_allclose(sum(model.losses), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("distilled", [False, True], ids=["fit", "distiller"])
+@pytest.mark.parametrize(
+    ("scheme", "distilled"),
+    [
+        ("activations", False),
+        ("weights", True),
+        pytest.param("weights", False, marks=pytest.mark.slow),
+        pytest.param("activations", True, marks=pytest.mark.slow),
+    ],
+)
 def test_training_minimizes_it_within_a_function(scheme, distilled):
     regularizer = keras.regularizers.L2(0.01)
     model = quantize_model(
