@@ -16,7 +16,7 @@ from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.batch_norm import batch_norms
-from tfqkd.fronts.tfmot.fitting import training_stream
+from tfqkd.fronts.tfmot.fitting import KerasTrainer, training_stream
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
 from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.tfmot.model import quantized_kernels as wrapped_kernels
@@ -416,12 +416,11 @@ def test_every_stage_keeps_the_statistics_of_batch_norm_that_the_recipe_names(
 ):
     moving = np.float32(0.25)
 
-    def trained(front, network, directory, **_):
-        model = getattr(network, "student", network)
-        for layer in batch_norms(model):
+    def trained(trainer, *_):
+        for layer in batch_norms(trainer._trained):
             layer.moving_mean.assign(tf.fill(layer.moving_mean.shape, moving))
 
-    monkeypatch.setattr("tfqkd.training.making.fit", trained)
+    monkeypatch.setattr(KerasTrainer, "fit", trained)
     recipe = RECIPE.changed({"training.batch_size": 70, "training.batch_norm": batch_norm}, bits=32)
     stages = make_stages(recipe, tmp_path)
     (teacher,), student = stages.teachers(), stages.student()
