@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.core import rounded_layers
 from tfqkd.core.rounded_layers import ActivationBits, Wiring
 
@@ -35,11 +35,12 @@ def integer_layers(model: keras.Model, bits: int) -> dict[str, ActivationBits]:
 
 def _wiring(model: keras.Model) -> Wiring:
     layers = {layer.name: layer for layer in model.layers}
+    own = set(map(id, model.layers))
     last = [tensor._keras_history.layer for tensor in model.outputs]
-    return Wiring(layers, _before, last, "tf.nn.relu")
 
+    def before(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+        for node in layer.inbound_nodes:
+            # A layer may have been part of another model, such as an annotated one.
+            yield from (each for each in tf.nest.flatten(node.inbound_layers) if id(each) in own)
 
-def _before(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    for node in layer.inbound_nodes:
-        inbound = node.inbound_layers
-        yield from inbound if isinstance(inbound, list) else [inbound]
+    return Wiring(layers, before, last, "tf.nn.relu")
