@@ -67,10 +67,9 @@ def content_of(graph: Graph, source: Source, form: Format) -> bytes:
     """Returns the TFLite file of a graph."""
     model = _model(graph, source, form)
     for tensor in model.subgraphs[0].tensors:
+        # Nobody looks for a constant by its name, and all of them take bytes.
         if tensor.buffer:
-            tensor.name = (
-                None  # Nobody looks for a constant by its name, and all of them take bytes.
-            )
+            tensor.name = None
     # A packed file stands for the very file of the format that it packs.
     whole = dataclasses.replace(form, name=form.name.removesuffix("-packed"))
     tflite.add_metadata(model, METADATA, metadata(source, whole).encode())
