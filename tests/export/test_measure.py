@@ -6,16 +6,21 @@ import sys
 import numpy as np
 import pytest
 
+from tfqkd.compat import keras
 from tfqkd.export import ExportError, export
 from tfqkd.export import measure as module
 from tfqkd.export.measure import footprint, latencies, measure
+from tfqkd.runtime.signature import Tensor
 
 from . import classifier
+
+IMAGES = {"images": Tensor((None, 2, 2, 1), np.dtype("float32"))}
 
 # In a process of its own, whose peak is not far above what it holds.
 _OF_120_MEGABYTES = """
 import numpy as np
 from tfqkd.export import measure
+from tfqkd.runtime.signature import Tensor
 
 class Model:
     def __init__(self):
@@ -24,7 +29,8 @@ class Model:
     def __call__(self, images):
         return np.ones(80 << 20, np.uint8)
 
-measure._opened = lambda path, threads, direct: ((2, 2, 1), Model())
+images = {"images": Tensor((None, 2, 2, 1), np.dtype("float32"))}
+measure._opened = lambda path, threads, direct: measure._Opened(images, Model())
 print(measure.footprint("a.tflite")["peak_bytes"] / (1 << 20))
 """
 
@@ -75,9 +81,23 @@ def test_any_file_is_opened_as_a_function(exported, tmp_path):
     exported.model.save(tmp_path / "a.keras")
     paths = [exported.reports[name].path for name in ("saved_model", "litert-int8")]
     for path in (*paths, str(tmp_path / "a.keras")):
-        shape, serve = module._opened(path, None, False)
-        assert tuple(shape) == classifier.SHAPE
-        np.testing.assert_allclose(serve(images), expected, rtol=0, atol=1e-4)
+        opened = module._opened(path, None, False)
+        assert opened.zeros(3).shape == (3, *classifier.SHAPE)
+        found = np.asarray(opened.serve(images)).reshape(expected.shape)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_model_of_several_inputs_is_measured_too(tmp_path):
+    words = keras.Input((5,), dtype="int32", name="words")
+    size = keras.Input((2,), name="size")
+    said = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(9, 4)(words))
+    model = keras.Model(
+        [words, size], keras.layers.Dense(3)(keras.layers.Concatenate()([said, size]))
+    )
+    reports = export(model, tmp_path, "saved_model,keras,litert-float32", output="logits")
+    for entry in measure(reports):
+        assert entry.load_seconds > 0 and len(entry.latencies) == 4
 
 
 class Clock:
@@ -111,7 +131,9 @@ def timed(monkeypatch):
 
     def opened(path, threads, direct):
         asked.append((path, threads, direct))
-        return (2, 2, 1), File(path, {"a": 1.0, "b": 2.0, "c": 5.0}[path], clock, calls)
+        return module._Opened(
+            IMAGES, File(path, {"a": 1.0, "b": 2.0, "c": 5.0}[path], clock, calls)
+        )
 
     monkeypatch.setattr(module, "_opened", opened)
     files = [("a", False), ("b", True), ("c", False)]
@@ -150,6 +172,7 @@ def test_the_peak_is_what_loading_and_running_add():
 
 def test_a_system_that_does_not_tell_the_peak_gives_none(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "_STATUS", tmp_path / "none")
-    monkeypatch.setattr(module, "_opened", lambda *_: ((2, 2, 1), lambda images: images))
+    opened = module._Opened(IMAGES, lambda images: images)
+    monkeypatch.setattr(module, "_opened", lambda *_: opened)
     found = footprint("a.tflite")
     assert found["peak_bytes"] is None and found["load_seconds"] > 0

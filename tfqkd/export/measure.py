@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.export.verification import ExportError, child_environment
 from tfqkd.runtime.loading import load, runtime_of
+from tfqkd.runtime.signature import SIGNATURE, Tensor
 
 THREADS, BATCHES = (1, 2), (1, 32)
 # One image takes a millisecond, which anything else on the machine doubles: it takes many.
@@ -128,13 +129,12 @@ def latencies(
     results: list[list[dict[str, float]]] = [[] for _ in files]
     generator = np.random.default_rng(0)
     for batch, count in rounds:
-        pixels = generator.integers(0, 256, (batch, *opened[0][0]), np.uint8)
-        images = pixels.astype(np.float32)
         times: list[list[float]] = [[] for _ in files]
         for number in range(count + 1):
             for index in generator.permutation(len(files)):
+                given = opened[index].zeros(batch)
                 start = time.perf_counter()
-                opened[index][1](images)
+                opened[index].serve(given)
                 if number:
                     times[index].append(time.perf_counter() - start)
         for result, taken in zip(results, times, strict=True):
@@ -160,23 +160,39 @@ def footprint(path: str, direct: bool = False) -> dict[str, float | None]:
     _import_runtime(path)
     before = _peak()
     start = time.perf_counter()
-    shape, serve = _opened(path, None, direct)
+    opened = _opened(path, None, direct)
     seconds = time.perf_counter() - start
-    serve(np.zeros((1, *shape), np.float32))
+    opened.serve(opened.zeros(1))
     after = _peak()
     raised = None if before is None or after is None else float(after - before)
     return {"load_seconds": seconds, "peak_bytes": raised}
 
 
-def _opened(
-    path: str, threads: int | None, direct: bool
-) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray]]:
-    """Returns the shape of a file's images, and the file as a function of them."""
+class _Opened(NamedTuple):
+    """A file as a function of batches.
+
+    Attributes:
+        inputs: What it takes, by name.
+        serve: From a batch of each to what the file returns.
+    """
+
+    inputs: Mapping[str, Tensor]
+    serve: Callable[[Any], Any]
+
+    def zeros(self, count: int) -> Any:
+        """Returns a batch of zeros, images or others; of several inputs one of each, by name."""
+        found = {
+            name: np.zeros((count, *(size or 0 for size in tensor.shape[1:])), tensor.type)
+            for name, tensor in self.inputs.items()
+        }
+        return found if len(found) > 1 else next(iter(found.values()))
+
+
+def _opened(path: str, threads: int | None, direct: bool) -> _Opened:
     if not _needs_tensorflow(path):
         model = load(path, threads, direct=direct)
-        return model.input_shape, model
+        return _Opened(model.signature, model)
     from tfqkd.compat import tf
-    from tfqkd.fronts.tfmot.opened import open_model
     from tfqkd.fronts.tfmot.saved_models import load_model
 
     # The same for all files of TensorFlow in a process.
@@ -185,14 +201,32 @@ def _opened(
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     if path.endswith(".keras"):
         keras_model = load_model(pathlib.Path(path))
-        return keras_model.input_shape[1:], keras_model.predict_on_batch
-    opened = open_model(pathlib.Path(path))
-    return tuple(size or 0 for size in opened.image_shape), opened.serve
+        taken = {each.name: _tensor(each) for each in keras_model.inputs}
+        return _Opened(taken, keras_model.predict_on_batch)
+    loaded = tf.saved_model.load(path)
+    taken = {
+        name: _tensor(each)
+        for name, each in loaded.signatures[SIGNATURE].structured_input_signature[1].items()
+    }
+
+    def serve(given: Any) -> Any:
+        # Reached through `loaded`, which must live as long as its function.
+        named = given if len(taken) > 1 else dict.fromkeys(taken, given)
+        found = loaded.signatures[SIGNATURE](
+            **{name: tf.constant(each) for name, each in named.items()}
+        )
+        return [each.numpy() for each in found.values()]
+
+    return _Opened(taken, serve)
+
+
+def _tensor(spec: Any) -> Tensor:
+    return Tensor(tuple(spec.shape), np.dtype(spec.dtype.as_numpy_dtype))
 
 
 def _import_runtime(path: str) -> None:
     if _needs_tensorflow(path):
-        import tfqkd.fronts.tfmot.opened  # noqa: F401
+        import tfqkd.fronts.tfmot.saved_models  # noqa: F401
     else:
         runtime_of(path)
 

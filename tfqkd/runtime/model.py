@@ -111,6 +111,11 @@ class LoadedModel(abc.ABC):
         }
 
     @property
+    def signature(self) -> Tensors:
+        """The inputs in the user's order, with the types of their numbers."""
+        return dict(self._inputs)
+
+    @property
     def output(self) -> str:
         """What the one output is, of `tfqkd.runtime.outputs.OUTPUTS`.
 
