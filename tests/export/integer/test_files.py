@@ -10,7 +10,7 @@ import pytest
 import tfqkd
 from tests.export.in_process import files_run_here
 from tfqkd.core.quantizers import UniformQuantizer
-from tfqkd.export import FORMATS, ExportError, export, load, tflite, to_litert, trial
+from tfqkd.export import FORMATS, ExportError, early_check, export, load, tflite, to_litert
 from tfqkd.export.integer import files
 from tfqkd.export.source import Source
 from tfqkd.runtime.packing import width_of
@@ -176,7 +176,7 @@ def test_types_that_do_not_fit_are_refused(quantized, tmp_path, settings, messag
 @pytest.mark.usefixtures("in_this_process")
 def test_an_untrained_model_passes_the_trial_before_training(capsys):
     quantized = tfqkd.quantize_model(networks.inverted(), tfqkd.DeployScheme())
-    trial.require_formats(quantized, [FORMAT], networks.pixels(4))
+    early_check.require_formats(quantized, [FORMAT], networks.pixels(4))
     assert FORMAT in capsys.readouterr().out
 
 
@@ -192,7 +192,7 @@ def test_a_network_without_an_integer_graph_is_refused_before_training():
         "made of.*'middle', with the activation swish.*Nothing has been trained yet"
     )
     with pytest.raises(ExportError, match=message):
-        trial.require_formats(quantized, [FORMAT], networks.pixels(4))
+        early_check.require_formats(quantized, [FORMAT], networks.pixels(4))
 
 
 def test_a_file_has_the_same_bytes_each_time(quantized):
