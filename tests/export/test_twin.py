@@ -1,13 +1,17 @@
 """The tf_keras twin of a Keras 3 model computes the same, or is refused by name."""
 
+import json
+
 import keras as keras3
 import numpy as np
 import pytest
 
-from tfqkd.export import twin_settings
+from tfqkd.export import load, twin_child, twin_process, twin_settings
 from tfqkd.export.twin import twin
 from tfqkd.export.twin_child import in_float32
 from tfqkd.export.twin_layers import require_twin
+
+from .in_process import files_run_here
 
 layers = keras3.layers
 pytestmark = pytest.mark.skipif(
@@ -282,3 +286,25 @@ def test_a_layer_within_a_layer_must_have_a_twin_too():
     )
     with pytest.raises(ValueError, match="Own 'each/own', which has none"):
         require_twin(model)
+
+
+def test_a_model_of_several_inputs_and_outputs_is_exported_by_name(tmp_path):
+    row, signal = keras3.Input((5,), name="row"), keras3.Input((6, 2), name="signal")
+    x = layers.Concatenate()([row, layers.Flatten()(layers.Conv1D(3, 3)(signal))])
+    ends = [layers.Dense(3, name="kind")(x), layers.Dense(1, name="age")(x)]
+    model = keras3.Model([row, signal], ends)
+    generator = np.random.default_rng(0)
+    batch = [generator.normal(size=(7, *shape)).astype(np.float32) for shape in ((5,), (6, 2))]
+    named = dict(zip(("row", "signal"), batch, strict=True))
+    names = {"kind": ("a", "b", "c")}
+    for given in (batch, named):
+        settings = {"images": given, "format": "litert-float32", "class_names": names}
+        model.save(tmp_path / twin_process.MODEL)
+        twin_process._write_call(tmp_path, "to_litert", tmp_path / "a.tflite", settings, model)
+        with files_run_here():
+            (report,) = twin_child._made(tmp_path, json.loads((tmp_path / "call.json").read_text()))
+        assert report["output"] == {"kind": "logits", "age": "values"}
+    loaded = load(tmp_path / "a.tflite")
+    assert (list(loaded.inputs), loaded.class_names) == (["row", "signal"], names)
+    for values, expected in zip(loaded(named).values(), model(batch), strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)

@@ -32,6 +32,14 @@ class Interface:
     shapes: dict[str, tuple[int | None, ...]]
 
     @property
+    def open_batch(self) -> dict[str, Tensor]:
+        """The inputs with any number of examples."""
+        return {
+            name: tensor._replace(shape=(None, *tensor.shape[1:]))
+            for name, tensor in self.inputs.items()
+        }
+
+    @property
     def outputs(self) -> dict[str, int | None]:
         """The sizes of the outputs' last axis, that of classes, by name."""
         return {name: shape[-1] for name, shape in self.shapes.items()}

@@ -102,10 +102,7 @@ class Source:
         interface = Interface.of(model, batch_size)
         names = interface.checked_names(class_names)
         given = _given_kinds(output, interface)
-        taken = {
-            name: tensor._replace(shape=(None, *tensor.shape[1:]))
-            for name, tensor in interface.inputs.items()
-        }
+        taken = interface.open_batch
         examples = random_examples(model, interface) if images is None else images
         inputs = checked_inputs(examples, taken)
         tested = None if test is None else _checked_test(*test, interface, taken)

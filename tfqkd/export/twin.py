@@ -1,12 +1,12 @@
 """The tf_keras twin of a Keras 3 model: what the exporters convert. It needs both Keras, and TensorFlow."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras as keras3
 import numpy as np
 
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.export.codes import find_planes
 from tfqkd.export.twin_check import Pair, difference_of, require_same_answers
 from tfqkd.export.twin_layers import require_twin
@@ -58,23 +58,28 @@ def twin(model: Any) -> keras.Model:
     return copy
 
 
-def require_same(model: Any, copy: keras.Model, images: np.ndarray) -> None:
+def require_same(model: Any, copy: keras.Model, examples: Sequence[np.ndarray]) -> None:
     """Raises if a twin does not compute what its Keras 3 model does.
 
     Args:
         model: The Keras 3 model, in float32.
         copy: Its twin.
-        images: What to compare them on.
+        examples: What to compare them on: a batch for each input, in order.
 
     Raises:
-        ExportError: If outputs differ by more than one ten thousandth of the largest.
+        ExportError: If an output differs by more than one ten thousandth of its largest value.
     """
-    difference = difference_of(model.predict(images, verbose=0), copy.predict(images, verbose=0))
-    if difference is not None:
-        raise ExportError(
-            "The tf_keras twin of a Keras 3 model must return what that returns. Received: outputs that "
-            f"differ by up to {difference:.3g}. Nothing was written. Please report it with the model."
-        )
+    both = []
+    for each in (model, copy):
+        given = tf.nest.pack_sequence_as(each.input, list(examples))
+        both.append(tf.nest.flatten(each.predict(given, verbose=0)))
+    for expected, found in zip(*both, strict=True):
+        difference = difference_of(expected, found)
+        if difference is not None:
+            raise ExportError(
+                "The tf_keras twin of a Keras 3 model must return what that returns. Received: outputs that "
+                f"differ by up to {difference:.3g}. Nothing was written. Please report it with the model."
+            )
 
 
 def _has_codes(layer: Any) -> bool:

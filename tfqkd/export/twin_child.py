@@ -11,13 +11,16 @@ import keras as keras3
 import numpy as np
 
 import tfqkd.fronts.keras3  # noqa: F401 (tells Keras its classes)
-from tfqkd.export.interface import random_images
+from tfqkd.export.interface import Interface, random_examples
 from tfqkd.export.report import Report
 from tfqkd.export.twin import require_same, twin
 from tfqkd.export.twin_layers import ONLY_THE_TWIN
-from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL
+from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL, unpacked
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.keras3.kernels import parts
+from tfqkd.runtime.inputs import checked_inputs
+
+_FEW = 16
 
 _FUNCTIONS = {
     "export": "tfqkd.export.exporter",
@@ -52,16 +55,24 @@ def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
         copy.distilled_task = call["task"]
     settings = dict(call["settings"])
     with np.load(folder / ARRAYS) as arrays:
-        settings |= {name: arrays[name] for name in ("images", "calibration") if name in arrays}
-        if "test_images" in arrays:
-            settings["test"] = (arrays["test_images"], arrays["test_labels"])
-    if len(copy.input_shape) == 4 and None not in copy.input_shape[1:]:
-        images = settings.get("images", random_images(copy.input_shape[1:]))
-        require_same(model, copy, np.asarray(images[:16], np.float32))
+        given = {name: unpacked(name, arrays) for name in ("images", "calibration", "test_images")}
+        test = given.pop("test_images")
+        settings |= {name: value for name, value in given.items() if value is not None}
+        if test is not None:
+            settings["test"] = (test, arrays["test_labels"])
+    require_same(model, copy, _examples(copy, settings.get("images")))
     function = getattr(importlib.import_module(_FUNCTIONS[call["function"]]), call["function"])
     made = function(copy, call["path"], **settings)
     reports: list[Report] = made if isinstance(made, list) else [made] if made else []
     return [dataclasses.asdict(report) for report in reports]
+
+
+def _examples(copy: Any, given: Any) -> list[np.ndarray]:
+    """A few examples of each input, in the order of the model's."""
+    interface = Interface.of(copy)
+    taken = interface.open_batch
+    found = checked_inputs(random_examples(copy, interface) if given is None else given, taken)
+    return [values[:_FEW] for values in found.values()]
 
 
 def in_float32(model: Any) -> Any:

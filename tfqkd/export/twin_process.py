@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -82,16 +83,21 @@ def require_tensorflow() -> None:
 def _write_call(
     folder: pathlib.Path, function: str, path: Any, settings: dict[str, Any], model: Any
 ) -> None:
-    arrays = {name: settings.get(name) for name in ("images", "calibration")}
+    examples = {name: settings.get(name) for name in ("images", "calibration")}
     if settings.get("test") is not None:
-        arrays["test_images"], arrays["test_labels"] = settings["test"]
-    given: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
-    np.savez(folder / ARRAYS, **given)
+        examples["test_images"], examples["test_labels"] = settings["test"]
+    arrays: dict[str, Any] = {}
+    for name, value in examples.items():
+        several = len(model.inputs) > 1 and name != "test_labels"
+        arrays |= {} if value is None else packed(name, value, several)
+    np.savez(folder / ARRAYS, **arrays)
     plain = {k: v for k, v in settings.items() if k not in ("images", "calibration", "test")}
     if "formats" in plain and not isinstance(plain["formats"], str):
         plain["formats"] = ",".join(plain["formats"])
     if plain.get("class_names") is not None:
-        plain["class_names"] = list(plain["class_names"])
+        names = plain["class_names"]
+        is_named = isinstance(names, Mapping)
+        plain["class_names"] = {k: list(v) for k, v in names.items()} if is_named else list(names)
     call = {
         "function": function,
         "path": os.fspath(path),
@@ -100,6 +106,30 @@ def _write_call(
         "quantized": _quantized_layers(model),
     }
     (folder / CALL).write_text(json.dumps(call))
+
+
+def packed(name: str, examples: Any, several: bool) -> dict[str, np.ndarray]:
+    """Returns examples as named arrays.
+
+    Args:
+        name: What the exporter calls them.
+        examples: A batch; of several inputs a list of batches, or a dict by name.
+        several: Whether the model has several inputs.
+    """
+    if isinstance(examples, Mapping):
+        return {f"{name}/{key}": np.asarray(value) for key, value in examples.items()}
+    if several:
+        return {f"{name}[{index}]": np.asarray(value) for index, value in enumerate(examples)}
+    return {name: np.asarray(examples)}
+
+
+def unpacked(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Returns the examples that `packed` named; None where there are none."""
+    named = {key: arrays[key] for key in arrays if key.startswith(f"{name}/")}
+    listed = [arrays[key] for key in arrays if key.startswith(f"{name}[")]
+    if named:
+        return {key.removeprefix(f"{name}/"): value for key, value in named.items()}
+    return listed or arrays.get(name)
 
 
 def _quantized_layers(model: Any) -> list[str]:
