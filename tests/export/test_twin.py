@@ -257,7 +257,13 @@ def test_a_call_for_training_is_one_for_inference_in_the_twin():
     same(model, np.ones((2, 4), np.float32))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16", "float64"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "mixed_bfloat16",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("float16", "float64")),
+    ],
+)
 def test_layers_of_any_float_dtype_have_twins_of_float32(policy):
     inside = keras3.Input((6, 4))
     x = layers.Bidirectional(layers.LSTM(3, dtype=policy), dtype=policy)(inside)
