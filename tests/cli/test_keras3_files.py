@@ -3,6 +3,7 @@
 import keras as keras3
 import numpy as np
 import pytest
+from training.linear import save_linear
 
 import tfqkd
 from tfqkd.cli import evaluate, export, predict
@@ -44,6 +45,15 @@ def test_a_model_of_keras_3_becomes_files_in_the_folder_beside_it(saved):
     images = load("digits").test.images
     np.testing.assert_allclose(run(images), logits, rtol=1e-4, atol=1e-4 * np.abs(logits).max())
     assert run.class_names == load("digits").class_names
+
+
+def test_a_model_of_tf_keras_is_exported_by_the_same_flag(tmp_path):
+    kernel, bias = save_linear(tmp_path / "linear.keras", seed=3)
+    asked = [f"--model={tmp_path / 'linear.keras'}", f"--output_dir={tmp_path}"]
+    assert export.main(["export", *asked, "--format=onnx-float32"]) == 0
+    images = load("digits").test.images[:9]
+    found = tfqkd.export.load(tmp_path / "student-float32.onnx")(images)
+    np.testing.assert_allclose(found, images.reshape(9, -1) @ kernel + bias, rtol=1e-4, atol=1e-3)
 
 
 def test_models_of_keras_3_are_measured_beside_exported_files(saved, capsys):

@@ -46,8 +46,12 @@ KINDS: dict[str, Callable] = {
     "EinsumDense": _steps(
         lambda: layers.EinsumDense("abc,cde->abde", (6, 2, 5), bias_axes="de", name=NAME)
     ),
+    "EinsumDense, a matrix a step": _steps(
+        lambda: layers.EinsumDense("abc,bcd->abd", (6, 5), name=NAME)
+    ),
     "Conv1D": _steps(lambda: layers.Conv1D(5, 3, name=NAME)),
     "Conv2D": lambda x: layers.Conv2D(5, 3, name=NAME)(x),
+    "Conv2D, grouped": lambda x: layers.Conv2D(6, 3, groups=3, name=NAME)(x),
     "Conv3D": _volume(lambda: layers.Conv3D(5, 2, name=NAME)),
     "Conv1DTranspose": _steps(lambda: layers.Conv1DTranspose(5, 3, name=NAME)),
     "Conv2DTranspose": lambda x: layers.Conv2DTranspose(5, 3, strides=2, name=NAME)(x),

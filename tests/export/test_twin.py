@@ -8,6 +8,7 @@ import pytest
 
 from tfqkd.export import load, twin_child, twin_process, twin_settings
 from tfqkd.export.twin import twin
+from tfqkd.export.twin_check import difference_of
 from tfqkd.export.twin_child import in_float32
 from tfqkd.export.twin_layers import require_twin
 
@@ -217,6 +218,29 @@ def test_a_setting_of_another_meaning_is_found_by_what_the_layer_computes():
     assert "Dense 'base/hard' with activation='hard_sigmoid'" in said
 
 
+def test_what_overflows_in_both_is_no_difference():
+    inputs = keras3.Input((4,))
+    model = keras3.Model(inputs, layers.Dense(3, activation="exponential")(inputs))
+    model.set_weights([np.full((4, 3), 40, np.float32), np.zeros(3, np.float32)])
+    same(model, np.ones((2, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("found", "difference"),
+    [
+        ([1.0, np.inf, np.nan], None),
+        ([1.00005, np.inf, np.nan], None),
+        ([1.5, np.inf, np.nan], 0.5),
+        ([1.0, 3.0, np.nan], np.nan),
+        ([np.nan, np.inf, np.nan], np.nan),
+        ([1.0, np.inf], np.nan),
+    ],
+)
+def test_outputs_are_compared_where_they_are_finite(found, difference):
+    computed = difference_of(np.array([1.0, np.inf, np.nan]), np.array(found))
+    assert computed == pytest.approx(difference, nan_ok=True)
+
+
 def test_the_layer_behind_a_bidirectional_keeps_its_own_settings():
     layer = layers.Bidirectional(
         layers.LSTM(3, return_sequences=True),
@@ -237,7 +261,13 @@ def test_a_call_for_training_is_one_for_inference_in_the_twin():
     same(model, np.ones((2, 4), np.float32))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16", "float64"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "mixed_bfloat16",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("float16", "float64")),
+    ],
+)
 def test_layers_of_any_float_dtype_have_twins_of_float32(policy):
     inside = keras3.Input((6, 4))
     x = layers.Bidirectional(layers.LSTM(3, dtype=policy), dtype=policy)(inside)

@@ -70,6 +70,11 @@ def difference_of(expected: np.ndarray, found: np.ndarray) -> float | None:
     """
     if expected.shape != found.shape:
         return float("nan")
+    finite = np.isfinite(expected)
+    # What overflows, or has no value, does so in both.
+    if not np.array_equal(expected[~finite], found[~finite], equal_nan=True):
+        return float("nan")
+    expected, found = expected[finite], found[finite]
     difference = float(np.abs(expected - found).max(initial=0.0))
     allowed = _ALLOWED * max(1.0, float(np.abs(expected).max(initial=0.0)))
     return None if difference <= allowed else difference
