@@ -18,7 +18,6 @@ from tfqkd.compat import tf
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import dataclasses
 import numpy as np
 from tfqkd.data import load
 from tfqkd.training.history import read_history
@@ -32,7 +31,7 @@ test = load("digits").test
 logits, histories, results = [], [], []
 for strategy in ("one_device", "mirrored"):
     path = directory / strategy
-    results.append(run(dataclasses.replace(recipe, strategy=strategy), path))
+    results.append(run(recipe.changed({"run.strategy": strategy}), path))
     model = path / results[-1].models[-1].model
     logits.append(front.logits(front.load(model), test.images))
     histories.append(read_history(model.parent / "history.csv"))

@@ -46,7 +46,7 @@ QUANTIZERS = {
 }
 
 RECORD = """
-import dataclasses, json, sys
+import json, sys
 import numpy as np
 from tfqkd.compat import keras, tf
 
@@ -80,7 +80,7 @@ class Record(keras.callbacks.Callback):
         })
 
 
-recipe = dataclasses.replace(Recipe.from_json(recipe), strategy=strategy)
+recipe = Recipe.from_json(recipe).changed({"run.strategy": strategy})
 run(recipe, directory, callbacks=[Record()])
 print("\\n" + json.dumps(Record.steps))
 """

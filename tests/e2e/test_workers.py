@@ -58,11 +58,11 @@ from tfqkd.compat import tf
 if sys.argv[3] == "mirrored":
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import dataclasses
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.run import run
 
-run(dataclasses.replace(Recipe.from_json(sys.argv[1]), strategy=sys.argv[3]), sys.argv[2])
+recipe = Recipe.from_json(sys.argv[1]).changed({"run.strategy": sys.argv[3]})
+run(recipe, sys.argv[2])
 """
 
 COMPARE = """
