@@ -190,6 +190,7 @@ FLAGS = {
         "`run.steps_per_execution` must be 1 or more",
     ),
     "precision": (["--run.mixed_precision=float16"], 2, "mixed_precision"),
+    "no such Keras": (["--run.keras=4"], 2, "`run.keras` must be 2 or 3"),
     "profile backwards": (["--run.profile=9,3"], 2, "`run.profile` must be FIRST,LAST"),
     "quantizer": (["--quantizer=ternary"], 2, "quantizer"),
     "granularity": (["--quantize.granularity=layer"], 2, "granularity"),

@@ -73,6 +73,7 @@ SETTINGS = {
     "run.seed": (2**31 - 1, [-1, 2**31, 1.0, True]),
     "run.pretrain_seed": (7, [-2, 2**31, 0.0]),
     "run.mixed_precision": ("mixed_bfloat16", ["float16", ""]),
+    "run.keras": (3, [1, 4, 2.0, "3", None]),
     "run.strategy": ("mirrored", ["tpu", ""]),
     "run.synchronized_batch_norm": (True, [1]),
     "run.jit_compile": (True, [1]),
@@ -424,6 +425,7 @@ VALUES = {
     "distil.dkd_beta": st.floats(0, 1e12),
     "run.seed": SEED,
     "run.pretrain_seed": SEED | st.just(-1),
+    "run.keras": st.sampled_from([2, 3]),
     "run.steps_per_execution": st.integers(1, 10**9),
     "run.profile": st.tuples(st.integers(1, 99), st.integers(0, 99)).map(
         lambda p: f"{p[0]},{sum(p)}"

@@ -4,7 +4,8 @@ import pytest
 
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.directory import RunDirectory, read_recipe
-from tfqkd.training.plans import with_precision
+from tfqkd.training.plans import front_of, with_precision
+from tfqkd.training.presets import PAPER
 
 
 @dataclasses.dataclass
@@ -40,3 +41,12 @@ def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path):
     assert read_recipe(tmp_path) == again.recipe == begun
     with pytest.raises(ValueError, match="mixed_precision: 'mixed_bfloat16' there, 'float32'"):
         RunDirectory(tmp_path, AUTO.changed({"run.mixed_precision": "float32"}))
+
+
+def test_the_front_is_that_of_the_keras_and_their_stages_are_not_the_same(monkeypatch):
+    monkeypatch.setattr("tfqkd.training.plans.choose", lambda name: name)
+    two = Recipe(student="cnn2", teacher="cnn4")
+    three = two.changed({"run.keras": 3})
+    assert (front_of(two), front_of(three)) == ("tfmot", "keras3")
+    for one, other in zip(PAPER(two), PAPER(three), strict=True):
+        assert other.settings() == {**one.settings(), "keras": 3}

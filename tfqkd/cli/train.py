@@ -119,11 +119,17 @@ def _require_one_cluster(compare: bool) -> None:
         )
 
 
+def _load_keras(recipe: Recipe) -> None:
+    # Keras 3 loads its backend itself.
+    if recipe.run.keras == 2:
+        load_tensorflow()
+
+
 def _foretell(
     recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, preset: "Preset"
 ) -> None:
     require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
-    load_tensorflow()
+    _load_keras(recipe)
     from tfqkd.reporting.forecast import forecast, forecast_table
 
     print(forecast_table(forecast(recipe, directory, products, preset)))
@@ -143,7 +149,7 @@ def _run(
         print(f"The run in {directory} is done already; nothing to do.")
     else:
         require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
-        load_tensorflow()
+        _load_keras(recipe)
         from tfqkd.training.run import run
 
         results = run(recipe, directory, products, words, preset=preset)

@@ -33,6 +33,12 @@ class Run:
         "as it began.",
         choices=PRECISIONS,
     )
+    keras: int = setting(
+        2,
+        "Keras that trains: 2 (tf_keras, through tensorflow-model-optimization) or 3 (on TensorFlow, JAX or "
+        "PyTorch, as KERAS_BACKEND says).",
+        rule=Rule("2 or 3", lambda version: version in (2, 3)),
+    )
     strategy: str = setting(
         "auto",
         "Devices. auto: all GPUs if there are several, one GPU, or the CPU. mirrored: all GPUs, or all "

@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfqkd.fronts import choose
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import PARTIAL, look_at_json
 from tfqkd.tables import Table
@@ -17,6 +16,7 @@ from tfqkd.training.history import read_history
 from tfqkd.training.making import Maker
 from tfqkd.training.plans import (
     execution_of,
+    front_of,
     load_data,
     place_of,
     require_capable,
@@ -73,7 +73,7 @@ def forecast(
     """
     path = pathlib.Path(directory)
     store = pathlib.Path(products) if products else path / "products"
-    front = choose()
+    front = front_of(recipe)
     require_capable(front.CAPABILITIES, recipe)
     recipe = with_precision(RunDirectory(path, recipe, preset).recipe, front)
     place, execution = place_of(recipe, front), execution_of(recipe)

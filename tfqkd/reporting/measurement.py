@@ -10,7 +10,6 @@ import numpy as np
 from tfqkd.data.images import ImageData
 from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
-from tfqkd.fronts import choose
 from tfqkd.fronts.files import load_file, open_file
 from tfqkd.fronts.front import Opened
 from tfqkd.reporting.evaluated import EVALUATION_FILE
@@ -24,7 +23,7 @@ from tfqkd.runtime.outputs import LOGITS
 from tfqkd.storage import write_atomically
 from tfqkd.training.directory import read_recipe
 from tfqkd.training.exporting import shown
-from tfqkd.training.plans import load_data
+from tfqkd.training.plans import front_of, load_data
 from tfqkd.training.results import ModelResult, Results
 from tfqkd.training.run import EXPORT_DIRECTORY
 
@@ -57,9 +56,9 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     Returns:
         A measurement for each model, in the order of the stages, then for each file in `export`.
     """
-    results = Results.read(directory)
-    data = load_data(read_recipe(directory), data_dir)
-    front = choose()
+    recipe, results = read_recipe(directory), Results.read(directory)
+    data = load_data(recipe, data_dir)
+    front = front_of(recipe)
     names = model_names(results)
     # The models of a run were trained on their logits.
     logits = {
@@ -145,7 +144,7 @@ def export_run(
     recipe = read_recipe(directory)
     results = Results.read(directory)
     data = load_data(recipe, data_dir)
-    model = choose().load(directory / results.student.model)
+    model = front_of(recipe).load(directory / results.student.model)
     return export(
         model,
         output,

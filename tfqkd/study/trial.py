@@ -11,7 +11,6 @@ from tensorboard.plugins.hparams import api as hparams
 
 from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
-from tfqkd.fronts import choose
 from tfqkd.fronts.trainer import Watcher
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.runtime.evaluation import evaluate_logits
@@ -21,7 +20,7 @@ from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.seed_result import SeedResult, read_seed_result, softened_entropy
 from tfqkd.training.checking import check
 from tfqkd.training.making import Maker
-from tfqkd.training.plans import data_of, execution_of, load_data, place_of
+from tfqkd.training.plans import data_of, execution_of, front_of, load_data, place_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products, model_key
 from tfqkd.training.results import Results
@@ -90,7 +89,7 @@ class TrialRunner:
             if models not in seen:
                 seen.add(models)
                 store = Products(self._directory / "products")
-                front, execution = choose(), execution_of(recipe)
+                front, execution = front_of(recipe), execution_of(recipe)
                 place = place_of(recipe, front)
                 check(PAPER(recipe), (), Maker(self._load(recipe), store, front, place, execution))
 
@@ -128,11 +127,10 @@ class TrialRunner:
             callbacks=callbacks,
             progress=self._line.stage,
         )
-        record = read_seed_result(path, results, _validation_accuracy(path, results, data))
+        record = read_seed_result(path, results, _validation_accuracy(path, results, data, recipe))
         if recipe.has_teacher:
-            entropy = softened_entropy(
-                self._teacher_logits(path, results, data), recipe.distil.temperature
-            )
+            logits = self._teacher_logits(path, results, data, recipe)
+            entropy = softened_entropy(logits, recipe.distil.temperature)
             record = dataclasses.replace(record, teacher_entropy=entropy)
         _write_hparams(path / "tensorboard", settings, recipe, record)
         return record
@@ -143,26 +141,30 @@ class TrialRunner:
             self._data = asked, load_data(recipe)
         return self._data[1]
 
-    def _teacher_logits(self, path: pathlib.Path, results: Results, data: ImageData) -> np.ndarray:
+    def _teacher_logits(
+        self, path: pathlib.Path, results: Results, data: ImageData, recipe: Recipe
+    ) -> np.ndarray:
         """Mean logits of the teachers on the validation images, kept from trial to trial."""
         total = []
         for model in results.teachers:
             file = (path / model.model).resolve()
             key = f"{model_key(file)} {data.fingerprint}"
             if key not in self._logits:
-                self._logits[key] = _logits(file, _held_back(data))
+                self._logits[key] = _logits(file, _held_back(data), recipe)
             total.append(self._logits[key])
         return np.mean(total, axis=0)
 
 
-def _validation_accuracy(path: pathlib.Path, results: Results, data: ImageData) -> float:
+def _validation_accuracy(
+    path: pathlib.Path, results: Results, data: ImageData, recipe: Recipe
+) -> float:
     student = path / results.student.model
     images = _held_back(data)
-    return evaluate_logits(_logits(student, images), images.labels).accuracy
+    return evaluate_logits(_logits(student, images, recipe), images.labels).accuracy
 
 
-def _logits(model: pathlib.Path, split: Split) -> np.ndarray:
-    front = choose()
+def _logits(model: pathlib.Path, split: Split, recipe: Recipe) -> np.ndarray:
+    front = front_of(recipe)
     return front.logits(front.load(model), split.images)
 
 

@@ -20,6 +20,7 @@ from tfqkd.core.schemes import Scheme
 from tfqkd.core.views import folded
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData
+from tfqkd.fronts import choose
 from tfqkd.fronts.front import Front, Place
 from tfqkd.fronts.settings import Capabilities, Distillation, Quantization, Training
 from tfqkd.fronts.workers import Workers
@@ -44,6 +45,7 @@ from tfqkd.training.stage import (
 )
 
 BFLOAT16, FLOAT32 = "mixed_bfloat16", "float32"
+KERAS_3 = 3
 
 
 def load_data(recipe: Recipe, data_dir: str = "") -> ImageData:
@@ -64,6 +66,11 @@ def data_of(recipe: Recipe) -> dict[str, Any]:
         "train_examples": data.train_examples,
         "image_size": data.image_size,
     }
+
+
+def front_of(recipe: Recipe) -> Front:
+    """Returns the front that a recipe asks for, which loads its Keras."""
+    return choose("keras3" if recipe.run.keras == KERAS_3 else "tfmot")
 
 
 def formats_of(recipe: Recipe) -> tuple[str, ...]:
@@ -202,6 +209,7 @@ def quantized_of(recipe: Recipe, start: Source, teachers: Sequence[Source]) -> S
         seed=recipe.run.seed,
         network=recipe.student.network,
         precision=recipe.run.mixed_precision,
+        keras=_keras_of(recipe),
         training=dataclasses.replace(training, fixed_views=recipe.teacher.views),
         start=start,
         teachers=tuple(teachers),
@@ -299,9 +307,14 @@ def _float_network(
         seed=seed,
         network=network,
         precision=recipe.run.mixed_precision,
+        keras=_keras_of(recipe),
         training=_training(recipe, role, part, seed),
         methods=_kept_statistics(recipe, TEACHER if role == ASSISTANT else role),
     )
+
+
+def _keras_of(recipe: Recipe) -> int | None:
+    return KERAS_3 if recipe.run.keras == KERAS_3 else None
 
 
 def _taught(

@@ -11,7 +11,6 @@ from typing import Any
 
 from tfqkd.data.images import ImageData
 from tfqkd.export.verification import ExportError
-from tfqkd.fronts import choose
 from tfqkd.process.generators import generators_kept
 from tfqkd.process.resources import explained
 from tfqkd.progress import MakeProgress, NoProgress, ProgressBar
@@ -25,6 +24,7 @@ from tfqkd.training.making import Maker, counted_replicas
 from tfqkd.training.plans import (
     execution_of,
     formats_of,
+    front_of,
     load_data,
     place_of,
     require_capable,
@@ -96,7 +96,7 @@ def run(
     done = run_directory.results()
     if done:
         return done
-    front, execution = choose(), execution_of(recipe)
+    front, execution = front_of(recipe), execution_of(recipe)
     require_capable(front.CAPABILITIES, recipe)
     with generators_kept(), front.state_kept(), explained():
         if execution.deterministic:

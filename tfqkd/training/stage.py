@@ -68,6 +68,7 @@ class Stage:
         network: The architecture, or the path that it goes back to.
         precision: That it computes in.
         training: How it is trained.
+        keras: Of which Keras it is; None for tf_keras.
         start: Where its weights come from; None for random ones.
         teachers: Whose logits it learns from, as a mean.
         quantization: How it is quantized; None for a float network.
@@ -81,6 +82,7 @@ class Stage:
     network: str
     precision: str
     training: Training
+    keras: int | None = None
     start: "Source | None" = None
     teachers: tuple["Source", ...] = ()
     quantization: Quantization | None = None
@@ -115,6 +117,7 @@ class Stage:
         own = {
             "network": None if self.start else self.network,
             "precision": self.precision,
+            "keras": self.keras,
             "training": self.training,
             "quantization": self.quantization,
             "distillation": self.distillation,
