@@ -56,7 +56,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     Returns:
         A measurement for each model, in the order of the stages, then for each file in `export`.
     """
-    recipe, results = read_recipe(directory), Results.read(directory)
+    results, recipe = Results.read(directory), read_recipe(directory)
     data = load_data(recipe, data_dir)
     front = front_of(recipe)
     names = model_names(results)
