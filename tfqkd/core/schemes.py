@@ -59,6 +59,10 @@ class Scheme:
         """
         return self.quantizer.with_bits(bits)
 
+    def with_quantizer(self, quantizer: WeightQuantizer) -> "Scheme":
+        """Returns the scheme with another quantizer of weights."""
+        return Scheme(quantizer, self.activations)
+
     def get_layout_transformer(self) -> Any:
         """Returns the tfmot front's: what tfmot asks a `QuantizeScheme` for."""
         return self._of_tfmot.get_layout_transformer()
@@ -145,3 +149,7 @@ class DeployScheme(Scheme):
         if bits == _INTEGER_BITS:
             return UniformQuantizer(bits, "channel", "every_step")
         return super().quantizer_of(bits)
+
+    def with_quantizer(self, quantizer: WeightQuantizer) -> "DeployScheme":
+        """Returns the scheme with another quantizer of weights."""
+        return DeployScheme(quantizer)

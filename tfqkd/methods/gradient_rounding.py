@@ -4,7 +4,6 @@ import dataclasses
 from typing import ClassVar
 
 from tfqkd.core.quantizers import DorefaQuantizer
-from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.settings import Quantization
 from tfqkd.methods.method import Method
 
@@ -31,5 +30,4 @@ class GradientRounding(Method):
                 f"Received: {type(scheme.quantizer).__name__}. Take quantizer=dorefa, or leave it out."
             )
         quantizer = dataclasses.replace(scheme.quantizer, gradient_bits=self.bits)
-        scheme = Scheme(quantizer, scheme.activations)
-        return dataclasses.replace(quantization, scheme=scheme)
+        return dataclasses.replace(quantization, scheme=scheme.with_quantizer(quantizer))

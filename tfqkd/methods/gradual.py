@@ -4,7 +4,6 @@ import dataclasses
 from typing import ClassVar
 
 from tfqkd.core.gradual import GradualQuantizer
-from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.settings import Quantization
 from tfqkd.methods.method import Method
 
@@ -39,6 +38,6 @@ class Gradual(Method):
         quantizer = GradualQuantizer(scheme.quantizer, self.bits, by_share=bool(self.share))
         return dataclasses.replace(
             quantization,
-            scheme=Scheme(quantizer, scheme.activations),
+            scheme=scheme.with_quantizer(quantizer),
             gradual_shares=self.share,
         )

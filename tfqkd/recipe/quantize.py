@@ -54,6 +54,11 @@ class Quantize:
         "float.",
         rule=WIDTH,
     )
+    deploy: bool = setting(
+        False,
+        "Train for files of integers, litert-w2a8 and its kind: activations of 8 bits wherever such a file "
+        "rounds, with trained steps, and 8-bit weights in the first and the last layer.",
+    )
     layer_bits: tuple[str, ...] = setting(
         (),
         "Layers that differ, as REGEX=BITS, REGEX=BITS/ACTIVATION_BITS or REGEX=float, separated by commas; "

@@ -29,6 +29,7 @@ def check(recipe: "Recipe") -> None:
         check_model(role, getattr(recipe, role).network)
     bits_by_layer(recipe.quantize)
     recipe.run.profiled_steps()
+    _check_scan(recipe)
     _check_formats(recipe)
 
 
@@ -80,6 +81,11 @@ def _check_quantizer(quantize: Quantize) -> None:
             f"quantize.gradient_bits={quantize.gradient_bits}, quantizer={quantizer}. "
             "Leave it at 32, or choose dorefa."
         )
+    if quantize.deploy and (bits == FLOAT_BITS or quantize.activation_bits != FLOAT_BITS):
+        raise ValueError(
+            "`quantize.deploy` sets the bits of activations itself, and quantizes weights. Received: "
+            f"bits={bits}, quantize.activation_bits={quantize.activation_bits}. Leave them out."
+        )
     if bits == FLOAT_BITS and quantize.activation_bits != FLOAT_BITS:
         raise ValueError(
             "`quantize.activation_bits` must be 32 in the float control, bits=32. Received: "
@@ -118,6 +124,14 @@ def _check_gradual(recipe: "Recipe") -> None:
             "shares in `quantized.gradual.share`, so that the last epoch has all weights at --bits. "
             f"Received: {epochs} epochs, {len(gradual.bits)} widths, {len(gradual.share)} shares. "
             "Train longer, or take fewer."
+        )
+
+
+def _check_scan(recipe: "Recipe") -> None:
+    if recipe.run.scan == "on" and recipe.run.keras != 3:
+        raise ValueError(
+            "`run.scan` belongs to Keras 3 on JAX. Received: run.scan=on with "
+            f"run.keras={recipe.run.keras}. Set --run.keras=3, or leave it out."
         )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Literal
 
 from tfqkd.recipe.setting import Rule, at_least, between, setting
 
@@ -53,6 +54,13 @@ class Run:
     jit_compile: bool = setting(
         False,
         "Compile the training step with XLA; on several devices only if they are GPUs.",
+        changes_result=False,
+    )
+    scan: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "With --run.keras=3 on JAX: make the steps of an epoch in one compiled call, with the data on the "
+        "device. auto does so on accelerators; on a processor it is far slower.",
+        choices=("auto", "on", "off"),
         changes_result=False,
     )
     steps_per_execution: int = setting(

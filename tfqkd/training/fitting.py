@@ -104,6 +104,7 @@ def fitting_of(stage: Stage, execution: Execution, data: ImageData) -> Fitting:
         steps=steps_per_epoch(data.train, training.batch_size),
         jit_compile=execution.jit_compile,
         steps_per_execution=execution.steps_per_execution,
+        scan=execution.scan,
     )
     for method in stage.methods:
         fitting = method.fitting(fitting)

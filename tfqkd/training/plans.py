@@ -16,7 +16,7 @@ from tfqkd.core.quantizers import (
     UniformQuantizer,
 )
 from tfqkd.core.schedules import Constant, Cosine, Exponential, Linear, Schedule, Step
-from tfqkd.core.schemes import Scheme
+from tfqkd.core.schemes import DeployScheme, Scheme
 from tfqkd.core.views import folded
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData
@@ -85,6 +85,7 @@ def execution_of(recipe: Recipe) -> Execution:
         strategy=run.strategy,
         jit_compile=run.jit_compile,
         steps_per_execution=run.steps_per_execution,
+        scan=run.scan,
         deterministic=run.deterministic,
         checkpoint_every=run.checkpoint_every,
         checkpoints_kept=run.checkpoints_kept,
@@ -242,6 +243,8 @@ def scheme_of(recipe: Recipe) -> Scheme:
     activations = {"lsq": LsqActivationQuantizer, "pact": PactQuantizer}
     quantized = quantize.activation_bits != FLOAT_BITS
     quantizer = weights[quantize.quantizer]()
+    if quantize.deploy:
+        return DeployScheme(quantizer)
     return Scheme(
         quantizer,
         activations[quantize.activation_quantizer](quantize.activation_bits) if quantized else None,

@@ -20,6 +20,7 @@ class Execution:
         strategy: On which devices.
         jit_compile: Whether XLA compiles the step.
         steps_per_execution: Steps in one call.
+        scan: Whether an epoch is one compiled call: "auto", "on" or "off".
         deterministic: Whether every operation gives the same bits each time.
         checkpoint_every: Besides after every epoch: minutes such as "10m", steps such as "500", or "".
         checkpoints_kept: The last ones of a stage, until it is finished.
@@ -31,6 +32,7 @@ class Execution:
     strategy: str = "auto"
     jit_compile: bool = False
     steps_per_execution: int = 1
+    scan: str = "auto"
     deterministic: bool = False
     checkpoint_every: str = "10m"
     checkpoints_kept: int = 3
