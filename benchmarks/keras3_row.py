@@ -67,9 +67,9 @@ def _tiny(keras: Any) -> Any:
     return keras.Sequential(
         [
             keras.Input((8, 8, 1)),
-            layers.Conv2D(4, 3, strides=2, activation="relu"),
             layers.Flatten(),
-            layers.Dense(16, activation="relu"),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(32, activation="relu"),
             layers.Dense(10),
         ]
     )

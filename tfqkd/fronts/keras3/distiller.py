@@ -110,6 +110,16 @@ class Distiller(keras.Model):
         self._outside.soft_loss = None if soft_loss == "none" else compared
         self._trackers: list[keras.metrics.Metric] = []
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; Keras looks for layers and variables in it, but not in a step's state on JAX.
+
+        There it would look at every array, at each step, which costs more than the loss.
+        """
+        if name == "_jax_state":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def compile(
         self, optimizer: Any = "sgd", loss: Any = None, metrics: Any = None, **kwargs: Any
     ) -> None:
@@ -144,7 +154,7 @@ class Distiller(keras.Model):
         outside.blend = Blend(
             hard, soft, outside.soft_weight, outside.coefficient, outside.temperature
         )
-        self._trackers = self._blend.trackers
+        self._trackers = [self._blend.tracker]
         super().compile(optimizer, self._blend, metrics=metrics, **kwargs)
 
     def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
@@ -234,7 +244,7 @@ class Distiller(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics; those of the soft loss only of training."""
         results = super().get_metrics_result()
-        hidden = {t.name for t in self._trackers} if self._outside.evaluating else set()
+        hidden = self._blend.tracker.names if self._outside.evaluating else []
         return {name: value for name, value in results.items() if name not in hidden}
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
