@@ -48,9 +48,7 @@ class Blend(keras.losses.Loss):
         self.step = _Step()
         self.notes = Notes(hard.read, soft.task if soft else None)
         self._share = _One()
-        names = ["hard_loss"]
-        if soft:
-            names += ["soft_loss", *(["agreement"] if soft.task.agreement else [])]
+        names = ["hard_loss", *(soft.logged if soft else [])]
         softens = soft is None or soft.task.softens
         self.tracker = _Logs(names, ["coefficient", *(["temperature"] if softens else [])])
 

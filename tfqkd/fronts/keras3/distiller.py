@@ -22,11 +22,12 @@ from tfqkd.fronts.keras3.shapes import require_same_shapes, require_takes
 from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.teachers import Teacher
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.unsaved import Unsaved
 
 _ops = keras.ops
 
 
-class Distiller(keras.Model):
+class Distiller(Unsaved, keras.Model):
     """Trains a student with `loss = (1-λ)·hard + λ·soft` (arXiv 1909.01688) plus its regularisers.
 
     `hard` is the compiled loss on the labels, `soft` the loss between the outputs of teacher and student, λ
@@ -147,9 +148,7 @@ class Distiller(keras.Model):
             require_logits(self.student, "student", task.name)
             if self._outside.teacher:
                 self._outside.teacher.require_logits(task.name)
-            shape = getattr(self.student, "output_shape", None)
-            if isinstance(shape, tuple):
-                soft.require_outputs(shape)
+            soft.require_shape(getattr(self.student, "output_shape", None))
         outside = self._outside
         outside.blend = Blend(
             hard, soft, outside.soft_weight, outside.coefficient, outside.temperature
@@ -247,19 +246,6 @@ class Distiller(keras.Model):
         hidden = self._blend.tracker.names if self._outside.evaluating else []
         return {name: value for name, value in results.items() if name not in hidden}
 
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Refuses: a file could not hold the teacher, which may be any function. Save the student.
-
-        Raises:
-            ValueError: Always; `keras.saving.save_model` and `ModelCheckpoint` raise it too.
-        """
-        del args, kwargs
-        raise _unsaved(str(filepath))
-
-    def get_config(self) -> dict[str, Any]:
-        """Refuses as `save` does."""
-        raise _unsaved("a request for its config")
-
     @property
     def _blend(self) -> Blend:
         if self._outside.blend is None:
@@ -311,11 +297,3 @@ def _require_student(student: object) -> None:
         raise TypeError(
             f"The student must be a Keras 3 model. Received: {type(student)}. Build it with `import keras`."
         )
-
-
-def _unsaved(received: str) -> ValueError:
-    return ValueError(
-        "A Distiller is not saved, for its teacher may be any function; its student is: "
-        f"distiller.student.save(...). Received: {received}. Let a ModelCheckpoint keep weights alone "
-        "(save_weights_only=True), or save the student in a callback of your own."
-    )
