@@ -14,8 +14,12 @@ from tfqkd.fronts.keras3.soft_term import SoftTerm
 _ops = keras.ops
 
 
-class _Step(threading.local):
-    """The step at hand: whether it trains, and the teacher's answers; of each replica, which has a thread."""
+# On TensorFlow each replica has a thread; torch.compile does not see what changes in a thread's own objects.
+_Own: type = threading.local if keras.backend.backend() == "tensorflow" else object
+
+
+class _Step(_Own):
+    """The step at hand: whether it trains, and the teacher's answers; of each replica."""
 
     training = False
     answers: Any = None
