@@ -76,6 +76,7 @@ setup(
             *STUDY,
             *ONNX,
             "hypothesis~=6.170",  # Property tests.
+            "keras-hub~=0.32.0",  # Backbones as students.
             "litert-quantizer~=0.11.0",  # A second opinion on the codes of a TFLite file.
             "mypy~=2.4.1",  # Type checker.
             "playwright~=1.65",  # Drives Chromium in the tests of pages.

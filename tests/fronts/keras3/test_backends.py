@@ -7,7 +7,7 @@ from tests.fronts.keras3.backends import BACKENDS, run_tests
 BASIC = ["test_model.py", "test_distiller.py", "test_checks.py"]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
 FILES = ["test_export.py"]
-DEEP = ["test_stages.py"]
+DEEP = ["test_stages.py", "test_keras_hub.py"]
 OF_THE_PAGE = ["test_keras_distillation.py", "test_differences.py"]
 """What docs/keras3.md says of the backends and of Keras; slow."""
 

@@ -14,8 +14,12 @@ from tfqkd.fronts.keras3.soft_term import SoftTerm
 _ops = keras.ops
 
 
-class _Step(threading.local):
-    """The step at hand: whether it trains, and the teacher's answers; of each replica, which has a thread."""
+# On TensorFlow each replica has a thread; torch.compile does not see what changes in a thread's own objects.
+_Own: type = threading.local if keras.backend.backend() == "tensorflow" else object
+
+
+class _Step(_Own):
+    """The step at hand: whether it trains, and the teacher's answers; of each replica."""
 
     training = False
     answers: Any = None
@@ -29,7 +33,7 @@ class Blend(keras.losses.Loss):
 
     Attributes:
         step: The step at hand.
-        trackers: The metrics of training.
+        tracker: The metric of training.
         notes: What steps note of labels and answers.
     """
 
@@ -48,15 +52,9 @@ class Blend(keras.losses.Loss):
         self.step = _Step()
         self.notes = Notes(hard.read, soft.task if soft else None)
         self._share = _One()
-        self._means = {"hard_loss": keras.metrics.Mean(name="hard_loss")}
-        self._lasts = {"coefficient": _Last(name="coefficient")}
-        if soft:
-            self._means["soft_loss"] = keras.metrics.Mean(name="soft_loss")
-            if soft.task.agreement:
-                self._means["agreement"] = keras.metrics.Mean(name="agreement")
-        if soft is None or soft.task.softens:
-            self._lasts["temperature"] = _Last(name="temperature")
-        self.trackers = [*self._means.values(), *self._lasts.values()]
+        names = ["hard_loss", *(soft.logged if soft else [])]
+        softens = soft is None or soft.task.softens
+        self.tracker = _Logs(names, ["coefficient", *(["temperature"] if softens else [])])
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the loss of the batch at hand, and takes it down where the step trains."""
@@ -78,12 +76,8 @@ class Blend(keras.losses.Loss):
             if self.soft.task.agreement:
                 agree = self.soft.task.agreement(self.step.answers, logits, OPS)
                 means["agreement"] = _ops.mean(agree)
-        batch = _ops.shape(logits)[0]
-        for name, value in means.items():
-            self._means[name].update_state(value, sample_weight=batch)
-        values = {"coefficient": coefficient, "temperature": temperature}
-        for name, tracker in self._lasts.items():
-            tracker.update_state(values[name])
+        settings = {"coefficient": coefficient, "temperature": temperature}
+        self.tracker.update_state(means, settings, _ops.shape(logits)[0])
         return blended
 
 
@@ -94,16 +88,39 @@ class _One(keras.losses.Loss):
         return y_pred
 
 
-class _Last(keras.metrics.Metric):
-    """The value of the last step."""
+class _Logs(keras.metrics.Metric):
+    """What training logs: means over examples, and the settings of the last step.
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._value = self.add_variable((), "zeros", name="value", aggregation="only_first_replica")
+    Two variables hold all of it, since a step on JAX pays for each.
 
-    def update_state(self, value: Any) -> None:
-        self._value.assign(_ops.cast(value, "float32"))
+    Attributes:
+        names: Of all.
 
-    def result(self) -> Any:
-        # On TensorFlow `value` is the variable itself, which would be read when it is reset.
-        return self._value.value + 0.0
+    Args:
+        means: Names of the means.
+        settings: Names of the settings.
+    """
+
+    def __init__(self, means: list[str], settings: list[str]) -> None:
+        super().__init__(name="distillation")
+        self._means, self._settings = means, settings
+        self.names = [*means, *settings]
+        self._sums = self.add_variable((1 + len(means),), "zeros", name="count_and_totals")
+        self._last = self.add_variable(
+            (len(settings),), "zeros", name="settings", aggregation="only_first_replica"
+        )
+
+    def update_state(self, means: dict[str, Any], settings: dict[str, Any], count: Any) -> None:
+        """Adds the means of a batch of so many examples, and takes down the settings."""
+        count = _ops.cast(count, "float32")
+        totals = [count, *(count * _ops.cast(means[name], "float32") for name in self._means)]
+        self._sums.assign_add(_ops.stack(totals))
+        self._last.assign(_ops.stack([settings[name] for name in self._settings]))
+
+    def result(self) -> dict[str, Any]:
+        """Returns all of it by name."""
+        sums, last = self._sums.value, self._last.value
+        means = [_ops.divide_no_nan(sums[index], sums[0]) for index in range(1, sums.shape[0])]
+        return dict(
+            zip(self.names, [*means, *(last[i] for i in range(last.shape[0]))], strict=True)
+        )

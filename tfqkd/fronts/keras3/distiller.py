@@ -22,11 +22,12 @@ from tfqkd.fronts.keras3.shapes import require_same_shapes, require_takes
 from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.teachers import Teacher
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.unsaved import Unsaved
 
 _ops = keras.ops
 
 
-class Distiller(keras.Model):
+class Distiller(Unsaved, keras.Model):
     """Trains a student with `loss = (1-λ)·hard + λ·soft` (arXiv 1909.01688) plus its regularisers.
 
     `hard` is the compiled loss on the labels, `soft` the loss between the outputs of teacher and student, λ
@@ -110,6 +111,16 @@ class Distiller(keras.Model):
         self._outside.soft_loss = None if soft_loss == "none" else compared
         self._trackers: list[keras.metrics.Metric] = []
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; Keras looks for layers and variables in it, but not in a step's state on JAX.
+
+        There it would look at every array, at each step, which costs more than the loss.
+        """
+        if name == "_jax_state":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def compile(
         self, optimizer: Any = "sgd", loss: Any = None, metrics: Any = None, **kwargs: Any
     ) -> None:
@@ -137,14 +148,12 @@ class Distiller(keras.Model):
             require_logits(self.student, "student", task.name)
             if self._outside.teacher:
                 self._outside.teacher.require_logits(task.name)
-            shape = getattr(self.student, "output_shape", None)
-            if isinstance(shape, tuple):
-                soft.require_outputs(shape)
+            soft.require_shape(getattr(self.student, "output_shape", None))
         outside = self._outside
         outside.blend = Blend(
             hard, soft, outside.soft_weight, outside.coefficient, outside.temperature
         )
-        self._trackers = self._blend.trackers
+        self._trackers = [self._blend.tracker]
         super().compile(optimizer, self._blend, metrics=metrics, **kwargs)
 
     def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
@@ -234,21 +243,8 @@ class Distiller(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics; those of the soft loss only of training."""
         results = super().get_metrics_result()
-        hidden = {t.name for t in self._trackers} if self._outside.evaluating else set()
+        hidden = self._blend.tracker.names if self._outside.evaluating else []
         return {name: value for name, value in results.items() if name not in hidden}
-
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Refuses: a file could not hold the teacher, which may be any function. Save the student.
-
-        Raises:
-            ValueError: Always; `keras.saving.save_model` and `ModelCheckpoint` raise it too.
-        """
-        del args, kwargs
-        raise _unsaved(str(filepath))
-
-    def get_config(self) -> dict[str, Any]:
-        """Refuses as `save` does."""
-        raise _unsaved("a request for its config")
 
     @property
     def _blend(self) -> Blend:
@@ -301,11 +297,3 @@ def _require_student(student: object) -> None:
         raise TypeError(
             f"The student must be a Keras 3 model. Received: {type(student)}. Build it with `import keras`."
         )
-
-
-def _unsaved(received: str) -> ValueError:
-    return ValueError(
-        "A Distiller is not saved, for its teacher may be any function; its student is: "
-        f"distiller.student.save(...). Received: {received}. Let a ModelCheckpoint keep weights alone "
-        "(save_weights_only=True), or save the student in a callback of your own."
-    )

@@ -17,7 +17,7 @@ class ScheduledVariable:
 
     On JAX what a callback assigns inside an epoch is lost, and under `steps_per_execution` several steps run
     between two calls of one: what changes at every step must be in the graph. Table, length and place are
-    variables of one shape each, so that another schedule traces nothing. None of them belongs to a layer, a
+    of one shape each, so that another schedule traces nothing. None of them belongs to a layer, a
     file or a checkpoint.
 
     Attributes:
@@ -32,13 +32,13 @@ class ScheduledVariable:
         self._name = name
         self.value = self._variable(initial, "float32", name)
         self._table = self._variable(np.zeros(CAPACITY), "float32", f"{name}_table")
-        self._length = self._variable(0, "int32", f"{name}_length")
-        self._place = self._variable(0, "int32", f"{name}_place")
+        # One variable of both: a step on JAX pays for each.
+        self._length_and_place = self._variable([0, 0], "int32", f"{name}_length_and_place")
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All that a step reads or assigns."""
-        return [self.value, self._table, self._length, self._place]
+        return [self.value, self._table, self._length_and_place]
 
     def follow(self, values: Sequence[float], place: int = 0) -> bool:
         """Takes `values[place]` at the next step, and so on; the last one stays.
@@ -56,21 +56,20 @@ class ScheduledVariable:
             self._table = self._variable(table, "float32", f"{self._name}_table")
         else:
             self._table.assign(table)
-        self._length.assign(len(values))
-        self._place.assign(place)
+        self._length_and_place.assign(np.array([len(values), place], np.int32))
         return grown
 
     def hold(self) -> None:
         """Keeps the present value until it is assigned or a table is followed again."""
-        self._length.assign(0)
+        self._length_and_place.assign(np.zeros(2, np.int32))
 
     def advance(self) -> Any:
         """Sets the variable for the next step and returns its value; in a graph."""
-        length, place = self._length.value, self._place.value
+        length, place = self._length_and_place.value[0], self._length_and_place.value[1]
         index = _ops.clip(place, 0, _ops.maximum(length - 1, 0))
         value = _ops.where(length > 0, _ops.take(self._table.value, index), self.value.value)
         self.value.assign(value)
-        self._place.assign(place + 1)
+        self._length_and_place.assign(_ops.stack([length, place + 1]))
         return value
 
     @staticmethod

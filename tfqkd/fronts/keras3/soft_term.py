@@ -1,32 +1,15 @@
 """The soft term of a `Distiller`'s loss: what teacher and student differ by."""
 
-import dataclasses
 from typing import Any
 
 import keras
 
-from tfqkd.core.soft_loss import SoftLoss
-from tfqkd.core.tasks import Task
+from tfqkd.fronts import soft_term
 from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.shapes import compatible
 
 
-@dataclasses.dataclass(frozen=True)
-class SoftTerm:
-    """A soft loss of outputs of one kind.
-
-    Attributes:
-        task: What the outputs are.
-        soft_loss: What teacher and student are compared by.
-    """
-
-    task: Task
-    soft_loss: SoftLoss
-
-    def require_outputs(self, shape: tuple[int | None, ...]) -> None:
-        """Raises ValueError if there is no such loss of outputs of this shape, `[batch, ..., outputs]`."""
-        self.task.require_outputs(shape)
-        self.soft_loss.require_outputs(self.task, shape[-1])
+class SoftTerm(soft_term.SoftTerm):
+    """A soft loss of outputs of one kind."""
 
     def mean(
         self, teacher: Any, student: Any, labels: Any, temperature: Any, sample_weight: Any
@@ -43,12 +26,9 @@ class SoftTerm:
         Raises:
             ValueError: If the shapes differ, or are none that the loss takes; as the step is traced.
         """
-        self.require_outputs(tuple(student.shape))
-        if not compatible(teacher.shape, student.shape):
-            raise ValueError(
-                "Teacher and student must return logits of one shape, or values. Received: teacher "
-                f"{tuple(teacher.shape)}, student {tuple(student.shape)}. Train both on the same data."
-            )
+        wrong = self.wrong_outputs(tuple(teacher.shape), tuple(student.shape))
+        if wrong:
+            raise ValueError(wrong)
         return _OfBatch(self, labels, temperature)(teacher, student, sample_weight)
 
 
@@ -61,4 +41,4 @@ class _OfBatch(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         term = self._term
-        return term.soft_loss.of(term.task, y_true, y_pred, self._labels, self._temperature, OPS)
+        return term.loss.of(term.task, y_true, y_pred, self._labels, self._temperature, OPS)

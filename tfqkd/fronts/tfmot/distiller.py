@@ -26,10 +26,10 @@ from tfqkd.fronts.tfmot.soft_terms import SoftTerms
 from tfqkd.fronts.tfmot.step_terms import StepTerms
 from tfqkd.fronts.tfmot.structure import answers_by_output, by_output, output_names, output_shapes
 from tfqkd.fronts.tfmot.teachers import asked, unpack_logits
-from tfqkd.fronts.tfmot.unsaved import Unsaved
+from tfqkd.fronts.unsaved import Unsaved
 
 
-class Distiller(Unsaved):
+class Distiller(Unsaved, keras.Model):
     """Trains a student with `loss = (1-λ)·hard + λ·soft` (arXiv 1909.01688) plus its regularisers.
 
     `hard` is the compiled loss on the labels, `soft` the loss between the outputs of teacher and student, λ

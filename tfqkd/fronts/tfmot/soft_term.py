@@ -1,46 +1,18 @@
 """The soft term of a `Distiller`'s loss: the mean over a batch of what teacher and student differ by."""
 
-import dataclasses
 from typing import Any
 
 from tfqkd.compat import tf
-from tfqkd.core.soft_loss import SoftLoss
-from tfqkd.core.tasks import Task
+from tfqkd.fronts import soft_term
 from tfqkd.fronts.tfmot.means import mean
 from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.fronts.tfmot.shapes import known_shape
 from tfqkd.fronts.tfmot.step_error import step_error
 from tfqkd.fronts.tfmot.structure import mask_of
 
 
-@dataclasses.dataclass(frozen=True)
-class SoftTerm:
-    """A soft loss of outputs of one kind.
-
-    Attributes:
-        task: What the outputs are.
-        loss: The settings of the soft loss.
-    """
-
-    task: Task
-    loss: SoftLoss
-
-    @property
-    def logged(self) -> list[str]:
-        """The names of the means that a step logs of it."""
-        return ["soft_loss", *(["agreement"] if self.task.agreement else [])]
-
-    def require_shape(self, shape: Any) -> None:
-        """Raises if there is no such loss of an output.
-
-        Args:
-            shape: The output's, as far as the student shows it.
-
-        Raises:
-            ValueError: If the kind is of other tasks, or the task has no such outputs.
-        """
-        if isinstance(shape, tuple):
-            self.task.require_outputs(shape)
-        self.loss.require_outputs(self.task, shape[-1] if isinstance(shape, tuple) else None)
+class SoftTerm(soft_term.SoftTerm):
+    """A soft loss of outputs of one kind."""
 
     def mean(
         self,
@@ -62,16 +34,9 @@ class SoftTerm:
         Raises:
             ValueError: If the shapes differ or the task has none such; as the step is traced.
         """
-        if logits.shape.rank is not None:
-            try:
-                self.task.require_outputs(logits.shape)
-            except ValueError as error:
-                raise step_error(str(error)) from None
-        if not teacher_logits.shape.is_compatible_with(logits.shape):
-            raise step_error(
-                "Teacher and student must return logits of one shape, or values. Received: teacher "
-                f"{teacher_logits.shape}, student {logits.shape}. Train both on the same data."
-            )
+        wrong = self.wrong_outputs(known_shape(teacher_logits), known_shape(logits))
+        if wrong:
+            raise step_error(wrong)
         # What shows no shape yet must not be stretched to the student's in silence.
         teacher_logits = tf.ensure_shape(teacher_logits, logits.shape)
         # Keras hands over those of one output in a list or dict too.

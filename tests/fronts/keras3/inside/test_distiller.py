@@ -12,6 +12,7 @@ from tfqkd.core import losses
 from tfqkd.core.ops import NUMPY
 from tfqkd.core.schedulers import CoefficientScheduler, TemperatureScheduler
 from tfqkd.core.schedules import Linear
+from tfqkd.core.schemes import TernaryScheme
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.fronts import keras3
 from tfqkd.fronts.keras3 import Distiller, Ensemble, scheduled
@@ -307,6 +308,30 @@ def test_a_float32_teacher_teaches_a_float16_student():
     assert isinstance(distiller.optimizer, keras.optimizers.LossScaleOptimizer)
     logs = trained(distiller, epochs=2)
     assert np.isfinite(logs["loss"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_compiled_step_trains_as_another(policy):
+    """By XLA on TensorFlow and JAX, by torch.compile on PyTorch."""
+    trainings = {}
+    for compiles in (False, True):
+        keras.utils.set_random_seed(9)
+        keras.config.set_dtype_policy(policy)
+        try:
+            student = keras3.quantize_model(perceptron(), TernaryScheme(step_update="every_step"))
+        finally:
+            keras.config.set_dtype_policy("float32")
+        optimizer = keras.optimizers.SGD(0.05)
+        made = compiled(student, linear("teacher"), optimizer, options={"jit_compile": compiles})
+        logs = trained(made, 16, callbacks=[CoefficientScheduler(Linear(1.0, 0.0), on="step")])
+        trainings[compiles] = student.get_weights(), logs
+    tolerance = {"float32": 1e-4, "mixed_bfloat16": 0.05, "mixed_float16": 0.01}[policy]
+    (weights, logs), (others, other_logs) = trainings.values()
+    for one, other in zip(weights, others, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+    for name, values in logs.items():
+        assert other_logs[name] == pytest.approx(values, rel=10 * tolerance, abs=tolerance), name
 
 
 def test_logits_may_come_with_the_batch():

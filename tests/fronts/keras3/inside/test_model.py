@@ -193,7 +193,13 @@ def test_codes_come_from_float32_weights_under_mixed_precision(policy, tmp_path)
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param({"run_eagerly": True}, marks=pytest.mark.slow), {"steps_per_execution": 2}],
+    [
+        *(
+            pytest.param({option: True}, marks=pytest.mark.slow)
+            for option in ("run_eagerly", "jit_compile")
+        ),
+        {"steps_per_execution": 2},
+    ],
     ids=repr,
 )
 def test_fit_has_its_options(options):

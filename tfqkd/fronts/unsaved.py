@@ -1,12 +1,10 @@
-"""A Keras model that is not saved: another one in it is."""
+"""A model of either Keras that is not saved: another one in it is."""
 
 from typing import Any
 
-from tfqkd.compat import keras
 
-
-class Unsaved(keras.Model):
-    """Refuses to be saved as a whole; its weights alone may be.
+class Unsaved:
+    """Refuses to be saved as a whole; its weights alone may be. To stand before `keras.Model`.
 
     `keras.models.save_model` and `ModelCheckpoint` end here too.
     """
