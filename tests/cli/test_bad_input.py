@@ -45,6 +45,8 @@ FLAGS = {
     ),
     "switch of before": (["--noflip"], 2, "--noflip is now --data.flip=false."),
     "no such choice": (["--run.strategy=tpu"], 2, "strategy"),
+    "one call of tf_keras": (["--run.scan=on"], 2, "`run.scan` belongs to Keras 3 on JAX"),
+    "float files of integers": (["--quantize.deploy", "--bits=32"], 2, "`quantize.deploy` sets"),
     "an argument": (["quickstart"], 2, "no arguments beside flags"),
     "missing flag file": (["--flagfile=missing.flags"], 2, "missing.flags"),
     "flag file is a folder": (["--flagfile=."], 2, "must name a flag file"),
@@ -448,7 +450,7 @@ def test_a_student_that_no_format_can_hold(capsys):
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
     keras.Sequential([keras.Input((None, None, 1)), *layers]).save("m.keras")
     arguments = [*SMALL, "--student=m.keras", "--formats=saved_model"]
-    refused(capsys, train.main, arguments, 1, "one batch of images [None, H, W, C] of a fixed size")
+    refused(capsys, train.main, arguments, 1, "`model` must take batches of a fixed size")
 
 
 @pytest.mark.parametrize("role", ["student", "teacher"])

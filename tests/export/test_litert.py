@@ -255,6 +255,6 @@ def test_parents_are_made_and_directories_refused(tmp_path):
 @pytest.mark.parametrize("name", ["litert-int5", "saved_model"])
 def test_unknown_formats_are_refused(tmp_path, name):
     with pytest.raises(
-        ValueError, match=f"litert-float32, .*litert-int2. Received: format='{name}'"
+        ValueError, match=f"litert-float32, .*litert-int2, .*Received: format='{name}'"
     ):
         to_litert(small_model(), tmp_path / "a.tflite", format=name)

@@ -52,6 +52,7 @@ SETTINGS = {
     "quantize.activation_bits": (4, [1, 0, 9, 16, 33, 4.0, True]),
     "quantize.activation_quantizer": ("pact", ["uniform", "", None]),
     "quantize.gradient_bits": (6, [1, 9, 6.0, True]),
+    "quantize.deploy": (True, [1, "yes"]),
     "quantize.layer_bits": (
         ("a.*=4", "b=c=float"),
         [("a=1",), ("a=9",), ("a=x",), ("a",), ("=4",), ("a=4/9",), ("a=4/4/4",), ("a=4/",), "a=4"],
@@ -77,6 +78,7 @@ SETTINGS = {
     "run.strategy": ("mirrored", ["tpu", ""]),
     "run.synchronized_batch_norm": (True, [1]),
     "run.jit_compile": (True, [1]),
+    "run.scan": ("off", ["yes", "", True]),
     "run.steps_per_execution": (10, [0, -1, 1.0]),
     "run.profile": ("5,9", ["5", "0,3", "9,5", "5-9", "a,b", "5,9,", "1,２", 5]),
     "run.deterministic": (True, [1]),
@@ -262,6 +264,7 @@ HOW = {
     "teacher.cache_limit_gb",
     "run.strategy",
     "run.jit_compile",
+    "run.scan",
     "run.steps_per_execution",
     "run.profile",
     "run.deterministic",
@@ -313,6 +316,7 @@ def test_a_recipe_survives_json():
             "quantizer": "uniform",
             "bits": 3,
             "quantize.gradient_bits": 32,
+            "quantize.deploy": False,
             "quantized.methods": ["ema", "gradual"],
             "quantized.training.epochs": 3,
             "distil.coefficient": 0.125,
@@ -468,6 +472,11 @@ def consistent(values):
         changes |= {name: 0.5 for name in values if name.endswith("training.factor")}
     if {**values, **changes}.get("quantize.bits") == 32:
         changes["quantize.activation_bits"] = 32
+        changes["quantize.deploy"] = False
+    if {**values, **changes}.get("quantize.deploy"):
+        changes["quantize.activation_bits"] = 32
+    if values.get("run.keras") != 3:
+        changes["run.scan"] = "auto"
     kept = {**values, **changes}
     shares = kept.get("quantized.gradual.share", ())
     if not shares or kept.get("quantize.bits") == 32:

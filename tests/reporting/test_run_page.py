@@ -17,8 +17,12 @@ def finished(tmp_path_factory) -> FinishedRun:
 
 
 @pytest.fixture(scope="module")
-def page(finished):
-    return write_run_page(finished.directory)
+def page(finished, tmp_path_factory):
+    """Of the run alone: another test may have evaluated it."""
+    run = tmp_path_factory.mktemp("page") / finished.directory.name
+    evaluated = shutil.ignore_patterns("evaluation.json")
+    shutil.copytree(finished.directory, run, symlinks=True, ignore=evaluated)
+    return write_run_page(run)
 
 
 def rows(page, name):

@@ -106,7 +106,7 @@ def test_in_a_terminal_one_line_is_written_over_and_over(study, monkeypatch):
         stage.on_epoch_begin(epoch)
     line.end("trial 2: 90.00 %")
     written = terminal.getvalue()
-    assert "trial 2 milestones=[bold]0.5 (2/4 done) | best" in written
+    assert "trial 2 training.milestones=[bold]0.5 (2/4 done) | best" in written
     assert "ternary student, epoch 5/5" in written
     # The status leaves nothing behind: what ends a line is how the trial ended.
     erased = written.rindex("\x1b[2K")
