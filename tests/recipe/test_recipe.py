@@ -317,6 +317,7 @@ def test_a_recipe_survives_json():
             "bits": 3,
             "quantize.gradient_bits": 32,
             "quantize.deploy": False,
+            "run.profile": "",
             "quantized.methods": ["ema", "gradual"],
             "quantized.training.epochs": 3,
             "distil.coefficient": 0.125,
@@ -477,6 +478,8 @@ def consistent(values):
         changes["quantize.activation_bits"] = 32
     if values.get("run.keras") != 3:
         changes["run.scan"] = "auto"
+    else:
+        changes["run.profile"] = ""
     kept = {**values, **changes}
     shares = kept.get("quantized.gradual.share", ())
     if not shares or kept.get("quantize.bits") == 32:

@@ -29,7 +29,7 @@ def check(recipe: "Recipe") -> None:
         check_model(role, getattr(recipe, role).network)
     bits_by_layer(recipe.quantize)
     recipe.run.profiled_steps()
-    _check_scan(recipe)
+    _check_keras(recipe)
     _check_formats(recipe)
 
 
@@ -127,7 +127,12 @@ def _check_gradual(recipe: "Recipe") -> None:
         )
 
 
-def _check_scan(recipe: "Recipe") -> None:
+def _check_keras(recipe: "Recipe") -> None:
+    if recipe.run.profile and recipe.run.keras != 2:
+        raise ValueError(
+            "`run.profile` writes a profile of TensorBoard's with tf_keras alone. Received: "
+            f"run.profile={recipe.run.profile} with run.keras=3. Leave it out."
+        )
     if recipe.run.scan == "on" and recipe.run.keras != 3:
         raise ValueError(
             "`run.scan` belongs to Keras 3 on JAX. Received: run.scan=on with "

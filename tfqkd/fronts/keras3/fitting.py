@@ -104,10 +104,12 @@ class KerasTrainer:
     def fit(self, start: Position, teacher_logits: Sequence[Any], watchers: Sequence[Any]) -> None:
         """Trains from `start`, the end of an epoch, to the end."""
         fitting, validation = self._fitting, self._data.validation
-        epochs = epochs_of(fitting, self._data, teacher_logits)
-        batches: Batches | ScannedBatches = Batches(epochs, start.epoch)
-        if scans(fitting.scan):
-            batches = ScannedBatches(self._network, epochs)
+        epochs = epochs_of(fitting, self._data, fitting.fixed_views, teacher_logits)
+        batches = (
+            ScannedBatches(self._network, epochs)
+            if scans(fitting.scan)
+            else Batches(epochs, start.epoch)
+        )
         given = validation and (
             validation.images,
             np.eye(self._data.classes, dtype=np.float32)[validation.labels],
@@ -272,15 +274,17 @@ _ADVICE = (
 )
 
 
-def epochs_of(fitting: Fitting, data: ImageData, teacher_logits: Sequence[Any] = ()) -> Epochs:
-    """Returns the batches of a training."""
+def epochs_of(
+    fitting: Fitting, data: ImageData, fixed_views: int = 0, teacher_logits: Sequence[Any] = ()
+) -> Epochs:
+    """Returns the batches of a training, in new views of each epoch or in fixed ones."""
     return Epochs(
         data.train,
         fitting.batch_size,
         data.classes,
         fitting.seed,
         fitting.augmentation,
-        fitting.fixed_views if teacher_logits else 0,
+        fixed_views,
         teacher_logits,
     )
 

@@ -1,5 +1,7 @@
 """Whole runs of the front: stages, methods, and going on after an interruption."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ from tfqkd import fronts
 from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.core.schedules import Linear
 from tfqkd.core.schemes import TernaryScheme
+from tfqkd.core.views import NUMPY, draw_numbers
 from tfqkd.data.augmentation import Augmentation
+from tfqkd.data.batches import FIXED_VIEWS_SEED
+from tfqkd.data.epochs import Epochs, show
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.settings import Distillation, Fitting, Quantization
 from tfqkd.fronts.trainer import Position, Watcher
@@ -18,6 +23,7 @@ from tfqkd.training import run as running
 pytestmark = pytest.mark.slow
 
 SETTINGS = {
+    "run.keras": 3,
     "data.crop_padding": 1,
     "student": "cnn2",
     "teacher": "cnn4",
@@ -29,11 +35,6 @@ SETTINGS = {
     "formats": (),
     "run.deterministic": keras.backend.backend() == "jax",
 }
-
-
-@pytest.fixture(autouse=True)
-def of_this_front(monkeypatch):
-    monkeypatch.setattr(running, "choose", lambda *_: fronts.choose("keras3"))
 
 
 @pytest.fixture(scope="module")
@@ -147,5 +148,30 @@ def test_an_epoch_in_one_call_is_refused_elsewhere(data):
 
 
 def test_what_the_front_cannot_do_is_refused_before_training(tmp_path, data):
-    with pytest.raises(ValueError, match="`strategy` must be what this front does"):
-        trained(tmp_path, data, strategy="mirrored")
+    with pytest.raises(ValueError, match="`run.strategy` must be what this front does"):
+        trained(tmp_path, data, **{"run.strategy": "mirrored"})
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_a_training_shows_the_views_that_it_is_told(data, views):
+    front = fronts.choose("keras3")
+    front.start(1, "float32")
+    model = front.build("cnn2", (8, 8, 1), 2, mean=(100.0,), std=(50.0,))
+    seen = []
+
+    class Shown(Epochs):
+        def batch(self, epoch, rows):
+            images, labels = super().batch(epoch, rows)
+            seen.append((epoch, rows, images))
+            return images, labels
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfqkd.fronts.keras3.fitting.Epochs", Shown)
+        told = dataclasses.replace(fitting("off"), fixed_views=views, epochs=2)
+        front.trainer(model, told, data).fit(Position(0, 0), (), [])
+    for epoch, rows, images in seen:
+        # With fixed ones, views do not depend on the training's seed.
+        key = (FIXED_VIEWS_SEED, epoch % views) if views else (5, epoch)
+        drawn = draw_numbers(*key, rows, 18, NUMPY)
+        np.testing.assert_array_equal(images, show(data.train.images[rows], drawn, 1))
+    assert {epoch for epoch, _, _ in seen} == {0, 1}
