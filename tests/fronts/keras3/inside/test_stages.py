@@ -148,7 +148,7 @@ def test_an_epoch_in_one_call_is_refused_elsewhere(data):
 
 
 def test_what_the_front_cannot_do_is_refused_before_training(tmp_path, data):
-    with pytest.raises(ValueError, match="`run.strategy` must be what this front does"):
+    with pytest.raises(ValueError, match=r"`run\.strategy` must be what this front does"):
         trained(tmp_path, data, **{"run.strategy": "mirrored"})
 
 
