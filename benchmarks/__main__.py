@@ -5,6 +5,8 @@ import importlib
 import pathlib
 import sys
 
+from benchmarks.keras3 import GROUPS
+
 PARTS = {
     "steps": "benchmarks.steps",
     "keras3": "benchmarks.keras3",
@@ -36,6 +38,12 @@ def main() -> int:
         "--output",
         default="runs/benchmarks",
         help="directory of the results (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--groups",
+        nargs="+",
+        choices=list(GROUPS),
+        help="for keras3: what to measure (default: all); the result is named after them",
     )
     options = parser.parse_args()
     unknown = sorted(set(options.parts) - set(PARTS))

@@ -22,16 +22,17 @@ def prepare(library: str, row: str) -> Callable[[int], object]:
 
     Args:
         library: "tf_keras", or a backend of Keras 3.
-        row: "float", "float, no batch norm", "ternary", "tiny" or "tiny, distilled".
+        row: "float", "ternary", "tiny" or "tiny, distilled".
     """
     if library != "tf_keras":
         os.environ["KERAS_BACKEND"] = library
     keras = importlib.import_module("tf_keras" if library == "tf_keras" else "keras")
     keras.utils.set_random_seed(0)
     is_tiny = row.startswith("tiny")
-    model = _tiny(keras) if is_tiny else _resnet(keras, row != "float, no batch norm")
+    model = _tiny(keras) if is_tiny else _resnet(keras)
     if row in {"ternary", "tiny, distilled"}:
-        front = importlib.import_module("tfqkd.fronts.keras3")
+        kind = "tfmot" if library == "tf_keras" else "keras3"
+        front = importlib.import_module(f"tfqkd.fronts.{kind}")
         model = front.quantize_model(model) if row == "ternary" else model
         if row == "tiny, distilled":
             model = front.Distiller(student=model, teacher=_tiny(keras))
@@ -54,11 +55,11 @@ def prepare(library: str, row: str) -> Callable[[int], object]:
     return (lambda steps: run(TINY_STEPS * steps)) if is_tiny else run
 
 
-def _resnet(keras: Any, batch_norm: bool) -> Any:
+def _resnet(keras: Any) -> Any:
     def convolution(filters: int, size: int, strides: int) -> Any:
         return keras.layers.Conv2D(filters, size, strides, padding="same", use_bias=False)
 
-    return resnet(keras, convolution, batch_norm=batch_norm)
+    return resnet(keras, convolution)
 
 
 def _tiny(keras: Any) -> Any:

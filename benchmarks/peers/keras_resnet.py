@@ -4,13 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def resnet(
-    keras: Any,
-    convolve: Callable[..., Any],
-    width: float = 1,
-    classes: int = 10,
-    batch_norm: bool = True,
-) -> Any:
+def resnet(keras: Any, convolve: Callable[..., Any], width: float = 1, classes: int = 10) -> Any:
     """Builds the model; the stem is a float convolution, as is the last dense layer.
 
     Args:
@@ -18,13 +12,11 @@ def resnet(
         convolve: Makes the other convolutions: called with (filters, size, strides).
         width: Multiplier of the filters of the three stages.
         classes: Number of classes.
-        batch_norm: Whether there is any.
     """
     layers = keras.layers
 
     def normalized(x: Any, convolution: Any) -> Any:
-        x = convolution(x)
-        return layers.BatchNormalization()(x) if batch_norm else x
+        return layers.BatchNormalization()(convolution(x))
 
     inputs = keras.Input((32, 32, 3))
     stem = layers.Conv2D(16, 3, padding="same", use_bias=False)

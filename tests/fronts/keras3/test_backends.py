@@ -4,7 +4,7 @@ import pytest
 
 from tests.fronts.keras3.backends import BACKENDS, run_tests
 
-BASIC = ["test_model.py", "test_distiller.py", "test_checks.py"]
+BASIC = ["test_model.py", "test_fused_batch_norm.py", "test_distiller.py", "test_checks.py"]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
 FILES = ["test_export.py"]
 DEEP = ["test_stages.py", "test_keras_hub.py"]

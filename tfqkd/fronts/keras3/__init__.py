@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 # They tell Keras their classes.
-from tfqkd.fronts.keras3 import layers, wrapper  # noqa: F401
+from tfqkd.fronts.keras3 import fused_batch_norm, layers, wrapper  # noqa: F401
 
 _NAMES = {
     "Distiller": "tfqkd.fronts.keras3.distiller",

@@ -61,21 +61,27 @@ def clone(
     return cloned(model)
 
 
-def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+def copied(
+    layer: keras.layers.Layer, kind: type[keras.layers.Layer] | None = None
+) -> keras.layers.Layer:
     """Returns a layer of the same settings and, if that one is built, with the same weights.
+
+    Args:
+        layer: The layer.
+        kind: A class of the same settings and weights for the copy; by default the layer's own.
 
     Raises:
         ValueError: If its config does not rebuild it.
     """
     try:
-        copy = _rebuilt(layer)
+        copy = _rebuilt(layer, kind or type(layer))
         prefix = _missing_prefix(layer, copy)
         if prefix:
             # Keras put it under the names of models that it was built in: its variables keep their paths.
             with contextlib.ExitStack() as scopes:
                 for name in prefix.split("/"):
                     scopes.enter_context(keras.name_scope(name))
-                copy = _rebuilt(layer)
+                copy = _rebuilt(layer, kind or type(layer))
         if layer.built:
             copy.set_weights(layer.get_weights())
     except Exception as error:
@@ -131,8 +137,8 @@ def is_graph(layer: Any) -> bool:
     return functional or isinstance(layer, keras.Sequential)
 
 
-def _rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
-    copy = type(layer).from_config(layer.get_config())
+def _rebuilt(layer: keras.layers.Layer, kind: type[keras.layers.Layer]) -> keras.layers.Layer:
+    copy = kind.from_config(layer.get_config())
     if layer.built and not copy.built:
         copy.build_from_config(layer.get_build_config())
         copy.built = True  # A subclassed model does not say so.

@@ -11,6 +11,7 @@ from tfqkd.core.policy import Bits, LayerPolicy
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.fronts.keras3.cloning import clone, copied, graphs, is_graph, keep_frozen, leaves
+from tfqkd.fronts.keras3.fused_batch_norm import plain_class, trained_class
 from tfqkd.fronts.keras3.held import HeldKernel
 from tfqkd.fronts.keras3.layers import ActivationQuantization
 from tfqkd.fronts.keras3.policy import choose_bits
@@ -113,7 +114,7 @@ def quantize_model(
     rounded = activation_layers(graph, readers) if scheme.activations else {}
 
     def quantized(layer: keras.layers.Layer) -> keras.layers.Layer:
-        name, copy = names[id(layer)], copied(layer)
+        name, copy = names[id(layer)], copied(layer, trained_class(layer))
         width, activation = bits.get(name), rounded.get(name)
         weights = None if width is None else width.weights
         if weights is None and activation is None:
@@ -237,8 +238,8 @@ def _stripped(model: keras.Model, activations: bool) -> keras.Model:
 
     def stripped(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, QuantizedLayer):
-            return copied(layer)
-        plain = copied(layer.layer)
+            return copied(layer, plain_class(layer))
+        plain = copied(layer.layer, plain_class(layer.layer))
         twins = {id(v): twin for v, twin in zip(layer.layer.weights, plain.weights, strict=True)}
         for held in layer.quantized:
             twins[id(held.kernel.variable)].assign(held.value())
