@@ -411,7 +411,7 @@ def test_labels_out_of_range(capsys, monkeypatch, label, received):
     from tfqkd.data import datasets
     from tfqkd.data.images import ImageData, Split
 
-    def read(image_size):
+    def read(image_size, centre_crop):
         split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, label]))
         return ImageData("digits", ("a", "b"), split, None, split)
 
