@@ -145,6 +145,15 @@ FLAGS = {
         "must be 0 or more pixels, or HEIGHTxW",
     ),
     "arrays": (["--dataset=arrays:none.npz"], 1, "`arrays:FILE.npz` must name a file"),
+    "where images are": (["--data.stream=disk"], 2, "`data.stream` must be one of auto, on, off"),
+    "operations": (["--data.operations=-1"], 2, "`data.operations` must be 0 or more"),
+    "magnitude": (["--data.magnitude=31"], 2, "`data.magnitude` must be 0 to 30"),
+    "mixup": (["--data.mixup=-0.1"], 2, "`data.mixup` must be 0 or more"),
+    "mixtures that are kept": (
+        ["--data.mixup=0.2", "--teacher.views=4"],
+        2,
+        "`teacher.views` keeps logits of views that are repeated",
+    ),
     "crop": (["--data.crop_padding=-1"], 2, "`data.crop_padding` must be 0 or more"),
     "epochs of the teacher": (
         ["--teacher.training.epochs=-1"],
@@ -402,7 +411,7 @@ def test_labels_out_of_range(capsys, monkeypatch, label, received):
     from tfqkd.data import datasets
     from tfqkd.data.images import ImageData, Split
 
-    def read(image_size):
+    def read(image_size, centre_crop):
         split = Split(np.zeros((2, 8, 8, 1), np.uint8), np.array([0, label]))
         return ImageData("digits", ("a", "b"), split, None, split)
 

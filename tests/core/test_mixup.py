@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfqkd.core.mixup import partners, shares
-from tfqkd.core.views import NUMPY, draw_order
+from tfqkd.core.mixup import mixed, shares
 
 EXAMPLES = np.arange(20_000)
 
@@ -24,17 +23,21 @@ def test_shares_depend_on_seed_epoch_and_example_alone():
 
 
 @pytest.mark.parametrize("count", [8, 9])
-def test_neighbours_of_an_epoch_are_mixed_with_each_other(count):
-    order = draw_order(7, 3, np.arange(count), NUMPY)
-    found = dict(zip(order.tolist(), partners(order).tolist(), strict=True))
-    assert all(found[other] == example for example, other in found.items())
-    assert [example for example, other in found.items() if example == other] == (
-        [order[-1]] if count % 2 else []
-    )
-    # Batches of an even size hold both.
-    for start in range(0, count, 4):
-        batch = set(order[start : start + 4].tolist())
-        assert {found[example] for example in batch} == batch
+def test_neighbours_of_a_batch_are_mixed_with_each_other(count):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, 2, 3, 1), np.uint8)
+    labels = np.eye(count, dtype=np.float32)
+    examples = generator.permutation(1000)[:count]
+    shown, targets = mixed(images, labels, 7, 3, examples, 0.4)
+    assert shown.dtype == np.uint8 and targets.dtype == np.float32
+    for place, share in enumerate(shares(7, 3, examples, 0.4)):
+        other = min(place + 1 if place % 2 == 0 else place - 1, count - 1)
+        expected = share * images[place].astype(float) + (1 - share) * images[other]
+        np.testing.assert_allclose(shown[place], expected, atol=0.5)
+        weights = np.zeros(count)
+        weights[place] += share
+        weights[other] += 1 - share
+        np.testing.assert_allclose(targets[place], weights, atol=1e-6)
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])

@@ -133,4 +133,4 @@ def test_a_set_that_does_not_fit_memory_is_refused_before_it_is_read(tmp_path, m
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("M", (), {"available": 100}))
     monkeypatch.setattr(np, "load", None)
     with pytest.raises(ValueError, match="8 images of"):
-        load(name)
+        load(name, stream="off")

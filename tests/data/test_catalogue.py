@@ -147,14 +147,36 @@ def test_set_that_is_not_kept_as_records_is_refused(tmp_path, monkeypatch):
         catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
 
 
-def test_set_that_does_not_fit_memory_is_refused(tmp_path, monkeypatch):
+def test_set_that_does_not_fit_memory_is_streamed_or_refused(tmp_path, monkeypatch):
     class Memory:
         available = 2 * 6 * 4 * 4 * 3 - 1
 
     store(tmp_path, "tiny_set", {"train": examples(4), "test": examples(2)})
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(ValueError, match="6 images"):
-        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0, stream="off")
+    assert catalogue.read("tiny_set", tmp_path, download=False, image_size=0).train.is_streamed
+
+
+@pytest.mark.parametrize("centre_crop", [False, True])
+def test_records_are_read_where_they_lie(tmp_path, monkeypatch, centre_crop):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = {"train": [], "test": examples(3)}
+    for number in range(9):
+        rows["train"] += examples(1, (5 + number, 14 - number, 3), seed=number)
+    store(tmp_path, "tiny_set", rows, image=tfds.features.Image(shape=(None, None, 3)))
+    streamed, held, again = (
+        catalogue.read("tiny_set", tmp_path, False, "6x4", centre_crop, stream)
+        for stream in ("on", "off", "on")
+    )
+    assert len(list((tmp_path / "cache" / "tfqkd" / "records").iterdir())) == 2
+    for each in (streamed, again):
+        np.testing.assert_array_equal(each.train.images[:], held.train.images)
+        np.testing.assert_array_equal(each.train.images[[7, 2]], held.train.images[[7, 2]])
+        np.testing.assert_array_equal(each.train.labels, held.train.labels)
+    np.testing.assert_array_equal(streamed.train.images.open(4), rows["train"][4]["image"])
+    assert streamed.fingerprint == again.fingerprint != held.fingerprint
 
 
 def test_set_that_is_not_on_disk_says_how_to_get_it(tmp_path):

@@ -14,7 +14,7 @@ def thousand(monkeypatch):
     labels = np.repeat([0, 1], [700, 300])
     test = Split(pixels[:4], labels[:4])
     data = ImageData("digits", ("a", "b"), Split(pixels, labels), None, test)
-    monkeypatch.setattr(datasets.digits, "read", lambda image_size: data)
+    monkeypatch.setattr(datasets.digits, "read", lambda image_size, centre_crop: data)
     return data
 
 

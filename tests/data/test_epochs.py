@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from tfqkd.data.augmentation import Augmentation
-from tfqkd.data.epochs import Epochs, show
+from tfqkd.data.epochs import Epochs
 from tfqkd.data.images import Split
+from tfqkd.data.padded import show
 from tfqkd.fronts.tfmot.batches import training_batches
 
 CLASSES = 3

@@ -2,7 +2,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tfqkd.data.sizing import check_memory, plain_size, resize, sides
+from tfqkd.data.sizing import is_streamed, middle, plain_size, resize, sides
 
 
 def test_resize_leaves_images_alone_without_a_size():
@@ -26,14 +26,33 @@ def test_resize_to_half_weighs_pixels_by_the_triangle_filter():
     np.testing.assert_array_equal(resize(image, 2).numpy(), expected)
 
 
-def test_check_memory_allows_half_of_what_is_available(monkeypatch):
+def test_images_take_half_of_the_available_memory_or_are_streamed(monkeypatch):
     class Memory:
         available = 2 * 100 * 4 * 4 * 3
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    check_memory("set", 100, (4, 4, 3))
+    for stream, fits, larger in (("auto", False, True), ("on", True, True)):
+        assert is_streamed(stream, "set", 100, (4, 4, 3)) == fits
+        assert is_streamed(stream, "set", 101, (4, 4, 3)) == larger
+    assert not is_streamed("off", "set", 100, (4, 4, 3))
     with pytest.raises(ValueError, match=r"'set', 101 images of \(4, 4, 3\).*`image_size`"):
-        check_memory("set", 101, (4, 4, 3))
+        is_streamed("off", "set", 101, (4, 4, 3))
+
+
+@pytest.mark.parametrize(
+    ("stored", "size", "box"),
+    [
+        ((10, 30), (5, 5), (0, 10, 10, 10)),
+        ((30, 10), (5, 5), (10, 0, 10, 10)),
+        ((8, 6), (4, 3), (0, 0, 8, 6)),
+    ],
+)
+def test_the_middle_is_the_largest_part_of_the_new_proportions(stored, size, box):
+    assert middle(stored, size) == box
+    image = np.zeros((*stored, 1), np.uint8)
+    top, left, height, width = box
+    image[top : top + height, left : left + width] = 200
+    assert (resize(image, f"{size[0]}x{size[1]}", centre_crop=True).numpy() == 200).all()
 
 
 def test_a_size_is_a_side_or_height_and_width():

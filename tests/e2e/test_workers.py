@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from tfqkd.data import load
 from tfqkd.recipe.recipe import Recipe
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -116,12 +118,32 @@ def start_workers(arguments):
     return children
 
 
+@pytest.fixture
+def stored_digits(tmp_path):
+    """The digits as a file of arrays, which can be read when they are asked for."""
+    digits, arrays = load("digits"), {}
+    for role in ("train", "test"):
+        split = getattr(digits, role)
+        arrays |= {f"{role}_images": split.images, f"{role}_labels": split.labels}
+    np.savez(tmp_path / "digits.npz", **arrays)
+    return f"arrays:{tmp_path / 'digits.npz'}"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("teacher_views", [0, 2], ids=["live teacher", "kept logits"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"teacher.views": 0},
+        {"teacher.views": 2},
+        {"data.stream": "on", "data.operations": 1, "data.mixup": 0.2},
+    ],
+    ids=["live teacher", "kept logits", "streamed"],
+)
 def test_several_devices_and_several_processes_train_what_one_device_trains(
-    tmp_path, teacher_views
+    tmp_path, stored_digits, settings
 ):
-    recipe = Recipe({**RECIPE, "teacher.views": teacher_views}).to_json()
+    dataset = stored_digits if "data.stream" in settings else "digits"
+    recipe = Recipe({**RECIPE, **settings, "dataset": dataset}).to_json()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for strategy in ("one_device", "mirrored"):
         subprocess.run(

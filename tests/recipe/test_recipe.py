@@ -22,7 +22,13 @@ SETTINGS = {
     "data.train_examples": (500, [-1, 0.5, True]),
     "data.image_size": ("24x32", [-1, 16.0, "x", "24x", "0x8", "-8", "8x8x3", None]),
     "data.crop_padding": (0, [-1, 2.0, "4"]),
+    "data.centre_crop": (True, [0, "true"]),
+    "data.stream": ("on", ["memory", True]),
+    "data.resized_crop": (True, [1]),
     "data.flip": (False, [0, "false"]),
+    "data.operations": (2, [-1, 1.5]),
+    "data.magnitude": (15, [-1, 31, 2.5]),
+    "data.mixup": (0.2, [-0.1, float("nan"), float("inf")]),
     "teacher.network": ("none", ["", "wrn20", "cnn4,", "cnn4,none", "no/such/model", ["cnn4"]]),
     "teacher.views": (4, [-1, 1.0, True]),
     "teacher.cache": ("cache", [1]),
@@ -260,6 +266,7 @@ def test_whole_numbers_of_a_json_file_become_floats_and_lists_tuples():
 HOW = {
     "data.dir",
     "data.download",
+    "data.stream",
     "teacher.cache",
     "teacher.cache_limit_gb",
     "run.strategy",
@@ -321,6 +328,7 @@ def test_a_recipe_survives_json():
             "quantized.methods": ["ema", "gradual"],
             "quantized.training.epochs": 3,
             "distil.coefficient": 0.125,
+            "data.mixup": 0.0,
         }
     )
     assert Recipe.from_json(recipe.to_json()) == recipe
@@ -330,6 +338,14 @@ def test_a_recipe_survives_json():
     assert values["quantize"]["layer_bits"] == ["a.*=4", "b=c=float"]
     assert values["quantized"]["ema"] == {"momentum": 0.5}
     assert set(json.loads(Recipe().to_json())["quantized"]) == {"training", "methods"}
+
+
+def test_what_is_left_to_the_machine_stays_as_a_run_was_begun():
+    begun = Recipe({"run.mixed_precision": "float32", "data.stream": "on", "run.seed": 3})
+    left = Recipe({"run.mixed_precision": "auto"})
+    assert left.resumed_as(begun) == Recipe({"run.mixed_precision": "float32", "data.stream": "on"})
+    said = Recipe({"run.mixed_precision": "mixed_bfloat16", "data.stream": "off"})
+    assert said.resumed_as(begun) == said
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"temprature": 2}', '"digits"', "{", "1", "null"])
@@ -400,6 +416,9 @@ VALUES = {
     "data.train_examples": COUNT,
     "data.image_size": COUNT | st.just("24x32"),
     "data.crop_padding": COUNT,
+    "data.operations": COUNT,
+    "data.magnitude": st.integers(0, 30),
+    "data.mixup": st.just(0.0),
     "student.network": MODEL,
     "teacher.network": st.lists(MODEL, min_size=1, max_size=3, unique=True).map(",".join)
     | st.just("none"),

@@ -5,19 +5,30 @@ import numpy as np
 from tfqkd.core.views import MIX, NUMPY, uniform
 
 
-def partners(order: np.ndarray) -> np.ndarray:
-    """Returns with which example each is mixed: the two at places 2i and 2i + 1 of an epoch with each other.
+def mixed(
+    images: np.ndarray, labels: np.ndarray, key: int, epoch: int, examples: np.ndarray, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each example of a batch mixed with its neighbour: the 1st with the 2nd, the 3rd with the 4th.
 
-    So that a batch of an even size holds both, and no image is decoded twice.
+    So no image is read twice. The last of an odd number stays as it is.
 
     Args:
-      order: The examples in the order of the epoch, `[n]` (`views.draw_order`).
+      images: uint8 `[n, H, W, C]`.
+      labels: Of any float type, `[n, classes]`.
+      key: Of the training, 0..2**32-1.
+      epoch: Its number.
+      examples: Numbers of examples `[n]`.
+      alpha: α > 0 of `shares`.
 
     Returns:
-      The partners in this order, `[n]`; the last of an odd number is its own.
+      Images `λ·x + (1-λ)·neighbour`, rounded, uint8, and labels likewise.
     """
-    places = np.arange(len(order)) ^ 1
-    return np.asarray(order)[np.minimum(places, len(order) - 1)]
+    neighbours = np.minimum(np.arange(len(examples)) ^ 1, len(examples) - 1)
+    own = shares(key, epoch, examples, alpha)
+    shown = own[:, None, None, None] * images
+    shown += (1 - own)[:, None, None, None] * images[neighbours]
+    share = own[:, None].astype(labels.dtype)
+    return np.rint(shown).astype(np.uint8), share * labels + (1 - share) * labels[neighbours]
 
 
 def shares(key: int, epoch: int, examples: np.ndarray, alpha: float) -> np.ndarray:

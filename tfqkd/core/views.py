@@ -13,8 +13,9 @@ import numpy as np
 MASK = 0xFFFFFFFF
 """A word holds 32 bits; arithmetic on words is modulo 2**32."""
 
-ORDER, VIEW, CROP, FLIP, MIX = 1, 2, 3, 4, 5
-"""Purposes, folded into a key so that the order of an epoch is not tied to its views."""
+ORDER, VIEW, CROP, FLIP, MIX, OPERATION = 1, 2, 3, 4, 5, 6
+"""Purposes, folded into a key so that the order of an epoch is not tied to its views; from the last one on
+one for each of several operations."""
 
 
 @dataclass(frozen=True)

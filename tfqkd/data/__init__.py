@@ -1,4 +1,4 @@
-"""Image classification data, in memory, and how it is varied; a front makes its batches.
+"""Image classification data, in memory or on the disk, and how it is varied; a front makes its batches.
 
 The package is lazy: what a name needs is imported when it is first used.
 """
@@ -9,6 +9,7 @@ from typing import Any
 _NAMES = {
     "Augmentation": "augmentation",
     "ImageData": "images",
+    "Pictures": "pictures",
     "Split": "images",
     "load": "datasets",
     "steps_per_epoch": "batches",

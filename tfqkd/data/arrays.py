@@ -1,16 +1,21 @@
 """Reads a data set from the arrays of one file, as `numpy.savez` writes it."""
 
+import dataclasses
+import functools
 import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from tfqkd.data.images import ImageData, Split
+from tfqkd.data.pictures import Pictures, to_image
 from tfqkd.data.problems import Problems
-from tfqkd.data.sizing import check_memory, resize, sides
+from tfqkd.data.sizing import is_streamed, resize, sides
+from tfqkd.storage import digest
 
 _ROLES = ("train", "test")
 _NEEDED = tuple(f"{role}_{kind}" for role in _ROLES for kind in ("images", "labels"))
@@ -27,6 +32,9 @@ _UNREADABLE = (
     zlib.error,
 )
 _RESIZED_AT_ONCE = 1024
+_LOCAL_HEADER = (
+    30  # Bytes of a file's header in a zip archive, before its name (APPNOTE.TXT 4.3.7).
+)
 
 
 class _Header(NamedTuple):
@@ -36,7 +44,9 @@ class _Header(NamedTuple):
     dtype: np.dtype
 
 
-def read(path: Path, image_size: int | str) -> ImageData:
+def read(
+    path: Path, image_size: int | str, centre_crop: bool = False, stream: str = "auto"
+) -> ImageData:
     """Reads `train_images`, `train_labels`, `test_images`, `test_labels` and `class_names`.
 
     Images are uint8 `[N, H, W, C]` with C 1 or 3, labels integers `[N]` from 0, class names text
@@ -46,6 +56,8 @@ def read(path: Path, image_size: int | str) -> ImageData:
     Args:
       path: The file, written by `numpy.savez` or `numpy.savez_compressed`.
       image_size: What images are resized to, `N` or `HxW`; 0 leaves them as they are.
+      centre_crop: Whether the part in the middle that has the new proportions is resized, not the whole.
+      stream: As for `tfqkd.data.load`.
 
     Returns:
       The images, named `arrays:FILE.npz`.
@@ -56,26 +68,83 @@ def read(path: Path, image_size: int | str) -> ImageData:
     """
     name = f"arrays:{path}"
     headers = require_arrays(path)
-    shape = headers["train_images"].shape[1:]
-    count = sum(headers[f"{role}_images"].shape[0] for role in _ROLES)
-    check_memory(name, count, (shape[0], shape[1], shape[2]))
+    height, width, channels = headers["train_images"].shape[1:]
     size = sides(image_size)
-    if size:
-        check_memory(name, count, (*size, shape[2]))
+    count = sum(headers[f"{role}_images"].shape[0] for role in _ROLES)
+    # Before images are resized they are in memory as they are.
+    largest = max((height, width), size or (0, 0), key=math.prod)
+    streamed = is_streamed(stream, name, count, (*largest, channels))
+    images = [f"{role}_images" for role in _ROLES]
     try:
         with np.load(path.expanduser(), allow_pickle=False) as file:
-            stored = {each: file[each] for each in headers}
+            stored = {each: file[each] for each in headers if not (streamed and each in images)}
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     class_names = _class_names(path, stored)
-    train, test = (
-        Split(
-            _resized(stored[f"{role}_images"], image_size),
-            stored[f"{role}_labels"].astype(np.int64),
-        )
-        for role in _ROLES
-    )
+    pictures: list[np.ndarray | Pictures]
+    if streamed:
+        shape = (*(size or (height, width)), channels)
+        shown = [StoredImages(mapped(path, each), image_size, centre_crop) for each in images]
+        pictures = [Pictures(source, range(len(source.images)), shape) for source in shown]
+    else:
+        pictures = [_resized(stored[each], image_size, centre_crop) for each in images]
+    labels = [stored[f"{role}_labels"].astype(np.int64) for role in _ROLES]
+    train, test = map(Split, pictures, labels)
     return ImageData(name, class_names, train, None, test)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredImages:
+    """Images of an array in a file, as `tfqkd.data.pictures.Source`.
+
+    Attributes:
+      images: The array, mapped from the file.
+      image_size: As for `read`.
+      centre_crop: As for `read`.
+    """
+
+    images: np.memmap
+    image_size: int | str
+    centre_crop: bool
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over the file's size and time, where it holds the array, and how it is shown."""
+        file = Path(str(self.images.filename)).stat()
+        where = f"{file.st_size} {file.st_mtime_ns} {self.images.offset}"
+        return digest(where, f"{self.images.shape} {self.image_size} {self.centre_crop}")
+
+    def open(self, row: int) -> Image.Image:
+        """Returns an image as it is stored."""
+        return to_image(np.asarray(self.images[row]))
+
+    def pixels(self, row: int) -> np.ndarray:
+        """Returns an image, resized."""
+        return _resized(np.asarray(self.images[row : row + 1]), self.image_size, self.centre_crop)[
+            0
+        ]
+
+
+def mapped(path: Path, name: str) -> np.memmap:
+    """Maps an array of a file that `numpy.savez` wrote into memory.
+
+    Raises:
+      ValueError: If the file is compressed.
+    """
+    file = path.expanduser()
+    with zipfile.ZipFile(file) as archive, file.open("rb") as stream:
+        entry = archive.getinfo(f"{name}.npy")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(
+                "Arrays that are read when they are asked for must not be compressed. Received: "
+                f"{name} in {path}. Write the file with numpy.savez, not with savez_compressed."
+            )
+        stream.seek(entry.header_offset)
+        header = stream.read(_LOCAL_HEADER)
+        lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        stream.seek(lengths, 1)
+        shape, dtype = _header(stream)
+        return np.memmap(file, dtype, "r", stream.tell(), shape)
 
 
 def require_arrays(path: Path) -> dict[str, _Header]:
@@ -120,16 +189,15 @@ def _headers(path: Path) -> dict[str, _Header]:
             if f"{name}.npy" not in there:
                 continue
             with archive.open(f"{name}.npy") as stream:
-                version = np.lib.format.read_magic(stream)
-                old = version == (1, 0)
-                read_header = (
-                    np.lib.format.read_array_header_1_0
-                    if old
-                    else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read_header(stream)
-            headers[name] = _Header(shape, dtype)
+                headers[name] = _header(stream)
     return headers
+
+
+def _header(stream: IO[bytes]) -> _Header:
+    old = np.lib.format.read_magic(stream) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return _Header(shape, dtype)
 
 
 def _broken_rule(
@@ -177,14 +245,14 @@ def _class_names(path: Path, stored: dict[str, np.ndarray]) -> tuple[str, ...]:
     return tuple(map(str, stored[_NAMES].tolist() if _NAMES in stored else range(classes)))
 
 
-def _resized(images: np.ndarray, image_size: int | str) -> np.ndarray:
+def _resized(images: np.ndarray, image_size: int | str, centre_crop: bool) -> np.ndarray:
     size = sides(image_size)
     if size is None or size == images.shape[1:3]:
         return images
     out = np.empty((len(images), *size, images.shape[-1]), np.uint8)
     for start in range(0, len(images), _RESIZED_AT_ONCE):
         part = slice(start, start + _RESIZED_AT_ONCE)
-        out[part] = resize(images[part], image_size)
+        out[part] = resize(images[part], image_size, centre_crop)
     return out
 
 

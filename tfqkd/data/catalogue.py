@@ -12,15 +12,22 @@ from tfqkd.compat import tf
 from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.locations import how_to_provide, unknown
-from tfqkd.data.sizing import check_memory, resize, sides
+from tfqkd.data.pictures import Pictures
+from tfqkd.data.records import RecordImages, places_of
+from tfqkd.data.sizing import is_streamed, resize, sides
 
 _READ_BATCH = 1024
 
 
 def read(
-    name: str, data_dir: str | os.PathLike[str] | None, download: bool, image_size: int | str
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    download: bool,
+    image_size: int | str,
+    centre_crop: bool = False,
+    stream: str = "auto",
 ) -> ImageData:
-    """Reads a data set whole, in the order it is stored in.
+    """Reads a data set, in the order it is stored in.
 
     It must have a `train` split, a `test` split, an `image` and a `label`. Where there is no `test`
     but a `validation` split, that one is the test split; beside a `test` split it is not read.
@@ -30,6 +37,8 @@ def read(
       data_dir: Where TFDS keeps its data; its own default if None.
       download: Whether to download and prepare what is not there yet.
       image_size: What images are resized to, `N` or `HxW`; 0 leaves them as they are.
+      centre_crop: Whether the part in the middle that has the new proportions is resized, not the whole.
+      stream: As for `tfqkd.data.load`.
 
     Returns:
       The images.
@@ -63,9 +72,11 @@ def read(
             f"{name!r} with {', '.join(splits)}. Choose another one, or sort the images into a "
             "folder and use `folder:PATH`."
         )
-    check_memory(name, splits["train"].num_examples + splits[test_role].num_examples, image_shape)
+    count = splits["train"].num_examples + splits[test_role].num_examples
+    read_split = _stream if is_streamed(stream, name, count, image_shape) else _read_split
     train, test = (
-        _read_split(builder, role, image_shape, image_size) for role in ("train", test_role)
+        read_split(builder, role, image_shape, image_size, centre_crop)
+        for role in ("train", test_role)
     )
     return ImageData(name, _class_names(builder), train, None, test)
 
@@ -167,8 +178,26 @@ def _image_shape(
     return height, width, channels
 
 
+def _stream(
+    builder: Any,
+    role: str,
+    image_shape: tuple[int, int, int],
+    image_size: int | str,
+    centre_crop: bool,
+) -> Split:
+    paths = [str(path) for path in builder.info.splits[role].filepaths]
+    places = places_of(paths)
+    decode = builder.info.features["image"].decode_example
+    source = RecordImages(paths, places, decode, image_size, centre_crop)
+    return Split(Pictures(source, range(len(places.labels)), image_shape), places.labels)
+
+
 def _read_split(
-    builder: Any, role: str, image_shape: tuple[int, int, int], image_size: int | str
+    builder: Any,
+    role: str,
+    image_shape: tuple[int, int, int],
+    image_size: int | str,
+    centre_crop: bool,
 ) -> Split:
     split = builder.info.splits[role]
     decode = builder.info.features["image"].decode_example
@@ -182,7 +211,9 @@ def _read_split(
     def read(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.io.parse_example(records, spec)
         images = tf.map_fn(
-            lambda encoded: tf.ensure_shape(resize(decode(encoded), image_size), image_shape),
+            lambda encoded: tf.ensure_shape(
+                resize(decode(encoded), image_size, centre_crop), image_shape
+            ),
             batch["image"],
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )

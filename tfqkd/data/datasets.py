@@ -11,6 +11,8 @@ from tfqkd.data.sizing import sides
 
 __all__ = ["ImageData", "Split", "load"]
 
+STREAMS = ("auto", "on", "off")
+
 
 def load(
     name: str,
@@ -20,9 +22,15 @@ def load(
     validation_split: float = 0.0,
     train_examples: int = 0,
     image_size: int | str = 0,
+    centre_crop: bool = False,
+    stream: str = "auto",
     seed: int = 0,
 ) -> ImageData:
-    """Loads a data set whole into memory; the same arguments always give the same arrays.
+    """Loads a data set; the same arguments always give the same images.
+
+    It is held in memory as arrays, or, where that would take more than half of what is available, read when
+    images are asked for (`tfqkd.data.Pictures`): files of a folder, records of TensorFlow Datasets, an
+    uncompressed file of arrays.
 
     The test split depends on `name` and `image_size` alone.
 
@@ -39,6 +47,9 @@ def load(
         images are out; 0 keeps all.
       image_size: What images are resized to: the side of a square in pixels, or text such as
         `24x32`, height and width; 0 leaves their size.
+      centre_crop: Whether the part in the middle that has the new proportions is resized, not the whole.
+      stream: "auto", or "on" or "off" to read images when they are asked for, or hold them in memory,
+        whatever their size.
       seed: 0..2**31-1; draws the validation and training images.
 
     Returns:
@@ -53,18 +64,23 @@ def load(
       >>> load("digits", validation_split=0.2).image_shape
       (8, 8, 1)
     """
-    _check(validation_split, train_examples, image_size, seed)
+    _check(validation_split, train_examples, image_size, stream, seed)
     require_name(name)
     if name == "digits":
-        data = digits.read(image_size)
+        if stream == "on":
+            raise ValueError(
+                "`stream` must be auto or off for digits, which come in memory. Received: stream=on."
+            )
+        data = digits.read(image_size, centre_crop)
     elif name.startswith(FOLDER):
-        data = folders.read(Path(name.removeprefix(FOLDER)), image_size)
+        path = Path(name.removeprefix(FOLDER))
+        data = folders.read(path, image_size, centre_crop, stream)
     elif name.startswith(ARRAYS):
-        data = arrays.read(Path(name.removeprefix(ARRAYS)), image_size)
+        data = arrays.read(Path(name.removeprefix(ARRAYS)), image_size, centre_crop, stream)
     else:
         from tfqkd.data import catalogue  # noqa: PLC0415 (the others do without TensorFlow)
 
-        data = catalogue.read(name, data_dir, download, image_size)
+        data = catalogue.read(name, data_dir, download, image_size, centre_crop, stream)
     train, validation = data.train, None
     if validation_split:
         validation, train = train.draw(round(validation_split * len(train)), seed)
@@ -79,7 +95,9 @@ def load(
     return dataclasses.replace(data, train=train, validation=validation)
 
 
-def _check(validation_split: float, train_examples: int, image_size: int | str, seed: int) -> None:
+def _check(
+    validation_split: float, train_examples: int, image_size: int | str, stream: str, seed: int
+) -> None:
     if not 0 <= validation_split <= 0.5:
         raise ValueError(
             "`validation_split` must be a share of the training images from 0 to 0.5. Received: "
@@ -91,6 +109,10 @@ def _check(validation_split: float, train_examples: int, image_size: int | str, 
             f"Received: train_examples={train_examples}. Use 0 for all of them."
         )
     sides(image_size)
+    if stream not in STREAMS:
+        raise ValueError(
+            f"`stream` must be one of {', '.join(STREAMS)}. Received: stream={stream!r}. Leave it at auto."
+        )
     if not 0 <= seed < 2**31:
         raise ValueError(
             f"`seed` must be 0 to 2**31 - 1. Received: seed={seed}. Choose one in this range."

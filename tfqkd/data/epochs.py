@@ -6,34 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tfqkd.core.views import NUMPY, draw_numbers, draw_order
+from tfqkd.core.mixup import mixed
+from tfqkd.core.views import NUMPY, draw_order
 from tfqkd.data.augmentation import Augmentation
-from tfqkd.data.batches import FIXED_VIEWS_SEED, steps_per_epoch
+from tfqkd.data.batches import FIXED_VIEWS_SEED, require_repeatable, steps_per_epoch
 from tfqkd.data.images import Split
-
-
-def show(images: np.ndarray, views: np.ndarray, padding: int) -> np.ndarray:
-    """Returns images in their views: cropped behind zero padding, and mirrored.
-
-    View `v` of `(2p + 1)²` or twice as many begins its crop at row `v mod (2p + 1)² div (2p + 1)` and column
-    `v mod (2p + 1)` of the padded image, and is mirrored from `(2p + 1)²` on.
-
-    Args:
-        images: `[n, H, W, C]`.
-        views: Whole numbers `[n]`.
-        padding: `p`, 0 or more.
-    """
-    offsets = 2 * padding + 1
-    flips, cells = np.divmod(np.asarray(views).astype(np.int64)[:, None], offsets**2)
-    height, width = images.shape[1:3]
-    lines, columns = np.arange(height), np.arange(width)
-    y = cells // offsets + lines - padding
-    x = cells % offsets + np.where(flips == 1, width - 1 - columns, columns) - padding
-    rows = np.arange(len(images))[:, None, None]
-    shown = images[rows, y.clip(0, height - 1)[:, :, None], x.clip(0, width - 1)[:, None, :]]
-    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
-    shown[~inside] = 0
-    return shown
+from tfqkd.data.varied import varied_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +36,9 @@ class Epochs:
     fixed_views: int = 0
     teacher_logits: Sequence[Any] = ()
 
+    def __post_init__(self) -> None:
+        require_repeatable(self.augmentation, self.fixed_views)
+
     @property
     def steps(self) -> int:
         """Full batches in an epoch."""
@@ -75,13 +56,12 @@ class Epochs:
             epoch: In whose views they are shown.
             rows: Numbers of examples.
         """
-        images = self.split.images[rows]
         number = epoch % self.fixed_views if self.fixed_views else epoch
-        if self.augmentation != Augmentation.NONE:
-            seed = FIXED_VIEWS_SEED if self.fixed_views else self.seed
-            views = draw_numbers(seed, number, rows, self.augmentation.views, NUMPY)
-            images = show(images, views, self.augmentation.padding)
+        seed = FIXED_VIEWS_SEED if self.fixed_views else self.seed
+        images = varied_images(self.split.images, rows, seed, number, self.augmentation)
         labels = np.eye(self.classes, dtype=np.float32)[self.split.labels[rows]]
+        if self.augmentation.mixup:
+            images, labels = mixed(images, labels, seed, number, rows, self.augmentation.mixup)
         if not self.teacher_logits:
             return images, labels
         said = np.asarray(self.teacher_logits[number][rows], np.float32)

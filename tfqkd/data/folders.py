@@ -1,16 +1,21 @@
 """Reads a folder of image files, one folder a class."""
 
 import contextlib
+import dataclasses
+import functools
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.locations import root_of
+from tfqkd.data.pictures import Pictures
 from tfqkd.data.problems import Problems
-from tfqkd.data.sizing import check_memory, sides
+from tfqkd.data.sizing import is_streamed, middle, sides
 from tfqkd.runtime.pictures import (
     READABLE,
     SUFFIXES,
@@ -19,6 +24,7 @@ from tfqkd.runtime.pictures import (
     open_picture,
     to_pixels,
 )
+from tfqkd.storage import digest
 
 _TEST_SHARE = 5  # One image in five is a test image where the folder does not say which.
 
@@ -31,7 +37,79 @@ class _Listing(NamedTuple):
     labels: np.ndarray
 
 
-def read(path: Path, image_size: int | str) -> ImageData:
+class BadFileError(ValueError):
+    """A file that is no image of the data set.
+
+    Args:
+      rule: What it breaks.
+      received: The file.
+      advice: What to do.
+    """
+
+    def __init__(self, rule: str, received: str, advice: str) -> None:
+        super().__init__(f"{rule} Received: {received}. {advice}")
+        self.problem = rule, received, advice
+
+
+@dataclasses.dataclass(frozen=True)
+class FileImages:
+    """Image files, as `tfqkd.data.pictures.Source`.
+
+    Attributes:
+      root: The data folder.
+      paths: The files in it.
+      shape: Height, width and channels of the images.
+      resizes: Whether files of another size are resized, not refused.
+      centre_crop: Whether the part in the middle is resized, not the whole.
+    """
+
+    root: Path
+    paths: Sequence[Path]
+    shape: tuple[int, int, int]
+    resizes: bool
+    centre_crop: bool
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over names and sizes of the files, and how they are shown."""
+        names = [f"{path.relative_to(self.root)} {path.stat().st_size}" for path in self.paths]
+        return digest(*names, f"{self.shape} {self.centre_crop}")
+
+    def open(self, row: int) -> Image.Image:
+        """Decodes a file.
+
+        Raises:
+          BadFileError: If it cannot be read.
+        """
+        path = self.paths[row]
+        try:
+            return open_picture(path)
+        except UnreadablePictureError as error:
+            rule, advice = READABLE
+            raise BadFileError(rule, f"{path}: {error.__cause__}", advice) from error
+
+    def pixels(self, row: int) -> np.ndarray:
+        """Decodes a file, resized.
+
+        Raises:
+          BadFileError: If it cannot be read, or has another size and may not.
+        """
+        image, (height, width, _) = self.open(row), self.shape
+        if not self.resizes and image.size != (width, height):
+            raise BadFileError(
+                f"Images must all be of one size, {width}x{height} as the first.",
+                f"{self.paths[row]} of {image.width}x{image.height}",
+                "Set `image_size` to resize them.",
+            )
+        if self.centre_crop:
+            top, left, high, wide = middle((image.height, image.width), (height, width))
+            image = image.crop((left, top, left + wide, top + high))
+        return to_pixels(image, self.shape)
+
+
+def read(
+    path: Path, image_size: int | str, centre_crop: bool = False, stream: str = "auto"
+) -> ImageData:
     """Reads `path/train/<class>/*` and `path/test/<class>/*`, or `path/<class>/*`.
 
     Where there is neither `train` nor `test`, a fixed stratified draw of one image in five is the
@@ -44,6 +122,8 @@ def read(path: Path, image_size: int | str) -> ImageData:
     Args:
       path: The folder.
       image_size: What images are resized to, `N` or `HxW`; 0 leaves them as they are.
+      centre_crop: Whether the part in the middle that has the new proportions is resized, not the whole.
+      stream: As for `tfqkd.data.load`.
 
     Returns:
       The images, named `folder:PATH`.
@@ -51,16 +131,21 @@ def read(path: Path, image_size: int | str) -> ImageData:
     Raises:
       ValueError: If the folder has another layout, a class is empty, train and test differ in their
         classes, links lead out of the folder, files are no images, images differ in size while
-        `image_size` is 0, or they do not fit memory. All bad files are told at once.
+        `image_size` is 0, or they do not fit memory and may not be streamed. All bad files are told at
+        once; those that are streamed when they are asked for.
     """
     name = f"folder:{path}"
     root = root_of(path)
     problems = Problems()
     folders = {entry.name: entry for entry in _entries(root, root, problems)}
     problems.refuse()
+
+    def splits_of(listings: list[_Listing]) -> list[Split]:
+        return _read_all(name, root, listings, image_size, centre_crop, stream, problems)
+
     if not folders.keys() & {"train", "test"}:
         listing = _list_files(root, root, problems)
-        (stored,) = _decode_all(name, [listing], image_size, problems)
+        (stored,) = splits_of([listing])
         test, train = stored.draw(len(stored) // _TEST_SHARE, seed=0)
         return ImageData(name, listing.class_names, train, None, test)
     if folders.keys() != {"train", "test"}:
@@ -75,7 +160,7 @@ def read(path: Path, image_size: int | str) -> ImageData:
             "`train` and `test` must have the same classes. Received: in one of them only: "
             f"{', '.join(sorted(differing))}. Add images to the other or remove these folders."
         )
-    train, test = _decode_all(name, listings, image_size, problems)
+    train, test = splits_of(listings)
     return ImageData(name, listings[0].class_names, train, None, test)
 
 
@@ -132,10 +217,16 @@ def _list_files(folder: Path, root: Path, problems: Problems) -> _Listing:
     return _Listing(tuple(entry.name for entry in classes), paths, np.array(labels, np.int64))
 
 
-def _decode_all(
-    name: str, listings: list[_Listing], image_size: int | str, problems: Problems
+def _read_all(
+    name: str,
+    root: Path,
+    listings: list[_Listing],
+    image_size: int | str,
+    centre_crop: bool,
+    stream: str,
+    problems: Problems,
 ) -> list[Split]:
-    """Decodes the files of all splits.
+    """Decodes the files of all splits, or lets them be decoded when they are asked for.
 
     Raises:
       ValueError: If there are problems, those of the listings among them, or memory is short.
@@ -143,21 +234,36 @@ def _decode_all(
     paths = [path for listing in listings for path in listing.paths]
     height, width = sides(image_size) or _first_size(paths)
     shape = (height, width, 3 if any(map(has_colour, paths)) else 1)
-    check_memory(name, len(paths), shape)
-    splits = []
+    streamed = is_streamed(stream, name, len(paths), shape)
+    sources = [
+        FileImages(root, listing.paths, shape, bool(sides(image_size)), centre_crop)
+        for listing in listings
+    ]
+    pictures: list[np.ndarray | Pictures]
+    if streamed:
+        problems.refuse()
+        pictures = [Pictures(source, range(len(source.paths)), shape) for source in sources]
+    else:
+        pictures = [_decoded(source, problems) for source in sources]
+        problems.refuse()
+    return [Split(*both) for both in zip(pictures, (each.labels for each in listings), strict=True)]
+
+
+def _decoded(source: FileImages, problems: Problems) -> np.ndarray:
+    images = np.empty((len(source.paths), *source.shape), np.uint8)
+
+    def fill(row: int) -> tuple[str, str, str] | None:
+        try:
+            images[row] = source.pixels(row)
+        except BadFileError as error:
+            return error.problem
+        return None
+
     with ThreadPoolExecutor() as executor:
-        for listing in listings:
-            images = np.empty((len(listing.paths), *shape), np.uint8)
-
-            def fill(row: int, paths: list[Path] = listing.paths, out: np.ndarray = images) -> Any:
-                return _decode(paths[row], out[row], any_size=bool(sides(image_size)))
-
-            for problem in executor.map(fill, range(len(images))):
-                if problem:
-                    problems.add(*problem)
-            splits.append((images, listing.labels))
-    problems.refuse()
-    return [Split(images, labels) for images, labels in splits]
+        for problem in executor.map(fill, range(len(images))):
+            if problem:
+                problems.add(*problem)
+    return images
 
 
 def _first_size(paths: list[Path]) -> tuple[int, int]:
@@ -167,19 +273,3 @@ def _first_size(paths: list[Path]) -> tuple[int, int]:
             width, height = open_picture(path).size
             return height, width
     return 1, 1
-
-
-def _decode(path: Path, out: np.ndarray, any_size: bool) -> tuple[str, str, str] | None:
-    """Decodes a file into `out`; returns the problem if that cannot be: rule, received, advice."""
-    height, width, _ = out.shape
-    try:
-        image = open_picture(path)
-    except UnreadablePictureError as error:
-        rule, advice = READABLE
-        return rule, f"{path}: {error.__cause__}", advice
-    if not any_size and image.size != (width, height):
-        rule = f"Images must all be of one size, {width}x{height} as the first."
-        received = f"{path} of {image.width}x{image.height}"
-        return rule, received, "Set `image_size` to resize them."
-    out[:] = to_pixels(image, out.shape)
-    return None

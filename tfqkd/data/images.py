@@ -1,4 +1,4 @@
-"""Labelled images in memory: a split, and the splits of one data set. Needs NumPy only."""
+"""Labelled images: a split, and the splits of one data set. Needs no array library but NumPy."""
 
 import json
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tfqkd.data.pictures import Pictures
 from tfqkd.storage import digest
 
+_COUNTED = 10_000  # Of images that are read when they are asked for: whose pixels are counted.
 _CHUNK = 4096  # Images counted at a time: a histogram needs eight bytes a pixel while it counts.
 
 
@@ -17,14 +19,15 @@ class Split:
     """Images and their labels, row for row.
 
     Attributes:
-      images: uint8 `[N, H, W, C]`, pixels 0..255.
+      images: uint8 `[N, H, W, C]`, pixels 0..255: an array, or `Pictures` that are read when they are asked
+        for.
       labels: int64 `[N]`, class numbers from 0.
 
     Raises:
       ValueError: If a shape or dtype is another, or there is no image.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Pictures
     labels: np.ndarray
 
     def __post_init__(self) -> None:
@@ -43,19 +46,31 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether images are read when they are asked for."""
+        return isinstance(self.images, Pictures)
+
     @cached_property
     def images_fingerprint(self) -> str:
-        """SHA-256 in hex over the shape and the pixels of the images, not over the labels."""
+        """SHA-256 in hex over shape and pixels of the images, not the labels; of `Pictures` see there."""
+        if isinstance(self.images, Pictures):
+            return self.images.fingerprint
         return digest(str(self.images.shape), _bytes(self.images))
 
     def take(self, rows: np.ndarray) -> "Split":
-        """Returns a copy of the examples at `rows`, an int array `[M]`, in that order."""
-        return Split(self.images[rows], self.labels[rows])
+        """Returns the examples at `rows`, an int array `[M]`, in that order; of an array a copy."""
+        lazy = isinstance(self.images, Pictures)
+        images = self.images.take(rows) if lazy else self.images[rows]
+        return Split(images, self.labels[rows])
+
+    def thinned(self, count: int) -> "Split":
+        """Returns up to `count` examples at even distances: of those sorted by class some of each."""
+        return self.take(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
 
     def sample(self, count: int) -> np.ndarray:
-        """Returns up to `count` images at even distances: of those sorted by class some of each."""
-        rows = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
-        return self.images[rows]
+        """Returns the images of `thinned`."""
+        return self.thinned(count).images[:]
 
     def draw(self, count: int, seed: int) -> tuple["Split", "Split"]:
         """Draws examples at random, from every class its share.
@@ -140,8 +155,8 @@ class ImageData:
 
     @cached_property
     def _pixel_counts(self) -> list[list[int]]:
-        """How often each of the values 0..255 occurs in `train`, for each channel."""
-        images = self.train.images
+        """How often each of the values 0..255 occurs in `train`, or in a sample of it, for each channel."""
+        images = self.train.sample(_COUNTED) if self.train.is_streamed else self.train.images
         counts = np.zeros((images.shape[-1], 256), np.int64)
         for start in range(0, len(images), _CHUNK):
             chunk = images[start : start + _CHUNK]
@@ -151,7 +166,7 @@ class ImageData:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean pixel of `train`, per channel, in pixel units 0..255."""
+        """Mean pixel of `train`, per channel, in pixel units 0..255; of 10,000 images of streamed ones."""
         return tuple(
             sum(value * count for value, count in enumerate(row)) / sum(row)
             for row in self._pixel_counts
@@ -159,7 +174,7 @@ class ImageData:
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Population standard deviation of the pixels of `train`, per channel, in pixel units."""
+        """Population standard deviation of these pixels, per channel, in pixel units."""
         return tuple(
             (sum(count * (value - mean) ** 2 for value, count in enumerate(row)) / sum(row)) ** 0.5
             for row, mean in zip(self._pixel_counts, self.mean, strict=True)
@@ -171,7 +186,12 @@ class ImageData:
         parts: list[Any] = [json.dumps(self.class_names)]
         for role, split in self._splits().items():
             labels = split.labels.astype("<i8")
-            parts += [f"{role}{split.images.shape}", _bytes(split.images), labels.data]
+            pixels = (
+                split.images.fingerprint
+                if isinstance(split.images, Pictures)
+                else _bytes(split.images)
+            )
+            parts += [f"{role}{split.images.shape}", pixels, labels.data]
         return digest(*parts)
 
 

@@ -51,12 +51,13 @@ def sides(image_size: int | str) -> tuple[int, int] | None:
     return (size, size) if size else None
 
 
-def resize(images: Any, image_size: int | str) -> Any:
+def resize(images: Any, image_size: int | str, centre_crop: bool = False) -> Any:
     """Resizes images: bilinear, with antialiasing where they get smaller.
 
     Args:
       images: uint8 `[H, W, C]` or `[N, H, W, C]`.
       image_size: As for `plain_size`; 0 leaves the images as they are.
+      centre_crop: Whether the part in the middle that has the new proportions is resized, not the whole.
 
     Returns:
       uint8 `[H', W', C]` or `[N, H', W', C]`.
@@ -66,25 +67,51 @@ def resize(images: Any, image_size: int | str) -> Any:
         return images
     from tfqkd.compat import tf  # noqa: PLC0415 (images that keep their size need none)
 
+    if centre_crop:
+        # As `middle`, of a size that a graph may not know yet.
+        stored = tf.shape(images)[-3:-1]
+        scaled = tf.cast(stored[::-1], tf.float64) * [size[0] / size[1], size[1] / size[0]]
+        part = tf.minimum(stored, tf.cast(tf.round(scaled), tf.int32))
+        first = (stored - part) // 2
+        (top, left), (bottom, right) = tf.unstack(first), tf.unstack(first + part)
+        images = images[..., top:bottom, left:right, :]
     resized = tf.image.resize(images, size, antialias=True)
     return tf.saturate_cast(tf.round(resized), tf.uint8)
 
 
-def check_memory(name: str, count: int, image_shape: tuple[int, int, int]) -> None:
-    """Refuses images that would fill more than half of the memory that is available now.
+def middle(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Returns the largest part in the middle of an image that has the proportions of a size.
 
     Args:
+      stored: Height and width of the image.
+      size: Those that it is to have.
+
+    Returns:
+      Top, left, height and width.
+    """
+    height, width = stored
+    high = min(height, round(width * (size[0] / size[1])))
+    wide = min(width, round(height * (size[1] / size[0])))
+    return (height - high) // 2, (width - wide) // 2, high, wide
+
+
+def is_streamed(stream: str, name: str, count: int, image_shape: tuple[int, int, int]) -> bool:
+    """Returns whether images are read when they are asked for, not held in memory.
+
+    Args:
+      stream: "on", "off", or "auto": where they would fill more than half of the memory that is available.
       name: The data set, for the message.
       count: Number of images in all splits.
       image_shape: Height, width and channels; a channel takes one byte.
 
     Raises:
-      ValueError: If they need more.
+      ValueError: If it is "off", and they would fill more than half.
     """
     needed, available = count * math.prod(image_shape), psutil.virtual_memory().available
-    if needed > available / 2:
+    if stream == "off" and needed > available / 2:
         raise ValueError(
-            "A data set is held in memory and may take half of what is available, "
-            f"{available / 2**30:.1f} GiB now. Received: {name!r}, {count} images of "
-            f"{image_shape}, {needed / 2**30:.1f} GiB. Set a smaller `image_size`."
+            "A data set that is held in memory may take half of what is available, "
+            f"{available / 2**30:.1f} GiB now. Received: {name!r}, {count} images of {image_shape}, "
+            f"{needed / 2**30:.1f} GiB, with stream=off. Set a smaller `image_size`, or stream=auto."
         )
+    return stream == "on" or needed > available / 2

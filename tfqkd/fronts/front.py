@@ -16,6 +16,7 @@ import numpy as np
 
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData, Split
+from tfqkd.data.pictures import Pictures
 from tfqkd.fronts.settings import Capabilities, Distillation, Fitting, Quantization
 from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.trainer import Logits, Trainer
@@ -214,7 +215,9 @@ class Front(Protocol):
     def logs(self, directory: pathlib.Path, profile: tuple[int, int] | None) -> Any:
         """Returns a callback that writes TensorBoard's logs, and a profile of these steps."""
 
-    def logits(self, model: Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    def logits(
+        self, model: Model, images: np.ndarray | Pictures, batch_size: int = 500
+    ) -> np.ndarray:
         """Returns a model's logits for raw images, float32 `[N, classes]`."""
 
     def open(self, path: pathlib.Path) -> Opened:

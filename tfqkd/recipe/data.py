@@ -5,6 +5,8 @@ import dataclasses
 from tfqkd.data.sizing import plain_size
 from tfqkd.recipe.setting import Rule, at_least, between, setting
 
+AUTO_STREAM = "auto"
+
 
 def _is_size(size: int | str) -> bool:
     try:
@@ -47,9 +49,39 @@ class Data:
         rule=Rule("0 or more pixels, or HEIGHTxWIDTH such as 24x32", _is_size),
         form=plain_size,
     )
+    centre_crop: bool = setting(
+        False, "Resize the part in the middle that has the new proportions, not the whole image."
+    )
+    stream: str = setting(
+        AUTO_STREAM,
+        "Whether images are read from the disk when they are asked for (on) or held in memory (off); auto "
+        "holds them where they take at most half of what is available. Order and views are the same.",
+        choices=(AUTO_STREAM, "on", "off"),
+        changes_result=False,
+    )
     crop_padding: int = setting(
         4,
-        "Crop training images at random after padding every side by this many pixels; 0 for none.",
+        "Crop training images at random after padding every side by this many pixels; 0 for none. Without "
+        "meaning with --data.resized_crop.",
         rule=at_least(0),
     )
+    resized_crop: bool = setting(
+        False,
+        "Train on random parts of the stored images, of 8 to 100 % of their area and proportions from 3:4 to "
+        "4:3, resized.",
+    )
     flip: bool = setting(True, "Mirror a random half of the training images.")
+    operations: int = setting(
+        0,
+        "RandAugment: change training images by this many random operations each; 0 for none, 2 is usual.",
+        rule=at_least(0),
+    )
+    magnitude: int = setting(
+        9, "How strong the operations of --data.operations are.", rule=between(0, 30)
+    )
+    mixup: float = setting(
+        0.0,
+        "Mix each training image and its label with another one's of the batch, by shares of Beta(α, α) with "
+        "this α; 0 for none, 0.2 is usual.",
+        rule=at_least(0),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfqkd.recipe import rules
-from tfqkd.recipe.data import Data
+from tfqkd.recipe.data import AUTO_STREAM, Data
 from tfqkd.recipe.distil import Distil
 from tfqkd.recipe.export import Export
 from tfqkd.recipe.methods import made, method_of, settings_of_method
@@ -179,9 +179,9 @@ class Recipe:
 
     def resumed_as(self, there: "Recipe") -> "Recipe":
         """Returns this recipe with what it leaves to the machine as the run `there` was begun."""
-        if self.run.mixed_precision != AUTO_PRECISION:
-            return self
-        return self.changed({"run.mixed_precision": there.run.mixed_precision})
+        left = {"run.mixed_precision": AUTO_PRECISION, "data.stream": AUTO_STREAM}
+        begun = {name: there.value(name) for name, auto in left.items() if self.value(name) == auto}
+        return self.changed(begun) if begun else self
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Returns the settings that give another result: name to (this, other)."""

@@ -31,6 +31,7 @@ def check(recipe: "Recipe") -> None:
     recipe.run.profiled_steps()
     _check_keras(recipe)
     _check_formats(recipe)
+    _check_views(recipe)
 
 
 def _check_ends(recipe: "Recipe") -> None:
@@ -149,6 +150,22 @@ def _check_formats(recipe: "Recipe") -> None:
             "`formats` may hold keras only where activations are float: the file must load without tfqkd. "
             f"Received: formats={','.join(formats)}, quantize.activation_bits={activation_bits}. "
             "Export to saved_model."
+        )
+
+
+def _check_views(recipe: "Recipe") -> None:
+    data = recipe.data
+    if recipe.teacher.views and data.mixup:
+        raise ValueError(
+            "`teacher.views` keeps logits of views that are repeated, which mixtures are not. Received: "
+            f"teacher.views={recipe.teacher.views}, data.mixup={data.mixup}. Leave one of both at 0."
+        )
+    plain = not (data.resized_crop or data.operations or data.mixup)
+    if recipe.run.scan == "on" and not (plain and data.stream != "on"):
+        raise ValueError(
+            "`run.scan` keeps the images on the accelerator, and crops and mirrors them there. Received: "
+            f"run.scan=on with data.stream={data.stream}, data.resized_crop={data.resized_crop}, "
+            f"data.operations={data.operations}, data.mixup={data.mixup}. Leave it at auto."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.data.images import ImageData
+from tfqkd.data.pictures import Pictures
 from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.fronts.files import load_file, open_file
@@ -205,7 +206,7 @@ def _open(path: pathlib.Path) -> Opened:
     return open_file(path)
 
 
-def _run(model: Opened, images: np.ndarray) -> tuple[np.ndarray, str]:
+def _run(model: Opened, images: np.ndarray | Pictures) -> tuple[np.ndarray, str]:
     """Returns a model's outputs for all images, and what they are."""
     starts = range(0, len(images), _BATCH)
     outputs = np.concatenate([model.serve(images[start : start + _BATCH]) for start in starts])

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tfqkd.data.images import ImageData
 from tfqkd.export.choice import export
 from tfqkd.runtime.outputs import LOGITS
@@ -17,15 +19,22 @@ from tfqkd.training.stage import Stage
 VERIFIED_IMAGES = 64
 CALIBRATION_IMAGES = 500
 """On how many training images the ranges of activations are measured."""
+TESTED_STREAMED = 5_000
 
 
 def shown(data: ImageData) -> dict[str, Any]:
-    """Returns the names, and the images to verify, calibrate and test on, as exporters take them."""
+    """Returns the names, and the images to verify, calibrate and test on, as exporters take them.
+
+    Of test images that are not held in memory, files are tested on up to `TESTED_STREAMED`.
+    """
+    test = data.test
+    if test.is_streamed:
+        test = test.thinned(TESTED_STREAMED)
     return {
         "class_names": data.class_names,
         "images": data.test.sample(VERIFIED_IMAGES),
         "calibration": data.train.sample(CALIBRATION_IMAGES),
-        "test": (data.test.images, data.test.labels),
+        "test": (np.asarray(test.images[:]), test.labels),
     }
 
 

@@ -28,6 +28,7 @@ from tfqkd.methods.batch_norm import BatchNorm
 from tfqkd.methods.gradient_rounding import GradientRounding
 from tfqkd.methods.method import Method
 from tfqkd.process.interruption import keep_handlers
+from tfqkd.recipe.data import AUTO_STREAM
 from tfqkd.recipe.layers import bits_by_layer
 from tfqkd.recipe.models import is_model_path
 from tfqkd.recipe.recipe import TRAINED, Recipe
@@ -65,7 +66,22 @@ def data_of(recipe: Recipe) -> dict[str, Any]:
         "validation_split": data.validation_split,
         "train_examples": data.train_examples,
         "image_size": data.image_size,
+        "centre_crop": data.centre_crop,
+        "stream": data.stream,
     }
+
+
+def augmentation_of(recipe: Recipe) -> Augmentation:
+    """Returns how a recipe varies training images."""
+    data = recipe.data
+    return Augmentation(
+        padding=0 if data.resized_crop else data.crop_padding,
+        flip=data.flip,
+        resized_crop=data.resized_crop,
+        operations=data.operations,
+        magnitude=data.magnitude,
+        mixup=data.mixup,
+    )
 
 
 def front_of(recipe: Recipe) -> Front:
@@ -144,6 +160,13 @@ def with_precision(recipe: Recipe, front: Front, workers: Workers | None = None)
     chosen = BFLOAT16 if native else FLOAT32
     print(f"--run.mixed_precision=auto: {chosen} on this machine.", flush=True)
     return recipe.changed({"run.mixed_precision": chosen})
+
+
+def with_stream(recipe: Recipe, data: ImageData) -> Recipe:
+    """Returns the recipe with `auto` replaced by where its images are, so that a run goes on as it began."""
+    if recipe.data.stream != AUTO_STREAM:
+        return recipe
+    return recipe.changed({"data.stream": "on" if data.train.is_streamed else "off"})
 
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
@@ -348,7 +371,7 @@ def _training(recipe: Recipe, role: str, part: tuple[int, int], seed: int) -> Tr
         epochs=own.epochs,
         batch_size=own.batch_size,
         seed=folded(seed, *part),
-        augmentation=Augmentation(recipe.data.crop_padding, recipe.data.flip),
+        augmentation=augmentation_of(recipe),
         fixed_views=0,
         learning_rate=own.learning_rate,
         learning_rate_schedule=own.schedule,

@@ -29,6 +29,7 @@ from tfqkd.training.plans import (
     place_of,
     require_capable,
     with_precision,
+    with_stream,
 )
 from tfqkd.training.presets import PAPER, Preset, student_stage
 from tfqkd.training.products import (
@@ -111,6 +112,7 @@ def run(
         run_directory.require_replicas(replicas)
         with run_directory.locked() if workers.is_chief else nullcontext():
             data = data or load_data(recipe)
+            recipe = run_directory.recipe = with_stream(recipe, data)
             store = Products(pathlib.Path(products) if products else path / "products", workers)
             watched = progress if workers.is_chief else NoProgress
             maker = Maker(data, store, front, place, execution, watched)

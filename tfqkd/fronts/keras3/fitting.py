@@ -12,7 +12,7 @@ import numpy as np
 
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.epochs import Epochs
-from tfqkd.data.images import ImageData
+from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.keras3.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.fronts.keras3.calibration import calibrate_activations
 from tfqkd.fronts.keras3.cloning import leaves
@@ -105,15 +105,13 @@ class KerasTrainer:
         """Trains from `start`, the end of an epoch, to the end."""
         fitting, validation = self._fitting, self._data.validation
         epochs = epochs_of(fitting, self._data, fitting.fixed_views, teacher_logits)
+        on_device = not self._data.train.is_streamed and fitting.augmentation.is_plain
         batches = (
             ScannedBatches(self._network, epochs)
-            if scans(fitting.scan)
+            if scans(fitting.scan, on_device)
             else Batches(epochs, start.epoch)
         )
-        given = validation and (
-            validation.images,
-            np.eye(self._data.classes, dtype=np.float32)[validation.labels],
-        )
+        given = validation and ShownInOrder(validation, fitting.batch_size, self._data.classes)
         self._network.fit(
             batches,
             epochs=fitting.epochs,
@@ -121,7 +119,6 @@ class KerasTrainer:
             verbose=0,
             shuffle=False,
             validation_data=given,
-            validation_batch_size=fitting.batch_size,
             callbacks=as_callbacks(
                 [batches.turning, self.divergence, *watchers], batches.steps_in_call
             ),
@@ -176,6 +173,28 @@ class Batches(keras.utils.PyDataset):
         return self._epochs.batch(self._epoch, self._order[step])
 
 
+class ShownInOrder(keras.utils.PyDataset):
+    """All images in stored order, with one-hot labels.
+
+    Args:
+        split: The images.
+        batch_size: Of all batches but the last.
+        classes: Number of classes.
+    """
+
+    def __init__(self, split: Split, batch_size: int, classes: int) -> None:
+        super().__init__()
+        self._split, self._batch_size = split, batch_size
+        self._labels = np.eye(classes, dtype=np.float32)[split.labels]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._split) / self._batch_size)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(step * self._batch_size, (step + 1) * self._batch_size)
+        return self._split.images[rows], self._labels[rows]
+
+
 class ScannedBatches(keras.utils.PyDataset):
     """One batch that stands for a whole epoch, whose steps are made in one call on JAX.
 
@@ -205,19 +224,28 @@ class ScannedBatches(keras.utils.PyDataset):
         return self._first
 
 
-def scans(wanted: str) -> bool:
-    """Returns whether an epoch is one compiled call: "on", "off", or "auto", on accelerators of JAX alone.
+def scans(wanted: str, on_device: bool = True) -> bool:
+    """Returns whether an epoch is one compiled call.
+
+    Args:
+        wanted: "on", "off", or "auto", on accelerators of JAX alone.
+        on_device: Whether the images are in memory, and varied by padding and flips alone.
 
     Raises:
         ValueError: If it is "on" where there is no such call.
     """
+    if wanted == "on" and not on_device:
+        raise ValueError(
+            "`scan` must be auto or off where images are read from the disk, or varied by more than padding "
+            "and flips. Received: scan=on. Leave it out."
+        )
     on_jax = keras.backend.backend() == "jax"
     if wanted == "on" and not on_jax:
         raise ValueError(
             "`scan` must be auto or off where Keras has another backend than JAX. Received: scan=on with "
             f"{keras.backend.backend()}. Set KERAS_BACKEND=jax, or leave it out."
         )
-    return on_jax and (wanted == "on" or (wanted == "auto" and has_accelerator()))
+    return on_jax and on_device and (wanted == "on" or (wanted == "auto" and has_accelerator()))
 
 
 def has_accelerator() -> bool:

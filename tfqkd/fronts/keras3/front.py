@@ -15,11 +15,11 @@ import numpy as np
 
 from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.core.views import NUMPY, draw_numbers
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
-from tfqkd.data.epochs import show
 from tfqkd.data.images import ImageData, Split
+from tfqkd.data.pictures import Pictures
+from tfqkd.data.varied import varied_images
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
@@ -267,10 +267,7 @@ def answering(
 
     def answer(view: int, start: int, stop: int) -> np.ndarray:
         rows = np.arange(start, stop)
-        images = split.images[start:stop]
-        if augmentation != Augmentation.NONE:
-            views = draw_numbers(FIXED_VIEWS_SEED, view, rows, augmentation.views, NUMPY)
-            images = show(images, views, augmentation.padding)
+        images = varied_images(split.images, rows, FIXED_VIEWS_SEED, view, augmentation)
         said = [logits(each, images) for each in members(teacher)]
         return functools.reduce(np.add, said) / np.float32(len(said))
 
@@ -308,6 +305,9 @@ def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> None:
     del directory, profile
 
 
-def logits(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:
     """Returns a model's logits for raw images, float32 `[N, classes]`."""
+    if isinstance(images, Pictures):
+        parts = (images[at : at + batch_size] for at in range(0, len(images), batch_size))
+        return np.concatenate([logits(model, part, batch_size) for part in parts])
     return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)

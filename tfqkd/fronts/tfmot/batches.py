@@ -1,16 +1,19 @@
 """Batches for training, which can be resumed at any step, and for evaluation, as `tf.data`."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.compat import tf
 from tfqkd.core.views import draw_order
 from tfqkd.data.augmentation import Augmentation
-from tfqkd.data.batches import FIXED_VIEWS_SEED, steps_per_epoch
+from tfqkd.data.batches import FIXED_VIEWS_SEED, require_repeatable, steps_per_epoch
+from tfqkd.data.epochs import Epochs
 from tfqkd.data.images import Split
 from tfqkd.fronts.tfmot.augmenting import augment, draw_views
+from tfqkd.fronts.tfmot.host_batches import Share, made_on_host, read_on_host, said_of
 from tfqkd.fronts.tfmot.words import TENSORFLOW
+
+_AHEAD = 2  # Batches of images that are read from the disk while one is trained on.
 
 
 def training_batches(
@@ -25,6 +28,7 @@ def training_batches(
     first_step: int = 0,
     fixed_views: int = 0,
     teacher_logits: Sequence[tf.Tensor] = (),
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Builds one long stream of batches over the epochs `first_epoch` to `epochs - 1`.
 
@@ -37,17 +41,20 @@ def training_batches(
     on `seed`. What a teacher says about them can be kept (`tfqkd.TeacherCache`) and goes along.
 
     Args:
-      split: Images to train on; they are held in memory once.
+      split: Images to train on. Arrays are held in memory once; `Pictures` are read two batches ahead, in
+        several threads.
       batch_size: Images in a batch, over all replicas.
       classes: Number of classes.
       seed: 0..2**32-1.
-      augmentation: How images are varied; epoch `e` shows `draw_views(len(split), seed, e, ...)`, or
-        `draw_views(len(split), FIXED_VIEWS_SEED, e % V, ...)` with V fixed views.
+      augmentation: How images are varied; by padding and flips epoch `e` shows
+        `draw_views(len(split), seed, e, ...)`, or `draw_views(len(split), FIXED_VIEWS_SEED, e % V, ...)` with
+        V fixed views.
       epochs: Number of epochs of the whole training.
       first_epoch: Epoch to start in, 0..epochs-1.
       first_step: Batches of that epoch to skip; their images are not touched.
       fixed_views: V, how many views of each image are repeated; 0 for new ones in every epoch.
       teacher_logits: For each of the V views, logits `[len(split), classes]` in stored order.
+      share: A worker's parts of each batch, of `Pictures` alone: the others are not read. All by default.
 
     Returns:
       A dataset of (uint8 images `[B, H, W, C]`, float32 one-hot labels `[B, classes]`); with
@@ -59,6 +66,11 @@ def training_batches(
     steps = steps_per_epoch(split, batch_size)
     _check_stream(seed, epochs, first_epoch, steps, first_step)
     _check_views(fixed_views, teacher_logits, (len(split), classes))
+    require_repeatable(augmentation, fixed_views)
+    if split.is_streamed or not augmentation.is_plain:
+        made = Epochs(split, batch_size, classes, seed, augmentation, fixed_views)
+        steps_of_all = range(first_epoch * steps + first_step, epochs * steps)
+        return _finish(made_on_host(made, steps_of_all, teacher_logits, share or Share()), _AHEAD)
     count = len(split)
     images, labels = _in_memory(split)
     augmented = augmentation != Augmentation.NONE
@@ -82,11 +94,7 @@ def training_batches(
         targets = tf.one_hot(tf.gather(labels, rows), classes)
         if not teacher_logits:
             return pixels, targets
-        # A branch for each view: one tensor of all of them would be a copy of what is mapped.
-        said = tf.switch_case(
-            number, [functools.partial(tf.gather, logits, rows) for logits in teacher_logits]
-        )
-        return (pixels, said), targets
+        return (pixels, said_of(teacher_logits, number, rows)), targets
 
     rows = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_rows).skip(first_step)
     stream = rows.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -99,7 +107,7 @@ def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.dat
     """Builds batches of all images in stored order; the last one may be smaller.
 
     Args:
-      split: Images to evaluate on; they are held in memory once.
+      split: Images to evaluate on, in memory or read when they are asked for.
       batch_size: Images in a batch, over all replicas; at least 1.
       classes: Number of classes.
 
@@ -113,13 +121,15 @@ def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.dat
         raise ValueError(
             f"`batch_size` must be at least 1. Received: batch_size={batch_size}. Use 1 or more."
         )
+    starts = tf.data.Dataset.range(0, len(split), batch_size)
+    if split.is_streamed:
+        return _finish(read_on_host(starts, split, batch_size, classes), _AHEAD)
     images, labels = _in_memory(split)
 
     def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = slice(start, start + batch_size)
         return images[rows], tf.one_hot(labels[rows], classes)
 
-    starts = tf.data.Dataset.range(0, len(split), batch_size)
     return _finish(starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
 
 
@@ -129,13 +139,13 @@ def _in_memory(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.convert_to_tensor(split.images), tf.convert_to_tensor(split.labels)
 
 
-def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
+def _finish(batches: tf.data.Dataset, ahead: int = tf.data.AUTOTUNE) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
     # Each worker has all images in memory and makes every batch: it takes its share of each. Were sharding
     # off, every worker would see all shares of a batch, one a step.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return batches.prefetch(ahead).with_options(options)
 
 
 def _check_stream(seed: int, epochs: int, first_epoch: int, steps: int, first_step: int) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.compat import keras, tf
@@ -15,6 +15,7 @@ from tfqkd.fronts.tfmot.batches import evaluation_batches, training_batches
 from tfqkd.fronts.tfmot.calibration import calibrate_activations
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.divergence import Divergence
+from tfqkd.fronts.tfmot.host_batches import Share
 from tfqkd.fronts.tfmot.optimizers import make_optimizer
 from tfqkd.fronts.tfmot.state import State
 from tfqkd.fronts.tfmot.synchronized import synchronize_batch_norm
@@ -83,7 +84,8 @@ class KerasTrainer:
         """Trains from `start` to the end."""
         fitting, data = self._fitting, self._data
         self._network._training_state = _Start(start)
-        batches = training_stream(
+        make = functools.partial(
+            training_stream,
             fitting,
             data,
             fitting.epochs,
@@ -91,6 +93,9 @@ class KerasTrainer:
             first_step=start.step,
             fixed_views=fitting.fixed_views,
             teacher_logits=teacher_logits,
+        )
+        batches = (
+            shared(make, self._network.distribute_strategy) if data.train.is_streamed else make()
         )
         validation = data.validation and evaluation_batches(
             data.validation, batch_size=fitting.batch_size, classes=data.classes
@@ -151,6 +156,28 @@ def training_stream(
         epochs=epochs,
         **options,
     )
+
+
+def shared(make: Callable[..., tf.data.Dataset], strategy: tf.distribute.Strategy) -> Any:
+    """Returns batches of which each of several workers reads its parts alone.
+
+    Args:
+        make: Makes them, of a `share`.
+        strategy: The workers'.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return make()
+
+    def parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        return make(
+            share=Share(
+                context.input_pipeline_id,
+                context.num_input_pipelines,
+                context.num_replicas_in_sync,
+            )
+        )
+
+    return strategy.distribute_datasets_from_function(parts)
 
 
 def _plain(fitting: Fitting) -> Fitting:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.data.pictures import Pictures
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities
@@ -172,6 +173,9 @@ def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
     return str(found), [dataclasses.asdict(layer) for layer in found.layers]
 
 
-def logits(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:
     """Returns a model's logits for raw images, float32 `[N, classes]`."""
+    if isinstance(images, Pictures):
+        parts = (images[at : at + batch_size] for at in range(0, len(images), batch_size))
+        return np.concatenate([logits(model, part, batch_size) for part in parts])
     return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)

@@ -11,9 +11,9 @@ from tfqkd.core.teachers import LOGITS_IN_BATCH, Ensemble
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import Split
+from tfqkd.data.varied import varied_images
 from tfqkd.fronts.settings import Distillation
 from tfqkd.fronts.terms import Network, Term
-from tfqkd.fronts.tfmot.augmenting import augment, draw_views
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.ops import OPS
 from tfqkd.fronts.tfmot.taps import layers_of
@@ -52,16 +52,16 @@ def answering(
     teacher: object, split: Split, augmentation: Augmentation
 ) -> Callable[[int, int, int], np.ndarray]:
     """Returns a teacher's logits as a function of (view, first image, image behind the last)."""
-    ask, varies = as_teacher(teacher), augmentation != Augmentation.NONE
-
-    @tf.function(reduce_retracing=True)
-    def serve(images: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
-        return ask(augment(images, views, augmentation.padding) if varies else images)
+    serve = tf.function(as_teacher(teacher), reduce_retracing=True)
 
     def answer(view: int, start: int, stop: int) -> np.ndarray:
-        views = draw_views(len(split), FIXED_VIEWS_SEED, view, augmentation)
-        batches = (slice(at, min(at + _BATCH, stop)) for at in range(start, stop, _BATCH))
-        said = [serve(tf.constant(split.images[b]), views[b]) for b in batches]
+        parts = [np.arange(at, min(at + _BATCH, stop)) for at in range(start, stop, _BATCH)]
+        said = [
+            serve(
+                tf.constant(varied_images(split.images, rows, FIXED_VIEWS_SEED, view, augmentation))
+            )
+            for rows in parts
+        ]
         return tf.concat(said, axis=0).numpy()
 
     return answer

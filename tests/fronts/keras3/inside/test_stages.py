@@ -13,8 +13,9 @@ from tfqkd.core.schemes import TernaryScheme
 from tfqkd.core.views import NUMPY, draw_numbers
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
-from tfqkd.data.epochs import Epochs, show
+from tfqkd.data.epochs import Epochs
 from tfqkd.data.images import ImageData, Split
+from tfqkd.data.padded import show
 from tfqkd.fronts.settings import Distillation, Fitting, Quantization
 from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.recipe.recipe import Recipe

@@ -1,0 +1,67 @@
+"""Training images in their views, as NumPy and Pillow make them."""
+
+import numpy as np
+from PIL import Image
+
+from tfqkd.core.crops import random_boxes, random_flips
+from tfqkd.core.views import NUMPY, draw_numbers
+from tfqkd.data.augmentation import Augmentation
+from tfqkd.data.padded import show
+from tfqkd.data.pictures import Pictures, in_threads, opened, to_image
+from tfqkd.data.randaugment import random_operations, varied
+from tfqkd.runtime.pictures import to_pixels
+
+
+def varied_images(
+    images: np.ndarray | Pictures,
+    rows: np.ndarray,
+    seed: int,
+    number: int,
+    augmentation: Augmentation,
+) -> np.ndarray:
+    """Returns images in one view of each, before mixtures.
+
+    Args:
+      images: All.
+      rows: Which are shown, integers `[n]`.
+      seed: Of the training, 0..2**32-1.
+      number: Of the view, or the epoch.
+      augmentation: How they are varied.
+
+    Returns:
+      uint8 `[n, H, W, C]`.
+    """
+    if augmentation.resized_crop:
+        shown = _parts(images, rows, seed, number, augmentation.flip)
+    else:
+        shown = images[rows]
+        if augmentation.views > 1:
+            views = draw_numbers(seed, number, rows, augmentation.views, NUMPY)
+            shown = show(shown, views, augmentation.padding)
+    if not augmentation.operations:
+        return shown
+    drawn = random_operations(seed, number, rows, augmentation.operations)
+
+    def operated(place: int) -> np.ndarray:
+        image = varied(to_image(shown[place]), drawn[place].tolist(), augmentation.magnitude)
+        return to_pixels(image, images.shape[1:])
+
+    return np.stack(in_threads(operated, range(len(rows))))
+
+
+def _parts(
+    images: np.ndarray | Pictures, rows: np.ndarray, seed: int, number: int, flip: bool
+) -> np.ndarray:
+    stored = in_threads(lambda row: opened(images, row), rows.tolist())
+    sizes = np.array([[image.height, image.width] for image in stored])
+    boxes = random_boxes(seed, number, rows, sizes).tolist()
+    flips = random_flips(seed, number, rows) if flip else np.zeros(len(rows), bool)
+
+    def part(place: int) -> np.ndarray:
+        top, left, height, width = boxes[place]
+        image = stored[place].crop((left, top, left + width, top + height))
+        if flips[place]:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return to_pixels(image, images.shape[1:])
+
+    return np.stack(in_threads(part, range(len(rows))))
