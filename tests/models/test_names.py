@@ -20,6 +20,8 @@ from tfqkd.models.names import Architecture, parse
         ("vgg7x0.25", ("vgg", 7, 0.25)),
         ("cnn4", ("cnn", 4, 4.0)),
         ("cnn32", ("cnn", 4, 32.0)),
+        ("resnet18", ("imagenet_resnet", 18, 1.0)),
+        ("resnet34_0.5", ("imagenet_resnet", 34, 0.5)),
         ("resnet8_mlperf", ("resnet8_mlperf", 8, 1.0)),
         ("resnet8_mlperf_1.625", ("resnet8_mlperf", 8, 1.625)),
         ("mobilenetv2", ("mobilenetv2", 0, 1.0)),
@@ -70,7 +72,7 @@ def test_other_names_are_refused_with_the_known_ones(name):
 
 @pytest.mark.parametrize(
     ("name", "lower", "upper"),
-    [("resnet18", 14, 20), ("resnet1", 8, 14), ("resnet21", 20, 26), ("wrn16x4", 14, 20)],
+    [("resnet22", 20, 26), ("resnet1", 8, 14), ("resnet21", 20, 26), ("wrn16x4", 14, 20)],
 )
 def test_other_depths_are_refused_with_the_next_ones(name, lower, upper):
     with pytest.raises(ValueError, match=rf"must be 6n\+2.*Use {lower} or {upper}\."):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfqkd.compat import keras
-from tfqkd.models import resnet
+from tfqkd.models import imagenet_resnet, resnet
 
 
 def trainable(model):
@@ -129,3 +129,17 @@ def test_other_depths_are_refused(depth):
 def test_widths_without_filters_are_refused(width):
     with pytest.raises(ValueError, match=f"Received: width={width}"):
         resnet(20, 10, width=width)
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(18, 11_689_512), (34, 21_797_672)])
+def test_imagenet_resnets_have_their_published_numbers_of_parameters(depth, parameters):
+    model = imagenet_resnet(depth, 1000)
+    assert trainable(model) == parameters
+    assert model.get_layer("stem_pool").output_shape[1:] == (56, 56, 64)
+    assert model.get_layer("stage4_block2_relu2").output_shape[1:] == (7, 7, 512)
+    assert model.name == f"resnet{depth}"
+
+
+def test_imagenet_resnets_of_other_depths_are_refused():
+    with pytest.raises(ValueError, match=r"`depth` must be 18 or 34. Received: depth=50"):
+        imagenet_resnet(50, 10)

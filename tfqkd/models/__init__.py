@@ -12,6 +12,7 @@ _NAMES = {
     "build": "zoo",
     "cnn": "cnns",
     "efficientnet_lite": "efficientnets",
+    "imagenet_resnet": "resnets",
     "load_pretrained": "pretrained",
     "mobilenetv2": "mobilenets",
     "mobilenetv3": "mobilenets",

@@ -2,6 +2,7 @@
 
 RESNET_FILTERS = (16, 32, 64)
 VGG_FILTERS = (128, 256, 512)
+IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 def check_depth(depth: int) -> int:

@@ -19,8 +19,9 @@ KNOWN = (
     "resnet<6n+2> (resnet20, resnet32, resnet56, ...), "
     "wrn<6n+2>x<width> (wrn20x1.7, wrn20x5, ...), "
     "vgg7 or vgg7x<width> (vgg7x0.5, ...), cnn<filters> (cnn4, cnn32, ...), and, with _<width> or without, "
-    "resnet8_mlperf, mobilenetv2 (mobilenetv2_0.5, ...), mobilenetv3_small, mobilenetv3_large, "
-    "efficientnet_lite<0-4>; applications:<name in keras.applications> (applications:MobileNetV2, ...)"
+    "resnet18, resnet34, resnet8_mlperf, mobilenetv2 (mobilenetv2_0.5, ...), mobilenetv3_small, "
+    "mobilenetv3_large, efficientnet_lite<0-4>; applications:<name in keras.applications> "
+    "(applications:MobileNetV2, ...)"
 )
 APPLICATIONS = {
     **dict.fromkeys(
@@ -46,6 +47,7 @@ Family = Literal[
     "resnet",
     "vgg",
     "cnn",
+    "imagenet_resnet",
     "resnet8_mlperf",
     "mobilenetv2",
     "mobilenetv3_small",
@@ -56,6 +58,7 @@ Family = Literal[
 _NUMBER = r"[1-9][0-9]{0,5}"
 _WIDTH = rf"(?P<width>(?:0|{_NUMBER})(?:\.[0-9]+)?)"
 _NAMES: tuple[tuple[Family, str], ...] = (
+    ("imagenet_resnet", rf"resnet(?P<depth>18|34)(?:_{_WIDTH})?"),
     ("resnet", rf"resnet(?P<depth>{_NUMBER})"),
     ("resnet", rf"wrn(?P<depth>{_NUMBER})x{_WIDTH}"),
     ("vgg", rf"vgg(?P<depth>7)(?:x{_WIDTH})?"),
@@ -122,7 +125,7 @@ def parse(name: str) -> Architecture:
 def _checked(architecture: Architecture) -> Architecture:
     if architecture.family == "resnet":
         check_depth(architecture.depth)
-    if architecture.family in ("resnet", "resnet8_mlperf"):
+    if architecture.family in ("resnet", "imagenet_resnet", "resnet8_mlperf"):
         scale_filters(RESNET_FILTERS[0], architecture.width)
     elif architecture.family == "vgg":
         scale_filters(VGG_FILTERS[0], architecture.width)

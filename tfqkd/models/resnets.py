@@ -1,4 +1,4 @@
-"""ResNets for small images, and their wide variants."""
+"""ResNets for small images and their wide variants, and those for ImageNet."""
 
 from types import ModuleType
 
@@ -13,7 +13,8 @@ from tfqkd.models.blocks import (
     pixels,
     rectify,
 )
-from tfqkd.models.dimensions import RESNET_FILTERS, check_depth, scale_filters
+from tfqkd.models.dimensions import IMAGENET_BLOCKS, RESNET_FILTERS, check_depth, scale_filters
+from tfqkd.models.names import named
 
 
 def resnet(
@@ -66,6 +67,55 @@ def resnet(
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     name = f"resnet{depth}" if width == 1 else f"wrn{depth}x{width:g}"
     return classify(keras, inputs, x, classes, name)
+
+
+def imagenet_resnet(
+    depth: int,
+    classes: int,
+    image_shape: tuple[int, int, int] = (224, 224, 3),
+    width: float = 1.0,
+    *,
+    mean: ChannelValues | None = None,
+    std: ChannelValues | None = None,
+    keras: ModuleType | None = None,
+) -> Model:
+    """Builds the ImageNet ResNet of basic blocks of He et al., table 1: ResNet18 or ResNet34.
+
+    A 7x7 stem of 64 filters and a 3x3 maximum, both of stride 2, then four stages of 64, 128, 256 and 512
+    filters, the later three at half the size of the one before, of the blocks of `resnet`.
+
+    Args:
+      depth: 18 or 34.
+      classes: Number of classes.
+      image_shape: Height and width of at least 32, and channels.
+      width: Multiplier of the filters.
+      mean: Mean pixel per channel, in 0..255; None, with `std`, for no standardization.
+      std: Standard deviation per channel, in 0..255.
+      keras: The Keras module that makes it: tf_keras (None) or Keras 3.
+
+    Returns:
+      A float model from raw pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
+
+    Raises:
+      ValueError: If an argument is out of its range.
+
+    Source: Deep Residual Learning for Image Recognition (arXiv 1512.03385).
+    """
+    if depth not in IMAGENET_BLOCKS:
+        known = " or ".join(map(str, IMAGENET_BLOCKS))
+        raise ValueError(f"`depth` must be {known}. Received: depth={depth}. Choose one of these.")
+    keras = default_keras(keras)
+    inputs, x = pixels(keras, image_shape, 32, mean, std)
+    x = convolve(keras, x, scale_filters(64, width), "stem_conv", size=7, strides=2)
+    x = rectify(keras, normalize(keras, x, "stem_bn"), "stem_relu")
+    x = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
+    for stage, blocks in enumerate(IMAGENET_BLOCKS[depth], start=1):
+        filters = scale_filters(64 * 2 ** (stage - 1), width)
+        for block in range(1, blocks + 1):
+            strides = 2 if stage > 1 and block == 1 else 1
+            x = _block(keras, x, filters, strides, f"stage{stage}_block{block}")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return classify(keras, inputs, x, classes, named(f"resnet{depth}", width))
 
 
 def _block(keras: ModuleType, x: Tensor, filters: int, strides: int, name: str) -> Tensor:

@@ -12,7 +12,7 @@ from tfqkd.models.efficientnets import efficientnet_lite
 from tfqkd.models.mlperf import resnet8_mlperf
 from tfqkd.models.mobilenets import mobilenetv2, mobilenetv3
 from tfqkd.models.names import Family, parse
-from tfqkd.models.resnets import resnet
+from tfqkd.models.resnets import imagenet_resnet, resnet
 from tfqkd.models.vggs import vgg
 
 
@@ -64,6 +64,7 @@ def build(
         "resnet": partial(resnet, depth, width=width),
         "vgg": partial(vgg, width=width),
         "cnn": partial(cnn, int(width)),
+        "imagenet_resnet": partial(imagenet_resnet, depth, width=width),
         "resnet8_mlperf": partial(resnet8_mlperf, width=width),
         "mobilenetv2": partial(mobilenetv2, width=width),
         "mobilenetv3_small": partial(mobilenetv3, "small", width=width),
