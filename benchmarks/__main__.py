@@ -12,6 +12,7 @@ PARTS = {
     "keras3": "benchmarks.keras3",
     "peers": "benchmarks.peers_part",
     "pipeline": "benchmarks.pipeline",
+    "streams": "benchmarks.streams",
     "startup": "benchmarks.startup",
     "integers": "benchmarks.integers",
 }
