@@ -145,6 +145,17 @@ FLAGS = {
         "must be 0 or more pixels, or HEIGHTxW",
     ),
     "arrays": (["--dataset=arrays:none.npz"], 1, "`arrays:FILE.npz` must name a file"),
+    "class weights": (
+        ["--training.class_weights=auto"],
+        2,
+        "`training.class_weights` must be one of none, balanced",
+    ),
+    "patience": (["--training.patience=-1"], 2, "`training.patience` must be 0 or more"),
+    "patience without validation images": (
+        ["--training.patience=2"],
+        2,
+        "`training.patience` needs validation images",
+    ),
     "where images are": (["--data.stream=disk"], 2, "`data.stream` must be one of auto, on, off"),
     "operations": (["--data.operations=-1"], 2, "`data.operations` must be 0 or more"),
     "magnitude": (["--data.magnitude=31"], 2, "`data.magnitude` must be 0 to 30"),

@@ -357,6 +357,8 @@ class Trainer:
                 _tell(watchers, "on_train_batch_end", step, self._means())
             found = {**self._means(), **self._validated(), "learning_rate": self._rate()}
             _tell(watchers, "on_epoch_end", epoch, found)
+            if any(getattr(each, "stops", False) for each in watchers):
+                break
         _tell(watchers, "on_train_end")
 
     def _make_step(self, epoch, rows, teacher_logits, coefficient=0.0):

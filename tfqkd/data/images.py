@@ -46,6 +46,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    def balanced_weights(self, classes: int) -> np.ndarray:
+        """Returns what an example of each class weighs where all classes weigh the same, float32 `[classes]`.
+
+        That is `examples / (classes that occur · examples of the class)`: 1 in the mean over examples.
+        """
+        counts = np.bincount(self.labels, minlength=classes)
+        share = len(self) / np.count_nonzero(counts)
+        return np.divide(share, counts, out=np.zeros(classes), where=counts > 0).astype(np.float32)
+
     @property
     def is_streamed(self) -> bool:
         """Whether images are read when they are asked for."""

@@ -56,6 +56,8 @@ class Training:
         weight_decay: Decoupled, of kernels.
         label_smoothing: Of the hard loss.
         synchronized_batch_norm: Whether batch norm takes its statistics over all devices.
+        class_weights: What an example of a class weighs in the losses: "none", all the same, or "balanced".
+        patience: After how many epochs without a better validation accuracy the training ends; 0 for never.
     """
 
     epochs: int
@@ -72,6 +74,8 @@ class Training:
     weight_decay: float
     label_smoothing: float
     synchronized_batch_norm: bool
+    class_weights: str = "none"
+    patience: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

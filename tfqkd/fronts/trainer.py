@@ -36,7 +36,12 @@ class Watcher:
 
     Logs hold the metrics by name, numbers or what `float` makes one, and at the end of an epoch the learning
     rate as `learning_rate`. An error that is raised ends the training.
+
+    Attributes:
+        stops: Whether the training is over; asked at the end of each epoch.
     """
+
+    stops = False
 
     def on_train_begin(self) -> None:
         """Before the first step."""

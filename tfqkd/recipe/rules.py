@@ -32,6 +32,7 @@ def check(recipe: "Recipe") -> None:
     _check_keras(recipe)
     _check_formats(recipe)
     _check_views(recipe)
+    _check_patience(recipe)
 
 
 def _check_ends(recipe: "Recipe") -> None:
@@ -167,6 +168,17 @@ def _check_views(recipe: "Recipe") -> None:
             f"run.scan=on with data.stream={data.stream}, data.resized_crop={data.resized_crop}, "
             f"data.operations={data.operations}, data.mixup={data.mixup}. Leave it at auto."
         )
+
+
+def _check_patience(recipe: "Recipe") -> None:
+    for stage in ("teacher", "student", "quantized"):
+        patience = recipe.training_of(stage).patience
+        if patience and not recipe.data.validation_split:
+            raise ValueError(
+                "`training.patience` needs validation images. Received: "
+                f"{stage}.training.patience={patience} with data.validation_split=0. "
+                "Set --data.validation_split, e.g. to 0.1."
+            )
 
 
 def _check_float_student(recipe: "Recipe") -> None:

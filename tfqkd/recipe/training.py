@@ -48,6 +48,18 @@ class Training:
     label_smoothing: float = setting(
         0.0, "Label smoothing of the hard loss, 0 to below 1.", rule=BELOW_ONE
     )
+    class_weights: str = setting(
+        "none",
+        "What an example weighs in the losses: all the same, or, balanced, so much that all classes weigh "
+        "the same: the mean number of examples of a class over that of its own.",
+        choices=("none", "balanced"),
+    )
+    patience: int = setting(
+        0,
+        "End a stage when its accuracy on the validation images has not risen for so many epochs; 0 for "
+        "never. It keeps the weights of its last epoch.",
+        rule=at_least(0),
+    )
     batch_norm: Literal["augmented", "plain", "moving"] = setting(
         "augmented",
         "Statistics of batch norm in the model that a stage keeps: measured anew on augmented training "

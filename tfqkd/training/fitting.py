@@ -15,7 +15,8 @@ from tfqkd.methods.hooks import Hooks
 from tfqkd.process.interruption import deferred
 from tfqkd.progress import MakeProgress
 from tfqkd.training.checkpoints import Checkpoints
-from tfqkd.training.history import History
+from tfqkd.training.history import History, read_history
+from tfqkd.training.patience import Patience
 from tfqkd.training.products import CHECKPOINTS, HISTORY_FILE
 from tfqkd.training.saving import Interval, SaveCheckpoints
 from tfqkd.training.stage import Execution, Stage
@@ -63,7 +64,11 @@ def fit(
     workers.require_same("checkpoints", *start)
     # The other workers' histories are their own, and dropped.
     history = History(directory / HISTORY_FILE, start.epoch if workers.is_chief else 0)
-    if start.epoch >= epochs:
+    patience = None
+    if stage.training.patience:
+        before = read_history(directory / HISTORY_FILE)[: start.epoch]
+        patience = Patience(stage.training.patience, before)
+    if start.epoch >= epochs or (patience and patience.stops):
         trainer.finish()
         hooks.finish()
         return
@@ -78,6 +83,8 @@ def fit(
     saver = SaveCheckpoints(checkpoints, trainer.divergence, start, steps, every, title, workers)
     logs = front.logs(directory / "tensorboard", execution.profile)
     watchers = [*schedulers, *callbacks, hooks, logs, history, bar, saver]
+    if patience:
+        watchers.append(patience)
     try:
         with deferred():
             trainer.fit(start, teacher_logits, watchers)

@@ -381,5 +381,7 @@ def _training(recipe: Recipe, role: str, part: tuple[int, int], seed: int) -> Tr
         momentum=own.momentum,
         weight_decay=own.weight_decay,
         label_smoothing=own.label_smoothing,
+        class_weights=own.class_weights,
+        patience=own.patience,
         synchronized_batch_norm=recipe.run.synchronized_batch_norm,
     )

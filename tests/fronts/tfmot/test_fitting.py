@@ -1,15 +1,21 @@
 """What a stage does at each of its steps."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from training.linear import save_linear
 from training.staged import Staged
 
 from tfqkd.compat import keras
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.tfmot import front
+from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.products import Products
+
+from .fittings import fitting
 
 
 class EachStep(keras.callbacks.Callback):
@@ -82,3 +88,59 @@ def test_the_coefficient_steps_down_when_the_learning_rate_does(
     rise = np.minimum((step + 1) / round(warmup * steps), 1) if warmup else 1.0
     np.testing.assert_allclose(rates, rise * 0.5**passed, rtol=1e-6)
     np.testing.assert_allclose(coefficients, 0.75 * 0.5**passed, rtol=1e-6)
+
+
+class Noted(Watcher):
+    """Keeps the logs of all epochs, and ends the training after so many."""
+
+    def __init__(self, epochs=99):
+        self.logs, self._epochs = [], epochs
+
+    def on_epoch_end(self, epoch, logs):
+        self.logs.append({name: float(value) for name, value in logs.items()})
+        self.stops = len(self.logs) == self._epochs
+
+
+def weighted_loss(front, model, split, class_weights):
+    """The loss of the one step of an epoch, and that of the model before it, by NumPy."""
+    fits = dataclasses.replace(
+        fitting(
+            Recipe({"training.batch_size": 12, "data.crop_padding": 0, "data.flip": False}),
+            1e-3,
+            1,
+            1,
+        ),
+        class_weights=class_weights,
+    )
+    images = ImageData("noise", tuple("abcd"), split, None, split)
+    before = front.logits(model, split.images).astype(np.float64)
+    noted = Noted()
+    front.trainer(model, fits, images).fit(Position(0, 0), (), [noted])
+    said = -(before - logsumexp(before, axis=1, keepdims=True))[np.arange(12), split.labels]
+    weights = split.balanced_weights(4)[split.labels] if class_weights == "balanced" else 1
+    return noted.logs[0]["loss"], (weights * said).mean()
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_classes_weigh_what_they_are_said_to(class_weights):
+    generator = np.random.default_rng(0)
+    labels = np.array([0] * 7 + [1] * 2 + [3] * 3)
+    split = Split(generator.integers(0, 256, (12, 8, 8, 1), np.uint8), labels)
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+    found, expected = weighted_loss(front, model, split, class_weights)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_watcher_ends_a_training():
+    generator = np.random.default_rng(0)
+    split = Split(generator.integers(0, 256, (12, 8, 8, 1), np.uint8), np.arange(12) % 4)
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+    noted = Noted(epochs=2)
+    fits = fitting(Recipe({"training.batch_size": 12}), 1e-3, 5, 1)
+    data = ImageData("noise", tuple("abcd"), split, None, split)
+    front.trainer(model, fits, data).fit(Position(0, 0), (), [noted])
+    assert len(noted.logs) == 2

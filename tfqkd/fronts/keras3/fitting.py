@@ -105,11 +105,14 @@ class KerasTrainer:
         """Trains from `start`, the end of an epoch, to the end."""
         fitting, validation = self._fitting, self._data.validation
         epochs = epochs_of(fitting, self._data, fitting.fixed_views, teacher_logits)
-        on_device = not self._data.train.is_streamed and fitting.augmentation.is_plain
+        train, weights = self._data.train, None
+        if fitting.class_weights == "balanced":
+            weights = train.balanced_weights(self._data.classes)
+        on_device = not train.is_streamed and fitting.augmentation.is_plain and weights is None
         batches = (
             ScannedBatches(self._network, epochs)
             if scans(fitting.scan, on_device)
-            else Batches(epochs, start.epoch)
+            else Batches(epochs, start.epoch, weights)
         )
         given = validation and ShownInOrder(validation, fitting.batch_size, self._data.classes)
         self._network.fit(
@@ -153,10 +156,12 @@ class Batches(keras.utils.PyDataset):
     Args:
         epochs: All of them.
         first: The epoch to begin with.
+        weights: What an example of each class weighs, `[classes]`; None where all weigh the same.
     """
 
-    def __init__(self, epochs: Epochs, first: int) -> None:
+    def __init__(self, epochs: Epochs, first: int, weights: np.ndarray | None = None) -> None:
         super().__init__()
+        self._weights = weights
         self.steps_in_call = 1
         self._epochs = epochs
         self.turning = _Turning(self)
@@ -169,8 +174,12 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self._epochs.steps
 
-    def __getitem__(self, step: int) -> tuple[Any, np.ndarray]:
-        return self._epochs.batch(self._epoch, self._order[step])
+    def __getitem__(self, step: int) -> tuple[Any, ...]:
+        images, labels = self._epochs.batch(self._epoch, self._order[step])
+        # Of a mixture the mean of its classes' weights.
+        return (
+            (images, labels) if self._weights is None else (images, labels, labels @ self._weights)
+        )
 
 
 class ShownInOrder(keras.utils.PyDataset):
@@ -229,15 +238,15 @@ def scans(wanted: str, on_device: bool = True) -> bool:
 
     Args:
         wanted: "on", "off", or "auto", on accelerators of JAX alone.
-        on_device: Whether the images are in memory, and varied by padding and flips alone.
+        on_device: Whether the images are in memory, varied by padding and flips alone, and weigh the same.
 
     Raises:
         ValueError: If it is "on" where there is no such call.
     """
     if wanted == "on" and not on_device:
         raise ValueError(
-            "`scan` must be auto or off where images are read from the disk, or varied by more than padding "
-            "and flips. Received: scan=on. Leave it out."
+            "`scan` must be auto or off where images are read from the disk, varied by more than padding and "
+            "flips, or weighted by class. Received: scan=on. Leave it out."
         )
     on_jax = keras.backend.backend() == "jax"
     if wanted == "on" and not on_jax:

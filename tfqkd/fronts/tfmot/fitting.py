@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfqkd.compat import keras, tf
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData
@@ -94,6 +96,8 @@ class KerasTrainer:
             fixed_views=fitting.fixed_views,
             teacher_logits=teacher_logits,
         )
+        if fitting.class_weights == "balanced":
+            make = functools.partial(_weighted, make, data.train.balanced_weights(data.classes))
         batches = (
             shared(make, self._network.distribute_strategy) if data.train.is_streamed else make()
         )
@@ -178,6 +182,14 @@ def shared(make: Callable[..., tf.data.Dataset], strategy: tf.distribute.Strateg
         )
 
     return strategy.distribute_datasets_from_function(parts)
+
+
+def _weighted(
+    make: Callable[..., tf.data.Dataset], weights: np.ndarray, **share: Any
+) -> tf.data.Dataset:
+    """Batches with a weight for each example: its class's, of a mixture the mean of its classes'."""
+    by_class = tf.constant(weights)
+    return make(**share).map(lambda x, y: (x, y, tf.linalg.matvec(y, by_class)))
 
 
 def _plain(fitting: Fitting) -> Fitting:

@@ -32,6 +32,8 @@ class _OfEpochs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         rate = float(self.model.optimizer.learning_rate.numpy())
         self._watcher.on_epoch_end(epoch, {**(logs or {}), "learning_rate": rate})
+        if self._watcher.stops:
+            self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._watcher.on_train_end()

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from tfqkd import fronts
 from tfqkd.core.schedulers import CoefficientScheduler
@@ -176,3 +177,35 @@ def test_a_training_shows_the_views_that_it_is_told(data, views):
         drawn = draw_numbers(*key, rows, 18, NUMPY)
         np.testing.assert_array_equal(images, show(data.train.images[rows], drawn, 1))
     assert {epoch for epoch, _, _ in seen} == {0, 1}
+
+
+def weighted_loss(front, model, split, class_weights):
+    """The loss of the one step of an epoch, and that of the model before it, by NumPy."""
+    fits = dataclasses.replace(
+        fitting("auto"),
+        epochs=1,
+        steps=1,
+        batch_size=12,
+        augmentation=Augmentation.NONE,
+        class_weights=class_weights,
+    )
+    images = ImageData("noise", tuple("abcd"), split, None, split)
+    before = front.logits(model, split.images).astype(np.float64)
+    noted = Noted()
+    front.trainer(model, fits, images).fit(Position(0, 0), (), [noted])
+    said = -(before - logsumexp(before, axis=1, keepdims=True))[np.arange(12), split.labels]
+    weights = split.balanced_weights(4)[split.labels] if class_weights == "balanced" else 1
+    return noted.logs[0]["loss"], (weights * said).mean()
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_classes_weigh_what_they_are_said_to(class_weights):
+    generator = np.random.default_rng(0)
+    labels = np.array([0] * 7 + [1] * 2 + [3] * 3)
+    split = Split(generator.integers(0, 256, (12, 8, 8, 1), np.uint8), labels)
+    front = fronts.choose("keras3")
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+    found, expected = weighted_loss(front, model, split, class_weights)
+    assert found == pytest.approx(expected, rel=1e-5)
