@@ -75,9 +75,13 @@ setup(
             *JAX,
             *STUDY,
             *ONNX,
+            "check-jsonschema~=0.39.0",  # Checks the public workflows against GitHub's own schema.
             "hypothesis~=6.170",  # Property tests.
             "keras-hub~=0.32.0",  # Backbones as students.
+            "latex2mathml~=3.81",  # Formulas of the site without a script.
             "litert-quantizer~=0.11.0",  # A second opinion on the codes of a TFLite file.
+            "mkdocs-material~=9.8.2",  # The site: its look, and its search without a server.
+            "mkdocstrings[python]~=1.0.8",  # The pages of the API, from docstrings.
             "mypy~=2.4.1",  # Type checker.
             "playwright~=1.65",  # Drives Chromium in the tests of pages.
             "pytest~=9.2",

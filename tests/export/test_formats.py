@@ -42,7 +42,7 @@ def test_formats_are_known_without_tensorflow():
 
 
 def test_the_page_has_the_table_that_the_command_prints(capsys):
-    page = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
+    page = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "export.md"
     assert format_table(markdown=True) in page.read_text(encoding="utf-8")
     assert export.main(["export", "--format=list"]) == 0
     printed = capsys.readouterr().out
