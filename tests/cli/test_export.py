@@ -105,7 +105,7 @@ def test_a_missing_runtime_is_said_first(finished, capsys, no_tensorflow, monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     arguments = [f"--run_dir={finished.directory}", "--format=litert-int8"]
     assert main(["export", *arguments]) == 1
-    assert "pip install '.[export]'" in capsys.readouterr().err
+    assert "pip install 'tfqkd[export]'" in capsys.readouterr().err
 
 
 def test_a_directory_without_a_run_is_one_message(tmp_path, capsys):

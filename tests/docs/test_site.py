@@ -3,6 +3,7 @@
 import functools
 import http.server
 import importlib.util
+import os
 import pathlib
 import re
 import subprocess
@@ -31,9 +32,13 @@ SHOWN = [
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # The theme's word on a mkdocs 2 to come is no warning about the pages.
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert built.returncode == 0, built.stderr
-    assert "WARNING" not in built.stderr
+    assert built.stderr == ""
     return folder
 
 

@@ -15,7 +15,7 @@ PAGES = [
     if "```python" in page.read_text(encoding="utf-8")
 ]
 # Their snippets train, and so take longest.
-LONG = {"study", "recipe"}
+LONG = {"study", "recipe", "model"}
 
 
 def snippets(page: pathlib.Path) -> list[str]:
