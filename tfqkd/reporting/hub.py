@@ -30,8 +30,8 @@ model-index:
 ---
 # {name}
 
-{student}, trained with tfqkd ([{paper}](https://{paper})). It reaches **{accuracy:.2f} %** on the test images of
-{dataset}, measured once, after the last epoch.
+{student}, trained with tfqkd ([{paper}](https://{paper})). It reaches **{accuracy:.2f} %** on the test images
+of {dataset}, measured once, after the last epoch.
 
 | model | network | parameters | quantized % | test accuracy % |
 |---|---|---|---|---|
