@@ -35,8 +35,9 @@ def built(tmp_path_factory):
     for name in filter(None, names.stdout.decode().split("\0")):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
-    build = [sys.executable, "setup.py", "--quiet", "sdist", "bdist_wheel"]
-    subprocess.run([*build, "--dist-dir", folder], cwd=source, check=True)
+    build = [sys.executable, "setup.py", "--quiet"]
+    for kind in ("sdist", "bdist_wheel"):
+        subprocess.run([*build, kind, "--dist-dir", folder], cwd=source, check=True)
     return folder
 
 
