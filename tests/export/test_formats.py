@@ -29,7 +29,7 @@ def test_file_names_differ():
 
 def test_missing_runtime_names_the_extra():
     form = dataclasses.replace(FORMATS["litert-int8"], runtime="no_such_runtime")
-    with pytest.raises(ImportError, match=r"no_such_runtime.*pip install '\.\[export\]'"):
+    with pytest.raises(ImportError, match=r"no_such_runtime.*pip install 'tfqkd\[export\]'"):
         form.require_runtime()
 
 

@@ -35,9 +35,10 @@ def built(tmp_path_factory):
     for name in filter(None, names.stdout.decode().split("\0")):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
-    build = [sys.executable, "setup.py", "--quiet"]
-    for kind in ("sdist", "bdist_wheel"):
-        subprocess.run([*build, kind, "--dist-dir", folder], cwd=source, check=True)
+    sdist = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", folder]
+    subprocess.run(sdist, cwd=source, check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
+    subprocess.run([*pip, source], check=True)
     return folder
 
 
