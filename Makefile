@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: quickstart test test-slow benchmark quantizers faults lint format clean
+.PHONY: quickstart test test-slow docs benchmark quantizers faults lint format clean
 
 quickstart: $(READY)
 	bin/train --flagfile=configs/quickstart.flags
@@ -16,10 +16,14 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow" --hypothesis-profile=deep
 
+# The site, in site/: no network, and no warning. Its search needs a server: python -m http.server -d site
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 benchmark: $(READY)
 	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m benchmarks $(PARTS)
 
-# The table of all quantizers of docs/quantizers.md.
+# The table of all quantizers of docs/concepts/quantizers.md.
 quantizers: $(READY)
 	$(BIN)/python -m benchmarks.quantizers --flagfile=benchmarks/quantizers.flags
 

@@ -1,8 +1,10 @@
 """Package definition; the pins that were tested together are in constraints.txt."""
 
 import pathlib
+import shutil
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).resolve().parent
 VERSION = {}
@@ -27,16 +29,30 @@ ONNX = [
     "tf2onnx~=1.17.0",  # Converts TensorFlow graphs.
 ]
 
+
+class BuildWithConfigs(build_py):
+    """Puts configs/ into the package, so that `--flagfile=configs/...` works without a checkout."""
+
+    def run(self) -> None:
+        """Builds the package, and copies the flag files beside it."""
+        super().run()
+        if not self.editable_mode:
+            target = pathlib.Path(self.build_lib, "tfqkd", "configs")
+            shutil.copytree(HERE / "configs", target, dirs_exist_ok=True)
+
+
 setup(
     name="tfqkd",
+    cmdclass={"build_py": BuildWithConfigs},
     version=VERSION["__version__"],
     description="Trains low-bit Keras networks with a teacher: ternary first, annealed distillation",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["tfqkd", "tfqkd.*"]),
     package_data={
+        "tfqkd": ["py.typed"],
         "tfqkd.models": ["weights/*"],
         "tfqkd.reporting": ["templates/*"],
         "tfqkd.runtime": ["widen.cc"],
@@ -75,9 +91,13 @@ setup(
             *JAX,
             *STUDY,
             *ONNX,
+            "check-jsonschema~=0.39.0",  # Checks the public workflows against GitHub's own schema.
             "hypothesis~=6.170",  # Property tests.
             "keras-hub~=0.32.0",  # Backbones as students.
+            "latex2mathml~=3.81",  # Formulas of the site without a script.
             "litert-quantizer~=0.11.0",  # A second opinion on the codes of a TFLite file.
+            "mkdocs-material~=9.8.2",  # The site: its look, and its search without a server.
+            "mkdocstrings[python]~=1.0.8",  # The pages of the API, from docstrings.
             "mypy~=2.4.1",  # Type checker.
             "playwright~=1.65",  # Drives Chromium in the tests of pages.
             "pytest~=9.2",
@@ -88,6 +108,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "tfqkd-doctor=tfqkd.cli.doctor:main",
             "tfqkd-train=tfqkd.cli.train:main",
             "tfqkd-evaluate=tfqkd.cli.evaluate:main",
             "tfqkd-export=tfqkd.cli.export:main",
@@ -98,7 +119,11 @@ setup(
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
 )

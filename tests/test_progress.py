@@ -1,5 +1,6 @@
 import io
 import sys
+import types
 
 import pytest
 
@@ -85,3 +86,47 @@ def test_a_terminal_gets_a_bar_that_is_taken_away(clock, monkeypatch):
     assert "4/4" in text
     assert "student: 1 epochs, 10 images/s" in text.splitlines()[-1]
     bar.close()
+
+
+class Notebook:
+    """IPython in a notebook: notes what a cell shows, and how often it has changed."""
+
+    def __init__(self, **shell):
+        self.shown, self.changes = [], 0
+        self.display = types.SimpleNamespace(display=self._display)
+        self._shell = types.SimpleNamespace(**shell)
+
+    def get_ipython(self):
+        return self._shell
+
+    def _display(self, data, *, raw, display_id):
+        assert raw
+        assert display_id
+        self.shown.append(data["text/plain"])
+        return self
+
+    def update(self, data, *, raw):
+        assert raw
+        self.shown[-1] = data["text/plain"]
+        self.changes += 1
+
+
+def test_a_notebook_has_one_line_a_stage_that_changes(clock, capsys, monkeypatch):
+    notebook = Notebook(kernel="a kernel")
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    for title in ("teacher", "student"):
+        bar = ProgressBar(title, epochs=2, steps_per_epoch=5, batch_size=100)
+        train(bar, clock, epochs=2, steps=5, seconds=0.5)
+    assert notebook.shown == [
+        f"{title}: 2 epochs, 200 images/s, loss 2.000 accuracy 0.500 val_accuracy 0.250"
+        for title in ("teacher", "student")
+    ]
+    assert notebook.changes == 20
+    assert capsys.readouterr().out == ""
+
+
+def test_ipython_in_a_terminal_is_no_notebook(clock, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", Notebook())
+    bar = ProgressBar("teacher", epochs=1, steps_per_epoch=5, batch_size=100)
+    train(bar, clock, epochs=1, steps=5)
+    assert "teacher: 1 epochs" in capsys.readouterr().out

@@ -39,6 +39,7 @@ _NAMES = {
     "quantized_activations": "tfqkd.fronts.tfmot.model",
     "reestimate_batch_norm": "tfqkd.fronts.tfmot.batch_norm",
     "run": "tfqkd.training.run",
+    "save_to_folder": "tfqkd.reporting.hub",
     "schedules": "tfqkd.core",
     "sensitivity": "tfqkd.fronts.sensitivity",
     "strip_quantization": "tfqkd.fronts.choice",

@@ -1,4 +1,4 @@
-"""Progress of a stage: a bar in a terminal, a line now and then where the output is a file."""
+"""Progress of a stage: a bar in a terminal, one line in a notebook, now and then a line in a file."""
 
 import contextlib
 import datetime
@@ -79,6 +79,8 @@ class ProgressBar(Watcher):
             if sys.stdout.isatty()
             else None
         )
+        display = None if self._bar else _notebook_display()
+        self._line = _NotebookLine(display) if display else None
 
     def on_train_begin(self) -> None:
         """Starts the bar."""
@@ -100,7 +102,8 @@ class ProgressBar(Watcher):
             # The first call also traced the graph: count from its end, or the rate would mislead.
             self._traced, self._begin = True, now
         self._done = steps
-        wait = _SECONDS_BETWEEN_DRAWINGS if self._bar else _SECONDS_BETWEEN_LINES
+        changes = self._bar or self._line
+        wait = _SECONDS_BETWEEN_DRAWINGS if changes else _SECONDS_BETWEEN_LINES
         if now - self._last_drawn <= wait:
             return
         self._last_drawn = now
@@ -120,9 +123,8 @@ class ProgressBar(Watcher):
     def on_train_end(self) -> None:
         """Leaves one line that says how the stage ended."""
         self.close()
-        print(
-            f"{self._title}: {self._epochs} epochs{self._rate(', ')}, {_text(self._last_logs)}",
-            flush=True,
+        self._say(
+            f"{self._title}: {self._epochs} epochs{self._rate(', ')}, {_text(self._last_logs)}"
         )
 
     def close(self) -> None:
@@ -137,10 +139,13 @@ class ProgressBar(Watcher):
 
     def _print_line(self, logs: dict[str, Any]) -> None:
         epoch = f"epoch {self._epoch + 1}/{self._epochs}"
-        print(
-            f"{self._title}: {epoch}{self._rate(', ')}{self._time_left()}, {_text(logs)}",
-            flush=True,
-        )
+        self._say(f"{self._title}: {epoch}{self._rate(', ')}{self._time_left()}, {_text(logs)}")
+
+    def _say(self, text: str) -> None:
+        if self._line:
+            self._line.change(text)
+        else:
+            print(text, flush=True)
 
     def _time_left(self) -> str:
         if not self._images:
@@ -148,6 +153,32 @@ class ProgressBar(Watcher):
         left = (self._epochs * self._steps - self._done) * self._batch_size
         seconds = left * (time.monotonic() - self._begin) / self._images
         return f", {datetime.timedelta(seconds=round(seconds))} left"
+
+
+class _NotebookLine:
+    """A line below a notebook's cell, which changes in its place.
+
+    Args:
+        display: IPython's.
+    """
+
+    def __init__(self, display: Callable[..., Any]) -> None:
+        self._display = display
+        self._handle: Any = None
+
+    def change(self, text: str) -> None:
+        if self._handle is None:
+            self._handle = self._display({"text/plain": text}, raw=True, display_id=True)
+        else:
+            self._handle.update({"text/plain": text}, raw=True)
+
+
+def _notebook_display() -> Callable[..., Any] | None:
+    """IPython's `display` in a notebook; None elsewhere, also in IPython's terminal."""
+    # A notebook has imported it: to look for it would load it elsewhere.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return ipython.display.display if ipython and hasattr(shell, "kernel") else None
 
 
 @contextlib.contextmanager

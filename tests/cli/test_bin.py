@@ -11,7 +11,7 @@ import pytest
 import setuptools
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "bin"
-PROGRAMS = ("train", "evaluate", "export", "predict", "products", "study")
+PROGRAMS = ("train", "evaluate", "export", "predict", "products", "study", "doctor")
 
 
 def call(program, *arguments, cwd):

@@ -14,7 +14,8 @@ from tfqkd.cli.command import Command, UsageError
 from tfqkd.models.dimensions import scale_filters
 from tfqkd.recipe.recipe import Recipe
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "tfqkd"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "tfqkd"
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_flags_are_read(command):
         "cups": 3,
         "with": ["milk", "sugar"],
         "size": "small",
+        "quiet": False,
     }
 
 
@@ -79,7 +81,8 @@ def test_the_manual_page_lists_every_flag_under_its_group(command, capsys, flag)
         "    --with=COMMA SEPARATED LIST OF STRINGS\n        What comes with it.\n"
         "    --size=small|large\n        How big. [small]"
     )
-    assert parts[5].startswith("FLAG FILES\n    --flagfile=FILE reads flags from a file")
+    assert parts[5].startswith("HOW TO PRINT IT\n    --[no]quiet\n        Print nothing but errors")
+    assert parts[6].startswith("FLAG FILES\n    --flagfile=FILE reads flags from a file")
 
 
 @pytest.mark.parametrize(
@@ -273,3 +276,33 @@ def test_onednn_is_on_unless_the_user_says_otherwise(tmp_path, users, expected):
     assert child.stdout == f"{seen} ['ERROR']\n"
     # The stream is there again for what comes after.
     assert child.stderr == "after\n"
+
+
+def test_quiet_leaves_errors_alone(command, capsys):
+    def speak():
+        print("much")
+        raise UsageError("A rule. Received: this.")
+
+    assert command.main(["brew", "--quiet"], lambda: print("much")) == 0
+    assert capsys.readouterr() == ("", "")
+    assert command.main(["brew", "--quiet"], speak) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("brew: error: A rule.")
+
+
+@pytest.mark.parametrize(
+    ("program", "typed"),
+    [("/env/bin/tfqkd-brew", "tfqkd-train"), ("/tfqkd/cli/brew.py", f"{ROOT}/bin/train")],
+)
+def test_the_next_command_is_typed_as_this_one_was(
+    command, capsys, monkeypatch, tmp_path, program, typed
+):
+    monkeypatch.chdir(tmp_path)
+    run_dir = "--run_dir=my runs"
+    assert command.main([program], lambda: command.print_next("train", run_dir)) == 0
+    assert capsys.readouterr().out == f"Next            {typed} '{run_dir}'\n"
+    monkeypatch.chdir(ROOT)
+    assert command.main([program], lambda: command.print_next("train")) == 0
+    at_home = "bin/train" if program.endswith(".py") else typed
+    assert capsys.readouterr().out == f"Next            {at_home}\n"

@@ -24,9 +24,12 @@ def test_the_student_is_exported_where_it_is_asked_to(finished, tmp_path, capsys
     assert [run["direct"] for run in report["files"][1]["runs"]] == [False, True]
     for table in ("× packed", "load ms", "against litert-float32", "entropy bytes"):
         assert table in out
+    assert out.splitlines()[-1] == (
+        f"Next            tfqkd-predict --model={out_dir / 'student-float32.tflite'} --images=IMAGE.png"
+    )
     test = load("digits").test
     for form, name in files.items():
-        (row,) = [line for line in out.splitlines() if name in line]
+        (row,) = [line for line in out.splitlines() if line.startswith(f" {name} ")]
         size = (out_dir / name).stat().st_size
         assert row.split()[1:3] == [form, f"{size:,}"]
         assert row.split()[-2] == "100.0"
@@ -105,7 +108,7 @@ def test_a_missing_runtime_is_said_first(finished, capsys, no_tensorflow, monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     arguments = [f"--run_dir={finished.directory}", "--format=litert-int8"]
     assert main(["export", *arguments]) == 1
-    assert "pip install '.[export]'" in capsys.readouterr().err
+    assert "pip install 'tfqkd[export]'" in capsys.readouterr().err
 
 
 def test_a_directory_without_a_run_is_one_message(tmp_path, capsys):

@@ -55,3 +55,20 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(flags.Error, match="must name a flag file that can be read"):
         list(expand([f"--flagfile={tmp_path / 'model.keras'}"]))
+
+
+def test_a_config_that_is_not_here_is_the_one_that_comes_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = list(expand(["--flagfile=configs/cifar100.flags"]))
+    assert "--dataset=cifar100" in shipped
+    assert "--student=resnet20" in shipped  # Of the file beside it.
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "cifar100.flags").write_text("--dataset=digits\n")
+    assert list(expand(["--flagfile=configs/cifar100.flags"])) == ["--dataset=digits"]
+
+
+def test_no_other_file_is_looked_for_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("setup.py", "configs/../setup.py", "configs/none.flags"):
+        with pytest.raises(flags.Error, match="must name a flag file that can be read"):
+            list(expand([f"--flagfile={name}"]))

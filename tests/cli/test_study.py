@@ -110,7 +110,7 @@ def test_missing_packages_are_said(capsys, no_tensorflow, tmp_path, monkeypatch)
     assert main(["study", *GOOD, *drawn]) == 1
     err = capsys.readouterr().err
     assert "storage needs the packages optuna, sqlalchemy, statsmodels. Received: no optuna" in err
-    assert "pip install '.[study]'" in err
+    assert "pip install 'tfqkd[study]'" in err
 
 
 def test_a_data_set_that_is_not_there_begins_no_study(capsys, tmp_path):

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tfqkd.cli.train import main
+from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.values import to_text
 from tfqkd.training.directory import RunDirectory
@@ -139,13 +140,27 @@ def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, n
     for dataset in ("digits", "imagenet_resized/8x8"):
         argv = ["bin/train", f"--dataset={dataset}", "--teacher=none"]
         assert main(argv) == 0
-        recipe, directory, products, command, preset = seen.pop()
+        recipe, directory, products, command, preset, progress = seen.pop()
         assert (recipe, command) == (Recipe(dataset=dataset, teacher="none"), argv)
-        assert preset == PAPER
+        assert (preset, progress) == (PAPER, ProgressBar)
         assert str(directory) == f"runs/{dataset.replace('/', '_')}"
         assert products == directory / "products"
         assert main([*argv, "--products=shared"]) == 0
         assert seen.pop()[1:3] == (directory, pathlib.Path("shared"))
+
+
+def test_a_tracker_is_told_of_the_stages_of_the_run(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: values[-1])
+    monkeypatch.setattr("tfqkd.reporting.tracking.tracked", lambda *names: asked.append(names) or 1)
+    argv = ["bin/train", "--dataset=digits", "--teacher=none", f"--run_dir={tmp_path / 'first'}"]
+    assert main([*argv, "--log_to=mlflow"]) == 0
+    assert asked == [("mlflow", "first")]
+    assert (
+        capsys.readouterr().out
+        == f"Next            tfqkd-evaluate --run_dir={tmp_path / 'first'}\n"
+    )
 
 
 def test_a_comparison_is_asked_for_by_its_flags(tmp_path, monkeypatch):
@@ -154,7 +169,7 @@ def test_a_comparison_is_asked_for_by_its_flags(tmp_path, monkeypatch):
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
     argv = ["bin/train", "--compare", "--repeats=3", "--seed=5", f"--run_dir={tmp_path}"]
     assert main([*argv, "--controls", "--products=shared"]) == 0
-    recipe, directory, products, command, preset = seen.pop()
+    recipe, directory, products, command, preset, _ = seen.pop()
     assert (recipe, directory, products) == (Recipe(seed=5), tmp_path, pathlib.Path("shared"))
     assert command == [*argv, "--controls", "--products=shared"]
     assert preset == Comparison(controls=True, repeats=3)

@@ -1,4 +1,4 @@
-"""Every command that docs/study.md shows is one that the program takes, also in the cluster's own files."""
+"""Every command that docs/howto/study.md shows is taken, also in the files of clusters."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ import yaml
 from tfqkd.cli.study import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "howto" / "study.md").read_text(encoding="utf-8")
 
 
 def blocks(language):

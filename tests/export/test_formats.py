@@ -29,7 +29,7 @@ def test_file_names_differ():
 
 def test_missing_runtime_names_the_extra():
     form = dataclasses.replace(FORMATS["litert-int8"], runtime="no_such_runtime")
-    with pytest.raises(ImportError, match=r"no_such_runtime.*pip install '\.\[export\]'"):
+    with pytest.raises(ImportError, match=r"no_such_runtime.*pip install 'tfqkd\[export\]'"):
         form.require_runtime()
 
 
@@ -42,7 +42,7 @@ def test_formats_are_known_without_tensorflow():
 
 
 def test_the_page_has_the_table_that_the_command_prints(capsys):
-    page = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
+    page = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "export.md"
     assert format_table(markdown=True) in page.read_text(encoding="utf-8")
     assert export.main(["export", "--format=list"]) == 0
     printed = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The networks that come with tfqkd are what their model cards and the results say."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -15,6 +16,7 @@ from tfqkd.data import load
 from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.export.tflite_reading import found_kernels, read_back
 from tfqkd.models import load_pretrained, pretrained_file, pretrained_names
+from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.reporting.measurement import run_file
 from tfqkd.runtime.evaluation import evaluate_logits
 
@@ -64,7 +66,7 @@ def test_every_ternary_student_comes_with_its_float_start_and_its_teacher():
 def test_the_model_card_tells_the_files_size_and_the_measured_accuracy(name):
     file, measured = pretrained_file(name), results(name)
     card = file.with_suffix(".md").read_text(encoding="utf-8")
-    assert card.startswith(f"# {name}\n")
+    assert f"\n---\n# {name}\n" in card
     assert f"`{file.name}`, {file.stat().st_size:,} bytes" in card
     assert file.stat().st_size < LARGEST
     assert f"reaches **{100 * trained_accuracy(name):.2f} %** on the test images" in card
@@ -72,6 +74,18 @@ def test_the_model_card_tells_the_files_size_and_the_measured_accuracy(name):
     assert f"| parameters | {measured['parameters']:,}" in card
     for link in re.findall(r"\]\(([^)]+)\)", card):
         assert (file.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_a_model_hub_reads_the_header_of_a_card(name):
+    hub = pytest.importorskip(
+        "huggingface_hub", reason="needs huggingface_hub: pip install '.[dev]'"
+    )
+    card = hub.ModelCard.load(pretrained_file(name).with_suffix(".md"))
+    assert (card.data.license, card.data.library_name) == ("apache-2.0", "tfqkd")
+    (result,) = card.data.eval_results
+    assert (card.data.model_name, result.dataset_type) == (name, dataset(name))
+    assert result.metric_value == round(100 * trained_accuracy(name), 2)
 
 
 @pytest.mark.parametrize("name", pretrained_names())
@@ -148,6 +162,47 @@ def test_a_student_without_a_keras_model_cannot_be_trained_on():
         ValueError, match=r"must come as a Keras model\. Received: name='resnet20_ternary_cifar10'"
     ):
         load_pretrained("resnet20_ternary_cifar10", trainable=True)
+
+
+KERAS_3 = """
+import sys
+import numpy as np
+import tfqkd
+images = np.load("images.npy").astype("float32")
+for name in sys.argv[1:]:
+    model = tfqkd.models.load_pretrained(name, trainable=True, keras=3)
+    assert type(model).__module__.startswith("keras."), type(model)
+    np.save(name, model.predict(images, verbose=0))
+assert "tf_keras" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["resnet20_ternary_cifar100"],
+        pytest.param(
+            sorted(file.stem for file in DIRECTORY.glob("*.keras")), marks=pytest.mark.slow
+        ),
+    ],
+    ids=["one", "all"],
+)
+def test_a_network_of_keras_3_computes_what_that_of_tf_keras_does(names, images, tmp_path):
+    pytest.importorskip("jax", reason="needs jax: pip install '.[dev]'")
+    np.save(tmp_path / "images.npy", images)
+    child = [sys.executable, "-c", KERAS_3, *names]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run(child, cwd=tmp_path, env=environment, check=True)
+    for name in names:
+        expected = np.asarray(load_pretrained(name, trainable=True)(images))
+        np.testing.assert_allclose(
+            np.load(tmp_path / f"{name}.npy"), expected, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_there_are_two_kerases():
+    with pytest.raises(ValueError, match=r"`keras` must be 2 or 3\. Received: keras=4"):
+        load_pretrained("resnet20_cifar10", keras=4)
 
 
 @pytest.mark.slow

@@ -56,18 +56,23 @@ class Shown:
     text: str
 
 
+def program() -> str:
+    """Returns Chromium's path; skips the test where there is none."""
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.skip(f"needs Chromium: none of {', '.join(_NAMES)} is installed")
+    return found
+
+
 def show(page: pathlib.Path, scheme: str, width: int = 1000) -> Shown:
     """Opens a page; skips the test where there is no Chromium."""
     sync = pytest.importorskip(
         "playwright.sync_api", reason="needs playwright: pip install '.[dev]'"
     )
-    program = next(filter(None, map(shutil.which, _NAMES)), None)
-    if program is None:
-        pytest.skip(f"needs Chromium: none of {', '.join(_NAMES)} is installed")
     problems: list[str] = []
     requests: list[str] = []
     with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program(), args=["--no-sandbox"])
         context = browser.new_context(
             color_scheme=scheme, viewport={"width": width, "height": 800}, offline=True
         )

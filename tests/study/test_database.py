@@ -30,7 +30,7 @@ from .tried import begin, plan
         ("postgresql://me:secret@127.0.0.1:1/studies", "refused"),
         ("mysql+pymysql://me:secret@127.0.0.1:1/studies", "refused"),
         # SQLAlchemy takes mysql:// for a driver that tfqkd does not bring along.
-        ("mysql://me:secret@127.0.0.1/studies", "pip install '.[study]'"),
+        ("mysql://me:secret@127.0.0.1/studies", "pip install 'tfqkd[study]'"),
     ],
 )
 def test_a_storage_that_cannot_be_reached_is_said_without_its_password(url, reason):

@@ -1,5 +1,6 @@
 """What all commands share: flags, manual page, errors and exit statuses."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -8,7 +9,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -38,6 +39,13 @@ class Command:
         self.renamed: Callable[[str], str] = lambda name: ""
         self.prepare: Callable[[Sequence[str]], None] = lambda arguments: None
         self._groups: dict[str, list[str | tuple[str, str]]] = {}
+        self._program = ""
+        flags.DEFINE_bool(
+            "quiet",
+            False,
+            "Print nothing but errors, on stderr; what is written is the same.",
+            flag_values=self.flags,
+        )
 
     def group(self, name: str, flag: str) -> None:
         """Puts a flag that was defined in `self.flags` under a heading of the manual page."""
@@ -77,6 +85,8 @@ class Command:
             run: Does the work; reads `self.flags`.
         """
         argv = list(sys.argv if argv is None else argv)
+        self._program = argv[0]
+        self.group("how to print it", "quiet")
         if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
             try:
                 print(self.manual(), flush=True)
@@ -95,7 +105,7 @@ class Command:
         except (flags.Error, ValueError) as error:  # absl has a ValueError for --noflag=value.
             return self._fail(self._with_new_name(error), f"See {self.name} --help.", USAGE_ERROR)
         try:
-            with orderly(), explained():
+            with orderly(), explained(), self._quiet():
                 run()
         except UsageError as error:
             return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
@@ -123,11 +133,31 @@ class Command:
         if not argv[0].endswith(".py"):
             return list(argv)
         # As a module the program is known by the path of its source, not of what called it.
-        program = _PACKAGE.parent / "bin" / self.name
-        if not program.exists():
-            return [f"tfqkd-{self.name}", *argv[1:]]
-        at_home = pathlib.Path.cwd() == _PACKAGE.parent
-        return [f"bin/{self.name}" if at_home else str(program), *argv[1:]]
+        return [_typed(self.name), *argv[1:]]
+
+    def print_next(self, name: str, *arguments: str) -> None:
+        """Prints the command to type next.
+
+        Args:
+            name: Of a program of tfqkd.
+            *arguments: Its flags.
+        """
+        # What pip installs lies beside this program.
+        in_checkout = self._program.endswith(".py")
+        program = _typed(name) if in_checkout else f"tfqkd-{name}"
+        print(f"Next            {shlex.join([program, *arguments])}", flush=True)
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Drops what is printed, if that is asked for; one JSON object is no chatter."""
+        if self.is_json or not self.flags["quiet"].value:
+            yield
+            return
+        with (
+            pathlib.Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+        ):
+            yield
 
     def manual(self) -> str:
         """Returns the manual page: description, examples, and the flags by group."""
@@ -143,7 +173,8 @@ class Command:
         lines += flags.text_wrap(
             "--flagfile=FILE reads flags from a file, one a line; # starts a comment. Later flags override "
             "earlier ones, so that every flag after it overrides the file. A file may hold --flagfile too; "
-            "the other file lies beside it.",
+            "the other file lies beside it. A configs/NAME.flags that is not in the working directory is "
+            "the one that comes with tfqkd.",
             96,
             "    ",
         ).splitlines()
@@ -199,6 +230,14 @@ def load_tensorflow() -> None:
             os.dup2(stderr, 2)
             os.close(stderr)
     tf.get_logger().setLevel("ERROR")
+
+
+def _typed(name: str) -> str:
+    """A program of this checkout, as it is typed in the working directory; else that which pip installs."""
+    program = _PACKAGE.parent / "bin" / name
+    if not program.exists():
+        return f"tfqkd-{name}"
+    return f"bin/{name}" if pathlib.Path.cwd() == _PACKAGE.parent else str(program)
 
 
 def _is_ours(error: BaseException) -> bool:

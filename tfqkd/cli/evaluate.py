@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         print(f"\n{directory}\n{_table(measured)}")
         print("\nThe run directory has evaluation.json, confusion.png and a new report.html.")
+        command.print_next("export", f"--run_dir={directory}")
 
     return command.main(argv, run_it)
 

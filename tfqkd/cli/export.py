@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tfqkd.export.measure import Measured
     from tfqkd.export.report import Report
 
+_RUN = (".tflite", ".onnx")
+"""What bin/predict runs."""
+
 
 def _command() -> Command:
     known = "; ".join(f"{form.name}: {form.description}" for form in FORMATS.values())
@@ -136,8 +139,17 @@ def _define_options(command: Command) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command = _command()
+
+    def show(
+        reports: Sequence["Report"], output: pathlib.Path, latency: bool, per_layer: bool
+    ) -> None:
+        _show(reports, output, latency, per_layer)
+        files = [report.path for report in reports if pathlib.Path(report.path).suffix in _RUN]
+        for file in files[:1]:
+            command.print_next("predict", f"--model={file}", "--images=IMAGE.png")
+
     return command.main(
-        argv, lambda: _export(command.flags, _show_json if command.is_json else _show)
+        argv, lambda: _export(command.flags, _show_json if command.is_json else show)
     )
 
 

@@ -5,6 +5,10 @@ from collections.abc import Iterable, Iterator
 
 from absl import flags
 
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+_SHIPPED = (_PACKAGE, _PACKAGE.parent)
+"""Where `configs` lies: in an installed package, and in a checkout."""
+
 
 def expand(
     arguments: Iterable[str],
@@ -14,7 +18,8 @@ def expand(
     """Yields the arguments with the flags of its file in the place of every `--flagfile=FILE`.
 
     absl would look for a file that a flag file names in the working directory. Here it lies beside the file
-    that names it, so that a flag file means the same from everywhere.
+    that names it, so that a flag file means the same from everywhere. `configs/NAME.flags` that is not in the
+    working directory is the one that comes with tfqkd.
 
     Args:
         arguments: Without the program's name.
@@ -32,6 +37,8 @@ def expand(
             continue
         name = value if equals else next(rest, "")
         file = (directory or pathlib.Path.cwd()) / pathlib.Path(name).expanduser()
+        if directory is None and not file.exists():
+            file = _shipped(name) or file
         if file in including:
             raise flags.Error(f"A flag file must not include itself. Received: {file}.")
         try:
@@ -42,3 +49,10 @@ def expand(
             ) from error
         found = [line for line in lines if line and not line.startswith("#")]
         yield from expand(found, file.parent, (*including, file))
+
+
+def _shipped(name: str) -> pathlib.Path | None:
+    path = pathlib.PurePath(name)
+    if path.parent != pathlib.PurePath("configs"):
+        return None
+    return next((root / path for root in _SHIPPED if (root / path).exists()), None)

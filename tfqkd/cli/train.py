@@ -15,6 +15,7 @@ from tfqkd.fronts.cluster import Cluster
 from tfqkd.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
+    from tfqkd.progress import MakeProgress
     from tfqkd.training.presets import Preset
 
 
@@ -69,7 +70,15 @@ def _command() -> Command:
         "and how long they take, if stages of their kind have been trained there.",
         flag_values=values,
     )
-    for name in ("run_dir", "products", "compare", "controls", "repeats", "dry_run"):
+    flags.DEFINE_enum(
+        "log_to",
+        None,
+        ["mlflow", "wandb"],
+        "Also write what each epoch logs to MLflow or to Weights & Biases, as their own settings say "
+        "(MLFLOW_TRACKING_URI; WANDB_MODE=offline).",
+        flag_values=values,
+    )
+    for name in ("run_dir", "products", "compare", "controls", "repeats", "dry_run", "log_to"):
         command.group("what to run", name)
     define_recipe_flags(command)
     return command
@@ -102,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if values.dry_run:
             _foretell(recipe, directory, products, preset)
         else:
-            _run(recipe, directory, products, words, preset)
+            progress = _progress(values.log_to, directory)
+            if _run(recipe, directory, products, words, preset, progress):
+                command.print_next("evaluate", f"--run_dir={directory}")
 
     return command.main(arguments, run_it)
 
@@ -117,6 +128,16 @@ def _require_one_cluster(compare: bool) -> None:
             "Several workers train one run. Received: --compare with --run.strategy=multi_worker. "
             "Run its variants one by one."
         )
+
+
+def _progress(tracker: str | None, directory: pathlib.Path) -> "MakeProgress":
+    from tfqkd.progress import ProgressBar
+
+    if not tracker:
+        return ProgressBar
+    from tfqkd.reporting.tracking import tracked
+
+    return tracked(tracker, directory.name)
 
 
 def _load_keras(recipe: Recipe) -> None:
@@ -141,7 +162,9 @@ def _run(
     products: pathlib.Path,
     words: list[str],
     preset: "Preset",
-) -> None:
+    progress: "MakeProgress",
+) -> bool:
+    """Runs a recipe and prints its results; returns whether it is this process that speaks."""
     from tfqkd.training.directory import RunDirectory
 
     results = RunDirectory(directory, recipe, preset).results()
@@ -152,9 +175,9 @@ def _run(
         _load_keras(recipe)
         from tfqkd.training.run import run
 
-        results = run(recipe, directory, products, words, preset=preset)
+        results = run(recipe, directory, products, words, preset=preset, progress=progress)
     if recipe.run.strategy == "multi_worker" and not Cluster.read().is_chief:
-        return
+        return False
     # Slow to import: training starts first.
     from tfqkd.reporting.page import PAGE_FILE
     from tfqkd.reporting.results import print_results
@@ -163,6 +186,7 @@ def _run(
     if not (directory / PAGE_FILE).exists():
         write_run_page(directory)
     print_results(results, directory)
+    return True
 
 
 if __name__ == "__main__":

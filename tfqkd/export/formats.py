@@ -87,7 +87,7 @@ class Format:
             if importlib.util.find_spec(module) is None:
                 raise ImportError(
                     f"The format {self.name} needs the module {module}. Received: an environment "
-                    f"without it. Install it, in the checkout, with: pip install '.[{self.extra}]'"
+                    f"without it. Install it with: pip install 'tfqkd[{self.extra}]'"
                 )
 
 

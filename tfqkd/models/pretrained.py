@@ -1,15 +1,16 @@
 """Trained networks that come with tfqkd: ternary students, what they began from, and their teachers."""
 
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfqkd import runtime
 
 if TYPE_CHECKING:
-    from tfqkd.compat import keras
+    from tfqkd.compat import keras as tf_keras
     from tfqkd.runtime.model import LoadedModel
 
 DIRECTORY = pathlib.Path(__file__).with_name("weights")
+KERAS_2, KERAS_3 = 2, 3
 _SUFFIXES = (".tflite", ".keras")
 
 
@@ -40,13 +41,31 @@ def pretrained_file(name: str) -> pathlib.Path:
     return next(file for end in _SUFFIXES if (file := DIRECTORY / f"{name}{end}").exists())
 
 
-def load_pretrained(name: str, *, trainable: bool = False) -> "LoadedModel | keras.Model":
+def shipped_files(name: str) -> tuple[pathlib.Path, ...]:
+    """Returns all files of a trained network; the last is its model card.
+
+    Args:
+      name: One of `pretrained_names()`.
+
+    Raises:
+      ValueError: If there is none of that name.
+    """
+    first = pretrained_file(name)
+    files = (first.with_name(f"{name}{end}") for end in (*_SUFFIXES, ".md"))
+    return tuple(file for file in files if file.exists())
+
+
+def load_pretrained(
+    name: str, *, trainable: bool = False, keras: int = KERAS_2
+) -> "LoadedModel | tf_keras.Model":
     """Loads a trained network: a function from pixels 0..255 `[B, H, W, C]` to logits `[B, classes]`.
 
     Args:
       name: One of `pretrained_names()`.
       trainable: A ternary student as a Keras model too, whose kernels hold Δ times their codes:
         `quantize_model` finds the same Δ and codes again, to train on from there.
+      keras: Of which Keras a Keras model is: 2 (tf_keras) or 3, on the backend that KERAS_BACKEND names and
+        without TensorFlow.
 
     Returns:
       A ternary student as `tfqkd.runtime.load` gives it, which needs no TensorFlow and knows its
@@ -54,13 +73,15 @@ def load_pretrained(name: str, *, trainable: bool = False) -> "LoadedModel | ker
 
     Raises:
       ImportError: If LiteRT is not installed and a ternary student is asked for.
-      ValueError: If there is none of that name, or it has no Keras model.
+      ValueError: If there is none of that name, it has no Keras model, or there is no such Keras.
 
     Example:
       >>> student = load_pretrained("resnet20_ternary_cifar10")
       >>> student.class_names[0]
       'airplane'
     """
+    if keras not in (KERAS_2, KERAS_3):
+        raise ValueError(f"`keras` must be 2 or 3. Received: keras={keras!r}.")
     file = pretrained_file(name)
     if file.suffix == ".tflite" and not trainable:
         return runtime.load(file)
@@ -70,9 +91,19 @@ def load_pretrained(name: str, *, trainable: bool = False) -> "LoadedModel | ker
             f"A network to train on must come as a Keras model. Received: name={name!r}, trainable=True, "
             f"which has its 2-bit file alone. Choose one of {', '.join(_as_keras())}."
         )
-    from tfqkd.compat import keras  # noqa: PLC0415 (a student runs without TensorFlow)
+    if keras == KERAS_3:
+        return _of_keras3(file)
+    from tfqkd.compat import keras as tf_keras  # noqa: PLC0415 (a student runs without TensorFlow)
 
-    return keras.models.load_model(file, compile=False)
+    return tf_keras.models.load_model(file, compile=False)
+
+
+def _of_keras3(file: pathlib.Path) -> Any:
+    import keras  # noqa: PLC0415 (loads its backend)
+
+    from tfqkd.models.rebuilding import rebuilt  # noqa: PLC0415
+
+    return rebuilt(file, file.stem.partition("_")[0], keras)
 
 
 def _as_keras() -> list[str]:

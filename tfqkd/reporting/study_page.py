@@ -114,9 +114,7 @@ def figures(results: StudyResults) -> list[Drawing | Missing]:
 
 def _analysis(results: StudyResults) -> list[Drawing | Missing]:
     if any(isinstance(trial, GridTrial) for trial in results.trials):
-        reason = (
-            "It needs Optuna and statsmodels: pip install '.[study]', and the same command again."
-        )
+        reason = "It needs Optuna and statsmodels: pip install 'tfqkd[study]', and the same command again."
         titles = ("Importance of the hyper-parameters (fANOVA)", "Main effects and interactions")
         return [Missing(title, reason) for title in titles]
     from tfqkd.reporting.analysis import importance, interactions  # noqa: PLC0415 (extra packages)

@@ -96,7 +96,7 @@ def open_storage(url: str, grace_seconds: int) -> RDBStorage:
     except (ArgumentError, SQLAlchemyError, ImportError, RuntimeError) as error:
         advice = "Start it, or correct the URL."
         if isinstance(error, ImportError):
-            advice = "Correct the URL, or install its driver: pip install '.[study]' has both."
+            advice = "Correct the URL, or install its driver: pip install 'tfqkd[study]' has both."
         raise ValueError(
             "`storage` must be the URL of a database that can be reached: sqlite:///FILE, "
             "postgresql://USER@HOST/DATABASE or mysql+pymysql://USER@HOST/DATABASE. "

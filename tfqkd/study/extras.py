@@ -17,5 +17,5 @@ def require_packages() -> None:
         raise ImportError(
             "A study that draws settings, prunes or has a storage needs the packages "
             f"{', '.join(_PACKAGES)}. Received: no {', '.join(missing)}. "
-            "Install them, in the checkout, with: pip install '.[study]'"
+            "Install them with: pip install 'tfqkd[study]'"
         )

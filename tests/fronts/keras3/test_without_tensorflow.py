@@ -27,7 +27,9 @@ def python(tmp_path_factory):
     """Python of an environment that is made as docs/keras3.md says."""
     folder = tmp_path_factory.mktemp("without")
     source = folder / "source"
-    shutil.copytree(ROOT / "tfqkd", source / "tfqkd", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder_name in ("tfqkd", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder_name, source / folder_name, ignore=ignored)
     for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source)
     subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)

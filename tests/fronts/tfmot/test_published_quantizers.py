@@ -211,7 +211,7 @@ def test_before_a_batch_norm_the_scales_of_ttq_learn_their_asymmetry_alone(norma
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_before_a_batch_norm_a_scale_per_channel_gets_next_to_no_gradient(normalize):
-    """The figures that docs/quantizers.md prints."""
+    """The figures that docs/concepts/quantizers.md prints."""
     generator = np.random.default_rng(0)
     x, kernel, target = (
         generator.normal(size=shape).astype(np.float32) for shape in ((256, 8), (8, 4), (256, 4))
