@@ -9,10 +9,12 @@ from PIL import Image
 from tfqkd.core.crops import random_boxes, random_flips
 from tfqkd.data import Augmentation, load
 from tfqkd.data.epochs import Epochs
+from tfqkd.data.images import Split
 from tfqkd.data.pictures import Pictures
 from tfqkd.data.randaugment import random_operations, varied
 from tfqkd.data.varied import varied_images
 from tfqkd.fronts.tfmot.batches import evaluation_batches, training_batches
+from tfqkd.fronts.tfmot.host_batches import Share
 
 COUNT = 23
 KINDS = ("folder", "arrays")
@@ -164,6 +166,55 @@ def test_kept_logits_go_along_with_streamed_images(names):
         np.testing.assert_array_equal(images, epochs.batch(epoch, rows)[0])
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_worker_reads_its_parts_of_a_batch_alone(names, workers):
+    data, _ = both(names, "arrays")
+    settings = {"batch_size": 8, "classes": 3, "seed": 5, "epochs": 2}
+    settings["augmentation"] = Augmentation(padding=0, operations=1, mixup=0.4)
+    whole = list(training_batches(data.train, **settings).as_numpy_iterator())
+    replicas = 4
+    for worker in range(workers):
+        noted = NotedRows(data.train.images)
+        split = Split(Pictures(noted, range(COUNT), data.image_shape), data.train.labels)
+        share = Share(worker, workers, replicas)
+        parts = list(training_batches(split, **settings, share=share).as_numpy_iterator())
+        numbers = list(range(worker, replicas, workers))
+        assert len(parts) == len(whole) * len(numbers)
+        for place, (images, labels) in enumerate(parts):
+            batch = whole[place // len(numbers)]
+            part = slice(2 * numbers[place % len(numbers)], 2 * numbers[place % len(numbers)] + 2)
+            np.testing.assert_array_equal(images, batch[0][part])
+            np.testing.assert_array_equal(labels, batch[1][part])
+        assert len(noted.read) == 2 * len(parts)
+
+
+def test_parts_hold_whole_pairs_of_what_is_mixed(names):
+    data, _ = both(names, "arrays")
+    with pytest.raises(ValueError, match="must be of an even size, to be mixed within it"):
+        training_batches(
+            data.train,
+            batch_size=12,
+            classes=3,
+            seed=5,
+            epochs=1,
+            augmentation=AUGMENTATIONS["all"],
+            share=Share(0, 4, 4),
+        )
+
+
+class NotedRows:
+    """A source that notes which images are read."""
+
+    fingerprint = "noted"
+
+    def __init__(self, images):
+        self._images, self.read = images, []
+
+    def pixels(self, row):
+        self.read.append(row)
+        return self._images[row]
+
+
 def test_mixtures_are_not_repeated(names):
     data, _ = both(names, "arrays")
     with pytest.raises(ValueError, match="must not be mixtures"):
@@ -186,17 +237,7 @@ def test_a_part_is_the_box_that_was_drawn_for_it(names):
 
 
 def test_pictures_are_read_no_sooner_than_they_are_asked_for():
-    class Noted:
-        fingerprint = "noted"
-
-        def __init__(self):
-            self.read = []
-
-        def pixels(self, row):
-            self.read.append(row)
-            return np.zeros((2, 2, 1), np.uint8)
-
-    source = Noted()
+    source = NotedRows(np.zeros((100, 2, 2, 1), np.uint8))
     pictures = Pictures(source, range(100), (2, 2, 1)).take(np.arange(10, 20))
     assert len(pictures) == 10 and pictures.size == 40 and source.read == []
     pictures[[1, 3]]
