@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from tfqkd.core.combining import COMBINATIONS
 from tfqkd.recipe.setting import above, at_least, setting
 from tfqkd.recipe.training import StudentTraining, TeacherTraining
 
@@ -13,11 +14,18 @@ class Teacher:
 
     network: str = setting(
         "wrn20x2",
-        "Teacher: as for --student, several separated by commas (their logits are averaged), or none. A path "
+        "Teacher: as for --student, several separated by commas (see --teacher.combine), or none. A path "
         "is used as it is, untrained here and in the precision it was saved in: so can a run's student teach "
         "the next.",
     )
     training: Any = dataclasses.field(default=TeacherTraining())
+    combine: str = setting(
+        "logits",
+        "How several teachers become one: logits, their mean; probabilities, the mean of their softened "
+        "distributions; or confidence, this mean with weights by example: the lower its entropy, the more a teacher "
+        "counts.",
+        choices=COMBINATIONS,
+    )
     views: int = setting(
         0,
         "V: the quantized stage shows V fixed views of each image, for which the teacher is asked once and "

@@ -164,7 +164,7 @@ def _parse_axis(text: str) -> Axis:
             f"Received: {text!r}. For example: --vary=temperature=1,2,5,10."
         )
     setting = _varied(name.strip())
-    if setting.kind in (int, float) and ":" in values:
+    if _is_range(setting, values):
         return _parse_range(setting, values)
     # A CSV line lets a value hold a comma, such as a list of milestones, in quotes.
     parts = [part.strip() for part in next(csv.reader([values], skipinitialspace=True), [])]
@@ -198,8 +198,14 @@ def _varied(name: str) -> Setting:
     return setting
 
 
+def _is_range(setting: Setting, values: str) -> bool:
+    # What may be a number or text has ranges of numbers alone.
+    numbers = setting.kind in (int, float) or values.partition(":")[0].replace(".", "").isdigit()
+    return ":" in values and numbers and setting.kind in (int, float, float | str)
+
+
 def _parse_range(setting: Setting, text: str) -> Range:
-    field, kind = setting.label, setting.kind
+    field, kind = setting.label, int if setting.kind is int else float
     low, high, *scale = text.split(":")
     try:
         ends = kind(low), kind(high)
