@@ -71,7 +71,7 @@ class Hints(Method):
         return (Term("hint_loss", loss, self.weight, falls, *taps, trained=(adapter,)),)
 
 
-def _adapter(keras: Any, shape: tuple[Any, ...], channels: int) -> Any:
+def _adapter(keras: Any, shape: tuple[Any, ...], channels: Any) -> Any:
     layers = keras.layers
     image = keras.Input(shape)
     adapted = layers.Conv2D(channels, 1, use_bias=False)(image)

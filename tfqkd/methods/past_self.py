@@ -45,6 +45,7 @@ class PastSelf(Method):
 
     def terms(self, student: Network, teachers: Sequence[Network]) -> Sequence[Term]:
         """Returns the one term, whose peer is the snapshot: it does not train."""
+        assert student.twin is not None
         snapshot = student.twin()
         snapshot.trainable = False
         return (Term("past_loss", _past, self.weight, schedule=Linear(0.0, 1.0), peer=snapshot),)

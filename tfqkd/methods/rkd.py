@@ -14,7 +14,7 @@ from tfqkd.methods.taps import embedding, falling, one_teacher, require_pair, sh
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rkd(Method):
-    """Adds `weight·(distance + angle·…)`: how the student's examples lie to each other, as the teacher's do.
+    """Adds `weight·(RKD-D + angle·RKD-A)`: how the student's examples lie to each other, as the teacher's do.
 
     Distances of pairs and cosines of angles of triples are those of embeddings, a vector for each example,
     of any two numbers of dimensions; see `core.relations`. They are of the examples that are computed
@@ -69,6 +69,6 @@ class Rkd(Method):
         )
 
     def _loss(self, seen: Seen) -> Tensor:
-        both = (*seen.student_taps, *seen.teacher_taps)
-        loss = distance_loss(*both, ops=seen.ops)
-        return loss + self.angle * angle_loss(*both, ops=seen.ops) if self.angle else loss
+        student, teacher, ops = seen.student_taps[0], seen.teacher_taps[0], seen.ops
+        loss = distance_loss(student, teacher, ops)
+        return loss + self.angle * angle_loss(student, teacher, ops) if self.angle else loss

@@ -22,8 +22,8 @@ class Teacher:
     combine: str = setting(
         "logits",
         "How several teachers become one: logits, their mean; probabilities, the mean of their softened "
-        "distributions; or confidence, this mean with weights by example: the lower its entropy, the more a teacher "
-        "counts.",
+        "distributions; or confidence, this mean with weights by example, the higher the lower a teacher's entropy "
+        "is.",
         choices=COMBINATIONS,
     )
     views: int = setting(

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfqkd.core import ops
 from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data.augmentation import Augmentation
@@ -276,7 +277,7 @@ def answering(
 
 def _said(teacher: Any, images: np.ndarray) -> np.ndarray:
     if isinstance(teacher, Ensemble):
-        return teacher.combined([_said(each, images) for each in teacher.teachers], NUMPY)
+        return teacher.combined([_said(each, images) for each in teacher.teachers], ops.NUMPY)
     return logits(teacher, images)
 
 

@@ -1,5 +1,6 @@
 """Weights of losses that are found once, from the norms of gradients, inside the training step."""
 
+import functools
 from collections.abc import Callable, Mapping
 
 from tfqkd.compat import keras, tf
@@ -56,7 +57,7 @@ class Balances:
         with tape.stop_recording():
             return {
                 name: self._found(
-                    name, lambda of=single[name][0]: _squares(tape, hard, of, weights)
+                    name, functools.partial(_squares, tape, hard, *single[name], weights)
                 )
                 for name in self._ratios
                 if single[name]

@@ -305,7 +305,7 @@ class Distiller(Unsaved, keras.Model):
         self.optimizer.minimize(loss, trained, tape=tape)
 
         values = [distillation + regularization, hard]
-        if soft:
+        if soft and self._soft and answers is not None:
             self._inspection.note_answers(answers, self._soft.tasks)
             values += [*soft, *self._soft.agreements(answers, outputs)]
         values += terms.values()
