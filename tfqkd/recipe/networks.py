@@ -22,8 +22,7 @@ class Teacher:
     combine: str = setting(
         "logits",
         "How several teachers become one: logits, their mean; probabilities, the mean of their softened "
-        "distributions; or confidence, this mean with weights by example, the higher the lower a teacher's entropy "
-        "is.",
+        "distributions; or confidence, this mean with larger weights for those of lower entropy, by example.",
         choices=COMBINATIONS,
     )
     views: int = setting(

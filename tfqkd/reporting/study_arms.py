@@ -32,7 +32,7 @@ def compared(results: StudyResults) -> pd.DataFrame:
     runs[ARM] = runs[ARM].where(~runs["control"], _CONTROL)
     seeds = runs.groupby([ARM, "seed"], sort=False)[[*_ACCURACIES, "seconds"]].mean()
     names = list(dict.fromkeys(runs[ARM]))
-    first = results.plan.space.axes[0].ends()[0]
+    first = _first(results)
     rows = []
     for name in names:
         own = seeds.loc[name]
@@ -52,7 +52,7 @@ def compared(results: StudyResults) -> pd.DataFrame:
 def arms_table(results: StudyResults) -> PageTable:
     """Returns the table of the arms."""
     table = compared(results)
-    first = results.plan.space.axes[0].ends()[0]
+    first = _first(results)
     rows = [
         [
             row["arm"],
@@ -77,7 +77,7 @@ def arms_table(results: StudyResults) -> PageTable:
 def arms_figure(results: StudyResults) -> Drawing:
     """Draws the gain of each arm over the first one."""
     table = compared(results).dropna(subset=["first"])
-    first = results.plan.space.axes[0].ends()[0]
+    first = _first(results)
     figure = new_figure(10, 0.35 * len(table) + 1.2)
     axes = figure.subplots()
     places = range(len(table))
@@ -105,7 +105,7 @@ def arms_figure(results: StudyResults) -> Drawing:
 def arms_findings(results: StudyResults) -> list[str]:
     """Returns what can be said of the arms: of most differences, that they are none."""
     table = compared(results).dropna(subset=["first"])
-    first = results.plan.space.axes[0].ends()[0]
+    first = _first(results)
     if not len(table):
         return []
     if table["seeds"].min() < 2:
@@ -122,6 +122,10 @@ def arms_findings(results: StudyResults) -> list[str]:
         f"{len(table) - len(sure)} of {len(table)} arms differ from {first} by less than two standard errors "
         f"of their gain; the others: {named or 'none'}."
     ]
+
+
+def _first(results: StudyResults) -> str:
+    return next(axis.values[0] for axis in results.plan.space.listed if axis.field == ARM)
 
 
 def _summed(name: str, values: pd.Series) -> dict[str, float]:

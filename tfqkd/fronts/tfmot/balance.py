@@ -57,7 +57,7 @@ class Balances:
         with tape.stop_recording():
             return {
                 name: self._found(
-                    name, functools.partial(_squares, tape, hard, *single[name], weights)
+                    name, functools.partial(_squares, tape, hard, single[name][0], weights)
                 )
                 for name in self._ratios
                 if single[name]
