@@ -14,6 +14,7 @@ PARTS = {
     "pipeline": "benchmarks.pipeline",
     "startup": "benchmarks.startup",
     "integers": "benchmarks.integers",
+    "methods": "benchmarks.methods",
 }
 
 

@@ -167,7 +167,9 @@ def test_a_chain_is_one_flag_file(file, preset, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
-    assert main(["bin/train", f"--flagfile={CONFIGS / file}.flags", f"--run_dir={tmp_path}"]) == 0
+    assert (
+        main(["bin/train", f"--flagfile={ROOT}/configs/{file}.flags", f"--run_dir={tmp_path}"]) == 0
+    )
     recipe, *_, found = seen.pop()
     assert found == preset
     assert len(preset(recipe)) == {"assistants": 4, "born_again": 5}[file]

@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Any
 
-from tfqkd.core.combining import COMBINATIONS
 from tfqkd.recipe.setting import above, at_least, setting
 from tfqkd.recipe.training import StudentTraining, TeacherTraining
+
+# Those of `core.combining`, which loads NumPy.
+COMBINATIONS = ("logits", "probabilities", "confidence")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
