@@ -30,3 +30,12 @@ def require_settings(
         )
     require_weight("`soft_weight`", soft_weight, f"soft_weight={soft_weight}")
     require_task(task)
+
+
+def require_number(soft_weight: Weight) -> None:
+    """Raises ValueError if a front that finds no weights is asked for one that is balanced."""
+    if isinstance(soft_weight, str):
+        raise ValueError(
+            "`soft_weight` can be balanced on the tfmot front alone. "
+            f"Received: soft_weight={soft_weight}. Give a number."
+        )
