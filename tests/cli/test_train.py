@@ -185,7 +185,7 @@ def test_a_chain_is_one_flag_file(file, preset, tmp_path, monkeypatch):
     assert (
         main(["bin/train", f"--flagfile={ROOT}/configs/{file}.flags", f"--run_dir={tmp_path}"]) == 0
     )
-    recipe, *_, found = seen.pop()
+    recipe, *_, found, _ = seen.pop()
     assert found == preset
     assert len(preset(recipe)) == {"assistants": 4, "born_again": 5}[file]
 

@@ -103,6 +103,10 @@ SETTINGS |= {
 }
 # What a setting is changed in.
 BASES = {
+    **{
+        f"{stage}training.patience": {"data.validation_split": 0.1}
+        for stage in ("", "teacher.", "student.", "quantized.")
+    },
     "quantize.gradient_bits": {"quantizer": "dorefa"},
     "teacher.cache": {"teacher.views": 16},
     "quantized.ema.momentum": {"quantized.methods": ["ema"]},
@@ -500,9 +504,10 @@ def consistent(values):
         changes["quantize.deploy"] = False
     if {**values, **changes}.get("quantize.deploy"):
         changes["quantize.activation_bits"] = 32
-    if values.get("run.keras") != 3:
+    on_device = values.get("data.stream") != "on" and not values.get("data.operations")
+    if values.get("run.keras") != 3 or not on_device or values.get("data.resized_crop"):
         changes["run.scan"] = "auto"
-    else:
+    if values.get("run.keras") == 3:
         changes["run.profile"] = ""
     kept = {**values, **changes}
     shares = kept.get("quantized.gradual.share", ())
