@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 # Read when TensorFlow is imported: its convolution gradients take half the time with oneDNN.
@@ -26,12 +27,26 @@ settings.register_profile("deep", deadline=None, max_examples=300)
 settings.load_profile("tfqkd")
 
 
-def pytest_collection_finish():
-    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one.
+# Imports and tracing make objects by the hundred thousand, most of which stay: with Python's own thresholds,
+# a twelfth of a test's time would go into looking at them again and again.
+gc.set_threshold(100_000, 20, 100)
 
-    Tracing makes objects by the hundred thousand, most of which live as long as their graph: with Python's
-    own thresholds, a twelfth of a test's time would go into looking at them again and again.
+
+def pytest_collection_finish():
+    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one."""
+    _keep_out_of_collections()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Keeps what the tests of a module leave out of them too.
+
+    TensorFlow and Keras forget little: after half of the suite, a full collection would take a second.
     """
+    if nextitem is None or nextitem.path != item.path:
+        _keep_out_of_collections()
+
+
+def _keep_out_of_collections():
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
