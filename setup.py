@@ -57,7 +57,9 @@ setup(
         "tfqkd.reporting": ["templates/*"],
         "tfqkd.runtime": ["widen.cc"],
     },
+    # The base runs any flag file of configs/, so it writes and runs LiteRT files.
     install_requires=[
+        *EXPORT,
         "absl-py~=1.4.0",  # Flags and flag files of the commands.
         "filelock~=4.3",  # Locks that two processes on one machine, or on one NFS, agree on.
         "h5py~=3.14",  # Looks into model files before Keras loads them.

@@ -15,6 +15,7 @@ PARTS = {
     "streams": "benchmarks.streams",
     "startup": "benchmarks.startup",
     "integers": "benchmarks.integers",
+    "methods": "benchmarks.methods",
 }
 
 

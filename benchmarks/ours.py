@@ -70,7 +70,7 @@ def prepare(row: str, data_dir: str = "") -> Callable[[int], object]:
 def _training(row: str, data_dir: str) -> Callable[[int], object]:
     """Starts a training as `bin/train` does it, callbacks and all, that makes steps when it is told to."""
     place = StrategyPlace(make_strategy("auto", 1))
-    data = load("cifar10", data_dir=data_dir) if data_dir else _random_data()
+    data = load("cifar10", data_dir=data_dir) if data_dir else random_data()
     # Random images are not augmented.
     augmented = {} if data_dir else {"data.crop_padding": 0, "data.flip": False}
     kept = row == "ternary, cached logits"
@@ -118,7 +118,8 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
     return turns(keras, train).run
 
 
-def _random_data() -> ImageData:
+def random_data() -> ImageData:
+    """Returns random images of CIFAR-10's size."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
     split = Split(images, generator.integers(0, CLASSES, IMAGES))

@@ -3,7 +3,9 @@
 import gc
 import os
 import signal
+import sys
 
+import pytest
 from hypothesis import settings
 
 # Read when TensorFlow is imported: its convolution gradients take half the time with oneDNN.
@@ -26,12 +28,66 @@ settings.register_profile("deep", deadline=None, max_examples=300)
 settings.load_profile("tfqkd")
 
 
-def pytest_collection_finish():
-    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one.
+# Imports and tracing make objects by the hundred thousand, most of which stay: with Python's own thresholds,
+# a twelfth of a test's time would go into looking at them again and again.
+gc.set_threshold(100_000, 20, 100)
 
-    Tracing makes objects by the hundred thousand, most of which live as long as their graph: with Python's
-    own thresholds, a twelfth of a test's time would go into looking at them again and again.
+
+def pytest_collection_finish():
+    """Keeps what is imported out of garbage collections: each conversion of LiteRT makes a full one."""
+    _keep_out_of_collections()
+    if "PYTEST_XDIST_WORKER" in os.environ and "tensorflow" in sys.modules:
+        _operations_know_no_stack()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Keeps what the tests of a module leave out of them too.
+
+    TensorFlow and Keras forget little: after half of the suite, a full collection would take a second.
     """
+    if nextitem is None or nextitem.path != item.path:
+        _keep_out_of_collections()
+
+
+def _keep_out_of_collections():
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+
+
+def _operations_know_no_stack():
+    """Gives every operation of a graph the stack of here as the one that it was made in.
+
+    TensorFlow shows it where a graph fails, and copies the ninety frames of a test for each operation: a
+    twentieth of the suite's time. With `-n 0` the stacks are the true ones.
+    """
+    from tensorflow.python.util import tf_stack
+
+    here = tf_stack.extract_stack()
+    tf_stack.extract_stack = lambda stacklevel=1: here
+
+
+@pytest.fixture(autouse=True, scope="session")
+def first_steps_are_traced_once():
+    """Makes the optimizer's variables before the first step of `fit`.
+
+    Keras makes them within it, and TensorFlow then traces the step twice: a good part of what the small
+    trainings of tests take.
+    """
+    if "tf_keras" not in sys.modules:
+        yield
+        return
+    from tfqkd.compat import keras
+
+    make = keras.Model.make_train_function
+
+    def make_train_function(model, force=False):
+        if isinstance(model.optimizer, keras.optimizers.Optimizer) and not hasattr(
+            model, "student"
+        ):
+            model.optimizer.build(model.trainable_variables)
+        return make(model, force)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "make_train_function", make_train_function)
+        yield

@@ -14,7 +14,9 @@ from .flags import of_recipe
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 # Those of studies are tried in test_study.py.
-FILES = sorted(file for file in CONFIGS.glob("*.flags") if not file.stem.startswith("study_"))
+FILES = sorted(
+    file for file in CONFIGS.glob("*.flags") if not file.stem.startswith(("study_", "methods_"))
+)
 
 
 def read(*arguments):
@@ -27,6 +29,8 @@ def read(*arguments):
     flags.DEFINE_bool("compare", False, "", flag_values=command.flags)
     flags.DEFINE_bool("controls", False, "", flag_values=command.flags)
     flags.DEFINE_integer("repeats", 1, "", flag_values=command.flags)
+    flags.DEFINE_integer("generations", 1, "", flag_values=command.flags)
+    flags.DEFINE_list("assistants", [], "", flag_values=command.flags)
     recipes = []
     assert (
         command.main(["train", *arguments], lambda: recipes.append(recipe_from_flags(command))) == 0

@@ -15,6 +15,7 @@ GOOD = ("--dataset=digits", "--data.validation_split=0.1", "--vary=temperature=1
         (["--dataset=digits", "--data.validation_split=0.1"], "A study must vary something."),
         ([*GOOD, "--vary=temprature=1"], "A setting must be one of a recipe's."),
         ([*GOOD, "--vary=coefficient=0.9:0.1"], "A range must not be empty"),
+        ([*GOOD, "--arm=bits=3"], "An arm must be NAME: FIELD=VALUE FIELD=VALUE."),
         ([*GOOD, "--vary=coefficient=0.1:0.9"], "A grid needs listed values."),
         ([*GOOD, "--trials=3"], "A grid tries every setting once."),
         ([*GOOD, "--sampler=tpe"], "The sampler tpe must know how many settings to draw."),
@@ -152,7 +153,10 @@ def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, m
     assert ("Trials must not all fail. Received: 3 failures in a row" in err) == (status == 1)
 
 
-@pytest.mark.parametrize("file", sorted(CONFIGS.glob("study_*.flags")), ids=lambda file: file.stem)
+FILES = sorted([*CONFIGS.glob("study_*.flags"), *CONFIGS.glob("methods_*.flags")])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_flag_file_of_a_study_is_a_grid(file, capsys, no_tensorflow, tmp_path, monkeypatch):
     """All its flags and fields are known: what is left to refuse is a number of trials for a grid."""
     monkeypatch.chdir(tmp_path)

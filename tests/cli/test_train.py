@@ -12,7 +12,7 @@ from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.values import to_text
 from tfqkd.training.directory import RunDirectory
-from tfqkd.training.presets import PAPER, Comparison
+from tfqkd.training.presets import PAPER, BornAgain, Chain, Comparison
 from tfqkd.training.results import ModelResult, Results
 
 from .flags import of_recipe
@@ -173,6 +173,26 @@ def test_a_comparison_is_asked_for_by_its_flags(tmp_path, monkeypatch):
     assert (recipe, directory, products) == (Recipe(seed=5), tmp_path, pathlib.Path("shared"))
     assert command == [*argv, "--controls", "--products=shared"]
     assert preset == Comparison(controls=True, repeats=3)
+
+
+@pytest.mark.parametrize(
+    ("file", "preset"), [("assistants", Chain(("cnn8",))), ("born_again", BornAgain(3))]
+)
+def test_a_chain_is_one_flag_file(file, preset, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
+    assert (
+        main(["bin/train", f"--flagfile={ROOT}/configs/{file}.flags", f"--run_dir={tmp_path}"]) == 0
+    )
+    recipe, *_, found, _ = seen.pop()
+    assert found == preset
+    assert len(preset(recipe)) == {"assistants": 4, "born_again": 5}[file]
+
+
+def test_a_run_is_one_thing_at_a_time(capsys):
+    assert main(["bin/train", "--compare", "--generations=2"]) == 2
+    assert "one thing at a time. Received: --compare and --generations." in capsys.readouterr().err
 
 
 def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys, no_tensorflow):

@@ -57,6 +57,7 @@ CALLS = {
     "reshape": [POSITIVE, (-1, 2)],
     "transpose": [POSITIVE, (1, 0)],
     "stack": [[POSITIVE, POSITIVE]],
+    "matmul": [POSITIVE, POSITIVE.T],
     "switch": [1, [lambda: 5, lambda: 7]],
     "stop_gradient": [POSITIVE],
 }

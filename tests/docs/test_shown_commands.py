@@ -1,6 +1,7 @@
 """Every command that a page shows is taken: its flags, and for a training its settings."""
 
 import importlib
+import importlib.util
 import pathlib
 import re
 import shlex
@@ -19,19 +20,25 @@ INLINE = re.compile(r"`((?:[A-Z_]+=\S+ )?bin/[a-z]+ -[^`]*)`")
 STAND_INS = {"$NETWORKS", "$ROW", "$TRIAL", "$WEIGHTS"}
 
 
-def commands(page):
+PROGRAM = re.compile(r"(?:bin/|tfqkd-)([a-z]+)")
+
+
+def shell_lines(page):
     text = page.read_text(encoding="utf-8")
-    lines = [
-        line for block in SHELL.findall(text) for line in block.replace("\\\n", " ").splitlines()
-    ]
-    for line in [*lines, *INLINE.findall(text)]:
-        if "bin/" not in line or ".../" in line or "--help" in line:
+    blocks = [block.replace("\\\n", " ") for block in SHELL.findall(text)]
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def commands(page):
+    inline = INLINE.findall(page.read_text(encoding="utf-8"))
+    for line in [*shell_lines(page), *inline]:
+        if not PROGRAM.search(line) or ".../" in line or "--help" in line:
             continue
         words = shlex.split(line, comments=True)
         # KERAS_BACKEND=jax bin/train ...
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
-        if words and words[0].startswith("bin/"):
+        if words and PROGRAM.fullmatch(words[0]):
             yield [word for word in words if word not in (*STAND_INS, "...")]
 
 
@@ -52,13 +59,36 @@ def test_a_command_of_a_page_is_taken(words, monkeypatch):
 
     monkeypatch.setattr(Command, "main", parse)
     monkeypatch.chdir(ROOT)
-    module = importlib.import_module(f"tfqkd.cli.{program.removeprefix('bin/')}")
-    assert module.main([program, *arguments]) == 0
+    name = PROGRAM.fullmatch(program)[1]
+    assert importlib.import_module(f"tfqkd.cli.{name}").main([program, *arguments]) == 0
     (command,) = parsed
-    if program in ("bin/train", "bin/study"):
+    if name in ("train", "study"):
         recipe_from_flags(command)
 
 
 def test_the_pages_show_every_command():
     shown = {words[0] for words in SHOWN}
     assert shown >= {f"bin/{path.name}" for path in (ROOT / "bin").iterdir()}
+
+
+def found(pattern):
+    """What a pattern finds in the lines of all pages, and in their text between backticks."""
+    for page in PAGES:
+        inline = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
+        for line in [*shell_lines(page), *inline]:
+            yield from re.findall(pattern, line)
+
+
+def test_the_pages_name_targets_of_make_that_are_there():
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(found(r"^make ([\w-]+)"))
+    assert {"quickstart", "test", "docs"} <= named <= set(targets)
+
+
+def test_the_pages_name_programs_of_python_that_are_there():
+    modules = set(found(r"^(?:\S*/)?python -m ((?:tfqkd|benchmarks)[\w.]*)"))
+    scripts = set(found(r"^(?:\S*/)?python ([\w/]+\.py)"))
+    assert modules
+    assert scripts
+    assert all(importlib.util.find_spec(name) for name in modules)
+    assert all((ROOT / name).is_file() for name in scripts)

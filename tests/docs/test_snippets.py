@@ -1,8 +1,11 @@
 """Every Python snippet of the README and of docs/ runs as it stands, in the order of its page."""
 
+import os
 import pathlib
 import re
 import runpy
+import subprocess
+import sys
 
 import pytest
 from export.in_process import files_run_here
@@ -59,6 +62,30 @@ def test_the_model_fit_example_of_the_readme_trains_and_exports(tmp_path, monkey
     runpy.run_path(str(script), run_name="__main__")
     said = capsys.readouterr().out
     accuracies = [float(value) for value in re.findall(r"val_accuracy: ([0-9.]+)", said)]
+    assert len(accuracies) == 10
+    assert accuracies[-1] > 0.75
+    assert (tmp_path / "student.tflite").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_two_lines_of_the_example_make_it_one_of_keras_3(tmp_path):
+    pytest.importorskip("jax", reason="needs jax: pip install '.[dev]'")
+    (example,) = [text for text in snippets(README) if "distiller.fit" in text]
+    other = example.replace("from tfqkd.compat import keras ", "import keras ")
+    other = other.replace('"cnn8", (8, 8, 1), 10)', '"cnn8", (8, 8, 1), 10, keras=keras)')
+    changed = [a != b for a, b in zip(example.splitlines(), other.splitlines(), strict=True)]
+    assert sum(changed) == 2
+    (tmp_path / "example.py").write_text(other, encoding="utf-8")
+    child = subprocess.run(
+        [sys.executable, "example.py"],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    accuracies = [float(value) for value in re.findall(r"val_accuracy: ([0-9.]+)", child.stdout)]
     assert len(accuracies) == 10
     assert accuracies[-1] > 0.75
     assert (tmp_path / "student.tflite").stat().st_size > 1000

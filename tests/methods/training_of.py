@@ -1,6 +1,7 @@
 """A small training of the tfmot front under methods, as a stage makes it."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -89,6 +90,7 @@ class Training:
     scheme: Scheme = dataclasses.field(default_factory=TernaryScheme)
     teacher: object = None
     distils: bool = False
+    distillation: Distillation = DISTILLATION
     fitting: Fitting = FITTING
     layers: LayerPolicy = None
 
@@ -102,10 +104,11 @@ class Training:
             quantization = method.quantization(quantization)
         self.student = front.quantize(network(1), quantization)
         teachers = [] if self.teacher is None else [self.teacher]
-        terms = terms_of(self.methods, front, self.student, teachers, self._build)
+        twin = functools.partial(front.quantize, network(2), quantization)
+        terms = terms_of(self.methods, front, self.student, teachers, self._build, twin)
         trained = self.student
         if terms or self.distils:
-            how = DISTILLATION if self.distils else None
+            how = self.distillation if self.distils else None
             trained = front.taught(self.student, teachers, False, how, terms)
         self.network = trained
         self.trainer = front.trainer(trained, fitting, data())

@@ -30,6 +30,7 @@ SETTINGS = {
     "data.magnitude": (15, [-1, 31, 2.5]),
     "data.mixup": (0.2, [-0.1, float("nan"), float("inf")]),
     "teacher.network": ("none", ["", "wrn20", "cnn4,", "cnn4,none", "no/such/model", ["cnn4"]]),
+    "teacher.combine": ("confidence", ["mean", "", None]),
     "teacher.views": (4, [-1, 1.0, True]),
     "teacher.cache": ("cache", [1]),
     "teacher.cache_limit_gb": (0.5, [0.0, -1.0, float("inf")]),
@@ -75,7 +76,7 @@ SETTINGS = {
     "distil.coefficient_end": (1.0, [-0.1, 1.1, float("nan")]),
     "distil.schedule_on": ("step", ["batch", ""]),
     "distil.soft_loss": ("none", ["mse", "", None]),
-    "distil.soft_weight": (10.0, [-0.1, float("inf")]),
+    "distil.soft_weight": ("balanced:0.5", [-0.1, float("inf"), "balanced:0", "much"]),
     "distil.dkd_beta": (2.0, [-1.0, float("nan")]),
     "distil.scale_by_temperature_squared": (False, [1, "no"]),
     "distil.float_student": (True, [1, "yes"]),
@@ -102,6 +103,10 @@ SETTINGS |= {
 }
 # What a setting is changed in.
 BASES = {
+    **{
+        f"{stage}training.patience": {"data.validation_split": 0.1}
+        for stage in ("", "teacher.", "student.", "quantized.")
+    },
     "quantize.gradient_bits": {"quantizer": "dorefa"},
     "teacher.cache": {"teacher.views": 16},
     "quantized.ema.momentum": {"quantized.methods": ["ema"]},
@@ -424,6 +429,7 @@ VALUES = {
     "student.network": MODEL,
     "teacher.network": st.lists(MODEL, min_size=1, max_size=3, unique=True).map(",".join)
     | st.just("none"),
+    "teacher.combine": st.sampled_from(["logits", "probabilities", "confidence"]),
     "teacher.views": COUNT,
     "teacher.cache": st.text(),
     "teacher.cache_limit_gb": positive(1e12),
@@ -448,7 +454,7 @@ VALUES = {
     "distil.temperature": positive(1e12),
     "distil.coefficient": st.floats(1e-9, 1),
     "distil.coefficient_end": st.floats(1e-9, 1),
-    "distil.soft_weight": st.floats(0, 1e12),
+    "distil.soft_weight": st.floats(0, 1e12) | st.just("balanced:0.5"),
     "distil.dkd_beta": st.floats(0, 1e12),
     "run.seed": SEED,
     "run.pretrain_seed": SEED | st.just(-1),
@@ -498,9 +504,10 @@ def consistent(values):
         changes["quantize.deploy"] = False
     if {**values, **changes}.get("quantize.deploy"):
         changes["quantize.activation_bits"] = 32
-    if values.get("run.keras") != 3:
+    on_device = values.get("data.stream") != "on" and not values.get("data.operations")
+    if values.get("run.keras") != 3 or not on_device or values.get("data.resized_crop"):
         changes["run.scan"] = "auto"
-    else:
+    if values.get("run.keras") == 3:
         changes["run.profile"] = ""
     kept = {**values, **changes}
     shares = kept.get("quantized.gradual.share", ())

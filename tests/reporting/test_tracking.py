@@ -77,8 +77,12 @@ def test_wandb_gets_the_same(packages):
     ]
 
 
-@pytest.mark.parametrize("name", TRACKERS)
-def test_a_tracker_that_is_not_installed_is_one_line(name, monkeypatch):
+def test_every_tracker_has_its_package():
+    assert set(TRACKERS) == {"mlflow", "wandb"}
+
+
+@pytest.mark.parametrize(("name", "package"), [("mlflow", "mlflow-skinny"), ("wandb", "wandb")])
+def test_a_tracker_that_is_not_installed_is_one_line(name, package, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=rf"Received: {name}.* pip install {name}"):
+    with pytest.raises(ImportError, match=rf"Received: {name}.* pip install {package}$"):
         tracked(name, "first")

@@ -79,7 +79,7 @@ def test_corners_of_a_range_are_its_ends():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([], "A study must vary something. Received: no --vary."),
+        ([], "A study must vary something. Received: neither --vary nor --arm."),
         (["temperature"], "`vary` must be FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH."),
         (
             ["temprature=1,2"],

@@ -178,7 +178,7 @@ def summary(model):
     return f"logits: {row['bits']} bits", [row]
 
 
-def together(teachers):
+def together(teachers, distillation=None):
     return lambda images: np.mean([teacher(images) for teacher in teachers], axis=0)
 
 

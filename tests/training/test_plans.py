@@ -2,10 +2,12 @@ import dataclasses
 
 import pytest
 
+from tfqkd.fronts.settings import Capabilities
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.directory import RunDirectory, read_recipe
-from tfqkd.training.plans import front_of, with_precision
+from tfqkd.training.plans import distillation_of, front_of, require_capable, with_precision
 from tfqkd.training.presets import PAPER
+from tfqkd.training.stage import plain
 
 
 @dataclasses.dataclass
@@ -50,3 +52,36 @@ def test_the_front_is_that_of_the_keras_and_their_stages_are_not_the_same(monkey
     assert (front_of(two), front_of(three)) == ("tfmot", "keras3")
     for one, other in zip(PAPER(two), PAPER(three), strict=True):
         assert other.settings() == {**one.settings(), "keras": 3}
+
+
+@pytest.mark.parametrize("combine", ["logits", "confidence"])
+def test_several_teachers_are_combined_as_the_recipe_says(combine):
+    settings = {"teacher.combine": combine, "temperature": 3.0}
+    for teacher in ("cnn4", "cnn4,cnn8"):
+        weighed = distillation_of(Recipe(settings, teacher=teacher))
+        several = combine if "," in teacher else "logits"
+        assert weighed.combination() == (several, 3.0)
+        # Neither the key of what is trained so today changes, nor what a Distiller is asked for.
+        assert ("combine" in plain(weighed)) == (several == "confidence")
+        assert "combine" not in weighed.soft()
+
+
+def test_a_method_that_reads_the_teacher_has_one_whatever_the_soft_loss_is():
+    recipe = Recipe({"quantized.methods": ("rkd",)}, teacher="cnn4", coefficient=0.0)
+    (*_, stage) = PAPER(recipe)
+    assert [each.network for each in stage.teachers] == ["cnn4"]
+    assert (stage.distillation, recipe.has_teacher) == (None, False)
+    (*_, alone) = PAPER(recipe.changed({"quantized.methods": ()}, teacher="none"))
+    assert alone.teachers == ()
+
+
+def test_a_balanced_soft_loss_needs_a_front_that_finds_weights():
+    recipe = Recipe({"distil.soft_weight": "balanced:1"})
+    able = Capabilities(
+        frozenset({"auto"}), frozenset({"float32"}), True, True, frozenset({"balanced"})
+    )
+    require_capable(able, recipe)
+    with pytest.raises(
+        ValueError, match=r"can be balanced.*Received: distil.soft_weight=balanced:1"
+    ):
+        require_capable(dataclasses.replace(able, methods=frozenset()), recipe)

@@ -6,7 +6,7 @@ import pytest
 
 from tfqkd.core.schedules import Constant, Linear
 from tfqkd.recipe.recipe import Recipe
-from tfqkd.training.presets import PAPER, Chain, Comparison
+from tfqkd.training.presets import PAPER, BornAgain, Chain, Comparison
 from tfqkd.training.stage import ASSISTANT, QUANTIZED, STUDENT, TEACHER, ModelFile, Stage, walk
 
 RECIPE = Recipe({"distil.coefficient_end": 0.3}, student="cnn2", teacher="cnn4", coefficient=0.9)
@@ -74,6 +74,23 @@ def test_assistants_are_taught_one_by_the_other_and_the_last_one_teaches():
     assert (first.training.epochs, first.start) == (teacher.training.epochs, None)
     assert (quantized.start, quantized.teachers) == (student, (second,))
     assert list(walk([quantized])) == [teacher, first, second, student, quantized]
+
+
+def test_born_again_students_are_taught_by_the_one_before():
+    teacher, student, first, second, third = BornAgain(3)(RECIPE)
+    (*_, alone) = PAPER(RECIPE)
+    assert differences(first, alone) == {"label"}
+    assert [each.teachers for each in (first, second, third)] == [(teacher,), (first,), (second,)]
+    assert all(each.start == student for each in (first, second, third))
+    assert differences(second, third) == {"label", "teachers", "training"}
+    assert len({each.training.seed for each in (first, second, third)}) == 3
+    assert list(walk([third])) == [teacher, student, first, second, third]
+
+
+def test_born_again_students_need_a_first_teacher_and_a_second_generation():
+    for generations, recipe in ((1, RECIPE), (2, RECIPE.changed(teacher="none"))):
+        with pytest.raises(ValueError, match="Born-again students must be 2 or more"):
+            BornAgain(generations)(recipe)
 
 
 def test_assistants_without_a_teacher_are_refused():

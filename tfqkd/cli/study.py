@@ -48,6 +48,13 @@ def _define_trials(command: Command) -> None:
         "that varies, by its name as a flag. A value that holds a comma stands in double quotes.",
         flag_values=values,
     )
+    flags.DEFINE_multi_string(
+        "arm",
+        [],
+        "NAME: FIELD=VALUE FIELD=VALUE ..., once for each arm: named settings, of which a trial takes one. "
+        "The report compares all with the first.",
+        flag_values=values,
+    )
     flags.DEFINE_enum(
         "sampler",
         "grid",
@@ -72,7 +79,7 @@ def _define_trials(command: Command) -> None:
         "hyperband gives up trials whose first seed does badly on the validation images.",
         flag_values=values,
     )
-    for name in ("vary", "sampler", "trials", "repeats", "pruner"):
+    for name in ("vary", "arm", "sampler", "trials", "repeats", "pruner"):
         command.group("what to try", name)
 
 
@@ -124,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             plan = Plan(
                 recipe=recipe,
-                space=parse_space(values.vary),
+                space=parse_space(values.vary, values.arm),
                 sampler=values.sampler,
                 trials=values.trials,
                 repeats=values.repeats,

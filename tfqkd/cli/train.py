@@ -63,6 +63,21 @@ def _command() -> Command:
         flag_values=values,
         lower_bound=1,
     )
+    flags.DEFINE_list(
+        "assistants",
+        [],
+        "Networks between teacher and student, separated by commas, the largest first: each is taught by the "
+        "one before, and the last one teaches the student.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "generations",
+        1,
+        "Quantized students to train one after the other, each taught by the one before; the last one is "
+        "exported.",
+        flag_values=values,
+        lower_bound=1,
+    )
     flags.DEFINE_bool(
         "dry_run",
         False,
@@ -78,7 +93,10 @@ def _command() -> Command:
         "(MLFLOW_TRACKING_URI; WANDB_MODE=offline).",
         flag_values=values,
     )
-    for name in ("run_dir", "products", "compare", "controls", "repeats", "dry_run", "log_to"):
+    for name in (
+        *("run_dir", "products", "compare", "controls", "repeats", "assistants", "generations"),
+        *("dry_run", "log_to"),
+    ):
         command.group("what to run", name)
     define_recipe_flags(command)
     return command
@@ -105,9 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _require_one_cluster(values.compare)
         products = pathlib.Path(values.products) if values.products else directory / "products"
         words = command.command_line(arguments)
-        from tfqkd.training.presets import PAPER, Comparison
-
-        preset = Comparison(values.controls, values.repeats) if values.compare else PAPER
+        preset = _preset(values)
         if values.dry_run:
             _foretell(recipe, directory, products, preset)
         else:
@@ -116,6 +132,24 @@ def main(argv: Sequence[str] | None = None) -> int:
                 command.print_next("evaluate", f"--run_dir={directory}")
 
     return command.main(arguments, run_it)
+
+
+def _preset(values: flags.FlagValues) -> "Preset":
+    from tfqkd.training.presets import PAPER, BornAgain, Chain, Comparison
+
+    asked = {
+        "compare": values.compare,
+        "assistants": bool(values.assistants),
+        "generations": values.generations > 1,
+    }
+    if sum(asked.values()) > 1:
+        named = " and ".join(f"--{name}" for name, is_asked in asked.items() if is_asked)
+        raise UsageError(f"A run is one thing at a time. Received: {named}. Leave all but one out.")
+    if values.assistants:
+        return Chain(tuple(values.assistants))
+    if values.generations > 1:
+        return BornAgain(values.generations)
+    return Comparison(values.controls, values.repeats) if values.compare else PAPER
 
 
 def _require_one_cluster(compare: bool) -> None:

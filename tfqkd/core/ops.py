@@ -60,6 +60,7 @@ class Ops:
         reshape: `(x, shape)`.
         transpose: `(x, axes)`.
         stack: A list of tensors along a new first axis.
+        matmul: Products of the matrices in the last two axes.
         arange: `(count, dtype)`: 0 to `count - 1`.
         switch: `(index, branches)`: what the function at the index returns.
         stop_gradient: The value without its gradient.
@@ -108,6 +109,7 @@ class Ops:
     reshape: Callable[..., Tensor]
     transpose: Callable[..., Tensor]
     stack: Callable[..., Tensor]
+    matmul: Callable[..., Tensor]
     arange: Callable[..., Tensor]
     switch: Callable[..., Any]
     stop_gradient: Callable[..., Tensor]
@@ -205,6 +207,7 @@ NUMPY = Ops(
     reshape=np.reshape,
     transpose=np.transpose,
     stack=np.stack,
+    matmul=np.matmul,
     arange=lambda count, dtype: np.arange(count, dtype=dtype),
     switch=lambda index, branches: branches[int(index)](),
     stop_gradient=lambda x: x,

@@ -38,11 +38,11 @@ def _centred(probabilities: Tensor, axis: int, ops: Ops) -> Tensor:
 
 def apart(one: Tensor, other: Tensor, axis: int, ops: Ops) -> Tensor:
     """Returns 1 - cos of the angle between vectors along an axis: 0 at a match and never below."""
-    return ops.sum((_unit(one, axis, ops) - _unit(other, axis, ops)) ** 2, axis=axis) / 2
+    return ops.sum((unit(one, axis, ops) - unit(other, axis, ops)) ** 2, axis=axis) / 2
 
 
-def _unit(vectors: Tensor, axis: int, ops: Ops) -> Tensor:
-    """Vectors of length 1, or zero where they are."""
+def unit(vectors: Tensor, axis: int, ops: Ops) -> Tensor:
+    """Returns vectors of length 1 along an axis, or zero where they are."""
     # Their squares would vanish in float32. The direction does not depend on what divides them.
     largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=axis, keepdims=True))
     vectors = vectors / ops.where(largest > 0, largest, 1.0)

@@ -1,9 +1,12 @@
 """The settings of a `Distiller`, looked at before anything is made of them; of either Keras."""
 
 from tfqkd.core.tasks import require_task
+from tfqkd.core.weights import Weight, require_weight
 
 
-def require_settings(temperature: float, coefficient: float, soft_weight: float, task: str) -> None:
+def require_settings(
+    temperature: float, coefficient: float, soft_weight: Weight, task: str
+) -> None:
     """Raises if a setting of a `Distiller` is out of its range.
 
     Args:
@@ -25,8 +28,14 @@ def require_settings(temperature: float, coefficient: float, soft_weight: float,
             f"`coefficient` must be in [0, 1]. Received: coefficient={coefficient}. "
             "It weighs the soft loss; the hard loss gets 1 - coefficient."
         )
-    if not 0 <= soft_weight < float("inf"):
-        raise ValueError(
-            f"`soft_weight` must be 0 or more, and finite. Received: soft_weight={soft_weight}."
-        )
+    require_weight("`soft_weight`", soft_weight, f"soft_weight={soft_weight}")
     require_task(task)
+
+
+def require_number(soft_weight: Weight) -> None:
+    """Raises ValueError if a front that finds no weights is asked for one that is balanced."""
+    if isinstance(soft_weight, str):
+        raise ValueError(
+            "`soft_weight` can be balanced on the tfmot front alone. "
+            f"Received: soft_weight={soft_weight}. Give a number."
+        )

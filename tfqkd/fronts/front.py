@@ -164,8 +164,8 @@ class Front(Protocol):
     def summary(self, model: Model) -> tuple[str, list[dict[str, Any]]]:
         """Returns what is quantized and how: a text, and a row for each layer with a kernel."""
 
-    def together(self, teachers: Sequence[Model]) -> Any:
-        """Returns several teachers as one: the mean of their logits."""
+    def together(self, teachers: Sequence[Model], distillation: Distillation | None = None) -> Any:
+        """Returns several teachers as one, combined as the distillation says."""
 
     def answering(
         self, teacher: object, split: Split, augmentation: Augmentation

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfqkd.core.teachers import members
+from tfqkd.core.teachers import members, require_combinable
 from tfqkd.fronts.choice import front_name
 
 _SQUASHING = {
@@ -26,9 +26,11 @@ def require_logits(teacher: Any, role: str, task: str | Mapping[str, str] = "sof
             is not known what they are, in anything but softmax. Of several outputs one for each, by name.
 
     Raises:
-        ValueError: If it has another number of outputs, or one whose last layer applies softmax or sigmoid.
+        ValueError: If it has another number of outputs, or one whose last layer applies softmax or sigmoid;
+            or if it is an ensemble that combines probabilities of outputs that are no classes.
     """
     tasks = {"": task} if isinstance(task, str) else task
+    require_combinable(teacher, tasks)
     for model in members(teacher):
         if front_name(model) is not None:
             _require_ends(model, role, tasks)

@@ -197,13 +197,21 @@ def sensitivity(
     widths = [_full(width, scheme) for width in bits]
     packed = {width: _packed(_quantized(model, scheme, names, width)) for width in widths}
     rows = []
+    float_activations = None
     for name in names:
         for width in widths:
             chosen = [name] if mode == "one" else [other for other in names if other != name]
             quantized = _quantized(model, scheme, chosen, width)
             if settled is not None:
                 _settle(quantized, settled)
-            figures = _measure(of_front(model, "strip_quantization")(quantized), batches)
+            measured = of_front(model, "strip_quantization")(quantized)
+            if not any(True for _ in of_front(model, "quantized_activations")(quantized)):
+                # Models of float activations differ in their weights alone: one of them predicts for all.
+                if float_activations is None:
+                    float_activations = measured
+                float_activations.set_weights(measured.get_weights())
+                measured = float_activations
+            figures = _measure(measured, batches)
             size = packed[width].get(name, sizes[name])
             rows.append(LayerSensitivity(name, width, *figures, size))
     total = FLOAT_BYTES * sum(math.prod(weight.shape) for weight in model.weights)

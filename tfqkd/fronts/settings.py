@@ -3,15 +3,30 @@
 import dataclasses
 from typing import Any, Literal
 
+from tfqkd.core.combining import LOGITS
 from tfqkd.core.policy import LayerPolicy
 from tfqkd.core.schedules import Schedule
 from tfqkd.core.schemes import Scheme
+from tfqkd.core.weights import Weight
 from tfqkd.data.augmentation import Augmentation
 
-METHOD_NEEDS = ("average", "gradual", "rounding", "rate", "variables", "terms", "peers", "layers")
+METHOD_NEEDS = (
+    *(
+        "average",
+        "gradual",
+        "rounding",
+        "rate",
+        "variables",
+        "terms",
+        "peers",
+        "layers",
+        "balanced",
+    ),
+)
 """What a method may need of a front: an average of the weights that the optimizer keeps; gradual quantizers;
 rounded gradients; a learning rate by a schedule of its own; variables read and assigned between epochs; terms
-of the loss; networks that train along; the layers of student and teacher."""
+of the loss; networks that train along; the layers of student and teacher; weights that are found by
+gradients."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,17 +143,23 @@ class Distillation:
         soft_weight: Of the soft loss besides λ.
         dkd_beta: Of the soft loss dkd.
         scale_by_temperature_squared: Whether the soft loss is multiplied by T².
+        combine: How several teachers are combined (`core.combining`); None for the mean of their logits.
     """
 
     coefficient: Schedule
     coefficient_on: Literal["epoch", "step"] | None
     soft_loss: str
     temperature: float | None = None
-    soft_weight: float | None = None
+    soft_weight: Weight | None = None
     dkd_beta: float | None = None
     scale_by_temperature_squared: bool | None = None
+    combine: str | None = None
 
     def soft(self) -> dict[str, Any]:
         """Returns what the soft loss is made of, by the names of a `Distiller`'s arguments."""
-        chosen = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[2:]}
+        chosen = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[2:-1]}
         return {name: value for name, value in chosen.items() if value is not None}
+
+    def combination(self) -> tuple[str, float]:
+        """Returns how several teachers are combined, and at which temperature."""
+        return self.combine or LOGITS, self.temperature or 1.0

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfqkd.core.ops import Ops, Tensor
 from tfqkd.core.schedules import Schedule
+from tfqkd.core.weights import Weight, ratio_of, require_weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Term:
     Attributes:
         name: Under which the unweighted loss is logged.
         loss: From what is seen of a step to the loss: one value for each example, or their mean.
-        weight: What multiplies it, 0 or more.
+        weight: What multiplies it, 0 or more; or `balanced:R`, found once by the gradients of the first step.
         schedule: What multiplies the weight in each epoch, by progress from 0 to 1; None for 1.
         student_taps: Names of the student's layers whose outputs it reads, wrapped or not.
         teacher_taps: Names of the layers of the one live teacher whose outputs it reads.
@@ -52,7 +53,7 @@ class Term:
 
     name: str
     loss: Callable[[Seen], Tensor]
-    weight: float = 1.0
+    weight: Weight = 1.0
     schedule: Schedule | None = None
     student_taps: tuple[str, ...] = ()
     teacher_taps: tuple[str, ...] = ()
@@ -60,11 +61,18 @@ class Term:
     trained: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < float("inf"):
-            raise ValueError(
-                "The weight of a term must be 0 or more, and finite. "
-                f"Received: {self.name} with weight={self.weight}."
-            )
+        said = f"{self.name} with weight={self.weight}"
+        require_weight("The weight of a term", self.weight, said)
+
+    @property
+    def factor(self) -> float:
+        """The number that multiplies it, besides what is found where it is balanced."""
+        return 1.0 if isinstance(self.weight, str) else self.weight
+
+    @property
+    def ratio(self) -> float | None:
+        """R of a balanced term: how large its gradient is, beside that of the hard loss; None of another."""
+        return ratio_of(self.weight)
 
     @property
     def networks(self) -> tuple[Any, ...]:
@@ -98,6 +106,8 @@ class Network:
             the run builds for this role), and a seed.
         ops: The table of the front's functions.
         keras: The Keras module of the front, for layers of a method's own.
+        twin: Makes a network that computes as the student does, quantized alike, from random weights; only
+            the student has one.
     """
 
     name: str
@@ -105,3 +115,4 @@ class Network:
     build: Callable[[str | None, int], Any]
     ops: Ops
     keras: Any
+    twin: Callable[[], Any] | None = None

@@ -60,6 +60,12 @@ class KerasView:
         ]
         self._own: dict[str, Variable] = {}
         self._wrap, self._add = wrap, add
+        past = [network for network in beside if not network.trainable]
+        self._copies = [
+            (wrap(new.name, new), wrap(old.name, old))
+            for network in past
+            for old, new in zip(_weights(network.layers), _weights(layers), strict=True)
+        ]
         self.requantize, self.settle_batch_norm = requantize, settle
 
     @property
@@ -67,10 +73,19 @@ class KerasView:
         """What `add` has added, by name."""
         return self._own
 
+    def snapshot(self) -> None:
+        """Copies the student's weights to the networks beside it that do not train."""
+        for student, past in self._copies:
+            past.assign(student.read())
+
     def add(self, name: str, first: np.ndarray) -> Variable:
         """Adds a float32 variable that is in every checkpoint."""
         self._own[name] = self._wrap(name, self._add(name, first))
         return self._own[name]
+
+
+def _weights(layers: Iterable[Any]) -> list[Any]:
+    return [weight for layer in layers for weight in layer.weights]
 
 
 def _kernel(wrap: Callable[[str, Any], Variable], kernel: Any, axes: Sequence[int]) -> Kernel:

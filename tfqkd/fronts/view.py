@@ -72,6 +72,9 @@ class View(Protocol):
     def add(self, name: str, first: np.ndarray) -> Variable:
         """Adds a float32 variable that is in every checkpoint; before the training begins."""
 
+    def snapshot(self) -> None:
+        """Copies the student's weights to the networks beside it that do not train: its past."""
+
     def requantize(self) -> None:
         """Lets steps that follow the weights follow what these have become since the last step."""
 

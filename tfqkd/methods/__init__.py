@@ -18,6 +18,9 @@ NAMES = {
     "mutual": ("tfqkd.methods.mutual", "Mutual"),
     "attention": ("tfqkd.methods.attention", "Attention"),
     "hints": ("tfqkd.methods.hints", "Hints"),
+    "past_self": ("tfqkd.methods.past_self", "PastSelf"),
+    "rkd": ("tfqkd.methods.rkd", "Rkd"),
+    "fsp": ("tfqkd.methods.fsp", "Fsp"),
 }
 """The module and the class of each method, by the name that settings call it by."""
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from tfqkd.core.ops import Ops, Tensor
-from tfqkd.core.schedules import Linear
+from tfqkd.core.weights import Weight
 from tfqkd.fronts.terms import Network, Seen, Term
 from tfqkd.methods.method import Method
-from tfqkd.methods.taps import ends_of_stages, one_teacher
+from tfqkd.methods.taps import ends_of_stages, falling, one_teacher, require_pair
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class Attention(Method):
     channels go together. `d` is the mean of squares (the authors' code) or the distance `‖·‖₂` (equation 2).
 
     Attributes:
-        weight: Weight of the term, 0 or more. The authors' 1000 is for float students that train long; small
-            ternary ones lost by it, the more the longer it stayed on.
+        weight: Weight of the term, 0 or more, or balanced:R. The authors' 1000 is for float students that
+            train long; small ternary ones lost by it, the more the longer it stayed on.
         falls: Whether the weight falls to 0 on a straight line over the epochs.
         form: Distance of two maps: squares (the mean of their squared difference) or distance (its length).
         student_taps: Names of the student's layers; by default the last of each height and width, where the
@@ -30,8 +30,9 @@ class Attention(Method):
 
     name: ClassVar[str] = "attention"
     needs: ClassVar[frozenset[str]] = frozenset({"terms", "layers"})
+    asks_teacher: ClassVar[bool] = True
 
-    weight: float = 1000.0
+    weight: Weight = 1000.0
     falls: bool = True
     form: Literal["squares", "distance"] = "squares"
     student_taps: tuple[str, ...] = ()
@@ -43,11 +44,7 @@ class Attention(Method):
                 "`attention.form` must be squares or distance. "
                 f"Received: attention.form={self.form!r}."
             )
-        if len(self.student_taps) != len(self.teacher_taps):
-            raise ValueError(
-                "`attention.student_taps` and `attention.teacher_taps` must name as many layers. "
-                f"Received: {self.student_taps} and {self.teacher_taps}."
-            )
+        require_pair(self.name, self.student_taps, self.teacher_taps)
 
     def terms(self, student: Network, teachers: Sequence[Network]) -> Sequence[Term]:
         """Returns the one term.
@@ -59,15 +56,7 @@ class Attention(Method):
         taps = self.student_taps, self.teacher_taps
         if not self.student_taps:
             taps = ends_of_stages(self.name, student, teacher)
-        return (
-            Term(
-                "attention_loss",
-                self._loss,
-                self.weight,
-                Linear(1.0, 0.0) if self.falls else None,
-                *taps,
-            ),
-        )
+        return (Term("attention_loss", self._loss, self.weight, falling(self.falls), *taps),)
 
     def _loss(self, seen: Seen) -> Tensor:
         pairs = zip(seen.student_taps, seen.teacher_taps, strict=True)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tfqkd.core.ops import Tensor
-from tfqkd.core.schedules import Linear
+from tfqkd.core.weights import Weight
 from tfqkd.fronts.terms import Network, Seen, Term
 from tfqkd.methods.method import Method
-from tfqkd.methods.taps import ends_of_stages, one_teacher
+from tfqkd.methods.taps import ends_of_stages, falling, one_teacher, require_pair, shape_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class Hints(Method):
     others, as in the benchmarks of the field.
 
     Attributes:
-        weight: 0 or more. The field's 100 is for float students that train long; small ternary ones lost by
-            it.
+        weight: 0 or more, or balanced:R. The field's 100 is for float students that train long; small
+            ternary ones lost by it.
         falls: Whether the weight falls to 0 on a straight line over the epochs.
         student_tap: Name of the student's layer; by default the last of the middle one of the heights and
             widths that both have.
@@ -30,18 +30,15 @@ class Hints(Method):
 
     name: ClassVar[str] = "hints"
     needs: ClassVar[frozenset[str]] = frozenset({"terms", "peers", "layers"})
+    asks_teacher: ClassVar[bool] = True
 
-    weight: float = 100.0
+    weight: Weight = 100.0
     falls: bool = True
     student_tap: str = ""
     teacher_tap: str = ""
 
     def __post_init__(self) -> None:
-        if bool(self.student_tap) != bool(self.teacher_tap):
-            raise ValueError(
-                "`hints.student_tap` and `hints.teacher_tap` go together. "
-                f"Received: {self.student_tap!r} and {self.teacher_tap!r}. Name both, or neither."
-            )
+        require_pair(self.name, self.student_tap, self.teacher_tap)
 
     def terms(self, student: Network, teachers: Sequence[Network]) -> Sequence[Term]:
         """Returns the one term, with its adapter.
@@ -55,7 +52,7 @@ class Hints(Method):
             ends = ends_of_stages(self.name, student, teacher)
             pair = ends[0][len(ends[0]) // 2], ends[1][len(ends[0]) // 2]
         shapes = [
-            _shape(network, name) for network, name in zip((student, teacher), pair, strict=True)
+            shape_of(network, name) for network, name in zip((student, teacher), pair, strict=True)
         ]
         if len(shapes[0]) != 3 or shapes[0][:2] != shapes[1][:2]:
             raise ValueError(
@@ -69,22 +66,12 @@ class Hints(Method):
             difference = adapted - seen.ops.stop_gradient(seen.teacher_taps[0])
             return seen.ops.mean(difference**2, axis=(1, 2, 3))
 
-        falling = Linear(1.0, 0.0) if self.falls else None
         taps = ((pair[0],), (pair[1],))
-        return (Term("hint_loss", loss, self.weight, falling, *taps, trained=(adapter,)),)
+        falls = falling(self.falls)
+        return (Term("hint_loss", loss, self.weight, falls, *taps, trained=(adapter,)),)
 
 
-def _shape(network: Network, name: str) -> tuple[Any, ...]:
-    shapes = {layer.name: layer.output_shape for layer in network.layers}
-    if name not in shapes:
-        raise ValueError(
-            f"Taps must be names of layers. Received: {name} for {network.name}, which has "
-            f"{', '.join(shapes)}."
-        )
-    return shapes[name]
-
-
-def _adapter(keras: Any, shape: tuple[Any, ...], channels: int) -> Any:
+def _adapter(keras: Any, shape: tuple[Any, ...], channels: Any) -> Any:
     layers = keras.layers
     image = keras.Input(shape)
     adapted = layers.Conv2D(channels, 1, use_bias=False)(image)

@@ -1,5 +1,6 @@
 """The hooks of a stage's methods, as a training calls them."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ def terms_of(
     student: Model,
     teachers: Sequence[Model],
     build: Callable[[str | None, int], Model],
+    twin: Callable[[], Model],
 ) -> list[Term]:
     """Returns what the methods of a stage add to its loss.
 
@@ -51,8 +53,9 @@ def terms_of(
         student: As it trains.
         teachers: Live ones.
         build: Makes another network for the same data: its name, None for the student's own, and a seed.
+        twin: Makes another student, quantized alike.
     """
-    shown = front.network(student, build)
+    shown = dataclasses.replace(front.network(student, build), twin=twin)
     teaching = [front.network(teacher, build) for teacher in teachers]
     return [term for method in methods for term in method.terms(shown, teaching)]
 
@@ -60,7 +63,7 @@ def terms_of(
 def require_capable(methods: Sequence[Method], capabilities: Capabilities) -> None:
     """Raises ValueError if a method needs what a front does not do."""
     for method in methods:
-        missing = sorted(method.needs - capabilities.methods)
+        missing = sorted(method.own_needs - capabilities.methods)
         if missing:
             raise ValueError(
                 f"The method {method.name} needs a front that has {', '.join(missing)}. "

@@ -21,11 +21,19 @@ class Method:
         name: By which settings and messages call it.
         needs: The capabilities of a front that it needs: those of `tfqkd.fronts.settings.METHOD_NEEDS`.
         excludes: Names of methods that cannot be in the same stage.
+        asks_teacher: Whether its terms read the teacher, who is then there whatever the soft loss is.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
     excludes: ClassVar[frozenset[str]] = frozenset()
+    asks_teacher: ClassVar[bool] = False
+
+    @property
+    def own_needs(self) -> frozenset[str]:
+        """What it needs with these settings: a balanced weight asks more of a front."""
+        weight = getattr(self, "weight", 0.0)
+        return self.needs | ({"balanced"} if isinstance(weight, str) else frozenset())
 
     def key(self) -> dict[str, Any]:
         """Returns the settings as JSON holds them: what the method does depends on nothing else."""

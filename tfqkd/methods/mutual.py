@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from tfqkd.core.losses import soft_loss
 from tfqkd.core.ops import Tensor
+from tfqkd.core.weights import Weight
 from tfqkd.fronts.terms import Network, Seen, Term
 from tfqkd.methods.method import Method
 
@@ -20,7 +21,7 @@ class Mutual(Method):
 
     Attributes:
         network: The peer's network; empty for the student's own.
-        weight: Weight of the student's divergence, 0 or more.
+        weight: Weight of the student's divergence, 0 or more, or balanced:R.
         temperature: T > 0 of both divergences; 1 as published.
         seed: Seed of the peer's first weights.
     """
@@ -29,7 +30,7 @@ class Mutual(Method):
     needs: ClassVar[frozenset[str]] = frozenset({"terms", "peers"})
 
     network: str = ""
-    weight: float = 1.0
+    weight: Weight = 1.0
     temperature: float = 1.0
     seed: int = 1
 

@@ -2,7 +2,28 @@
 
 from collections.abc import Sequence
 
+from tfqkd.core.schedules import Linear
 from tfqkd.fronts.terms import Layer, Network
+
+
+def falling(falls: bool) -> Linear | None:
+    """Returns the schedule of a weight that falls to 0 on a straight line, or of one that does not."""
+    return Linear(1.0, 0.0) if falls else None
+
+
+def require_pair(method: str, student: Sequence[str], teacher: Sequence[str]) -> None:
+    """Raises ValueError unless both taps of a method are named, or neither; of lists as many."""
+    if isinstance(student, str):
+        if bool(student) != bool(teacher):
+            raise ValueError(
+                f"`{method}.student_tap` and `{method}.teacher_tap` go together. "
+                f"Received: {student!r} and {teacher!r}. Name both, or neither."
+            )
+    elif len(student) != len(teacher):
+        raise ValueError(
+            f"`{method}.student_taps` and `{method}.teacher_taps` must name as many layers. "
+            f"Received: {student} and {teacher}."
+        )
 
 
 def one_teacher(method: str, teachers: Sequence[Network]) -> Network:
@@ -45,3 +66,39 @@ def is_map(layer: Layer) -> bool:
     """Whether a layer puts out feature maps `[H, W, C]`; an input does not count."""
     shape = layer.output_shape
     return len(shape) == 3 and None not in shape and layer.kind != "InputLayer"
+
+
+def embedding(method: str, network: Network) -> str:
+    """Returns the name of the last layer that puts out a vector for each example, before the logits.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    kinds = [layer.kind for layer in network.layers]
+    last = len(kinds) - 1 - kinds[::-1].index("Dense") if "Dense" in kinds else len(kinds) - 1
+    vectors = [
+        layer.name
+        for layer in network.layers[: max(last, 0)]
+        if len(layer.output_shape) == 1 and layer.kind != "InputLayer"
+    ]
+    if not vectors:
+        raise ValueError(
+            f"The method {method} needs a layer that puts out a vector before the logits. Received: "
+            f"{network.name} without one. Name a layer as {method}.student_tap or {method}.teacher_tap."
+        )
+    return vectors[-1]
+
+
+def shape_of(network: Network, name: str) -> tuple[int | None, ...]:
+    """Returns what a layer puts out, without the batch.
+
+    Raises:
+        ValueError: If there is no such layer.
+    """
+    shapes = {layer.name: layer.output_shape for layer in network.layers}
+    if name not in shapes:
+        raise ValueError(
+            f"Taps must be names of layers. Received: {name} for {network.name}, which has "
+            f"{', '.join(shapes)}."
+        )
+    return shapes[name]

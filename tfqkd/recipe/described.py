@@ -15,7 +15,14 @@ from tfqkd.recipe.values import to_text
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "recipe.md"
 _START, _END = "<!-- settings: python -m tfqkd.recipe.described -->\n", "<!-- end of settings -->\n"
-_KINDS = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT", int | str: "SIZE"}
+_KINDS = {
+    bool: "true|false",
+    int: "INTEGER",
+    float: "NUMBER",
+    str: "TEXT",
+    int | str: "SIZE",
+    float | str: "NUMBER|balanced:R",
+}
 
 
 @dataclasses.dataclass(frozen=True)

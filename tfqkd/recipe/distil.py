@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from tfqkd.recipe.setting import SHARE, above, at_least, setting
+from tfqkd.recipe.setting import SHARE, WEIGHT, above, at_least, setting
 
 SCHEDULES = ("constant", "gradual", "cosine", "exponential", "step")
 SOFT_LOSSES = ("cross_entropy", "kl", "standardized", "dkd", "dist", "cosine", "none")
@@ -43,10 +43,11 @@ class Distil:
         "the abstract of arXiv 2009.14502); or none: the control that keeps only (1-λ)·hard.",
         choices=SOFT_LOSSES,
     )
-    soft_weight: float = setting(
+    soft_weight: float | str = setting(
         1.0,
-        "Multiplies the soft loss besides λ; about 10 for standardized, whose gradient is small.",
-        rule=at_least(0),
+        "Multiplies the soft loss besides λ; about 10 for standardized, whose gradient is small. balanced:R "
+        "finds it once, at the first step: the soft loss's gradient is then R times the hard loss's.",
+        rule=WEIGHT,
     )
     dkd_beta: float = setting(
         8.0, "β of dkd: what the classes beside the label weigh.", rule=at_least(0)

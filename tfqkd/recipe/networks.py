@@ -6,6 +6,9 @@ from typing import Any
 from tfqkd.recipe.setting import above, at_least, setting
 from tfqkd.recipe.training import StudentTraining, TeacherTraining
 
+# Those of `core.combining`, which loads NumPy.
+COMBINATIONS = ("logits", "probabilities", "confidence")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Teacher:
@@ -13,11 +16,17 @@ class Teacher:
 
     network: str = setting(
         "wrn20x2",
-        "Teacher: as for --student, several separated by commas (their logits are averaged), or none. A path "
+        "Teacher: as for --student, several separated by commas (see --teacher.combine), or none. A path "
         "is used as it is, untrained here and in the precision it was saved in: so can a run's student teach "
         "the next.",
     )
     training: Any = dataclasses.field(default=TeacherTraining())
+    combine: str = setting(
+        "logits",
+        "How several teachers become one: logits, their mean; probabilities, the mean of their softened "
+        "distributions; or confidence, this mean with larger weights for those of lower entropy, by example.",
+        choices=COMBINATIONS,
+    )
     views: int = setting(
         0,
         "V: the quantized stage shows V fixed views of each image, for which the teacher is asked once and "

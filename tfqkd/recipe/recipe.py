@@ -154,6 +154,12 @@ class Recipe:
         )
 
     @property
+    def asks_teacher(self) -> bool:
+        """Whether a method of the quantized stage reads the teacher, whatever the soft loss is."""
+        methods = any(method.asks_teacher for method in self.quantized.own)
+        return methods and self.teacher.network != NO_TEACHER
+
+    @property
     def teaches_float(self) -> bool:
         """Whether the teacher's logits enter the loss of the float student too."""
         return self.distil.float_student and self.has_teacher
@@ -171,11 +177,14 @@ class Recipe:
             kind += f" ({bits}-bit activations)"
         if self.has_teacher:
             return f"{kind} student, {self.distil.schedule} coefficient"
+        if self.asks_teacher:
+            return f"{kind} student, {' and '.join(self.quantized.methods)}"
         return f"{kind} student, {'control' if self.distils else 'no teacher'}"
 
     def teachers(self) -> tuple[str, ...]:
         """Returns the teachers' names or paths; none if no teacher is asked."""
-        return tuple(self.teacher.network.split(",")) if self.has_teacher else ()
+        asked = self.has_teacher or self.asks_teacher
+        return tuple(self.teacher.network.split(",")) if asked else ()
 
     def resumed_as(self, there: "Recipe") -> "Recipe":
         """Returns this recipe with what it leaves to the machine as the run `there` was begun."""

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tfqkd.core.weights import is_weight
+
 FLOAT_BITS = 32
 
 
@@ -37,6 +39,7 @@ def between(low: float, high: float) -> Rule:
 
 SHARE = Rule("in [0, 1]", lambda value: 0 <= value <= 1)
 BELOW_ONE = Rule("in [0, 1)", lambda value: 0 <= value < 1)
+WEIGHT = Rule("0 or more, or balanced:R with R above 0, such as balanced:1", is_weight)
 WIDTH = Rule("2 to 8, or 32 for float", lambda value: 2 <= value <= 8 or value == FLOAT_BITS)
 
 

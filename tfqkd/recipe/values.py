@@ -18,7 +18,7 @@ def from_text(name: str, text: str, kind: Any) -> Any:
         name: Of the setting, for messages.
         text: What stands behind `=`; items of a list are separated by commas, and one that holds a comma
             stands in double quotes.
-        kind: The setting's annotation: bool, int, float, str, `int | str`, or a tuple of one of them.
+        kind: The setting's annotation: bool, int, float, str, `int | str`, `float | str`, or a tuple of one.
 
     Raises:
         ValueError: If it is no such value.
@@ -27,11 +27,20 @@ def from_text(name: str, text: str, kind: Any) -> Any:
         items = next(csv.reader([text], skipinitialspace=True), [])
         return tuple(from_text(name, item.strip(), typing.get_args(kind)[0]) for item in items)
     if isinstance(kind, types.UnionType):
-        return int(text) if text.isascii() and text.isdigit() else text
+        return _number_or_text(text, typing.get_args(kind)[0])
     try:
         return _SWITCH[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError) as error:
         raise ValueError(f"`{name}` must be {_WORDS[kind]}. Received: {name}={text}.") from error
+
+
+def _number_or_text(text: str, number: type) -> Any:
+    if number is int:
+        return int(text) if text.isascii() and text.isdigit() else text
+    try:
+        return number(text)
+    except ValueError:
+        return text
 
 
 def to_text(value: Any) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 from tfqkd.recipe.flag_file import flag_file
 from tfqkd.reporting.drawings import Drawing, Missing
 from tfqkd.reporting.page import PAGE_FILE, PageTable, PageText, write_page
+from tfqkd.reporting.study_arms import arms_figure, arms_findings, arms_table, has_arms
 from tfqkd.reporting.study_figures import (
     by_temperature,
     entropy,
@@ -101,6 +102,7 @@ def print_study(results: StudyResults, directory: pathlib.Path) -> None:
 def figures(results: StudyResults) -> list[Drawing | Missing]:
     """Returns all figures of a study with at least one finished trial."""
     return [
+        *([arms_figure(results)] if has_arms(results) else []),
         by_temperature(results),
         heat_map(results),
         teacher_size(results),
@@ -127,7 +129,7 @@ def findings(results: StudyResults) -> list[str]:
     taught = results.taught
     if not len(taught):
         return []
-    said = []
+    said = arms_findings(results) if has_arms(results) else []
     if with_teacher(taught)["teacher"].nunique() > 1 and taught["temperature"].nunique() > 1:
         table = best_and_worst(taught)
         for schedule, rows in table.groupby("schedule", sort=False):
@@ -199,6 +201,7 @@ def _tables(results: StudyResults) -> list[PageTable]:
         "measured once for each run and choose nothing. " + " ".join(pretrained)
     )
     return [
+        *([arms_table(results)] if has_arms(results) else []),
         PageTable("The best trial and the best control", headings, [top, *controls], note, (0,)),
         PageTable("All trials", headings, rows, "", [rows.index(top)]),
     ]

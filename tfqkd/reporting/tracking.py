@@ -52,7 +52,9 @@ class _Wandb:
 
 
 TRACKERS: dict[str, type[Tracker]] = {"mlflow": _Mlflow, "wandb": _Wandb}
-"""By the name of their package."""
+"""By the module that each imports."""
+_PACKAGES = {"mlflow": "mlflow-skinny"}
+"""What is installed for a module of another name; all of mlflow asks for older packages than tfqkd does."""
 
 
 def tracked(name: str, group: str, shown: MakeProgress = ProgressBar) -> MakeProgress:
@@ -74,7 +76,7 @@ def tracked(name: str, group: str, shown: MakeProgress = ProgressBar) -> MakePro
     if importlib.util.find_spec(name) is None:
         raise ImportError(
             f"The package of a tracker must be installed. Received: {name}, which is not. "
-            f"Install it with: pip install {name}"
+            f"Install it with: pip install {_PACKAGES.get(name, name)}"
         )
 
     def make(

@@ -10,7 +10,7 @@ from tfqkd.recipe.models import NO_TEACHER
 from tfqkd.recipe.recipe import QUANTIZED, TEACHER, Recipe
 from tfqkd.recipe.renamed import RENAMED
 from tfqkd.recipe.run import AUTO_PRECISION
-from tfqkd.study.space import Listed, Space, apply, parse_space
+from tfqkd.study.space import ARM, Listed, Space, parse_space
 
 SAMPLERS = ("grid", "random", "tpe")
 PRUNERS = ("none", "hyperband")
@@ -25,6 +25,8 @@ TEACHER_FIELDS = (
     "distil.scale_by_temperature_squared",
 )
 """What matters only with a teacher: the control is the same for all their values."""
+NOT_OF_CONTROLS = (*TEACHER_FIELDS, ARM)
+"""What a control does not have: beside arms there is one, of what they share."""
 CONTROL = {"distil.soft_loss": "none"}
 """What makes a recipe its control: the teacher's term is off, the hard loss keeps its schedule."""
 
@@ -70,14 +72,14 @@ class Plan:
     @property
     def epochs(self) -> tuple[int, int]:
         """The fewest and the most epochs that a trial trains the quantized student."""
-        recipes = [apply(self.recipe, corner) for corner in self.space.corners()]
+        recipes = [self.space.apply(self.recipe, corner) for corner in self.space.corners()]
         all_epochs = [recipe.training_of(QUANTIZED).epochs for recipe in recipes]
         return min(all_epochs), max(all_epochs)
 
     def trial_recipe(self, settings: Mapping[str, Any], control: bool, seed: int) -> Recipe:
         """Returns the recipe of a trial at one seed: without exports."""
         extra = CONTROL if control else {}
-        return apply(self.recipe, {**settings, **extra, "seed": seed, "formats": ()})
+        return self.space.apply(self.recipe, {**settings, **extra, "seed": seed, "formats": ()})
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Yields all settings of a grid."""
@@ -88,7 +90,7 @@ class Plan:
 
         A field with a range keeps the recipe's own value.
         """
-        axes = [axis for axis in self.space.listed if axis.field not in TEACHER_FIELDS]
+        axes = [axis for axis in self.space.listed if axis.field not in NOT_OF_CONTROLS]
         return [
             dict(zip((axis.field for axis in axes), values, strict=True))
             for values in itertools.product(*(axis.values for axis in axes))
@@ -99,7 +101,7 @@ class Plan:
         return {
             axis.field: settings[axis.field]
             for axis in self.space.listed
-            if axis.field not in TEACHER_FIELDS
+            if axis.field not in NOT_OF_CONTROLS
         }
 
     def to_json(self) -> str:

@@ -8,8 +8,9 @@ import pandas as pd
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.renamed import RENAMED
 from tfqkd.study import attributes
-from tfqkd.study.plan import TEACHER_FIELDS, Plan
+from tfqkd.study.plan import NOT_OF_CONTROLS, Plan
 from tfqkd.study.queue import to_parameter
+from tfqkd.study.space import ARM
 
 ALWAYS = ("teacher", "temperature", "coefficient", "schedule")
 """Fields that the figures are about; where one does not vary, the recipe's value stands."""
@@ -22,6 +23,7 @@ _MEASURED = (
     "teacher_parameters",
     "teacher_entropy",
     "directory",
+    "seconds",
 )
 
 
@@ -118,7 +120,7 @@ def _row(trial: Any, seed: int, record: dict[str, Any], plan: Plan) -> dict[str,
     control = attributes.CONTROL in trial.user_attrs
     recipe = plan.trial_recipe(settings, control, seed)
     values = {
-        field: None if control and field in TEACHER_FIELDS else to_parameter(recipe.value(field))
+        field: None if control and field in NOT_OF_CONTROLS else _value(recipe, settings, field)
         for field in dict.fromkeys([*plan.space.fields, *ALWAYS])
     }
     return {
@@ -126,8 +128,12 @@ def _row(trial: Any, seed: int, record: dict[str, Any], plan: Plan) -> dict[str,
         "seed": seed,
         "control": control,
         **values,
-        **{name: record[name] for name in _MEASURED},
+        **{name: record.get(name) for name in _MEASURED},
     }
+
+
+def _value(recipe: Recipe, settings: dict[str, Any], field: str) -> Any:
+    return settings[ARM] if field == ARM else to_parameter(recipe.value(field))
 
 
 def _with_gain(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:

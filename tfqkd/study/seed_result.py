@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class SeedResult:
         curves: The history of the quantized stage by column, one value an epoch; of a long training some
             hundred epochs, evenly spaced.
         layers: Name, bits, share of zeros and step of every layer with a kernel.
+        seconds: What an epoch of the quantized stage took, in the median; None of a study of before.
     """
 
     validation_accuracy: float
@@ -46,6 +48,7 @@ class SeedResult:
     directory: str
     curves: dict[str, list[float]]
     layers: list[dict[str, Any]]
+    seconds: float | None = None
 
 
 def read_seed_result(
@@ -60,7 +63,8 @@ def read_seed_result(
     """
     teachers = results.teachers
     product = (path / results.student.model).parent
-    rows = thinned(read_history(product / HISTORY_FILE))
+    history = read_history(product / HISTORY_FILE)
+    rows = thinned(history)
     layers = json.loads((product / LAYERS_FILE).read_text())
     return SeedResult(
         validation_accuracy=validation_accuracy,
@@ -72,6 +76,7 @@ def read_seed_result(
         directory=str(path),
         curves={name: [round(row[name], 6) for row in rows] for name in _CURVES if name in rows[0]},
         layers=[{name: layer[name] for name in _LAYER} for layer in layers],
+        seconds=statistics.median(row["seconds"] for row in history),
     )
 
 

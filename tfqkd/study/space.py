@@ -3,14 +3,17 @@
 import csv
 import dataclasses
 import itertools
+import shlex
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfqkd.recipe.names import Setting
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.values import to_text
 
+ARM = "arm"
+"""The field whose values are names of arms."""
 _LOG = "log"
 # Each has its own way to be set in a study.
 _OWN_FLAG = {
@@ -63,6 +66,28 @@ class Range:
         return f"{self.field}={self.low}:{self.high}{':log' if self.log else ''}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Arms(Listed):
+    """Named settings of several fields each, of which a trial takes one.
+
+    Attributes:
+        settings: Of each arm, in the order of `values`, its names: pairs of a field and its value.
+    """
+
+    settings: tuple[tuple[tuple[str, Any], ...], ...] = ()
+
+    def of(self, name: str) -> dict[str, Any]:
+        """Returns the settings of an arm."""
+        return dict(self.settings[self.values.index(name)])
+
+    def __str__(self) -> str:
+        texts = [
+            " ".join([f"{name}:", *(shlex.quote(f"{f}={to_text(v)}") for f, v in settings)])
+            for name, settings in zip(self.values, self.settings, strict=True)
+        ]
+        return f"{self.field}={to_text(tuple(texts))}"
+
+
 Axis = Listed | Range
 
 
@@ -95,6 +120,14 @@ class Space:
         """Yields the settings at all listed values and ends of ranges; of a grid, all settings."""
         return _product((axis.field, axis.ends()) for axis in self.axes)
 
+    def apply(self, recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+        """Returns the recipe with these settings, an arm's among them; raises as `apply` does."""
+        arms = {axis.field: axis for axis in self.axes if isinstance(axis, Arms)}
+        plain = {name: value for name, value in settings.items() if name not in arms}
+        for field, axis in arms.items():
+            plain |= axis.of(settings[field]) if field in settings else {}
+        return apply(recipe, plain)
+
     def check(self, recipe: Recipe) -> None:
         """Makes the recipe of every corner.
 
@@ -102,15 +135,16 @@ class Space:
             ValueError: If a setting contradicts the recipe or another one.
         """
         for settings in self.corners():
-            apply(recipe, settings)
+            self.apply(recipe, settings)
 
 
-def parse_space(texts: Iterable[str]) -> Space:
-    """Reads the `--vary` flags.
+def parse_space(texts: Iterable[str], arms: Sequence[str] = ()) -> Space:
+    """Reads the `--vary` flags, and the `--arm` flags.
 
     Args:
         texts: Each FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH or FIELD=LOW:HIGH:log. A value that holds a comma
             stands in double quotes; nothing before a comma is an empty list.
+        arms: Each `NAME: FIELD=VALUE FIELD=VALUE`, with a space between settings.
 
     Returns:
         The space, its axes in the given order.
@@ -123,6 +157,8 @@ def parse_space(texts: Iterable[str]) -> Space:
         ('temperature', 'coefficient')
     """
     axes: dict[str, Axis] = {}
+    if arms:
+        texts = [f"{ARM}={to_text(tuple(arms))}", *texts]
     for text in texts:
         axis = _parse_axis(text)
         if axis.field in axes:
@@ -133,7 +169,7 @@ def parse_space(texts: Iterable[str]) -> Space:
         axes[axis.field] = axis
     if not axes:
         raise ValueError(
-            "A study must vary something. Received: no --vary. "
+            "A study must vary something. Received: neither --vary nor --arm. "
             "For example: --vary=temperature=1,2,5,10 --vary=coefficient=0.1:0.9."
         )
     return Space(tuple(axes.values()))
@@ -163,8 +199,10 @@ def _parse_axis(text: str) -> Axis:
             "`vary` must be FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH. "
             f"Received: {text!r}. For example: --vary=temperature=1,2,5,10."
         )
+    if name == ARM:
+        return _parse_arms(values)
     setting = _varied(name.strip())
-    if setting.kind in (int, float) and ":" in values:
+    if _is_range(setting, values):
         return _parse_range(setting, values)
     # A CSV line lets a value hold a comma, such as a list of milestones, in quotes.
     parts = [part.strip() for part in next(csv.reader([values], skipinitialspace=True), [])]
@@ -183,6 +221,30 @@ def _parse_axis(text: str) -> Axis:
     return Listed(setting.label, parsed)
 
 
+def _parse_arms(text: str) -> Arms:
+    names, found = [], []
+    for arm in next(csv.reader([text], skipinitialspace=True), []):
+        name, colon, settings = arm.partition(":")
+        if not (colon and name.strip()) or "=" in name:
+            raise ValueError(
+                f"An arm must be NAME: FIELD=VALUE FIELD=VALUE. Received: {arm!r}. "
+                "For example: --arm=rkd: quantized.methods=rkd quantized.rkd.weight=balanced:1."
+            )
+        names.append(name.strip())
+        found.append(tuple(_setting_of_arm(each) for each in shlex.split(settings)))
+    if len(set(names)) < len(names):
+        raise ValueError(f"Arms must have different names. Received: {', '.join(names)}.")
+    return Arms(ARM, tuple(names), tuple(found))
+
+
+def _setting_of_arm(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"An arm's settings must be FIELD=VALUE. Received: {text!r}.")
+    setting = _varied(name)
+    return setting.label, setting.read(value)
+
+
 def _varied(name: str) -> Setting:
     setting = Recipe.setting(name)
     field = setting.label
@@ -198,8 +260,14 @@ def _varied(name: str) -> Setting:
     return setting
 
 
+def _is_range(setting: Setting, values: str) -> bool:
+    # What may be a number or text has ranges of numbers alone.
+    numbers = setting.kind in (int, float) or values.partition(":")[0].replace(".", "").isdigit()
+    return ":" in values and numbers and setting.kind in (int, float, float | str)
+
+
 def _parse_range(setting: Setting, text: str) -> Range:
-    field, kind = setting.label, setting.kind
+    field, kind = setting.label, int if setting.kind is int else float
     low, high, *scale = text.split(":")
     try:
         ends = kind(low), kind(high)

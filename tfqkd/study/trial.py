@@ -85,6 +85,7 @@ class TrialRunner:
                 recipe.student.network,
                 recipe.quantize.bits,
                 recipe.data.dataset,
+                recipe.quantized.own,
             )
             if models not in seen:
                 seen.add(models)

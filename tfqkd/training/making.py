@@ -139,7 +139,13 @@ class Maker:
         def build(network: str | None, seed: int) -> Model:
             return self.build(network or stage.network, seed)
 
-        return terms_of(stage.methods, self.front, model, teachers, build)
+        def twin() -> Model:
+            float_one = build(None, stage.training.seed)
+            return (
+                self.front.quantize(float_one, stage.quantized) if stage.quantization else float_one
+            )
+
+        return terms_of(stage.methods, self.front, model, teachers, build, twin)
 
     @property
     def cache(self) -> pathlib.Path:
@@ -195,17 +201,24 @@ class Maker:
             workers.wait()
         logits = TeacherCache(
             self.cache,
-            front.together(loaded),
+            front.together(loaded, stage.distillation),
             self.data.train,
             stage.training.augmentation,
             stage.training.fixed_views,
-            identity=",".join(map(front.model_fingerprint, loaded)),
+            identity=_identity(stage, [front.model_fingerprint(each) for each in loaded]),
             limit_gb=self.execution.cache_limit_gb,
             front=front,
         ).logits()
         if workers.is_chief:
             workers.wait()
         return logits
+
+
+def _identity(stage: Stage, fingerprints: Sequence[str]) -> str:
+    """What the teachers of a stage are together; their mean logits need no more than their names."""
+    distillation = stage.distillation
+    combined = distillation.combination() if distillation and distillation.combine else ()
+    return ",".join([*fingerprints, *map(str, combined)])
 
 
 def counted_replicas(training: Training, place: Place) -> int:

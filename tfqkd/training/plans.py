@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.combining import LOGITS
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.quantizers import (
     DorefaQuantizer,
@@ -126,6 +127,11 @@ def require_capable(capabilities: Capabilities, recipe: Recipe) -> None:
                 f"`run.{name}` must be what this front does. Received: run.{name}={getattr(run, name)}. "
                 "Leave it at its default, or choose another front."
             )
+    if isinstance(recipe.distil.soft_weight, str) and "balanced" not in capabilities.methods:
+        raise ValueError(
+            "`distil.soft_weight` can be balanced where a front finds weights by gradients. Received: "
+            f"distil.soft_weight={recipe.distil.soft_weight}. Give a number, or choose another front."
+        )
 
 
 def place_of(recipe: Recipe, front: Front) -> Place:
@@ -299,12 +305,14 @@ def distillation_of(recipe: Recipe, stage: str = QUANTIZED) -> Distillation | No
     weighed = Distillation(coefficient=schedule, coefficient_on=by, soft_loss=distil.soft_loss)
     if not recipe.has_teacher:
         return weighed
+    several, combine = len(recipe.teachers()) > 1, recipe.teacher.combine
     return dataclasses.replace(
         weighed,
         temperature=distil.temperature,
         soft_weight=distil.soft_weight,
         dkd_beta=distil.dkd_beta if distil.soft_loss == "dkd" else None,
         scale_by_temperature_squared=distil.scale_by_temperature_squared,
+        combine=combine if several and combine != LOGITS else None,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from tfqkd.core.schedules import Constant
+from tfqkd.core.views import folded
 from tfqkd.fronts.settings import Distillation
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.plans import (
@@ -68,6 +69,45 @@ class Chain:
             found += teachers
         student = student_of(recipe, teachers, distillation_of(recipe, STUDENT))
         return (*found, student, quantized_of(recipe, student, teachers))
+
+
+@dataclasses.dataclass(frozen=True)
+class BornAgain:
+    """The paper's job again and again: each student is taught by the one before (arXiv 1805.04770).
+
+    All begin from the same float student; the teachers of the recipe teach the first alone. There the
+    networks are float and begin from random weights; here what is born again is quantized.
+
+    Attributes:
+        generations: How many quantized students are trained, 2 or more; the last one is exported.
+    """
+
+    generations: int
+
+    def __call__(self, recipe: Recipe) -> tuple[Source, ...]:
+        """Returns the stages.
+
+        Raises:
+            ValueError: If there is but one generation, or the recipe has no teacher in its loss.
+        """
+        if self.generations < 2 or not recipe.has_teacher:
+            raise ValueError(
+                "Born-again students must be 2 or more, and the first must have a teacher in its loss. "
+                f"Received: {self.generations} with teacher={recipe.teacher.network}, "
+                f"distil.soft_loss={recipe.distil.soft_loss}. Set --teacher, to the student's network as in "
+                "the paper, or another."
+            )
+        *before, stage = PAPER(recipe)
+        assert isinstance(stage, Stage)
+        found: list[Source] = [*before]
+        for number in range(1, self.generations + 1):
+            stage = dataclasses.replace(stage, label=f"{recipe.title}, generation {number}")
+            found.append(stage)
+            # Weights, order and views of its own.
+            seed = folded(recipe.run.seed, 4, number)
+            training = dataclasses.replace(stage.training, seed=seed)
+            stage = dataclasses.replace(stage, training=training, teachers=(stage,))
+        return tuple(found)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Stage:
         training: How it is trained.
         keras: Of which Keras it is; None for tf_keras.
         start: Where its weights come from; None for random ones.
-        teachers: Whose logits it learns from, as a mean.
+        teachers: Whose logits it learns from, as a mean if the distillation says nothing else.
         quantization: How it is quantized; None for a float network.
         distillation: How its losses are weighed; None without a teacher or its control.
         methods: What else is done, in this order.

@@ -10,7 +10,7 @@ import numpy as np
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.fronts.arguments import require_settings
+from tfqkd.fronts.arguments import require_number, require_settings
 from tfqkd.fronts.hard_loss import NO_LABELS, NO_LOSS
 from tfqkd.fronts.keras3.blend import Blend
 from tfqkd.fronts.keras3.callbacks import followed
@@ -90,6 +90,7 @@ class Distiller(Unsaved, keras.Model):
         **kwargs: Any,
     ) -> None:
         require_settings(temperature, coefficient, soft_weight, task)
+        require_number(soft_weight)
         compared = SoftLoss(
             "kl" if soft_loss == "none" else soft_loss, dkd_beta, scale_by_temperature_squared
         )

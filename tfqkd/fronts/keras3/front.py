@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -13,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfqkd.core import ops
 from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.data.augmentation import Augmentation
@@ -31,7 +31,7 @@ from tfqkd.fronts.keras3.model import quantize_model, strip_quantization
 from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.summary import quantization_summary
-from tfqkd.fronts.keras3.teachers import Ensemble, members, require_logits
+from tfqkd.fronts.keras3.teachers import Ensemble, require_logits
 from tfqkd.fronts.settings import Capabilities, Distillation, Fitting, Quantization
 from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.workers import Workers
@@ -255,9 +255,11 @@ def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
     return str(found), [dataclasses.asdict(layer) for layer in found.layers]
 
 
-def together(teachers: Sequence[Any]) -> Any:
-    """Returns several teachers as one: the mean of their logits."""
-    return Ensemble(teachers) if len(teachers) > 1 else teachers[0]
+def together(teachers: Sequence[Any], distillation: Distillation | None = None) -> Any:
+    """Returns several teachers as one, combined as the distillation says."""
+    if len(teachers) == 1:
+        return teachers[0]
+    return Ensemble(teachers, *(distillation.combination() if distillation else ()))
 
 
 def answering(
@@ -268,10 +270,15 @@ def answering(
     def answer(view: int, start: int, stop: int) -> np.ndarray:
         rows = np.arange(start, stop)
         images = varied_images(split.images, rows, FIXED_VIEWS_SEED, view, augmentation)
-        said = [logits(each, images) for each in members(teacher)]
-        return functools.reduce(np.add, said) / np.float32(len(said))
+        return _said(teacher, images)
 
     return answer
+
+
+def _said(teacher: Any, images: np.ndarray) -> np.ndarray:
+    if isinstance(teacher, Ensemble):
+        return teacher.combined([_said(each, images) for each in teacher.teachers], ops.NUMPY)
+    return logits(teacher, images)
 
 
 def map_logits(file: pathlib.Path, count: int, classes: int) -> np.ndarray:
@@ -290,7 +297,7 @@ def taught(
     # Methods with terms are refused before: the front has no such capability.
     assert distillation is not None
     assert not terms
-    teacher = LOGITS_IN_BATCH if kept else together(teachers) if teachers else None
+    teacher = LOGITS_IN_BATCH if kept else together(teachers, distillation) if teachers else None
     first = distillation.coefficient(0.0)
     return Distiller(student=student, teacher=teacher, coefficient=first, **distillation.soft())
 

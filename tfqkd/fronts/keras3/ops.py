@@ -51,6 +51,7 @@ OPS = Ops(
     reshape=_ops.reshape,
     transpose=_ops.transpose,
     stack=_ops.stack,
+    matmul=_ops.matmul,
     arange=lambda count, dtype: _ops.arange(count, dtype=dtype),
     switch=_ops.switch,
     stop_gradient=_ops.stop_gradient,

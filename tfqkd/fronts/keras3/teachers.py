@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tfqkd.core.teachers import Ensemble, members
+from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.shapes import require_takes
 from tfqkd.fronts.logits import require_logits
 
@@ -66,8 +67,7 @@ class Teacher:
 
 def _answer(teacher: Any, batch: Any) -> Any:
     if isinstance(teacher, Ensemble):
-        answers = [_answer(each, batch) for each in teacher.teachers]
-        return functools.reduce(_ops.add, answers) / len(answers)
+        return teacher.combined([_answer(each, batch) for each in teacher.teachers], OPS)
     require_takes(teacher, "teacher", batch)
     if isinstance(teacher, keras.layers.Layer):
         return _logits(teacher(batch, training=False))

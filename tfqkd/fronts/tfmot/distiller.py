@@ -9,11 +9,13 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
 from tfqkd.core.teachers import LOGITS_IN_BATCH
+from tfqkd.core.weights import Weight
 from tfqkd.fronts.arguments import require_settings
 from tfqkd.fronts.hard_loss import HardLoss
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.terms import Term
 from tfqkd.fronts.tfmot.arguments import require_same_shapes, require_student
+from tfqkd.fronts.tfmot.balance import Balances
 from tfqkd.fronts.tfmot.hard_loss import read_losses, require_hard_loss
 from tfqkd.fronts.tfmot.inspection import Inspection, looking_once
 from tfqkd.fronts.tfmot.loss_scaling import with_loss_scaling
@@ -27,6 +29,8 @@ from tfqkd.fronts.tfmot.step_terms import StepTerms
 from tfqkd.fronts.tfmot.structure import answers_by_output, by_output, output_names, output_shapes
 from tfqkd.fronts.tfmot.teachers import asked, unpack_logits
 from tfqkd.fronts.unsaved import Unsaved
+
+_SOFT = "soft_loss"
 
 
 class Distiller(Unsaved, keras.Model):
@@ -87,7 +91,8 @@ class Distiller(Unsaved, keras.Model):
             replicas correlate their own examples alone), and "cosine", the angle between the probabilities
             (after the abstract of arXiv 2009.14502).
         soft_weight: Multiplies the soft loss besides λ, 0 or more: the small gradient of standardized logits
-            has 10 in its paper's recipe.
+            has 10 in its paper's recipe. `balanced:R` finds it once, at the first step: the gradient of the
+            soft loss is then R times that of the hard loss; it is logged as soft_loss_weight.
         dkd_beta: β of "dkd", 0 or more.
         scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
             1503.02531), so that λ weighs the same at every temperature. The paper does not say.
@@ -113,7 +118,7 @@ class Distiller(Unsaved, keras.Model):
         temperature: float = 2.0,
         coefficient: float = 0.5,
         soft_loss: str = "cross_entropy",
-        soft_weight: float = 1.0,
+        soft_weight: Weight = 1.0,
         dkd_beta: float = 8.0,
         scale_by_temperature_squared: bool = True,
         task: Any = AUTO,
@@ -156,6 +161,9 @@ class Distiller(Unsaved, keras.Model):
         self._require_teacher = functools.partial(require_logits, teacher, "teacher")
         self._compared = compared
         self.soft_weight = soft_weight
+        weights = {_SOFT: soft_weight if compared else 0.0}
+        weights |= {term.name: term.weight for term in self._terms.terms}
+        self.balances = Balances(weights)
         self._scheduled = {
             "coefficient": ScheduledVariable("coefficient", coefficient),
             "temperature": ScheduledVariable("temperature", temperature),
@@ -262,11 +270,11 @@ class Distiller(Unsaved, keras.Model):
         scheduled = {name: each.advance(step) for name, each in self._scheduled.items()}
         coefficient, temperature = scheduled["coefficient"], scheduled["temperature"]
 
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=bool(self.balances)) as tape:
             found, taps = self._terms.student(x, training=True)
             outputs = self._answered(found)
             hard = self._mean_hard_loss(y, outputs, sample_weight)
-            distillation = (1 - coefficient) * hard
+            soft: list[tf.Tensor] = []
             if self._soft and answers is not None:
                 soft = self._soft.means(
                     answers,
@@ -275,7 +283,6 @@ class Distiller(Unsaved, keras.Model):
                     temperature,
                     self._by_output(sample_weight),
                 )
-                distillation += coefficient * self.soft_weight * soft[0]
             terms = self._terms.losses(
                 x,
                 y,
@@ -283,8 +290,13 @@ class Distiller(Unsaved, keras.Model):
                 (answers and answers[0], teacher_taps),
                 lambda output: self._mean_hard_loss(y, [output], sample_weight),
             )
+            balanced = self.balances.find(tape, hard, {_SOFT: soft, **terms}, self.student)
+            distillation = (1 - coefficient) * hard
+            if soft:
+                distillation += coefficient * balanced.get(_SOFT, self.soft_weight) * soft[0]
             for name, value in terms.items():
-                distillation += scheduled[f"{name}_weight"] * value
+                weight = scheduled[f"{name}_weight"]
+                distillation += (balanced[name] * weight if name in balanced else weight) * value
             regularization = penalties([*self.student.losses, *self._terms.penalties])
             batch = tf.shape(outputs[0])[0]
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -293,7 +305,7 @@ class Distiller(Unsaved, keras.Model):
         self.optimizer.minimize(loss, trained, tape=tape)
 
         values = [distillation + regularization, hard]
-        if self._soft and answers is not None:
+        if soft and self._soft and answers is not None:
             self._inspection.note_answers(answers, self._soft.tasks)
             values += [*soft, *self._soft.agreements(answers, outputs)]
         values += terms.values()
@@ -305,6 +317,7 @@ class Distiller(Unsaved, keras.Model):
             **self._compiled_results(),
             "coefficient": coefficient,
             **({"temperature": temperature} if not self._soft or self._soft.softens else {}),
+            **{f"{name}_weight": weight for name, weight in balanced.items()},
         }
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:

@@ -57,6 +57,9 @@ class KerasTrainer:
             steps_per_execution=fitting.steps_per_execution,
         )
         self._state = state = State(network, self._trained, beside)
+        if distils:
+            for name, variable in network.balances.variables.items():
+                state.add(f"balance/{name}", variable)
         self.write_state, self.read_state = state.write, state.read
         self.write_averages, self.read_averages = state.write_averages, state.read_averages
         self.damage = state.damage

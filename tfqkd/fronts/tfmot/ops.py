@@ -93,6 +93,7 @@ OPS = Ops(
     reshape=tf.reshape,
     transpose=tf.transpose,
     stack=tf.stack,
+    matmul=tf.matmul,
     arange=lambda count, dtype: tf.range(count, dtype=dtype),
     switch=lambda index, branches: tf.switch_case(tf.cast(index, tf.int32), branches),
     stop_gradient=tf.stop_gradient,

@@ -74,7 +74,7 @@ class StepTerms:
     def schedulers(self) -> list[TermScheduler]:
         """Returns what the weights follow that have a schedule."""
         return [
-            TermScheduler(term.name, term.weight, term.schedule)
+            TermScheduler(term.name, term.factor, term.schedule)
             for term in self.terms
             if term.schedule is not None
         ]
@@ -109,7 +109,7 @@ class _Tapped:
 
 
 def _weight(term: Term) -> ScheduledVariable:
-    return ScheduledVariable(f"{term.name}_weight", term.weight)
+    return ScheduledVariable(f"{term.name}_weight", term.factor)
 
 
 def _distinct(networks: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from tfqkd.compat import is_keras3, keras, tf
 from tfqkd.core.teachers import Ensemble
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.tfmot.ops import OPS
 from tfqkd.fronts.tfmot.shapes import require_takes
 from tfqkd.fronts.tfmot.step_error import is_step_error, step_error
 from tfqkd.fronts.tfmot.structure import answers_by_output
@@ -68,7 +69,7 @@ def asked(teacher: Any, tasks: Sequence[str], names: Sequence[str]) -> Teachers:
     """
     require_logits(teacher, "teacher", dict(zip(names, tasks, strict=True)))
     if isinstance(teacher, Ensemble):
-        return _mean([asked(each, tasks, names) for each in teacher.teachers])
+        return _combined(teacher, [asked(each, tasks, names) for each in teacher.teachers])
     call: Callable[[Any], Any]
     if isinstance(teacher, keras.Model) or is_keras3(teacher):
         if not teacher.built:
@@ -108,10 +109,10 @@ def asked(teacher: Any, tasks: Sequence[str], names: Sequence[str]) -> Teachers:
     return ask
 
 
-def _mean(asked: Sequence[Teachers]) -> Teachers:
+def _combined(ensemble: Ensemble, asked: Sequence[Teachers]) -> Teachers:
     def ask(batch: Any) -> list[tf.Tensor]:
         answers = zip(*(each(batch) for each in asked), strict=True)
-        return [tf.add_n(each) / len(asked) for each in answers]
+        return [ensemble.combined(each, OPS) for each in answers]
 
     return ask
 

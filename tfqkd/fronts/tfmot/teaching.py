@@ -31,7 +31,8 @@ def taught(
     terms: Sequence[Term] = (),
 ) -> Distiller:
     """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
-    teacher = LOGITS_IN_BATCH if kept else together(teachers) if teachers else None
+    live = together(teachers, distillation) if teachers else None
+    teacher = LOGITS_IN_BATCH if kept else live
     settings = _TERMS_ALONE
     if distillation:
         settings = {"coefficient": distillation.coefficient(0.0), **distillation.soft()}
@@ -43,9 +44,11 @@ def network(model: keras.Model, build: Callable[[str | None, int], keras.Model])
     return Network(model.name, layers_of(model), build, OPS, keras)
 
 
-def together(teachers: Sequence[Any]) -> Any:
-    """Returns several teachers as one: the mean of their logits."""
-    return Ensemble(teachers) if len(teachers) > 1 else teachers[0]
+def together(teachers: Sequence[Any], distillation: Distillation | None = None) -> Any:
+    """Returns several teachers as one, combined as the distillation says."""
+    if len(teachers) == 1:
+        return teachers[0]
+    return Ensemble(teachers, *(distillation.combination() if distillation else ()))
 
 
 def answering(
