@@ -18,7 +18,7 @@ ROOT = pathlib.Path(tfqkd.__file__).parent
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "jax", "torch"}
 CHOOSING = {
     "tfqkd.fronts",
-    *(f"tfqkd.fronts.{n}" for n in ("front", "settings", "terms", "trainer", "workers")),
+    *(f"tfqkd.fronts.{n}" for n in ("foreign", "front", "settings", "terms", "trainer", "workers")),
 }
 
 

@@ -7,6 +7,8 @@ from tfqkd.models.names import parse as parse_model_name
 
 NO_TEACHER = "none"
 MODEL_SUFFIXES = (".keras", ".h5")
+FILE_SUFFIXES = (".tflite", ".packed", ".onnx")
+"""Of exported files, which may be teachers."""
 
 
 def check_model(role: str, name: str) -> None:
@@ -45,7 +47,7 @@ def check_model(role: str, name: str) -> None:
 
 def is_model_path(name: str) -> bool:
     """Whether a student's or teacher's name is the path of a saved model."""
-    return name.endswith(MODEL_SUFFIXES) or "/" in name
+    return name.endswith((*MODEL_SUFFIXES, *FILE_SUFFIXES)) or "/" in name
 
 
 def _exists(path: str) -> bool:

@@ -18,7 +18,8 @@ class Teacher:
         "wrn20x2",
         "Teacher: as for --student, several separated by commas (see --teacher.combine), or none. A path "
         "is used as it is, untrained here and in the precision it was saved in: so can a run's student teach "
-        "the next.",
+        "the next. With --teacher.views also a file that tfqkd exported (.tflite, .onnx, SavedModel), and a "
+        "model of the other Keras.",
     )
     training: Any = dataclasses.field(default=TeacherTraining())
     combine: str = setting(

@@ -11,19 +11,18 @@ from tfqkd.data.images import ImageData
 from tfqkd.data.pictures import Pictures
 from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
-from tfqkd.fronts.files import load_file, open_file
+from tfqkd.fronts.files import load_file
+from tfqkd.fronts.foreign import open_any
 from tfqkd.fronts.front import Opened
 from tfqkd.reporting.evaluated import EVALUATION_FILE
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.reporting.results import rows_of
-from tfqkd.runtime import load
-from tfqkd.runtime.classification import require_classifier
 from tfqkd.runtime.evaluation import Evaluation, evaluate_outputs
-from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.storage import write_atomically
 from tfqkd.training.directory import read_recipe
 from tfqkd.training.exporting import shown
+from tfqkd.training.making import logits_of
 from tfqkd.training.plans import front_of, load_data
 from tfqkd.training.results import ModelResult, Results
 from tfqkd.training.run import EXPORT_DIRECTORY
@@ -63,7 +62,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     names = model_names(results)
     # The models of a run were trained on their logits.
     logits = {
-        model: front.logits(front.load(directory / model.model), data.test.images)
+        model: logits_of(front, directory / model.model, recipe.run.keras, data.test.images)
         for model in results.models
     }
 
@@ -80,7 +79,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     for form in FORMATS.values():
         path = directory / EXPORT_DIRECTORY / form.file_name
         if path.exists():
-            answer = _run(_open(path), data.test.images)
+            answer = _run(open_any(path), data.test.images)
             measurements.append(_measure(form.file_name, *answer, data, teacher))
     others = {model for row in rows_of(results) for model in row.models[:-1]}
     hidden = {name for name, model in zip(names, results.models, strict=True) if model in others}
@@ -102,7 +101,7 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
         ValueError: If one does not take the data set's images, or has another number of classes; before any
             is measured.
     """
-    models = {path: _open(path) for path in paths}
+    models = {path: open_any(path) for path in paths}
     for path, model in models.items():
         if not _takes(model, data):
             raise ValueError(
@@ -194,16 +193,7 @@ def export_file(
 
 def run_file(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     """Returns the outputs `[N, classes]` of a Keras model or exported file for raw images `[N, H, W, C]`."""
-    return _run(_open(path), images)[0]
-
-
-def _open(path: pathlib.Path) -> Opened:
-    """Opens a model or exported file."""
-    if path.suffix in RUNTIME_SUFFIXES:
-        model = load(path)
-        require_classifier(model)
-        return Opened(model.input_shape, model, model.output)
-    return open_file(path)
+    return _run(open_any(path), images)[0]
 
 
 def _run(model: Opened, images: np.ndarray | Pictures) -> tuple[np.ndarray, str]:

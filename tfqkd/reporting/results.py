@@ -74,7 +74,7 @@ def results_table(results: Results) -> Table:
         table.add(
             row.label,
             model.name,
-            f"{model.parameters:,}",
+            f"{model.parameters:,}" if model.parameters else "not told",
             f"{100 * model.quantized_share:.1f}",
             row.accuracy_text(),
             *([f"{100 * row.mean('top5'):.2f}"] if top5 else []),

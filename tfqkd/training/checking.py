@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.export.choice import require_exportable, require_formats
+from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts, Model
 from tfqkd.methods.hooks import require_capable
 from tfqkd.methods.method import require_together
 from tfqkd.training.fitting import fitting_of
-from tfqkd.training.making import Maker
+from tfqkd.training.making import Maker, is_foreign_file
 from tfqkd.training.presets import student_stage
 from tfqkd.training.products import model_key
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
@@ -41,6 +42,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
     for stage in stages:
         steps_per_epoch(maker.data.train, stage.training.batch_size)
         _require_different(stage.teachers)
+        _require_loaded(stage)
     for source in every:
         if source.network not in models:
             models[source.network] = _fitting_model(source, maker)
@@ -70,6 +72,10 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
 def _fitting_model(source: Source, maker: Maker) -> Model:
     """Returns a model as the first stage that has it finds it."""
     front, name = maker.front, source.network
+    if is_foreign_file(source):
+        foreign = ForeignTeacher(pathlib.Path(name))
+        _require_fit(name, foreign.facts(), maker.data)
+        return foreign
     saved = isinstance(source, ModelFile)
     model = front.load(pathlib.Path(name)) if saved else maker.build(name)
     _require_fit(name, front.facts(model), maker.data)
@@ -85,6 +91,18 @@ def _require_terms(stage: Stage, models: dict[str, Model], maker: Maker) -> None
         live = () if stage.training.fixed_views else stage.teachers
         model = maker.quantized(models[stage.network], stage)
         maker.terms(stage, model, [models[each.network] for each in live])
+
+
+def _require_loaded(stage: Stage) -> None:
+    """What the run's Keras does not load can be asked for logits that are kept, and nothing else."""
+    live = () if stage.training.fixed_views else stage.teachers
+    for each in (*live, *([stage.start] if stage.start else [])):
+        if is_foreign_file(each):
+            raise ValueError(
+                "A file that the run's Keras does not load can be a teacher whose logits are kept. Received: "
+                f"{each.network} for the {stage.label}. Set --teacher.views=16, or train under the Keras "
+                "that has saved it."
+            )
 
 
 def _require_different(teachers: Sequence[Source]) -> None:

@@ -333,7 +333,7 @@ def _float_network(
     recipe: Recipe, role: str, network: str, label: str, part: tuple[int, int]
 ) -> Source:
     if is_model_path(network):
-        return ModelFile(role, label, network)
+        return ModelFile(role, label, network, _keras_of(recipe))
     seed = recipe.seed_of(STUDENT)
     return Stage(
         role=role,

@@ -39,7 +39,7 @@ class ModelResult:
         role: What it is in the run: "teacher", "assistant", "student" (float) or "quantized".
         label: What it is called in tables.
         name: Its own.
-        parameters: Trainable ones.
+        parameters: Trainable ones; 0 of a file that does not tell.
         accuracy: Share of images whose best class is right.
         top5: Share whose label is among the five best classes; None for five classes or fewer.
         loss: Cross-entropy of the labels, in nats.

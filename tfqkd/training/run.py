@@ -11,6 +11,7 @@ from typing import Any
 
 from tfqkd.data.images import ImageData
 from tfqkd.export.verification import ExportError
+from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.process.generators import generators_kept
 from tfqkd.process.resources import explained
 from tfqkd.progress import MakeProgress, NoProgress, ProgressBar
@@ -20,7 +21,7 @@ from tfqkd.storage import read_json, staged, write_atomically
 from tfqkd.training.checking import check
 from tfqkd.training.directory import RunDirectory, Uses
 from tfqkd.training.exporting import export_key, exported
-from tfqkd.training.making import Maker, counted_replicas
+from tfqkd.training.making import Maker, counted_replicas, is_foreign_file
 from tfqkd.training.plans import (
     execution_of,
     formats_of,
@@ -194,9 +195,13 @@ def _measure(source: Source, maker: Maker, store: Products, run_path: pathlib.Pa
 
     def make(partial: pathlib.Path) -> None:
         front.set_precision("float32")
-        model = front.load(path)
-        figures = evaluate_logits(front.logits(model, data.test.images), data.test.labels)
-        facts = front.facts(model)
+        foreign = ForeignTeacher(path) if is_foreign_file(source) else None
+        model = None if foreign else front.load(path)
+        said = (
+            foreign.logits(data.test.images) if foreign else front.logits(model, data.test.images)
+        )
+        figures = evaluate_logits(said, data.test.labels)
+        facts = foreign.facts() if foreign else front.facts(model)
         measured = {
             "name": facts.name,
             "parameters": facts.parameters,

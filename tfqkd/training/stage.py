@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tfqkd.fronts.foreign import is_foreign
 from tfqkd.fronts.settings import Distillation, Quantization, Training
 from tfqkd.methods.method import Method
 
@@ -49,11 +50,18 @@ class ModelFile:
         role: Of `ROLES`.
         label: What it is called in tables.
         network: Its path.
+        keras: Of the run: None for tf_keras.
     """
 
     role: str
     label: str
     network: str
+    keras: int | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the run's Keras does not load it, so that it can be asked alone."""
+        return is_foreign(pathlib.Path(self.network), self.keras)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.pictures import Pictures
 from tfqkd.data.varied import varied_images
+from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
@@ -313,7 +314,9 @@ def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> None:
 
 
 def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:
-    """Returns a model's logits for raw images, float32 `[N, classes]`."""
+    """Returns the logits of a model, or of a foreign teacher, for raw images, float32 `[N, classes]`."""
+    if isinstance(model, ForeignTeacher):
+        return model.logits(images)
     if isinstance(images, Pictures):
         parts = (images[at : at + batch_size] for at in range(0, len(images), batch_size))
         return np.concatenate([logits(model, part, batch_size) for part in parts])
