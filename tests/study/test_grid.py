@@ -175,7 +175,7 @@ LOADED = (
         "study/seed_result",
     ),
     *("study/plan", "study/space", "study/attributes", "study/extras", "reporting/study_page"),
-    *("reporting/study_tables", "reporting/study_figures"),
+    *("reporting/study_tables", "reporting/study_figures", "reporting/study_arms"),
 )
 
 
