@@ -27,6 +27,12 @@ SMALL = (
 )
 
 
+def environment(**more):
+    """That of a user: pip would take what lies in PYTHONPATH for installed."""
+    hidden = ("PYTHONPATH", "VIRTUAL_ENV")
+    return {key: value for key, value in os.environ.items() if key not in hidden} | more
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The folder of wheel and sdist, made of a copy: a build leaves files beside its source."""
@@ -38,8 +44,8 @@ def built(tmp_path_factory):
         shutil.copy(ROOT / name, source / name)
     sdist = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", folder]
     subprocess.run(sdist, cwd=source, check=True)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
-    subprocess.run([*pip, source], check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", folder, source], check=True, env=environment())
     return folder
 
 
@@ -84,15 +90,14 @@ class Installed:
             "-c",
             ROOT / "constraints.txt",
         ]
-        subprocess.run([*pip, *what], check=True)
+        subprocess.run([*pip, *what], check=True, env=environment())
 
-    def call(self, program, *arguments, status=0, **environment):
+    def call(self, program, *arguments, status=0, **more):
         """Returns what a command has printed."""
-        given = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         child = subprocess.run(
             [self.bin / program, *arguments],
             cwd=self.folder,
-            env=given | environment,
+            env=environment(**more),
             capture_output=True,
             text=True,
             check=False,
