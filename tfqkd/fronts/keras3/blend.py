@@ -1,7 +1,7 @@
 """The loss that Keras minimises for a `Distiller`, and the metrics of its training."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import keras
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.notes import Notes
 from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.scheduled import Schedules
 from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.step_terms import StepTerms
 
@@ -58,12 +58,12 @@ class Blend(keras.losses.Loss):
         soft: SoftTerm | None,
         soft_weight: float,
         terms: StepTerms,
-        scheduled: Mapping[str, ScheduledVariable],
+        schedules: Schedules,
         step: Step,
     ) -> None:
         super().__init__(name=hard.read.name, dtype="float32")
         self.hard, self.soft, self._soft_weight = hard, soft, soft_weight
-        self._terms, self._scheduled, self._step = terms, scheduled, step
+        self._terms, self._schedules, self._step = terms, schedules, step
         self.notes = Notes(hard.read, soft.task if soft else None)
         self._share = _One()
         names = ["hard_loss", *(soft.logged if soft else []), *(term.name for term in terms.terms)]
@@ -78,7 +78,7 @@ class Blend(keras.losses.Loss):
         hard = self.hard(labels, logits, sample_weight)
         if not step.training:
             return hard
-        scheduled = {name: each.advance() for name, each in self._scheduled.items()}
+        scheduled = self._schedules.advance()
         coefficient, (answers, _) = scheduled["coefficient"], step.answers
         # Keras divides losses by the number of replicas; 1 becomes its inverse.
         share = self._share(_ops.ones((1,)), _ops.ones((1,)))

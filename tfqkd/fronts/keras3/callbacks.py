@@ -8,13 +8,13 @@ import keras
 from tfqkd.core.schedulers import Scheduler
 from tfqkd.fronts.following import Following
 from tfqkd.fronts.keras3.replicas import AverageReplicas
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.scheduled import Schedule
 
 
 class FollowScheduler(Following, keras.callbacks.Callback):
     """Assigns a scheduler's values to a variable of the distiller."""
 
-    def _follow(self, scheduled: ScheduledVariable, values: list[float], made: int) -> None:
+    def _follow(self, scheduled: Schedule, values: list[float], made: int) -> None:
         if scheduled.follow(values, made):
             self.model.make_train_function(force=True)
 

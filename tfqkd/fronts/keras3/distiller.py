@@ -17,7 +17,7 @@ from tfqkd.fronts.keras3.callbacks import followed
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.outside import Outside
 from tfqkd.fronts.keras3.replicas import copies
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.scheduled import Schedule, Schedules
 from tfqkd.fronts.keras3.shapes import require_same_shapes, require_takes
 from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.step_terms import StepTerms
@@ -116,11 +116,8 @@ class Distiller(Unsaved, keras.Model):
         if asks and not self._outside.logits_in_batch:
             self._outside.teacher = Teacher(teacher, task)
             require_same_shapes(student, teacher)
-        self._outside.scheduled = {
-            "coefficient": ScheduledVariable("coefficient", coefficient),
-            "temperature": ScheduledVariable("temperature", temperature),
-            **self._outside.terms.weights,
-        }
+        settings = {"coefficient": coefficient, "temperature": temperature}
+        self._outside.schedules = Schedules(settings | self._outside.terms.weights)
         self._outside.step = Step()
         self._outside.soft_weight = soft_weight
         self._outside.task = task
@@ -167,7 +164,7 @@ class Distiller(Unsaved, keras.Model):
             soft.require_shape(getattr(self.student, "output_shape", None))
         outside = self._outside
         outside.blend = Blend(
-            hard, soft, outside.soft_weight, outside.terms, outside.scheduled, outside.step
+            hard, soft, outside.soft_weight, outside.terms, outside.schedules, outside.step
         )
         self._trackers = [self._blend.tracker]
         super().compile(optimizer, self._blend, metrics=metrics, **kwargs)
@@ -194,7 +191,7 @@ class Distiller(Unsaved, keras.Model):
             return history
         finally:
             # Keras calls no callback when a fit is interrupted.
-            for name in self._outside.scheduled:
+            for name in self._outside.schedules.values:
                 self.schedule(name).hold()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
@@ -253,12 +250,12 @@ class Distiller(Unsaved, keras.Model):
         """T: as λ."""
         return self.schedule("temperature").value
 
-    def schedule(self, name: str) -> ScheduledVariable:
+    def schedule(self, name: str) -> Schedule:
         """Returns what drives a setting ("coefficient", say), to be read or assigned from outside a step."""
         # JAX keeps the state of an epoch aside, and would put the old value back over what is assigned.
         if hasattr(self, "jax_state_sync"):
             self.jax_state_sync()
-        return self._outside.scheduled[name]
+        return Schedule(self._outside.schedules, name)
 
     @property
     def non_trainable_variables(self) -> list[keras.Variable]:

@@ -1,13 +1,11 @@
 """What a `Distiller` holds beside its student."""
 
-from collections.abc import Mapping
-
 import keras
 
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
 from tfqkd.fronts.keras3.blend import Blend, Step
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.scheduled import Schedules
 from tfqkd.fronts.keras3.step_terms import StepTerms
 from tfqkd.fronts.keras3.teachers import Teacher
 
@@ -18,7 +16,7 @@ class Outside:
     teacher: Teacher | None = None
     terms: StepTerms
     step: Step
-    scheduled: Mapping[str, ScheduledVariable]
+    schedules: Schedules
     logits_in_batch = False
     evaluating = False
     task = AUTO
@@ -31,5 +29,4 @@ class Outside:
         """All that a step reads or assigns besides the model's own."""
         teachers = self.teacher.variables if self.teacher else []
         noted = [self.blend.notes.variable] if self.blend else []
-        scheduled = [each for one in self.scheduled.values() for each in one.variables]
-        return [*teachers, *scheduled, *noted]
+        return [*teachers, *self.schedules.variables, *noted]

@@ -1,6 +1,7 @@
 """Where a run of Keras 3 computes: one device, or several that hold the same variables."""
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,14 +38,20 @@ class MirroredPlace(Place):
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
-        import tensorflow as tf  # noqa: PLC0415 (the backend)
-
-        self._strategy = tf.distribute.MirroredStrategy(devices)
+        self._strategy = _strategy(tuple(devices))
         self.replicas = len(devices)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """See `Place.scope`."""
         return self._strategy.scope()
+
+
+@functools.cache
+def _strategy(devices: Sequence[str]) -> Any:
+    """One for the process: the collectives of a second would meet those of the first."""
+    import tensorflow as tf  # noqa: PLC0415 (the backend)
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 class ParallelPlace(Place):

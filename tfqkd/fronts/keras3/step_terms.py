@@ -7,7 +7,6 @@ import keras
 
 from tfqkd.core.schedulers import TermScheduler
 from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
 from tfqkd.fronts.keras3.taps import Tapped
 from tfqkd.fronts.terms import Seen, Term
 
@@ -19,7 +18,7 @@ class StepTerms:
 
     Attributes:
         terms: All of them.
-        weights: What the weight of each follows, by the name of the setting.
+        weights: The first weight of each, by the name of the setting.
         networks: All that trains beside the student, each once.
         student: The student, with the taps that any term names.
         teacher: So the teacher.
@@ -38,10 +37,7 @@ class StepTerms:
         if len(set(names)) < len(names):
             raise ValueError(f"Terms must have different names. Received: {names}.")
         self.terms = tuple(terms)
-        self.weights = {
-            f"{term.name}_weight": ScheduledVariable(f"{term.name}_weight", term.weight)
-            for term in terms
-        }
+        self.weights = {f"{term.name}_weight": term.weight for term in terms}
         self.networks = _distinct(network for term in terms for network in term.networks)
         self._peers = _distinct(term.peer for term in terms if term.peer is not None)
         self.student = Tapped(student, [term.student_taps for term in terms], "student")

@@ -91,7 +91,6 @@ class Training:
     """A student under a method, or under none, as a stage makes it."""
 
     def __init__(self, method=None, fitting=FITTING):
-        FRONT.start(1, "float32")
         self.student = quantize_model(network(1), TernaryScheme(), "second")
         self.teacher = network(9, filters=7)
         build = lambda name, seed: network(seed)  # noqa: E731
@@ -231,7 +230,11 @@ def test_without_weight_it_is_the_plain_run_to_the_bit(scan):
 @pytest.mark.parametrize("method", [HINTS, Mutual()], ids=["hints", "mutual"])
 def test_it_goes_on_to_the_bit(tmp_path, method, scan):
     fitting = dataclasses.replace(FITTING, scan=scan)
-    whole, again = Training(method, fitting), Training(method, fitting)
+    FRONT.start(1, "float32")
+    whole = Training(method, fitting)
+    # As a stage does: the variables have the same names then.
+    FRONT.start(1, "float32")
+    again = Training(method, fitting)
     first = whole.weights()
     whole.run(look=lambda epoch: epoch or whole.trainer.write_state(tmp_path))
     again.trainer.read_state(tmp_path)
