@@ -98,7 +98,9 @@ class Distiller(Unsaved, keras.Model):
         **kwargs: Any,
     ) -> None:
         require_settings(temperature, coefficient, soft_weight, task)
-        require_number(soft_weight)
+        require_number("soft_weight", soft_weight)
+        for term in terms:
+            require_number(f"{term.name}_weight", term.weight)
         compared = SoftLoss(
             "kl" if soft_loss == "none" else soft_loss, dkd_beta, scale_by_temperature_squared
         )

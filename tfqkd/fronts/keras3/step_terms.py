@@ -37,7 +37,7 @@ class StepTerms:
         if len(set(names)) < len(names):
             raise ValueError(f"Terms must have different names. Received: {names}.")
         self.terms = tuple(terms)
-        self.weights = {f"{term.name}_weight": term.weight for term in terms}
+        self.weights = {f"{term.name}_weight": term.factor for term in terms}
         self.networks = _distinct(network for term in terms for network in term.networks)
         self._peers = _distinct(term.peer for term in terms if term.peer is not None)
         self.student = Tapped(student, [term.student_taps for term in terms], "student")
@@ -81,7 +81,7 @@ class StepTerms:
     def schedulers(self) -> list[TermScheduler]:
         """Returns what the weights follow that have a schedule."""
         return [
-            TermScheduler(term.name, term.weight, term.schedule)
+            TermScheduler(term.name, term.factor, term.schedule)
             for term in self.terms
             if term.schedule is not None
         ]

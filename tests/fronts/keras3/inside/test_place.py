@@ -47,7 +47,7 @@ def test_two_devices_train_as_one(monkeypatch, scan):
     found = []
     for where in (Place(), place):
         with where.scope():
-            training = terms.Training(terms.HINTS, fitting)
+            training = terms.Training(terms.HINTS, fitting=fitting)
             logs = training.run()
         found.append((training.weights(), logs))
         norm = training.student.get_layer("norm")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.fronts.keras3.inside.nets import BACKEND, array, batch, cross_entropy
+from tests.fronts.keras3.inside.nets import BACKEND, array, batch, cross_entropy, same_weights
 from tests.fronts.keras3.inside.test_training import two_devices
 from tfqkd import fronts
 from tfqkd.core.ops import NUMPY
@@ -21,9 +21,14 @@ from tfqkd.fronts.keras3.taps import Tapped, layers_of
 from tfqkd.fronts.settings import Fitting
 from tfqkd.fronts.terms import Term
 from tfqkd.fronts.trainer import Position, Watcher
+from tfqkd.methods import NAMES, find
 from tfqkd.methods.attention import Attention, attention_loss
+from tfqkd.methods.fsp import Fsp
 from tfqkd.methods.hints import Hints
+from tfqkd.methods.hooks import Hooks, terms_of
 from tfqkd.methods.mutual import Mutual
+from tfqkd.methods.past_self import PastSelf
+from tfqkd.methods.rkd import Rkd
 
 FRONT = fronts.choose("keras3")
 START = Position(0, 0)
@@ -49,6 +54,15 @@ FITTING = Fitting(
     jit_compile=False,
     steps_per_execution=1,
 )
+METHODS = (
+    ATTENTION,
+    HINTS,
+    Mutual(weight=0.5),
+    PastSelf(weight=0.5),
+    Rkd(weight=0.5),
+    Fsp(weight=3.0),
+)
+"""All that add terms: they go together."""
 STILL = dataclasses.replace(
     FITTING, epochs=1, steps=1, batch_size=24, learning_rate=0.0, augmentation=Augmentation.NONE
 )
@@ -88,25 +102,34 @@ class Noted(Watcher):
 
 
 class Training:
-    """A student under a method, or under none, as a stage makes it."""
+    """A student under methods, or under none, as a stage makes it."""
 
-    def __init__(self, method=None, fitting=FITTING):
+    def __init__(self, *methods, fitting=FITTING):
         self.student = quantize_model(network(1), TernaryScheme(), "second")
-        self.teacher = network(9, filters=7)
-        build = lambda name, seed: network(seed)  # noqa: E731
-        student, teacher = (FRONT.network(each, build) for each in (self.student, self.teacher))
-        terms = method.terms(student, [teacher]) if method else ()
+        self.teacher = network(9, filters=4 if Fsp in map(type, methods) else 7)
+        teachers = [self.teacher]
+        twin = lambda: quantize_model(network(2), TernaryScheme(), "second")  # noqa: E731
+        terms = terms_of(
+            methods, FRONT, self.student, teachers, lambda _, seed: network(seed), twin
+        )
         self.network = FRONT.taught(self.student, [self.teacher], False, None, terms)
         self.trainer = FRONT.trainer(self.network, fitting, data())
+        self.hooks = Hooks(methods, self.trainer.view)
 
     def run(self, start=START, look=lambda epoch: None):
         """Trains to the end, and returns the logs of the epochs."""
         noted = Noted(look)
-        self.trainer.fit(start, (), [noted])
+        self.trainer.fit(start, (), [self.hooks, noted])
         return noted.logs
 
     def weights(self):
         return [each for one in (self.student, *self.network.beside) for each in one.get_weights()]
+
+
+def test_all_that_the_front_can_do_are_here():
+    needs = {name: find(name).needs for name in NAMES}
+    able = [name for name in needs if needs[name] <= FRONT.CAPABILITIES.methods]
+    assert {name for name in able if "terms" in needs[name]} == {each.name for each in METHODS}
 
 
 def tap(model, training):
@@ -119,7 +142,7 @@ def tap(model, training):
 
 
 def test_attention_reads_the_layers_that_it_names():
-    training = Training(dataclasses.replace(ATTENTION, falls=False), STILL)
+    training = Training(dataclasses.replace(ATTENTION, falls=False), fitting=STILL)
     maps = tap(training.student, training=True), tap(training.teacher, training=False)
     expected = np.mean(attention_loss(*maps, form="squares", ops=NUMPY))
     (logs,) = training.run()
@@ -128,7 +151,7 @@ def test_attention_reads_the_layers_that_it_names():
 
 
 def test_hints_adapt_the_map_of_the_student():
-    training = Training(HINTS, STILL)
+    training = Training(HINTS, fitting=STILL)
     (adapter,) = training.network.beside
     maps = tap(training.student, training=True) @ np.float64(array(adapter.layers[1].kernel))[0, 0]
     normed = (maps - maps.mean((0, 1, 2))) / np.sqrt(maps.var((0, 1, 2)) + 1e-3)
@@ -211,7 +234,7 @@ def test_two_devices_train_student_and_peer_as_one():
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_a_weight_follows_its_schedule(scan):
-    logs = Training(ATTENTION, dataclasses.replace(FITTING, scan=scan)).run()
+    logs = Training(ATTENTION, fitting=dataclasses.replace(FITTING, scan=scan)).run()
     rest = [(each["loss"] - each["hard_loss"]) / each["attention_loss"] for each in logs]
     np.testing.assert_allclose(rest, [3.0, 1.5, 0.0], atol=5e-3)
 
@@ -219,22 +242,21 @@ def test_a_weight_follows_its_schedule(scan):
 @pytest.mark.parametrize("scan", SCANS)
 def test_without_weight_it_is_the_plain_run_to_the_bit(scan):
     fitting = dataclasses.replace(FITTING, scan=scan)
-    plain, nothing = Training(None, fitting), Training(Attention(weight=0.0), fitting)
+    weightless = [dataclasses.replace(method, weight=0.0) for method in METHODS]
+    plain, nothing = Training(fitting=fitting), Training(*weightless, fitting=fitting)
     plain.run()
     nothing.run()
-    for weight, same in zip(plain.weights(), nothing.weights(), strict=True):
-        np.testing.assert_array_equal(weight, same)
+    same_weights(plain.student, nothing.student)
 
 
 @pytest.mark.parametrize("scan", SCANS)
-@pytest.mark.parametrize("method", [HINTS, Mutual()], ids=["hints", "mutual"])
-def test_it_goes_on_to_the_bit(tmp_path, method, scan):
+def test_all_of_them_go_on_to_the_bit(tmp_path, scan):
     fitting = dataclasses.replace(FITTING, scan=scan)
     FRONT.start(1, "float32")
-    whole = Training(method, fitting)
+    whole = Training(*METHODS, fitting=fitting)
     # As a stage does: the variables have the same names then.
     FRONT.start(1, "float32")
-    again = Training(method, fitting)
+    again = Training(*METHODS, fitting=fitting)
     first = whole.weights()
     whole.run(look=lambda epoch: epoch or whole.trainer.write_state(tmp_path))
     again.trainer.read_state(tmp_path)
@@ -246,7 +268,7 @@ def test_it_goes_on_to_the_bit(tmp_path, method, scan):
 
 
 def test_what_trains_beside_is_in_the_checkpoint_and_in_no_file(tmp_path):
-    training = Training(HINTS, dataclasses.replace(FITTING, epochs=1))
+    training = Training(HINTS, fitting=dataclasses.replace(FITTING, epochs=1))
     (adapter,) = training.network.beside
     beside = {variable.path for variable in adapter.variables}
     assert beside <= {variable.path for variable in training.network.weights}
@@ -294,6 +316,9 @@ def test_what_has_no_such_layers_is_refused():
     term = Term("hint", lambda seen: seen.ops.mean(seen.teacher_taps[0]), teacher_taps=("late",))
     with pytest.raises(ValueError, match="layers of the teacher, it must be a Functional"):
         Distiller(student=network(1), teacher=lambda x: x, terms=[term])
+    balanced = dataclasses.replace(term, weight="balanced:1", teacher_taps=())
+    with pytest.raises(ValueError, match="`hint_weight` can be balanced on the tfmot front alone"):
+        Distiller(student=network(1), teacher=network(2), terms=[balanced])
     with pytest.raises(ValueError, match="Terms must have different names"):
         Distiller(student=network(1), teacher=network(2), terms=[term, term])
 
