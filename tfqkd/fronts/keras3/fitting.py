@@ -17,9 +17,11 @@ from tfqkd.fronts.keras3.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.fronts.keras3.calibration import calibrate_activations
 from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
+from tfqkd.fronts.keras3.divergence import Divergence
 from tfqkd.fronts.keras3.model import quantized_kernels
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.rates import make_optimizer
+from tfqkd.fronts.keras3.replicas import AverageReplicas, synchronized
 from tfqkd.fronts.keras3.state import State, variables_added
 from tfqkd.fronts.keras3.watching import as_callbacks
 from tfqkd.fronts.settings import Fitting
@@ -42,20 +44,22 @@ class KerasTrainer:
 
     def __init__(self, network: keras.Model, fitting: Fitting, data: ImageData) -> None:
         self._network, self._fitting, self._data = network, fitting, data
-        self._trained = network.student if isinstance(network, Distiller) else network
+        distils = isinstance(network, Distiller)
+        self._trained = network.student if distils else network
+        self._beside = network.beside if distils else []
         loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=fitting.label_smoothing
         )
         network.compile(
-            make_optimizer(fitting, self._trained),
+            make_optimizer(fitting, self._trained, self._beside),
             loss,
             metrics=["accuracy"],
             # JAX without it makes step by step what the others make at once.
             jit_compile=fitting.jit_compile or keras.backend.backend() == "jax",
             steps_per_execution=fitting.steps_per_execution,
         )
-        network.optimizer.build(self._trained.trainable_variables)
-        state = State([self._trained], network.optimizer)
+        network.optimizer.build(network.trainable_variables)
+        state = State([self._trained, *self._beside], network.optimizer)
         self._keep = state.add
         self.write_state, self.read_state = state.write, state.read
         self.divergence = Divergence(fitting.title, self._trained)
@@ -93,7 +97,7 @@ class KerasTrainer:
             KerasVariable,
             [(kernel, kernel.held.kernel.channel_axes) for kernel in kernels],
             [layer for _, layer in leaves(trained)],
-            [],
+            self._beside,
             self._network.optimizer,
             self._fitting.epochs,
             variables_added(self._keep),
@@ -115,22 +119,26 @@ class KerasTrainer:
             else Batches(epochs, start.epoch, weights)
         )
         given = validation and ShownInOrder(validation, fitting.batch_size, self._data.classes)
-        self._network.fit(
-            batches,
-            epochs=fitting.epochs,
-            initial_epoch=start.epoch,
-            verbose=0,
-            shuffle=False,
-            validation_data=given,
-            callbacks=as_callbacks(
-                [batches.turning, self.divergence, *watchers], batches.steps_in_call
-            ),
-        )
+        watching = [batches.turning, self.divergence, *watchers]
+        norms = batch_norms(self._trained).values() if fitting.synchronized_batch_norm else ()
+        with synchronized(list(norms)):
+            self._network.fit(
+                batches,
+                epochs=fitting.epochs,
+                initial_epoch=start.epoch,
+                verbose=0,
+                shuffle=False,
+                validation_data=given,
+                callbacks=[
+                    AverageReplicas([self._trained, *self._beside]),
+                    *as_callbacks(watching, batches.steps_in_call),
+                ],
+            )
 
     def finish(self) -> None:
         """Puts the moving average in the place of the weights, as Keras does after the last epoch."""
         if self._fitting.ema:
-            variables = self._trained.trainable_variables
+            variables = self._network.trainable_variables
             self._network.optimizer.finalize_variable_values(variables)
 
 
@@ -268,47 +276,6 @@ class _Turning(Watcher):
 
     def on_epoch_begin(self, epoch: int) -> None:
         self._batches.turn(epoch)
-
-
-class Divergence(Watcher):
-    """Notes the first epoch whose loss is not finite; see `tfqkd.fronts.trainer.Divergence`.
-
-    Args:
-        title: What is trained, for the message.
-        trained: The network.
-    """
-
-    def __init__(self, title: str, trained: keras.Model) -> None:
-        self._title, self._trained = title, trained
-        self._found = ""
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Looks at the losses of the epoch."""
-        losses = {name: float(value) for name, value in logs.items() if "loss" in name}
-        bad = [f"{name} {value}" for name, value in losses.items() if not math.isfinite(value)]
-        if bad and not self._found:
-            self._found = f"{', '.join(bad)} in epoch {epoch + 1}"
-
-    def require_none(self) -> None:
-        """Raises ValueError if an epoch has diverged."""
-        if self._found:
-            raise ValueError(
-                f"The loss must stay finite. Received: {self._found} of the {self._title}. {_ADVICE}"
-            )
-
-    def require_finite_weights(self, where: str) -> None:
-        """Raises ValueError unless all weights are finite."""
-        for weight in self._trained.weights:
-            if not np.isfinite(_ops.convert_to_numpy(_ops.cast(weight.value, "float32"))).all():
-                raise ValueError(
-                    f"The weights must stay finite. Received: {weight.path} after {where} of the "
-                    f"{self._title}. {_ADVICE}"
-                )
-
-
-_ADVICE = (
-    "The last good checkpoint is kept. Lower its learning rate, or let it rise over some epochs."
-)
 
 
 def epochs_of(

@@ -56,12 +56,15 @@ def rates_of(fitting: Fitting) -> np.ndarray:
     return fitting.learning_rate * np.asarray(factors) * warm
 
 
-def make_optimizer(fitting: Fitting, model: keras.Model) -> keras.Optimizer:
+def make_optimizer(
+    fitting: Fitting, model: keras.Model, beside: Sequence[keras.Model] = ()
+) -> keras.Optimizer:
     """Returns SGD with Nesterov momentum and decoupled weight decay of kernels (arXiv 1711.05101).
 
     Args:
         fitting: Gives momentum, decay and learning rate.
         model: Its trainable variables are those that will be optimised.
+        beside: So are those of the networks that train along.
     """
     optimizer = keras.optimizers.SGD(
         ByStep(rates_of(fitting)),
@@ -74,8 +77,9 @@ def make_optimizer(fitting: Fitting, model: keras.Model) -> keras.Optimizer:
     if fitting.weight_decay:
         learned = [value for kernel in quantized_kernels(model) for value in kernel.state.values()]
         learned += [activation.learned for activation in quantized_activations(model)]
-        flat = [each for each in model.trainable_variables if len(each.shape) < 2]
-        taken = {id(each) for each in (*flat, *learned)}
-        trained = [each for each in model.trainable_variables if id(each) in taken]
-        optimizer.exclude_from_weight_decay(var_list=trained)
+        trained = [value for each in (model, *beside) for value in each.trainable_variables]
+        taken = {id(value) for value in learned}
+        optimizer.exclude_from_weight_decay(
+            var_list=[value for value in trained if id(value) in taken or len(value.shape) < 2]
+        )
     return optimizer

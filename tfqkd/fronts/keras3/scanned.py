@@ -67,6 +67,7 @@ class ScannedEpoch:
             if epochs.augmentation != Augmentation.NONE:
                 x = show(x, views[rows].astype(jnp.int32), epochs.augmentation.padding)
             y = jax.nn.one_hot(labels[rows], epochs.classes)
+            x, y = shared(x), shared(y)
             if said is not None:
                 x = (x, said[number][rows].astype(jnp.float32))
             logs, after = self._network.train_step(state, (x, y))
@@ -76,6 +77,15 @@ class ScannedEpoch:
 
         carried, logs = jax.lax.scan(step, state, order.reshape(epochs.steps, epochs.batch_size))
         return jax.tree.map(lambda each: each[-1], logs), carried
+
+
+def shared(batch: Any) -> Any:
+    """Returns an array of a batch, of which each device gets its part where there are several."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return batch
+    layout = distribution.get_data_layout(batch.shape)
+    return keras.distribution.distribute_tensor(batch, layout)
 
 
 def show(images: Any, views: Any, padding: int) -> Any:

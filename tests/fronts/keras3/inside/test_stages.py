@@ -151,7 +151,18 @@ def test_an_epoch_in_one_call_is_refused_elsewhere(data):
 
 def test_what_the_front_cannot_do_is_refused_before_training(tmp_path, data):
     with pytest.raises(ValueError, match=r"`run\.strategy` must be what this front does"):
-        trained(tmp_path, data, **{"run.strategy": "mirrored"})
+        trained(tmp_path, data, **{"run.strategy": "multi_worker"})
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras does not distribute there")
+def test_a_run_on_two_devices_is_that_of_one(tmp_path, data):
+    synchronized = {"run.synchronized_batch_norm": True, "run.deterministic": False}
+    results, one = trained(tmp_path / "one", data, **synchronized)
+    mirrored = {**synchronized, "run.strategy": "mirrored"}
+    again, two = trained(tmp_path / "two", data, **mirrored)
+    assert again.student.accuracy == pytest.approx(results.student.accuracy, abs=0.04)
+    for weight, other in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=0.02, atol=0.01)
 
 
 @pytest.mark.parametrize("views", [0, 2])
