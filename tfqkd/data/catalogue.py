@@ -17,7 +17,6 @@ from tfqkd.data.sizing import is_streamed, resize, sides
 from tfqkd.data.tfrecords import records
 
 
-
 def read(
     name: str,
     data_dir: str | os.PathLike[str] | None,

@@ -52,9 +52,7 @@ def sides(image_size: int | str) -> tuple[int, int] | None:
     return (size, size) if size else None
 
 
-def resize(
-    images: np.ndarray, image_size: int | str, centre_crop: bool = False
-) -> np.ndarray:
+def resize(images: np.ndarray, image_size: int | str, centre_crop: bool = False) -> np.ndarray:
     """Resizes images: bilinear, with antialiasing where they get smaller.
 
     A new pixel is the mean of the old ones around its centre, weighed by a triangle whose radius is one old
