@@ -13,7 +13,8 @@ from tfqkd.data.images import ImageData, Split
 from tfqkd.data.locations import how_to_provide, unknown
 from tfqkd.data.pictures import Pictures
 from tfqkd.data.records import RecordImages, decoded, parsed, places_of
-from tfqkd.data.sizing import is_streamed, resize, sides
+from tfqkd.data.resizing import resize
+from tfqkd.data.sizing import is_streamed, sides
 from tfqkd.data.tfrecords import records
 
 

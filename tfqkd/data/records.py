@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tfqkd.data.pictures import to_image
-from tfqkd.data.sizing import resize
+from tfqkd.data.resizing import resize
 from tfqkd.data.tfrecords import records
 from tfqkd.storage import digest, whole_file
 
