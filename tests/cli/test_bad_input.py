@@ -46,7 +46,11 @@ FLAGS = {
     "switch of before": (["--noflip"], 2, "--noflip is now --data.flip=false."),
     "no such choice": (["--run.strategy=tpu"], 2, "strategy"),
     "one call of tf_keras": (["--run.scan=on"], 2, "`run.scan` belongs to Keras 3 on JAX"),
-    "profile of Keras 3": (["--run.keras=3", "--run.profile=1,2"], 2, "`run.profile` writes"),
+    "steps of an epoch that is one call": (
+        ["--run.keras=3", "--run.scan=on", "--run.checkpoint_every=50"],
+        2,
+        "`run.checkpoint_every` counts steps",
+    ),
     "float files of integers": (["--quantize.deploy", "--bits=32"], 2, "`quantize.deploy` sets"),
     "an argument": (["quickstart"], 2, "no arguments beside flags"),
     "missing flag file": (["--flagfile=missing.flags"], 2, "missing.flags"),

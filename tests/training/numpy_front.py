@@ -211,7 +211,7 @@ def trainer(network, fitting, data):
 
 
 def logs(directory, profile):
-    return None
+    return []
 
 
 def logits(model, images, batch_size=500):
@@ -293,6 +293,8 @@ class View:
 
 class Trainer:
     """Momentum SGD on the cross-entropy, mixed with a teacher's by the coefficient."""
+
+    whole_epochs = False
 
     def __init__(self, network, fitting, data):
         self.is_taught = isinstance(network, Taught)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
+from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json, set_up_tensorflow
 from tfqkd.cli.evaluate import require_run_directory
 from tfqkd.export.format_table import format_table
 from tfqkd.export.formats import (
@@ -161,8 +161,10 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
         _widen(pathlib.Path(values.widen), values.output_dir)
         return
     source = _source(values)
-    if values.model:
-        _require_tensorflow(source)
+    if _is_of_keras3(values, source):
+        from tfqkd.export.twin_process import require_tensorflow
+
+        require_tensorflow()
     try:
         formats = parse_formats(values.format)
         with_options(formats, values.head, values.dense_kernels)
@@ -219,12 +221,11 @@ def _source(values: flags.FlagValues) -> pathlib.Path:
     return keras_model_of(pathlib.Path(values.model))
 
 
-def _require_tensorflow(model: pathlib.Path) -> None:
-    from tfqkd.export.twin_process import require_tensorflow
+def _is_of_keras3(values: flags.FlagValues, source: pathlib.Path) -> bool:
     from tfqkd.fronts.model_archive import is_of_keras3
+    from tfqkd.training.directory import read_recipe
 
-    if is_of_keras3(model):
-        require_tensorflow()
+    return read_recipe(source).run.keras == 3 if values.run_dir else is_of_keras3(source)
 
 
 def _written(
@@ -232,7 +233,7 @@ def _written(
 ) -> list["Report"]:
     names = ("head", "dense_kernels", "input_type", "output_type")
     options = {name: values[name].value for name in names}
-    load_tensorflow()
+    (set_up_tensorflow if _is_of_keras3(values, source) else load_tensorflow)()
     from tfqkd.reporting.measurement import export_file, export_run
 
     if values.run_dir:

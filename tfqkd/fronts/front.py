@@ -212,8 +212,8 @@ class Front(Protocol):
     def trainer(self, network: Model, fitting: Fitting, data: ImageData) -> Trainer:
         """Returns a network, or what trains it, ready to be trained."""
 
-    def logs(self, directory: pathlib.Path, profile: tuple[int, int] | None) -> Any:
-        """Returns a callback that writes TensorBoard's logs, and a profile of these steps."""
+    def logs(self, directory: pathlib.Path, profile: tuple[int, int] | None) -> Sequence[Any]:
+        """Returns what writes TensorBoard's logs, and a profile of these steps: watchers or callbacks."""
 
     def logits(
         self, model: Model, images: np.ndarray | Pictures, batch_size: int = 500

@@ -39,7 +39,8 @@ class Capabilities:
         deterministic: Whether every operation can give the same bits each time.
         jit_compile: Whether XLA can compile a step.
         methods: Of `METHOD_NEEDS`: what methods may ask for.
-        steps: Whether a training can go on inside an epoch.
+        profile: Whether it can write a profile of some steps.
+        steps_per_execution: Whether one call can make several steps.
     """
 
     strategies: frozenset[str]
@@ -47,7 +48,8 @@ class Capabilities:
     deterministic: bool
     jit_compile: bool
     methods: frozenset[str] = frozenset()
-    steps: bool = True
+    profile: bool = True
+    steps_per_execution: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

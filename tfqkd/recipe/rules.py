@@ -130,10 +130,11 @@ def _check_gradual(recipe: "Recipe") -> None:
 
 
 def _check_keras(recipe: "Recipe") -> None:
-    if recipe.run.profile and recipe.run.keras != 2:
+    interval = recipe.run.checkpoint_every
+    if recipe.run.scan == "on" and interval.isdecimal():
         raise ValueError(
-            "`run.profile` writes a profile of TensorBoard's with tf_keras alone. Received: "
-            f"run.profile={recipe.run.profile} with run.keras=3. Leave it out."
+            "`run.checkpoint_every` counts steps where the host sees each of them; with run.scan=on an epoch "
+            f"is one call. Received: run.checkpoint_every={interval} with run.scan=on. Leave one of them out."
         )
     if recipe.run.scan == "on" and recipe.run.keras != 3:
         raise ValueError(

@@ -139,7 +139,7 @@ def export_run(
         **options: Of formats: `head`, `dense_kernels`, `input_type` and `output_type`, as for
             `tfqkd.export.to_litert`.
     """
-    from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
+    from tfqkd.export.choice import export  # noqa: PLC0415 (knows Keras)
 
     recipe = read_recipe(directory)
     results = Results.read(directory)

@@ -120,6 +120,8 @@ def require_capable(capabilities: Capabilities, recipe: Recipe) -> None:
         "mixed_precision": run.mixed_precision in (AUTO_PRECISION, *capabilities.precisions),
         "deterministic": capabilities.deterministic or not run.deterministic,
         "jit_compile": capabilities.jit_compile or not run.jit_compile,
+        "profile": capabilities.profile or not run.profile,
+        "steps_per_execution": capabilities.steps_per_execution or run.steps_per_execution == 1,
     }
     for name, is_able in able.items():
         if not is_able:

@@ -1,10 +1,11 @@
-"""Training with Keras 3: compiled, resumed at any epoch, and watched."""
+"""Training with Keras 3: compiled, resumed at any step, and watched."""
 
+import contextlib
 import dataclasses
 import functools
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -23,7 +24,7 @@ from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.rates import make_optimizer
 from tfqkd.fronts.keras3.replicas import AverageReplicas, synchronized
 from tfqkd.fronts.keras3.state import State, variables_added
-from tfqkd.fronts.keras3.watching import as_callbacks
+from tfqkd.fronts.keras3.watching import Calls, as_callbacks
 from tfqkd.fronts.settings import Fitting
 from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.fronts.variables import KerasView
@@ -59,22 +60,24 @@ class KerasTrainer:
             steps_per_execution=fitting.steps_per_execution,
         )
         network.optimizer.build(network.trainable_variables)
-        state = State([self._trained, *self._beside], network.optimizer)
-        self._keep = state.add
-        self.write_state, self.read_state = state.write, state.read
-        self.divergence = Divergence(fitting.title, self._trained)
-        self._damage = state.damage
+        networks = [self._trained, *self._beside]
+        self._replicas = AverageReplicas(networks)
+        self._state = state = State(network, networks, network.optimizer)
+        self.read_state = state.read
+        self.write_averages, self.read_averages = state.write_averages, state.read_averages
+        self.damage = state.damage
+        self.divergence = Divergence(fitting.title, network, self._trained)
+        train = data.train
+        balanced = fitting.class_weights == "balanced"
+        self._weights = train.balanced_weights(data.classes) if balanced else None
+        on_device = not train.is_streamed and fitting.augmentation.is_plain and not balanced
+        self.whole_epochs = scans(fitting.scan, on_device)
 
-    def damage(self, directory: pathlib.Path, *, has_averages: bool) -> str:
-        """Says which checksum of what was written does not hold; nothing if all do."""
-        del has_averages
-        return self._damage(directory)
-
-    def write_averages(self, directory: pathlib.Path) -> None:
-        """Has nothing to write: what is kept is kept between epochs."""
-
-    def read_averages(self, directory: pathlib.Path) -> None:
-        """Has nothing to read."""
+    def write_state(self, directory: pathlib.Path) -> None:
+        """Writes all that a training needs to go on."""
+        # Inside an epoch each replica has moving averages of its own.
+        self._replicas.average()
+        self._state.write(directory)
 
     @functools.cached_property
     def view(self) -> KerasView:
@@ -100,40 +103,57 @@ class KerasTrainer:
             self._beside,
             self._network.optimizer,
             self._fitting.epochs,
-            variables_added(self._keep),
+            variables_added(self._state.add),
             requantize,
             settle,
         )
 
     def fit(self, start: Position, teacher_logits: Sequence[Any], watchers: Sequence[Any]) -> None:
-        """Trains from `start`, the end of an epoch, to the end."""
-        fitting, validation = self._fitting, self._data.validation
+        """Trains from `start` to the end."""
+        fitting = self._fitting
         epochs = epochs_of(fitting, self._data, fitting.fixed_views, teacher_logits)
-        train, weights = self._data.train, None
-        if fitting.class_weights == "balanced":
-            weights = train.balanced_weights(self._data.classes)
-        on_device = not train.is_streamed and fitting.augmentation.is_plain and weights is None
         batches = (
             ScannedBatches(self._network, epochs)
-            if scans(fitting.scan, on_device)
-            else Batches(epochs, start.epoch, weights)
+            if self.whole_epochs
+            else Batches(epochs, start.epoch, self._weights)
         )
-        given = validation and ShownInOrder(validation, fitting.batch_size, self._data.classes)
-        watching = [batches.turning, self.divergence, *watchers]
-        norms = batch_norms(self._trained).values() if fitting.synchronized_batch_norm else ()
+        calls = Calls(fitting.epochs, fitting.steps, batches.steps_in_call)
+        watchers, last = [batches.turning, self.divergence, *watchers], fitting.epochs
+        if start.step:
+            # Keras begins with the first step of an epoch: the rest of one is a call of `fit` by itself.
+            rest = Batches(epochs, start.epoch, self._weights, start.step)
+            with self._weights_kept() as kept:
+                callbacks = as_callbacks([*watchers, kept], calls.rest(start.step))
+                self._fit(rest, start.epoch, start.epoch + 1, callbacks)
+            calls, start = calls.behind_rest(), Position(start.epoch + 1, 0)
+            last = start.epoch if self._network.stop_training else last
+        self._fit(batches, start.epoch, last, as_callbacks(watchers, calls))
+
+    def _fit(self, batches: Any, first: int, last: int, callbacks: list[Any]) -> None:
+        validation = self._data.validation
+        given = validation and ShownInOrder(
+            validation, self._fitting.batch_size, self._data.classes
+        )
+        norms = batch_norms(self._trained).values() if self._fitting.synchronized_batch_norm else ()
         with synchronized(list(norms)):
             self._network.fit(
                 batches,
-                epochs=fitting.epochs,
-                initial_epoch=start.epoch,
+                epochs=last,
+                initial_epoch=first,
                 verbose=0,
                 shuffle=False,
                 validation_data=given,
-                callbacks=[
-                    AverageReplicas([self._trained, *self._beside]),
-                    *as_callbacks(watching, batches.steps_in_call),
-                ],
+                callbacks=[self._replicas, *callbacks],
             )
+
+    @contextlib.contextmanager
+    def _weights_kept(self) -> Iterator[Watcher]:
+        """Takes back what Keras does to the weights after the last epoch of a `fit` that is not the last."""
+        variables = self._trained.trainable_variables if self._fitting.ema else []
+        kept = _Kept(variables)
+        yield kept
+        for variable, value in zip(variables, kept.values, strict=True):
+            variable.assign(value)
 
     def finish(self) -> None:
         """Puts the moving average in the place of the weights, as Keras does after the last epoch."""
@@ -165,13 +185,16 @@ class Batches(keras.utils.PyDataset):
         epochs: All of them.
         first: The epoch to begin with.
         weights: What an example of each class weighs, `[classes]`; None where all weigh the same.
+        made: Steps that are left out of each.
     """
 
-    def __init__(self, epochs: Epochs, first: int, weights: np.ndarray | None = None) -> None:
+    def __init__(
+        self, epochs: Epochs, first: int, weights: np.ndarray | None = None, made: int = 0
+    ) -> None:
         super().__init__()
         self._weights = weights
         self.steps_in_call = 1
-        self._epochs = epochs
+        self._epochs, self._made = epochs, made
         self.turning = _Turning(self)
         self.turn(first)
 
@@ -180,10 +203,10 @@ class Batches(keras.utils.PyDataset):
         self._epoch, self._order = epoch, self._epochs.order(epoch)
 
     def __len__(self) -> int:
-        return self._epochs.steps
+        return self._epochs.steps - self._made
 
     def __getitem__(self, step: int) -> tuple[Any, ...]:
-        images, labels = self._epochs.batch(self._epoch, self._order[step])
+        images, labels = self._epochs.batch(self._epoch, self._order[self._made + step])
         # Of a mixture the mean of its classes' weights.
         return (
             (images, labels) if self._weights is None else (images, labels, labels @ self._weights)
@@ -276,6 +299,15 @@ class _Turning(Watcher):
 
     def on_epoch_begin(self, epoch: int) -> None:
         self._batches.turn(epoch)
+
+
+class _Kept(Watcher):
+    def __init__(self, variables: Sequence[keras.Variable]) -> None:
+        self._variables = variables
+        self.values: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        self.values = [np.array(_ops.convert_to_numpy(each.value)) for each in self._variables]
 
 
 def epochs_of(

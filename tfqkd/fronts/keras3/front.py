@@ -24,7 +24,7 @@ from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
-from tfqkd.fronts.keras3.files import load_model as load
+from tfqkd.fronts.keras3.files import load_model
 from tfqkd.fronts.keras3.files import open_model as open
 from tfqkd.fronts.keras3.fitting import KerasTrainer, calibrate, has_accelerator
 from tfqkd.fronts.keras3.gradual import GradualQuantization
@@ -32,11 +32,15 @@ from tfqkd.fronts.keras3.model import quantize_model, strip_quantization
 from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.place import DISTRIBUTES, Place, make_place
+from tfqkd.fronts.keras3.profile import Profile
+from tfqkd.fronts.keras3.quickly import compiled_quickly
 from tfqkd.fronts.keras3.summary import quantization_summary
 from tfqkd.fronts.keras3.taps import layers_of
 from tfqkd.fronts.keras3.teachers import Ensemble, require_logits
 from tfqkd.fronts.settings import Capabilities, Distillation, Fitting, Quantization
+from tfqkd.fronts.tensorboard import EpochScalars
 from tfqkd.fronts.terms import Network, Term
+from tfqkd.fronts.trainer import Watcher
 from tfqkd.models import build as build_network
 from tfqkd.storage import digest
 
@@ -85,7 +89,9 @@ CAPABILITIES = Capabilities(
     methods=frozenset(
         {"average", "gradual", "rounding", "rate", "variables", "terms", "peers", "layers"}
     ),
-    steps=False,
+    profile=keras.backend.backend() == "jax",
+    # Keras has it on the others alone.
+    steps_per_execution=keras.backend.backend() != "torch",
 )
 _TERMS_ALONE: dict[str, Any] = {"coefficient": 0.0, "soft_loss": "none"}
 _WRAPPED_FILE = "quantized.keras"
@@ -141,6 +147,7 @@ def set_precision(precision: str) -> None:
     keras.config.set_dtype_policy(precision)
 
 
+@compiled_quickly()
 def build(
     name: str,
     image_shape: tuple[int, int, int],
@@ -159,6 +166,12 @@ def build(
 def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
     """Returns a model as a method sees it when it makes its terms."""
     return Network(model.name, layers_of(model), build, OPS, keras)
+
+
+@compiled_quickly()
+def load(path: pathlib.Path) -> keras.Model:
+    """Loads a saved model."""
+    return load_model(path)
 
 
 def save(model: keras.Model, path: pathlib.Path) -> None:
@@ -221,6 +234,7 @@ def require_precision(name: str, model: keras.Model, precision: str) -> None:
         )
 
 
+@compiled_quickly()
 def quantize(model: keras.Model, quantization: Quantization) -> keras.Model:
     """Returns the quantized model."""
     return quantize_model(model, quantization.scheme, quantization.layers)
@@ -238,6 +252,7 @@ def quantization_callbacks(quantization: Quantization) -> list[keras.callbacks.C
     return []
 
 
+@compiled_quickly()
 def strip(model: keras.Model) -> keras.Model:
     """Returns a plain model with the quantized weights."""
     return strip_quantization(model)
@@ -300,9 +315,9 @@ def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTra
     return KerasTrainer(network, fitting, data)
 
 
-def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> None:
-    """Returns no callback: that of Keras 3 for TensorBoard needs TensorFlow."""
-    del directory, profile
+def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> list[Watcher]:
+    """Returns watchers: Keras' own callback for TensorBoard would import TensorFlow."""
+    return [EpochScalars(directory), *([Profile(directory, profile)] if profile else [])]
 
 
 def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:

@@ -35,13 +35,16 @@ class AverageReplicas(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Before a validation."""
-        self._average()
+        self.average()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Before the callbacks behind it, which may save."""
-        self._average()
+        self.average()
 
-    def _average(self) -> None:
+    def average(self) -> None:
+        """Before a state is written inside an epoch; nothing before the first batch."""
+        if self.model is None:
+            return
         for variable in (v for each in self._networks for v in each.non_trainable_variables):
             if "float" in str(variable.dtype):
                 held = copies(self.model, variable)

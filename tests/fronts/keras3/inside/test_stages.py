@@ -21,6 +21,7 @@ from tfqkd.fronts.settings import Distillation, Fitting, Quantization
 from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training import run as running
+from tfqkd.training.history import read_history
 
 pytestmark = pytest.mark.slow
 
@@ -63,14 +64,48 @@ class Stop(Watcher):
             raise InterruptedError
 
 
-@pytest.mark.parametrize("methods", [{}, {"quantized.methods": ("ema",)}, {"teacher.views": 2}])
-def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods):
+class StopInside(Watcher):
+    """Stops in an epoch, just behind a step that was kept and one that was not."""
+
+    def __init__(self, epoch):
+        self._at, self._epoch = epoch, 0
+
+    def on_epoch_begin(self, epoch):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs):
+        if (self._epoch, batch) == (self._at, 2):
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("stop", [Stop(), StopInside(1), StopInside(2)])
+@pytest.mark.parametrize(
+    "methods",
+    [
+        {},
+        {"quantized.methods": ("ema",)},
+        {"teacher.views": 2, "distil.schedule_on": "step"},
+        {
+            "distil.schedule_on": "step",
+            "quantized.methods": ("gradual",),
+            "quantized.gradual.bits": (8,),
+        },
+    ],
+)
+def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods, stop):
+    methods = {**methods, "run.checkpoint_every": "2"}
     results, whole = trained(tmp_path / "whole", data, **methods)
     with pytest.raises(InterruptedError):
-        trained(tmp_path / "again", data, callbacks=[Stop()], **methods)
+        trained(tmp_path / "again", data, callbacks=[stop], **methods)
     again, model = trained(tmp_path / "again", data, **methods)
     assert again.student.accuracy == results.student.accuracy
     assert results.models[0].accuracy > 0.8
+    histories = [
+        read_history((tmp_path / place / results.student.model).parent / "history.csv")
+        for place in ("whole", "again")
+    ]
+    for row, other in zip(*histories, strict=True):
+        assert {**row, "seconds": 0} == pytest.approx({**other, "seconds": 0}, abs=1e-6)
     same = np.array_equal if SETTINGS["run.deterministic"] else np.allclose
     for one, other in zip(whole.get_weights(), model.get_weights(), strict=True):
         assert same(one, other)
