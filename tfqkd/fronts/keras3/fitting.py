@@ -120,6 +120,7 @@ class KerasTrainer:
         calls = Calls(fitting.epochs, fitting.steps, batches.steps_in_call)
         watchers, last = [batches.turning, self.divergence, *watchers], fitting.epochs
         if start.step:
+            self._make_metrics()
             # Keras begins with the first step of an epoch: the rest of one is a call of `fit` by itself.
             rest = Batches(epochs, start.epoch, self._weights, start.step)
             with self._weights_kept() as kept:
@@ -128,6 +129,14 @@ class KerasTrainer:
             calls, start = calls.behind_rest(), Position(start.epoch + 1, 0)
             last = start.epoch if self._network.stop_training else last
         self._fit(batches, start.epoch, last, as_callbacks(watchers, calls))
+
+    def _make_metrics(self) -> None:
+        """Makes what compiled metrics count in, as TensorFlow does in a step: it is read before."""
+        strategy = getattr(self._network, "distribute_strategy", None)
+        if strategy is None or strategy.num_replicas_in_sync == 1:
+            one = np.eye(self._data.classes, dtype=np.float32)[:1]
+            self._network.compute_metrics(None, one, one, None)
+            self._network.reset_metrics()
 
     def _fit(self, batches: Any, first: int, last: int, callbacks: list[Any]) -> None:
         validation = self._data.validation

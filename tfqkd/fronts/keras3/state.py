@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfqkd.fronts.keras3.replicas import copies
 from tfqkd.fronts.trainer import ForeignStateError
 
 _STATE, _AVERAGES = "state.npz", "metrics.npz"
@@ -37,7 +38,7 @@ class State:
     def write(self, directory: pathlib.Path) -> None:
         """Writes all but the averages."""
         synchronize(self._network)
-        _write(self._variables, directory / _STATE)
+        _write(self._network, self._variables, directory / _STATE)
 
     def read(self, directory: pathlib.Path) -> None:
         """Reads what `write` wrote; raises ForeignStateError if it is of another training."""
@@ -46,7 +47,7 @@ class State:
     def write_averages(self, directory: pathlib.Path) -> None:
         """Writes the sums behind the averages of an epoch."""
         synchronize(self._network)
-        _write(self._averages(), directory / _AVERAGES)
+        _write(self._network, self._averages(), directory / _AVERAGES)
 
     def read_averages(self, directory: pathlib.Path) -> None:
         """Reads what `write_averages` wrote; raises ForeignStateError if it is of another training."""
@@ -69,8 +70,11 @@ def synchronize(network: keras.Model) -> None:
         network.jax_state_sync()
 
 
-def _write(variables: Mapping[str, keras.Variable], file: pathlib.Path) -> None:
-    values = {name: _array(variable) for name, variable in variables.items()}
+def _write(
+    network: keras.Model, variables: Mapping[str, keras.Variable], file: pathlib.Path
+) -> None:
+    # Of what several replicas hold alike, the first one's.
+    values = {name: copies(network, variable)[0] for name, variable in variables.items()}
     # Names are no file names: they hold slashes.
     arrays: dict[str, Any] = {str(place): value for place, value in enumerate(values.values())}
     np.savez(file, names=np.array(list(values)), **arrays)
@@ -98,10 +102,6 @@ def _damage(path: pathlib.Path) -> str:
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, zlib.error) as error:
         return f"{path.name} is not what was written: {error}"
     return f"{path.name} is not what was written: {bad}" if bad else ""
-
-
-def _array(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def variables_added(keep: Callable[[str, keras.Variable], None]) -> Callable[[str, Any], Any]:
