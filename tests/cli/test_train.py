@@ -151,7 +151,7 @@ def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, n
 
 def test_a_tracker_is_told_of_the_stages_of_the_run(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: values[-1])
     monkeypatch.setattr("tfqkd.reporting.tracking.tracked", lambda *names: asked.append(names) or 1)
     argv = ["bin/train", "--dataset=digits", "--teacher=none", f"--run_dir={tmp_path / 'first'}"]
@@ -180,7 +180,7 @@ def test_a_comparison_is_asked_for_by_its_flags(tmp_path, monkeypatch):
 )
 def test_a_chain_is_one_flag_file(file, preset, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
     assert (
         main(["bin/train", f"--flagfile={ROOT}/configs/{file}.flags", f"--run_dir={tmp_path}"]) == 0

@@ -69,7 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         directory = require_run_directory(values.run_dir)
         from tfqkd.training.directory import read_recipe
+        from tfqkd.training.results import Results
 
+        # What is not finished is said first.
+        Results.read(directory)
         if read_recipe(directory).run.keras == 2:
             load_tensorflow()
         set_up_tensorflow()

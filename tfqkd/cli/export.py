@@ -161,16 +161,16 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
         _widen(pathlib.Path(values.widen), values.output_dir)
         return
     source = _source(values)
-    if _is_of_keras3(values, source):
-        from tfqkd.export.twin_process import require_tensorflow
-
-        require_tensorflow()
     try:
         formats = parse_formats(values.format)
         with_options(formats, values.head, values.dense_kernels)
         with_types(formats, values.input_type, values.output_type)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if _is_of_keras3(values, source):
+        from tfqkd.export.twin_process import require_tensorflow
+
+        require_tensorflow()
     for form in formats:
         form.require_runtime()
     folder = source if values.run_dir else source.parent
