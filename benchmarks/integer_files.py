@@ -12,7 +12,7 @@ import numpy as np
 FLOAT = "litert-float32"
 _CALIBRATION = 16
 """Images: how well ranges are measured does not change how fast they are computed with."""
-_INTEGERS = {"input_type": "uint8", "output_type": "int8"}
+_CODES = {"output_type": "int8"}
 
 
 class Files:
@@ -42,7 +42,8 @@ class Files:
         return {
             FLOAT: ours(FLOAT),
             "litert-w2a8": ours("litert-w2a8"),
-            "litert-w2a8, uint8 to int8": ours("litert-w2a8", **_INTEGERS),
+            "litert-w2a8, uint8 to int8": ours("litert-w2a8", input_type="uint8", **_CODES),
+            "litert-w2a8, int8 to int8": ours("litert-w2a8", input_type="int8", **_CODES),
             "onnx-float32": ours("onnx-float32"),
             "onnx-w8a8": ours("onnx-w8a8"),
             "onnx-w2a8": ours("onnx-w2a8"),
@@ -57,7 +58,7 @@ class Files:
 
         changed: Any = dataclasses.replace(FORMATS[form], tolerance=math.inf, **types)
         source = self._trained if changed.is_integer else self._plain
-        folder = self._directory / str(len(types))
+        folder = self._directory / types.get("input_type", "float32")
         return pathlib.Path(write_format(source, folder, changed).path)
 
     def _by_litert_quantizer(self) -> pathlib.Path:

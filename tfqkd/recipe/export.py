@@ -15,7 +15,7 @@ class Export:
     )
     arena_bytes: int = setting(
         0,
-        "Of the format tflm: the most that tensors and structures may take on the device, which is known "
-        "before anything is trained; 0 for any.",
+        "The most bytes that tensors and structures of the format tflm may take on the device, which is "
+        "known before anything is trained; 0 for any.",
         rule=at_least(0),
     )

@@ -99,14 +99,13 @@ bool put_codes(Reader* reader, uint64_t count, uint8_t* out) {
   return true;
 }
 
-// Numbers of 16 bits: floats whose exponents are near each other, or integers of eleven digits.
+// Numbers of 16 bits: floats whose exponents are near each other, or integers of twelve digits.
 bool put_halves(Reader* reader, uint64_t count, bool floats, uint8_t* out) {
   uint8_t least = 0;
-  if (floats && !reader->byte(&least)) return false;
-  if (!reader->has(2 * count)) return false;
+  if (!reader->byte(&least) || (!floats && least > 12) || !reader->has(2 * count)) return false;
   for (uint64_t i = 0; i < count; ++i, reader->next += 2) {
     const uint32_t x = reader->next[0] | static_cast<uint32_t>(reader->next[1]) << 8;
-    const uint32_t magnitude = (x & 2047) << (x >> 11 & 15);
+    const uint32_t magnitude = (x & 4095) << ((floats ? 0 : least) + (x >> 12 & 7));
     const uint32_t integer = x >> 15 ? ~magnitude + 1 : magnitude;
     put_word(floats ? (least + (x >> 12)) << 23 | (x & 4095) << 11 : integer, out + 4 * i);
   }

@@ -10,12 +10,12 @@ of the TFLite file, its CRC-32, and how many segments follow. Each gives the nex
 | 2, codes | n; bits b, 1 to 7, a byte; 2^b bytes; codes, the first in the lowest bits | each code's byte |
 | 3, products | n; a float32; a place | n float32: the number times those at that place of the file |
 | 4, floats | n; e, a byte; n uint16 x | n float32, of the bits (e + x >> 12) << 23 | (x & 4095) << 11 |
-| 5, integers | n; n uint16 x | n int32, (x & 2047) << (x >> 11 & 15), negative where bit 15 of x is set |
+| 5, integers | n; b, a byte; n uint16 x | n int32, (x & 4095) << (b + (x >> 12 & 7)), negative with bit 15 |
 | 6, copy | n; a distance | the n bytes that are before by the distance, repeated if it is below n |
 
 n, places and distances are unsigned LEB128: seven bits a byte, the lowest first, the highest bit set but in
-the last. What products read is no product, and neither is what is copied. `widen.cc` beside this module does
-the same in C++.
+the last. b is at most 12. What products read is no product, and neither is what is copied. `widen.cc` beside
+this module does the same in C++.
 """
 
 import struct
@@ -28,6 +28,7 @@ IDENTIFIER = b"TFQP"
 """Bytes 4 to 7, where a TFLite file has `TFL3`."""
 VERSION = 1
 HEADER = struct.Struct("<I4sIII")
+MOST_PLACES = 12
 PLAIN, ZEROS, CODES, PRODUCTS, FLOATS, INTEGERS, COPY = range(7)
 
 
@@ -126,9 +127,12 @@ class _Reader:
         return ((packed >> 12) + least << 23 | (packed & 4095) << 11).astype("<u4").tobytes()
 
     def integers(self, count: int) -> bytes:
-        """Returns the next int32, of eleven digits each."""
-        packed = np.frombuffer(self.take(2 * count), "<u2").astype(np.int32)
-        magnitudes = (packed & 2047) << (packed >> 11 & 15)
+        """Returns the next int32, of twelve digits each."""
+        (least,) = self.take(1)
+        if least > MOST_PLACES:
+            raise _damaged(f"integers begin {least} places up")
+        packed = np.frombuffer(self.take(2 * count), "<u2").astype(np.int64)
+        magnitudes = (packed & 4095) << (packed >> 12 & 7) + least
         return np.where(packed >> 15, -magnitudes, magnitudes).astype("<i4").tobytes()
 
     def copy(self, count: int, made: bytearray) -> bytes:

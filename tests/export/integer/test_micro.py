@@ -15,7 +15,7 @@ import tfqkd
 from tests.export.in_process import files_run_here
 from tfqkd.cli import predict
 from tfqkd.core.quantizers import UniformQuantizer
-from tfqkd.export import ExportError, export, load, tflite
+from tfqkd.export import ExportError, early_check, export, load, tflite
 from tfqkd.export.integer import c_source, micro
 from tfqkd.runtime import micro as runtime
 
@@ -158,8 +158,12 @@ def test_the_header_lists_the_operators():
 def test_an_arena_that_is_too_small_is_refused_with_what_it_takes(quantized, report, tmp_path):
     arena = json.loads((pathlib.Path(report.path) / "tfqkd.json").read_text())["arena_bytes"]
     with files_run_here():
-        with pytest.raises(ExportError, match=rf"arena_bytes=9,000, where .* needs {arena:,}\."):
-            export(quantized, tmp_path, "tflm", arena_bytes=9000)
+        few = arena - 16
+        said = rf"arena_bytes={few:,}, where .* needs {arena:,}\."
+        with pytest.raises(ExportError, match=said):
+            export(quantized, tmp_path, "tflm", arena_bytes=few)
+        with pytest.raises(ExportError, match=rf"{said}.*Nothing has been trained yet"):
+            early_check.require_formats(quantized, "tflm", networks.pixels(2), None, few)
         assert not list(tmp_path.glob("[!.]*"))
         export(quantized, tmp_path, "tflm", arena_bytes=arena)
     with pytest.raises(

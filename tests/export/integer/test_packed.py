@@ -87,18 +87,18 @@ def test_scales_and_biases_of_few_digits_take_two_bytes_and_move_outputs_little(
         if one.kernel is None:
             continue
         np.testing.assert_array_equal(one.kernel.codes, other.kernel.codes)
-        np.testing.assert_allclose(one.kernel.scales, other.kernel.scales, rtol=2**-13)
+        np.testing.assert_allclose(one.kernel.scales, other.kernel.scales, rtol=2**-13.9)
         biases = [each.kernel.bias * each.kernel.scales.astype(float) for each in (one, other)]
         np.testing.assert_allclose(
-            biases[1], biases[0], rtol=2**-11, atol=other.kernel.scales.max()
+            biases[1], biases[0], rtol=2**-12.9, atol=other.kernel.scales.max()
         )
         assert not (other.kernel.scales.view(np.uint32) & 2047).any()
-        shifts = np.maximum(0, np.frexp(np.abs(other.kernel.bias).astype(float))[1] - 11)
+        shifts = np.maximum(0, np.frexp(np.abs(other.kernel.bias).astype(float))[1] - 12)
         assert not (other.kernel.bias & (1 << shifts) - 1).any()
     images = networks.pixels(64, seed=4)
     codes = [reference.run(each, images)[-1] for each in (graph, few)]
     assert np.abs(codes[1] - codes[0]).max() <= 2
-    assert np.abs(codes[1] - codes[0]).mean() < 0.1
+    assert np.abs(codes[1] - codes[0]).mean() < 0.15
 
 
 @pytest.mark.slow

@@ -6,13 +6,15 @@ import numpy as np
 
 from tfqkd.export.integer.graph import Graph, Kernel
 
-_SCALE_DIGITS, _BIAS_DIGITS = 13, 11
-"""In base 2: next to the half of an output's step that rounding adds, a scale of this many moves the largest
-code by a thirtieth of a step, and a bias as large as the range of the output by a sixteenth."""
+_SCALE_DIGITS, _BIAS_DIGITS = 13, 12
+"""In base 2. Rounded so, a scale moves the largest code by at most a 64th of a step, and a bias as large as
+the range of the output by a 32nd."""
+_STEPS = 7
+"""How many digits the largest bias of a kernel may have beside those that it keeps, before all lose some."""
 
 
 def with_few_digits(graph: Graph) -> Graph:
-    """Returns a graph whose kernels have scales of 13 and biases of 11 digits in base 2."""
+    """Returns a graph whose kernels have scales of 13 and biases of 12 digits in base 2."""
     return dataclasses.replace(
         graph,
         operations=tuple(
@@ -22,14 +24,24 @@ def with_few_digits(graph: Graph) -> Graph:
     )
 
 
+def places_of(magnitudes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns by how many places each bias of a kernel is shifted, and the least number of them.
+
+    Args:
+        magnitudes: |bias|, int64.
+    """
+    exponents = np.frexp(magnitudes.astype(np.float64))[1].astype(np.int64)
+    least = max(0, int(exponents.max()) - _BIAS_DIGITS - _STEPS)
+    return np.maximum(least, exponents - _BIAS_DIGITS), least
+
+
 def _rounded(kernel: Kernel) -> Kernel:
-    scales = _to_digits(kernel.scales.astype(np.float64), _SCALE_DIGITS).astype(np.float32)
+    old = kernel.scales.astype(np.float64)
+    fractions, exponents = np.frexp(old)
+    scales = np.ldexp(np.rint(np.ldexp(fractions, _SCALE_DIGITS)), exponents - _SCALE_DIGITS)
+    scales = scales.astype(np.float32)
     # In units of the new scales.
-    values = kernel.bias * (kernel.scales.astype(np.float64) / scales)
-    bias = _to_digits(np.rint(values), _BIAS_DIGITS)
+    values = kernel.bias * (old / scales)
+    units = 1 << places_of(np.abs(values).astype(np.int64))[0]
+    bias = np.rint(values / units) * units
     return dataclasses.replace(kernel, scales=scales, bias=bias.astype(np.int32))
-
-
-def _to_digits(values: np.ndarray, digits: int) -> np.ndarray:
-    fractions, exponents = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(fractions, digits)), exponents - digits)

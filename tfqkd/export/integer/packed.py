@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tfqkd.export.integer.few_digits import places_of
 from tfqkd.export.integer.structure import Structure, to_number
 from tfqkd.runtime.widening import (
     CODES,
@@ -14,6 +15,7 @@ from tfqkd.runtime.widening import (
     HEADER,
     IDENTIFIER,
     INTEGERS,
+    MOST_PLACES,
     PRODUCTS,
     VERSION,
 )
@@ -99,17 +101,14 @@ def _integers(values: np.ndarray) -> bytes | None:
     """Returns the segment of biases, or None if they have more digits than 16 bits hold."""
     numbers = np.frombuffer(values.tobytes(), "<i4").astype(np.int64)
     magnitudes = np.abs(numbers)
-    # The fewest places by which all digits but eleven fall off.
-    places = np.maximum(0, np.frexp(magnitudes.astype(np.float64))[1] - 11)
+    places, least = places_of(magnitudes)
     digits = magnitudes >> places
-    if (
-        len(numbers) < _FEWEST_NUMBERS
-        or (places > 15).any()
-        or (digits << places != magnitudes).any()
-    ):
+    is_exact = (digits << places == magnitudes).all()
+    if len(numbers) < _FEWEST_NUMBERS or least > MOST_PLACES or not is_exact:
         return None
-    packed = (numbers < 0).astype(np.int64) << 15 | places << 11 | digits
-    return bytes([INTEGERS]) + to_number(len(numbers)) + packed.astype("<u2").tobytes()
+    packed = (numbers < 0).astype(np.int64) << 15 | places - least << 12 | digits
+    head = bytes([INTEGERS]) + to_number(len(numbers)) + bytes([least])
+    return head + packed.astype("<u2").tobytes()
 
 
 def _codes(values: np.ndarray) -> bytes | None:
