@@ -91,6 +91,8 @@ def measure(reports: Sequence[Report]) -> list[Measured]:
         if FORMATS[report.format].runtime != _MICRO
         for direct in ((False, True) if FORMATS[report.format].has_narrow_codes else (False,))
     ]
+    if not runs:
+        return []
     files = [(report.path, direct) for report, direct in runs]
     rounds = [(batch, _ROUNDS[batch]) for batch in BATCHES]
     by_threads = [
