@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "Models for microcontrollers are run here by the package tflite-micro. Received: an environment "
-        "without it. Install it, in the checkout, with: pip install '.[micro]'"
+        "without it. Install it with: pip install tflite-micro"
     ) from error
 
 MODEL_FILE = "model.tflite"
