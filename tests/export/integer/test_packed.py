@@ -14,7 +14,7 @@ from tfqkd.export import ExportError, export, load
 from tfqkd.export.code_sizes import packings
 from tfqkd.export.formats import FORMATS as ALL
 from tfqkd.export.integer import files
-from tfqkd.export.integer.few_digits import with_few_digits
+from tfqkd.export.integer.few_digits import places_of, with_few_digits
 from tfqkd.export.integer.packed import pack
 from tfqkd.export.source import Source
 from tfqkd.runtime.widening import widen
@@ -87,18 +87,19 @@ def test_scales_and_biases_of_few_digits_take_two_bytes_and_move_outputs_little(
         if one.kernel is None:
             continue
         np.testing.assert_array_equal(one.kernel.codes, other.kernel.codes)
-        np.testing.assert_allclose(one.kernel.scales, other.kernel.scales, rtol=2**-13.9)
+        np.testing.assert_allclose(other.kernel.scales, one.kernel.scales, rtol=2**-13)
+        units = other.kernel.scales.astype(float)
+        _, least = places_of(np.abs(other.kernel.bias).astype(np.int64))
         biases = [each.kernel.bias * each.kernel.scales.astype(float) for each in (one, other)]
-        np.testing.assert_allclose(
-            biases[1], biases[0], rtol=2**-12.9, atol=other.kernel.scales.max()
-        )
+        moved = np.abs(biases[1] - biases[0])
+        assert (moved <= np.maximum(2**-12 * np.abs(biases[0]), 2**least * units)).all()
         assert not (other.kernel.scales.view(np.uint32) & 2047).any()
         shifts = np.maximum(0, np.frexp(np.abs(other.kernel.bias).astype(float))[1] - 12)
         assert not (other.kernel.bias & (1 << shifts) - 1).any()
     images = networks.pixels(64, seed=4)
     codes = [reference.run(each, images)[-1] for each in (graph, few)]
     assert np.abs(codes[1] - codes[0]).max() <= 2
-    assert np.abs(codes[1] - codes[0]).mean() < 0.15
+    assert np.abs(codes[1] - codes[0]).mean() < 0.2
 
 
 @pytest.mark.slow

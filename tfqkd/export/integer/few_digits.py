@@ -7,8 +7,8 @@ import numpy as np
 from tfqkd.export.integer.graph import Graph, Kernel
 
 _SCALE_DIGITS, _BIAS_DIGITS = 13, 12
-"""In base 2. Rounded so, a scale moves the largest code by at most a 64th of a step, and a bias as large as
-the range of the output by a 32nd."""
+"""In base 2. Rounded so, a scale moves the largest code by at most a 32nd of a step, and so does a bias as
+large as the range of the output."""
 _STEPS = 7
 """How many digits the largest bias of a kernel may have beside those that it keeps, before all lose some."""
 
