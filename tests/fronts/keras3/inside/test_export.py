@@ -53,12 +53,15 @@ def test_a_distilled_student_becomes_two_bit_files(tmp_path):
         assert "tf_keras" not in sys.modules
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="Twins of all backends are alike.")
 def test_trained_steps_become_files_of_integers(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype("float32")
-    model = tfqkd.models.build("resnet8", (8, 8, 3), 4, mean=[128.0], std=[60.0], keras=keras)
+    model = tfqkd.models.build(
+        "resnet8", (8, 8, 3), 4, mean=[128.0] * 3, std=[60.0] * 3, keras=keras
+    )
     quantized = tfqkd.quantize_model(model, tfqkd.DeployScheme())
-    tfqkd.calibrate_activations(quantized, images)
+    tfqkd.keras3.calibrate_activations(quantized, [images])
     report = tfqkd.export.to_litert(
         quantized, tmp_path / "a.tflite", format="litert-w2a8", images=images
     )
