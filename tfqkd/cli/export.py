@@ -15,6 +15,7 @@ from tfqkd.export.formats import (
     INPUT_TYPES,
     OUTPUT_TYPES,
     parse_formats,
+    with_arena,
     with_options,
     with_types,
 )
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _RUN = (".tflite", ".onnx")
 """What bin/predict runs."""
+_OPTIONS = ("head", "dense_kernels", "input_type", "output_type", "arena_bytes")
+"""Flags that are options of formats."""
 
 
 def _command() -> Command:
@@ -121,6 +124,13 @@ def _define_options(command: Command) -> None:
         "What litert-w8a8 and its kind return: float32, or int8 codes.",
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "arena_bytes",
+        0,
+        "Of tflm: the most that tensors and structures may take on the device; 0 for any.",
+        lower_bound=0,
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "latency", True, "Also measures load time, memory and latency.", flag_values=values
     )
@@ -130,7 +140,7 @@ def _define_options(command: Command) -> None:
         "Also prints each file's kernels and their bytes; --output=json always has them.",
         flag_values=values,
     )
-    for name in ("head", "dense_kernels", "input_type", "output_type"):
+    for name in _OPTIONS:
         command.group("how small and how exact", name)
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
@@ -165,6 +175,7 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
         formats = parse_formats(values.format)
         with_options(formats, values.head, values.dense_kernels)
         with_types(formats, values.input_type, values.output_type)
+        with_arena(formats, values.arena_bytes)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if _is_of_keras3(values, source):
@@ -231,8 +242,7 @@ def _is_of_keras3(values: flags.FlagValues, source: pathlib.Path) -> bool:
 def _written(
     values: flags.FlagValues, source: pathlib.Path, formats: list[str], output: pathlib.Path
 ) -> list["Report"]:
-    names = ("head", "dense_kernels", "input_type", "output_type")
-    options = {name: values[name].value for name in names}
+    options = {name: values[name].value for name in _OPTIONS}
     (set_up_tensorflow if _is_of_keras3(values, source) else load_tensorflow)()
     from tfqkd.reporting.measurement import export_file, export_run
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tfqkd.export.formats import parse_formats
+from tfqkd.export.formats import parse_formats, with_arena
 from tfqkd.recipe.layers import bits_by_layer
 from tfqkd.recipe.models import check_model, is_model_path
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize
@@ -146,7 +146,7 @@ def _check_keras(recipe: "Recipe") -> None:
 def _check_formats(recipe: "Recipe") -> None:
     formats, activation_bits = recipe.export.formats, recipe.quantize.activation_bits
     if formats:
-        parse_formats(",".join(formats))
+        with_arena(parse_formats(",".join(formats)), recipe.export.arena_bytes)
     if "keras" in formats and activation_bits != FLOAT_BITS:
         raise ValueError(
             "`formats` may hold keras only where activations are float: the file must load without tfqkd. "

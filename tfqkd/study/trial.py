@@ -92,7 +92,8 @@ class TrialRunner:
                 store = Products(self._directory / "products")
                 front, execution = front_of(recipe), execution_of(recipe)
                 place = place_of(recipe, front)
-                check(PAPER(recipe), (), Maker(self._load(recipe), store, front, place, execution))
+                maker = Maker(self._load(recipe), store, front, place, execution)
+                check(PAPER(recipe), (), maker, {})
 
     def __call__(self, trial: "optuna.Trial | GridTrial") -> float:
         """Returns the mean validation accuracy over the seeds, of the models that are kept."""

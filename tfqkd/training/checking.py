@@ -1,7 +1,7 @@
 """What shows before training that stages cannot end well."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
@@ -21,13 +21,16 @@ TRIED_IMAGES = 16
 """On how many training images an untrained student is exported."""
 
 
-def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> None:
+def check(
+    sources: Sequence[Source], formats: Sequence[str], maker: Maker, options: Mapping[str, int]
+) -> None:
     """Builds every model of a run once, untrained, so that a misfit shows before training.
 
     Args:
         sources: What the run is made of; the last one is exported.
         formats: The formats that it is exported in.
         maker: Makes them.
+        options: Of the formats.
 
     Raises:
         ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
@@ -66,7 +69,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
     if formats and not maker.is_done(last):
         student, images = maker.quantized(models[last.network], last), maker.data.train
         names = maker.data.class_names
-        require_formats(student, formats, images.sample(TRIED_IMAGES), names)
+        require_formats(student, formats, images.sample(TRIED_IMAGES), names, **options)
 
 
 def _fitting_model(source: Source, maker: Maker) -> Model:

@@ -95,6 +95,12 @@ def formats_of(recipe: Recipe) -> tuple[str, ...]:
     return recipe.export.formats
 
 
+def options_of(recipe: Recipe) -> dict[str, int]:
+    """Returns the options of the formats that a recipe exports, as `export` takes them."""
+    arena_bytes = recipe.export.arena_bytes
+    return {"arena_bytes": arena_bytes} if arena_bytes else {}
+
+
 def execution_of(recipe: Recipe) -> Execution:
     """Returns how a recipe is computed."""
     run, teacher = recipe.run, recipe.teacher
