@@ -21,7 +21,7 @@ from tfqkd.fronts.keras3.distiller import Distiller
 from tfqkd.fronts.keras3.divergence import Divergence
 from tfqkd.fronts.keras3.model import quantized_kernels
 from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.keras3.rates import make_optimizer
+from tfqkd.fronts.keras3.rates import ScheduledSGD, make_optimizer
 from tfqkd.fronts.keras3.replicas import AverageReplicas, synchronized
 from tfqkd.fronts.keras3.state import State, variables_added
 from tfqkd.fronts.keras3.watching import Calls, as_callbacks
@@ -51,8 +51,9 @@ class KerasTrainer:
         loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=fitting.label_smoothing
         )
+        self._optimizer = make_optimizer(fitting, self._trained, self._beside)
         network.compile(
-            make_optimizer(fitting, self._trained, self._beside),
+            self._optimizer,
             loss,
             metrics=["accuracy"],
             # JAX without it makes step by step what the others make at once.
@@ -71,7 +72,7 @@ class KerasTrainer:
         balanced = fitting.class_weights == "balanced"
         self._weights = train.balanced_weights(data.classes) if balanced else None
         on_device = not train.is_streamed and fitting.augmentation.is_plain and not balanced
-        self.whole_epochs = scans(fitting.scan, on_device)
+        self.whole_epochs = scans(fitting.scan, on_device, epochs_of(fitting, data))
 
     def write_state(self, directory: pathlib.Path) -> None:
         """Writes all that a training needs to go on."""
@@ -113,7 +114,7 @@ class KerasTrainer:
         fitting = self._fitting
         epochs = epochs_of(fitting, self._data, fitting.fixed_views, teacher_logits)
         batches = (
-            ScannedBatches(self._network, epochs)
+            ScannedBatches(self._network, epochs, self._optimizer)
             if self.whole_epochs
             else Batches(epochs, start.epoch, self._weights)
         )
@@ -248,18 +249,21 @@ class ScannedBatches(keras.utils.PyDataset):
     """One batch that stands for a whole epoch, whose steps are made in one call on JAX.
 
     Args:
-        network: Compiled; its `train_function` is replaced.
+        network: Compiled; its `train_function` is replaced for good.
         epochs: All of them.
+        optimizer: That of the network, inside what scales losses for it.
     """
 
-    def __init__(self, network: keras.Model, epochs: Epochs) -> None:
+    def __init__(self, network: keras.Model, epochs: Epochs, optimizer: ScheduledSGD) -> None:
         # JAX alone has it.
         from tfqkd.fronts.keras3.scanned import ScannedEpoch  # noqa: PLC0415
 
         super().__init__()
         self.steps_in_call = epochs.steps
         self._first = epochs.batch(0, epochs.order(0)[0])
-        self._scanned = network.train_function = ScannedEpoch(network, epochs)
+        self._scanned = network.train_function = ScannedEpoch(network, epochs, optimizer)
+        # A table of λ that grows has the function made anew; this one sees the new shape by itself.
+        network.make_train_function = lambda force=False: None
         self.turning = _Turning(self)
 
     def turn(self, epoch: int) -> None:
@@ -273,12 +277,13 @@ class ScannedBatches(keras.utils.PyDataset):
         return self._first
 
 
-def scans(wanted: str, on_device: bool = True) -> bool:
+def scans(wanted: str, on_device: bool, epochs: Epochs) -> bool:
     """Returns whether an epoch is one compiled call.
 
     Args:
-        wanted: "on", "off", or "auto", on accelerators of JAX alone.
+        wanted: "on", "off", or "auto", on accelerators of JAX alone, where the images have room.
         on_device: Whether the images are in memory, varied by padding and flips alone, and weigh the same.
+        epochs: What the device would hold.
 
     Raises:
         ValueError: If it is "on" where there is no such call.
@@ -294,7 +299,12 @@ def scans(wanted: str, on_device: bool = True) -> bool:
             "`scan` must be auto or off where Keras has another backend than JAX. Received: scan=on with "
             f"{keras.backend.backend()}. Set KERAS_BACKEND=jax, or leave it out."
         )
-    return on_jax and on_device and (wanted == "on" or (wanted == "auto" and has_accelerator()))
+    if wanted == "on" or not (on_jax and on_device and wanted == "auto" and has_accelerator()):
+        return wanted == "on"
+    # JAX alone has it.
+    from tfqkd.fronts.keras3.scanned import has_room  # noqa: PLC0415
+
+    return has_room(epochs)
 
 
 def has_accelerator() -> bool:

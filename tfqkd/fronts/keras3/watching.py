@@ -51,33 +51,37 @@ def as_callbacks(watchers: Sequence[Any], calls: Calls) -> list[Any]:
         calls: Of the `fit` that they are for.
     """
     found = [each for each in watchers if each is not None]
-    return [_Counts(calls), *(_callback(each, calls) for each in found)]
+    counts = _Counts(calls)
+    return [counts, *(_callback(each, counts) for each in found)]
 
 
-def _callback(watcher: Any, calls: Calls) -> Any:
-    if isinstance(watcher, Scheduler) and not calls.begins:
+def _callback(watcher: Any, counts: "_Counts") -> Any:
+    if isinstance(watcher, Scheduler) and not counts.calls.begins:
         return dataclasses.replace(watcher, first_step=0)
-    return _Callback(watcher, calls) if isinstance(watcher, Watcher) else watcher
+    return _Callback(watcher, counts) if isinstance(watcher, Watcher) else watcher
 
 
 class _Counts(keras.callbacks.Callback):
-    """Tells the callbacks behind it how many epochs and steps the training has."""
+    """Tells those behind it how many epochs and steps there are, and the learning rate at an epoch's end."""
 
     def __init__(self, calls: Calls) -> None:
         super().__init__()
-        self._calls = calls
+        self.calls, self.rate = calls, 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         # They all hold the same dictionary.
-        self.params |= {"epochs": self._calls.epochs, "steps": self._calls.steps}
+        self.params |= {"epochs": self.calls.epochs, "steps": self.calls.steps}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.rate = float(self.model.optimizer.learning_rate)
 
 
 class _Callback(keras.callbacks.Callback):
     """Not `async_safe`: Keras would call it from another thread, for several steps at a time."""
 
-    def __init__(self, watcher: Watcher, calls: Calls) -> None:
+    def __init__(self, watcher: Watcher, counts: _Counts) -> None:
         super().__init__()
-        self._watcher, self._calls = watcher, calls
+        self._watcher, self._counts, self._calls = watcher, counts, counts.calls
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._calls.begins:
@@ -90,8 +94,7 @@ class _Callback(keras.callbacks.Callback):
         self._watcher.on_train_batch_end(self._calls.step(batch), logs or {})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        rate = float(self.model.optimizer.learning_rate)
-        self._watcher.on_epoch_end(epoch, {**(logs or {}), "learning_rate": rate})
+        self._watcher.on_epoch_end(epoch, {**(logs or {}), "learning_rate": self._counts.rate})
         if self._watcher.stops:
             self.model.stop_training = True
 

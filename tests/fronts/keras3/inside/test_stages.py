@@ -17,6 +17,7 @@ from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.epochs import Epochs
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.padded import show
+from tfqkd.fronts.keras3.fitting import scans
 from tfqkd.fronts.settings import Distillation, Fitting, Quantization
 from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.recipe.recipe import Recipe
@@ -150,7 +151,10 @@ class Noted(Watcher):
         self.logs.append({name: float(value) for name, value in logs.items()})
 
 
-def scanned(data, scan):
+HOW = Distillation(coefficient=Linear(0.9, 0.0), coefficient_on="step", soft_loss="kl")
+
+
+def scanned(data, scan, how=HOW, **changes):
     front = fronts.choose("keras3")
     front.start(1, "float32")
     sizes = {"mean": (100.0,), "std": (50.0,)}
@@ -159,23 +163,70 @@ def scanned(data, scan):
         Quantization(scheme=TernaryScheme(), layers=None, gradual_shares=()),
     )
     teacher = front.build("cnn4", (8, 8, 1), 2, **sizes)
-    how = Distillation(coefficient=Linear(0.9, 0.0), coefficient_on="step", soft_loss="kl")
     network = front.taught(student, [teacher], False, how)
     noted = Noted()
-    trainer = front.trainer(network, fitting(scan), data)
-    scheduler = CoefficientScheduler(Linear(0.9, 0.0), "step", 0)
+    trainer = front.trainer(network, dataclasses.replace(fitting(scan), **changes), data)
+    scheduler = CoefficientScheduler(how.coefficient, "step", 0)
     trainer.fit(Position(0, 0), (), [scheduler, noted])
     return student.get_weights(), noted
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends have no such call")
-def test_an_epoch_in_one_call_is_its_steps(data):
+def test_an_epoch_in_one_call_is_its_steps(data, monkeypatch):
+    # The table of λ grows, for which Keras makes the function of a step anew.
+    monkeypatch.setattr("tfqkd.fronts.keras3.scheduled.CAPACITY", 4)
     (weights, noted), (others, again) = scanned(data, "off"), scanned(data, "on")
     for weight, other in zip(weights, others, strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-6)
     for logs, same in zip(noted.logs, again.logs, strict=True):
         assert same == pytest.approx(logs, abs=1e-5)
     assert again.last == [3, 3, 3]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends have no such call")
+def test_trainings_that_differ_in_numbers_share_a_program(data, tmp_path):
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    other = dataclasses.replace(HOW, coefficient=Linear(0.5, 0.1), temperature=3.0)
+    numbers = {"seed": 9, "learning_rate": 0.01, "weight_decay": 0.002, "epochs": 2}
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        (one, _), (two, _) = scanned(data, "on"), scanned(data, "on", other, **numbers)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+    assert not np.array_equal(one[0], two[0])
+    assert len(list(tmp_path.glob("jit__steps-*-cache"))) == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends have no such call")
+@pytest.mark.parametrize(
+    ("limit", "room"), [(2 * 64 * 64, True), (2 * 64 * 64 - 1, False), (None, True)]
+)
+def test_images_without_room_on_an_accelerator_stream(data, monkeypatch, limit, room):
+    import jax
+
+    class Device:
+        def memory_stats(self):
+            return limit and {"bytes_limit": limit}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    monkeypatch.setattr("tfqkd.fronts.keras3.fitting.has_accelerator", lambda: True)
+    epochs = Epochs(data.train, 16, 2, 5, Augmentation(1))
+    assert scans("auto", True, epochs) is room
+    assert scans("on", True, epochs)
+    assert not scans("off", True, epochs)
+    assert not scans("auto", False, epochs)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has it")
