@@ -174,6 +174,12 @@ def _progress(tracker: str | None, directory: pathlib.Path) -> "MakeProgress":
     return tracked(tracker, directory.name)
 
 
+def _require_locations(recipe: Recipe) -> None:
+    for name in (recipe.data.dataset, recipe.progressive.data):
+        if name:
+            require_location(name, recipe.data.dir, recipe.data.download)
+
+
 def _load_keras(recipe: Recipe) -> None:
     # Keras 3 loads its backend itself.
     if recipe.run.keras == 2:
@@ -183,7 +189,7 @@ def _load_keras(recipe: Recipe) -> None:
 def _foretell(
     recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, preset: "Preset"
 ) -> None:
-    require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
+    _require_locations(recipe)
     _load_keras(recipe)
     from tfqkd.reporting.forecast import forecast, forecast_table
 
@@ -205,7 +211,7 @@ def _run(
     if results:
         print(f"The run in {directory} is done already; nothing to do.")
     else:
-        require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
+        _require_locations(recipe)
         _load_keras(recipe)
         from tfqkd.training.run import run
 
