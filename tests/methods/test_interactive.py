@@ -16,7 +16,7 @@ IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 6, 6, 1)).astype(np.float3
 
 
 def terms_and_seen(method, student, teacher):
-    terms = terms_of([method], front, student, [teacher], lambda name, seed: None)
+    terms = terms_of([method], front, student, [teacher], lambda name, seed: None, lambda: None)
     fields = dict.fromkeys(field.name for field in dataclasses.fields(Seen))
     for role, model in (("student", student), ("teacher", teacher)):
         outputs = [model.get_layer(n).output for n in getattr(terms[0], f"{role}_taps")]

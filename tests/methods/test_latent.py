@@ -29,7 +29,7 @@ def taps(model, names, images):
 
 
 def term_of(method, student, teacher):
-    (term,) = terms_of([method], front, student, [teacher], lambda name, seed: None)
+    (term,) = terms_of([method], front, student, [teacher], lambda name, seed: None, lambda: None)
     return term
 
 

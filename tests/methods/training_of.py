@@ -95,7 +95,6 @@ class Training:
     fitting: Fitting = FITTING
     layers: LayerPolicy = None
     dropout: bool = False
-    distillation: Distillation = DISTILLATION
 
     def __post_init__(self):
         fitting, quantization = (
