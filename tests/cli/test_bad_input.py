@@ -311,9 +311,16 @@ FLAGS = {
         2,
         "`progressive.data` belongs to progressive distillation",
     ),
-    "no general data": (["--progressive.epochs=0,1,1"], 2, "`progressive.data` must name"),
+    "no general data": (
+        ["--progressive.epochs=0,1,1", "--teacher=cnn2"],
+        2,
+        "`progressive.data` must name",
+    ),
     "no general teacher": (
-        ["--progressive.epochs=1,1,1", "--progressive.data=digits"],
+        [
+            *("--progressive.epochs=1,1,1", "--progressive.data=digits"),
+            *("--teacher=cnn2", "--progressive.teacher=none.keras"),
+        ],
         2,
         "`progressive.teacher` must be the path",
     ),
