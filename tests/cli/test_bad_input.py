@@ -275,6 +275,69 @@ FLAGS = {
         2,
         "`quantized.ema.momentum` must be within (0, 1)",
     ),
+    "raised with too few bits": (
+        ["--quantized.methods=speq", "--quantized.speq.bits=2"],
+        2,
+        "`quantized.speq.bits` must be 3 to 8",
+    ),
+    "all weights pruned": (
+        ["--quantized.methods=pruning", "--quantized.pruning.sparsity=1"],
+        2,
+        "`quantized.pruning.sparsity` must be in [0, 1)",
+    ),
+    "one cluster": (
+        ["--quantized.methods=clustering", "--quantized.clustering.clusters=1"],
+        2,
+        "`quantized.clustering.clusters` must be 2 to 64",
+    ),
+    "all filters": (
+        ["--quantized.methods=filters", "--quantized.filters.share=1"],
+        2,
+        "`quantized.filters.share` must be in [0, 1)",
+    ),
+    "taps of one side": (
+        ["--quantized.methods=latent", "--quantized.latent.student_taps=a"],
+        2,
+        "`quantized.latent.student_taps`",
+    ),
+    "messages without states": (
+        ["--quantized.methods=interactive", "--quantized.interactive.state_weight=0"],
+        2,
+        "`quantized.interactive.state_weight` must be above 0",
+    ),
+    "epochs of two stages": (
+        ["--progressive.epochs=1,2"],
+        2,
+        "`progressive.epochs` must be three numbers",
+    ),
+    "general data alone": (
+        ["--progressive.data=digits"],
+        2,
+        "`progressive.data` belongs to progressive distillation",
+    ),
+    "no general data": (
+        ["--progressive.epochs=0,1,1", "--teacher=cnn2"],
+        2,
+        "`progressive.data` must name",
+    ),
+    "no general teacher": (
+        [
+            *("--progressive.epochs=1,1,1", "--progressive.data=digits"),
+            *("--teacher=cnn2", "--progressive.teacher=none.keras"),
+        ],
+        2,
+        "`progressive.teacher` must be the path",
+    ),
+    "weight of latent losses": (
+        ["--progressive.weight=-1"],
+        2,
+        "`progressive.weight` must be 0 or more",
+    ),
+    "last weight of latent losses": (
+        ["--progressive.last_weight=-1"],
+        2,
+        "`progressive.last_weight` must be 0 or more",
+    ),
     "statistics of batch norm": (
         ["--training.batch_norm=running"],
         2,

@@ -154,6 +154,10 @@ def quantize(model, quantization):
     return Regression(model.name, model.image_shape, *weights, quantization.scheme.bits.weights)
 
 
+def without_filters(model, share, norm):
+    raise ValueError("A regression has no filters.")
+
+
 def calibrate(model, fitting, data):
     pass
 

@@ -174,10 +174,16 @@ def _progress(tracker: str | None, directory: pathlib.Path) -> "MakeProgress":
     return tracked(tracker, directory.name)
 
 
+def _require_locations(recipe: Recipe) -> None:
+    for name in (recipe.data.dataset, recipe.progressive.data):
+        if name:
+            require_location(name, recipe.data.dir, recipe.data.download)
+
+
 def _foretell(
     recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, preset: "Preset"
 ) -> None:
-    require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
+    _require_locations(recipe)
     load_keras(recipe.run.keras)
     from tfqkd.reporting.forecast import forecast, forecast_table
 
@@ -199,7 +205,7 @@ def _run(
     if results:
         print(f"The run in {directory} is done already; nothing to do.")
     else:
-        require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
+        _require_locations(recipe)
         load_keras(recipe.run.keras)
         from tfqkd.training.run import run
 

@@ -149,6 +149,9 @@ class Front(Protocol):
     def quantize(self, model: Model, quantization: Quantization) -> Model:
         """Returns the quantized model."""
 
+    def without_filters(self, model: Model, share: float, norm: str) -> Model:
+        """Returns a float model without its weakest filters; raises ValueError if none can go."""
+
     def calibrate(self, model: Model, fitting: Fitting, data: ImageData) -> None:
         """Lets quantized activations take their ranges from the first training batch."""
 

@@ -11,22 +11,13 @@ from tfqkd.core.weights import Weight
 from tfqkd.data.augmentation import Augmentation
 
 METHOD_NEEDS = (
-    *(
-        "average",
-        "gradual",
-        "rounding",
-        "rate",
-        "variables",
-        "terms",
-        "peers",
-        "layers",
-        "balanced",
-    ),
+    *("average", "gradual", "rounding", "rate", "variables", "terms", "peers", "layers"),
+    *("balanced", "raised", "filters", "between"),
 )
 """What a method may need of a front: an average of the weights that the optimizer keeps; gradual quantizers;
 rounded gradients; a learning rate by a schedule of its own; variables read and assigned between epochs; terms
 of the loss; networks that train along; the layers of student and teacher; weights that are found by
-gradients."""
+gradients; a second pass of the student at more bits; whole filters taken out; a part of the teacher."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What fits together: rules over several settings of a recipe."""
 
+import pathlib
 from typing import TYPE_CHECKING
 
 from tfqkd.export.formats import parse_formats, with_arena
@@ -25,6 +26,7 @@ def check(recipe: "Recipe") -> None:
     if "gradual" in recipe.quantized.methods:
         _check_gradual(recipe)
     _check_float_student(recipe)
+    _check_progressive(recipe)
     for role in ("student", "teacher"):
         check_model(role, getattr(recipe, role).network)
     bits_by_layer(recipe.quantize)
@@ -180,6 +182,36 @@ def _check_patience(recipe: "Recipe") -> None:
                 f"{stage}.training.patience={patience} with data.validation_split=0. "
                 "Set --data.validation_split, e.g. to 0.1."
             )
+
+
+def _check_progressive(recipe: "Recipe") -> None:
+    progressive = recipe.progressive
+    general, teacher = progressive.data, progressive.teacher
+    if not progressive.epochs:
+        if general or teacher:
+            name, value = ("data", general) if general else ("teacher", teacher)
+            raise ValueError(
+                f"`progressive.{name}` belongs to progressive distillation. Received: progressive.{name}="
+                f"{value} without progressive.epochs. Set --progressive.epochs, e.g. to 20,20,20."
+            )
+        return
+    received = f"Received: progressive.epochs={to_text(progressive.epochs)}"
+    if not recipe.has_teacher or recipe.teacher.views or "," in recipe.teacher.network:
+        raise ValueError(
+            "`progressive.epochs` needs one teacher whose layers are read in every step. "
+            f"{received}, teacher={recipe.teacher.network}, teacher.views={recipe.teacher.views}. "
+            "Name one, without views."
+        )
+    if any(progressive.epochs[:2]) and not general:
+        raise ValueError(
+            "`progressive.data` must name what the first two stages are trained on. "
+            f"{received}, without it. Set --progressive.data, or begin --progressive.epochs with 0,0."
+        )
+    if progressive.epochs[0] and not (is_model_path(teacher) and pathlib.Path(teacher).exists()):
+        raise ValueError(
+            "`progressive.teacher` must be the path of a saved Keras model, which teaches the first stage. "
+            f"{received}, progressive.teacher={teacher!r}. Set it, or begin --progressive.epochs with 0."
+        )
 
 
 def _check_float_student(recipe: "Recipe") -> None:

@@ -43,7 +43,7 @@ def check(
     every = list(walk(sources))
     stages = [source for source in every if isinstance(source, Stage)]
     for stage in stages:
-        steps_per_epoch(maker.data.train, stage.training.batch_size)
+        steps_per_epoch(maker.data_of(stage).train, stage.training.batch_size)
         _require_different(stage.teachers)
         _require_loaded(stage)
     for source in every:
@@ -54,7 +54,7 @@ def check(
         require_exportable(models[last.network], maker.data.class_names, formats)
     for stage in stages:
         model, quantization = models[stage.network], stage.quantization and stage.quantized
-        fitting_of(stage, maker.execution, maker.data)
+        fitting_of(stage, maker.execution, maker.data_of(stage))
         require_together(stage.methods)
         require_capable(stage.methods, maker.front.CAPABILITIES)
         if isinstance(stage.start, ModelFile):
@@ -81,7 +81,8 @@ def _fitting_model(source: Source, maker: Maker) -> Model:
         return foreign
     saved = isinstance(source, ModelFile)
     model = front.load(pathlib.Path(name)) if saved else maker.build(name)
-    _require_fit(name, front.facts(model), maker.data)
+    layers_only = isinstance(source, ModelFile) and source.layers_only
+    _require_fit(name, front.facts(model), maker.data, layers_only)
     if saved:
         front.require_runs(name, model, maker.data)
     front.require_logits(model, source.role)
@@ -120,8 +121,8 @@ def _require_different(teachers: Sequence[Source]) -> None:
                 )
 
 
-def _require_fit(name: str, model: Facts, data: ImageData) -> None:
-    shapes = (model.input_shape, model.output_shape)
+def _require_fit(name: str, model: Facts, data: ImageData, layers_only: bool = False) -> None:
+    shapes = (model.input_shape, (data.classes,) if layers_only else model.output_shape)
     wanted = (tuple(data.image_shape), (data.classes,))
     fits = all(
         have in (None, want)

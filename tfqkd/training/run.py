@@ -27,6 +27,7 @@ from tfqkd.training.plans import (
     formats_of,
     front_of,
     load_data,
+    load_general,
     options_of,
     place_of,
     require_capable,
@@ -117,7 +118,8 @@ def run(
             recipe = run_directory.recipe = with_stream(recipe, data)
             store = Products(pathlib.Path(products) if products else path / "products", workers)
             watched = progress if workers.is_chief else NoProgress
-            maker = Maker(data, store, front, place, execution, watched)
+            general = load_general(recipe, data)
+            maker = Maker(data, store, front, place, execution, watched, general)
             check(stages, formats_of(recipe), maker, options_of(recipe))
             if workers.is_chief:
                 uses = _uses(stages, recipe, maker)

@@ -29,13 +29,19 @@ class StepTerms:
         teacher: What was given as teacher.
 
     Raises:
-        ValueError: If two have one name, or a network has no layer that they name.
+        ValueError: If two have one name, a network has no layer that they name, or one wants a second pass.
     """
 
     def __init__(self, terms: Sequence[Term], student: keras.Model, teacher: object) -> None:
         names = [term.name for term in terms]
         if len(set(names)) < len(names):
             raise ValueError(f"Terms must have different names. Received: {names}.")
+        for term in terms:
+            if term.raised is not None:
+                raise ValueError(
+                    "Terms with a second pass at more activation bits are for the Distiller of tf_keras. "
+                    f"Received: {term.name} with raised={term.raised}. Leave it out."
+                )
         self.terms = tuple(terms)
         self.weights = {f"{term.name}_weight": term.factor for term in terms}
         self.networks = _distinct(network for term in terms for network in term.networks)
@@ -71,6 +77,7 @@ class StepTerms:
                 peer=next((out for peer, out in peers if peer is term.peer), None),
                 student_taps=self.student.of(term.student_taps, outputs[1]),
                 teacher_taps=self.teacher.of(term.teacher_taps, answers[1]),
+                raised=None,
                 hard=hard,
                 ops=OPS,
             )

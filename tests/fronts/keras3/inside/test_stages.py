@@ -116,6 +116,29 @@ def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods, stop
         assert len(np.unique(np.abs(kernel))) <= 2
 
 
+HELD = {
+    "quantized.methods": ("pruning", "clustering"),
+    "quantized.pruning.sparsity": 0.6,
+    "quantized.clustering.clusters": 5,
+}
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_zeros_and_clusters_hold_to_the_end_of_a_run_that_goes_on(tmp_path, data, bits):
+    _, whole = trained(tmp_path / "whole", data, bits=bits, **HELD)
+    with pytest.raises(InterruptedError):
+        trained(tmp_path / "again", data, bits=bits, callbacks=[Stop()], **HELD)
+    _, model = trained(tmp_path / "again", data, bits=bits, **HELD)
+    same = np.array_equal if SETTINGS["run.deterministic"] else np.allclose
+    for one, other in zip(whole.get_weights(), model.get_weights(), strict=True):
+        assert same(one, other)
+    for layer in [each for each in whole.layers if each.__class__.__name__ == "Conv2D"][1:]:
+        kernel = np.asarray(layer.kernel)
+        # Pruned weights, and those that the centroid at zero takes.
+        assert (kernel == 0).sum() >= round(0.6 * kernel.size)
+        assert 2 <= len(np.unique(kernel)) <= 5
+
+
 def fitting(scan):
     return Fitting(
         title="a student",
