@@ -144,8 +144,9 @@ class KerasTrainer:
         given = validation and ShownInOrder(
             validation, self._fitting.batch_size, self._data.classes
         )
-        norms = batch_norms(self._trained).values() if self._fitting.synchronized_batch_norm else ()
-        with synchronized(list(norms)):
+        networks = [self._trained, *self._beside]
+        norms = [norm for each in networks for norm in batch_norms(each).values()]
+        with synchronized(norms if self._fitting.synchronized_batch_norm else ()):
             self._network.fit(
                 batches,
                 epochs=last,
@@ -226,9 +227,12 @@ class Batches(keras.utils.PyDataset):
 class ShownInOrder(keras.utils.PyDataset):
     """All images in stored order, with one-hot labels.
 
+    Where they are no multiple of a batch, the first one is the short one: on JAX Keras shares all batches
+    among devices as it does the first, and one that they cannot share goes to each of them.
+
     Args:
         split: The images.
-        batch_size: Of all batches but the last.
+        batch_size: Of all batches but the first.
         classes: Number of classes.
     """
 
@@ -241,7 +245,9 @@ class ShownInOrder(keras.utils.PyDataset):
         return math.ceil(len(self._split) / self._batch_size)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = slice(step * self._batch_size, (step + 1) * self._batch_size)
+        missing = -len(self._split) % self._batch_size
+        start = step * self._batch_size - missing
+        rows = slice(max(start, 0), start + self._batch_size)
         return self._split.images[rows], self._labels[rows]
 
 

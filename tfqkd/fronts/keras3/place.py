@@ -76,7 +76,7 @@ class ParallelPlace(Place):
 
 
 class _EvenParallel(keras.distribution.DataParallel):
-    """Shares a batch evenly, or not at all: the last one of a validation goes to every device."""
+    """Shares a batch evenly, or not at all: that of a validation may be odd, and goes to every device."""
 
     def get_data_layout(self, data_shape: Sequence[int]) -> keras.distribution.TensorLayout:
         if data_shape and data_shape[0] % self.num_model_replicas == 0:
