@@ -227,12 +227,12 @@ class Batches(keras.utils.PyDataset):
 class ShownInOrder(keras.utils.PyDataset):
     """All images in stored order, with one-hot labels.
 
-    Where they are no multiple of a batch, the first one is the short one: on JAX Keras shares all batches
-    among devices as it does the first, and one that they cannot share goes to each of them.
+    The last batch may be a short one. With several devices on JAX it is the first: Keras shares all batches
+    among them as it does that one, and one that they cannot share goes to each of them.
 
     Args:
         split: The images.
-        batch_size: Of all batches but the first.
+        batch_size: Of all batches but the short one.
         classes: Number of classes.
     """
 
@@ -240,13 +240,14 @@ class ShownInOrder(keras.utils.PyDataset):
         super().__init__()
         self._split, self._batch_size = split, batch_size
         self._labels = np.eye(classes, dtype=np.float32)[split.labels]
+        short_first = keras.distribution.distribution() is not None
+        self._missing = -len(split) % batch_size if short_first else 0
 
     def __len__(self) -> int:
         return math.ceil(len(self._split) / self._batch_size)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        missing = -len(self._split) % self._batch_size
-        start = step * self._batch_size - missing
+        start = step * self._batch_size - self._missing
         rows = slice(max(start, 0), start + self._batch_size)
         return self._split.images[rows], self._labels[rows]
 
