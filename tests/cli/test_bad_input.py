@@ -343,6 +343,12 @@ FLAGS = {
         2,
         "`training.batch_norm` must be one of augmented, plain, moving",
     ),
+    "how teachers are combined": (
+        ["--teacher.combine=mean"],
+        2,
+        "`teacher.combine` must be one of logits, probabilities, confidence",
+    ),
+    "arena": (["--export.arena_bytes=-1"], 2, "`export.arena_bytes` must be 0 or more"),
     "views": (["--teacher.views=-1"], 2, "`teacher.views` must be 0 or more"),
     "limit of the cache": (
         ["--teacher.cache_limit_gb=0"],

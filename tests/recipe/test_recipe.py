@@ -98,6 +98,7 @@ SETTINGS = {
     "run.deterministic": (True, [1]),
     "run.checkpoint_every": ("500", ["0", "-1m", "1.5m", "5s", "m", "often", 500]),
     "run.checkpoints_kept": (2, [0, 1.0]),
+    "export.arena_bytes": (100_000, [-1, 1.5]),
     "export.formats": ((), [("onnx",), ("litert-int8", "tflite"), "litert-int8", (1,), ("",)]),
 }
 SETTINGS |= {
@@ -108,6 +109,7 @@ SETTINGS |= {
 }
 # What a setting is changed in.
 BASES = {
+    "export.arena_bytes": {"export.formats": ["tflm"]},
     **{
         f"{stage}training.patience": {"data.validation_split": 0.1}
         for stage in ("", "teacher.", "student.", "quantized.")
@@ -480,6 +482,7 @@ VALUES = {
     ),
     "run.checkpoint_every": st.from_regex(r"([1-9][0-9]{0,8}m?)?", fullmatch=True),
     "run.checkpoints_kept": st.integers(1, 10**9),
+    "export.arena_bytes": st.just(0),
     "export.formats": st.lists(
         st.sampled_from(["saved_model", "litert-float32", "litert-int8"]), unique=True
     ).map(tuple),

@@ -26,6 +26,7 @@ from tfqkd.methods.attention import Attention, attention_loss
 from tfqkd.methods.fsp import Fsp
 from tfqkd.methods.hints import Hints
 from tfqkd.methods.hooks import Hooks, terms_of
+from tfqkd.methods.latent import Latent
 from tfqkd.methods.mutual import Mutual
 from tfqkd.methods.past_self import PastSelf
 from tfqkd.methods.rkd import Rkd
@@ -61,6 +62,7 @@ METHODS = (
     PastSelf(weight=0.5),
     Rkd(weight=0.5),
     Fsp(weight=3.0),
+    Latent(weight=0.5, student_taps=("late",), teacher_taps=("late",)),
 )
 """All that add terms: they go together."""
 STILL = dataclasses.replace(
