@@ -79,6 +79,9 @@ class Schedules:
         return {name: values[row] for row, name in enumerate(self._rows)}
 
     def _stand(self, row: int, length: int, place: int) -> None:
+        if self._lengths_and_places._value is None:
+            # On JAX a step that failed has left no state.
+            return
         standing = np.array(_ops.convert_to_numpy(self._lengths_and_places.value))
         standing[:, row] = length, place
         self._lengths_and_places.assign(standing)
