@@ -79,6 +79,8 @@ def test_all_are_zero_where_student_and_teacher_are_one_and_say_all():
         np.testing.assert_allclose(term.loss(seen), 0, atol=1e-9)
 
 
+# Quick for all methods together in test_every_method.py.
+@pytest.mark.slow
 def test_weights_zero_are_the_plain_training_and_it_goes_on_to_the_bit(tmp_path):
     teacher = network(2, 6)
     off = {"weight": 0.0, "message_weight": 0.0, "state_weight": 0.0}

@@ -85,6 +85,8 @@ def test_networks_without_blocks_are_compared_at_the_ends_of_their_stages():
     assert linear.count_params() == 4 * 6
 
 
+# Quick for all methods together in test_every_method.py.
+@pytest.mark.slow
 def test_weight_zero_is_the_plain_training_bit_for_bit_and_it_goes_on_to_the_bit(tmp_path):
     teacher = network(2, 6)
     plain, off = (

@@ -100,6 +100,8 @@ def test_the_hard_loss_may_share_its_weight():
     assert -logs["hard_loss"] < logs["speq_loss"] < 0
 
 
+# Quick for all methods together in test_every_method.py.
+@pytest.mark.slow
 def test_weight_zero_is_the_plain_training_bit_for_bit():
     with front.state_kept():
         weights = []
@@ -125,6 +127,8 @@ def test_without_raised_activations_the_training_is_the_plain_one():
         np.testing.assert_allclose(weight, other, rtol=1e-4, atol=1e-5)
 
 
+# Quick for all methods together in test_every_method.py.
+@pytest.mark.slow
 def test_it_goes_on_to_the_bit_and_steps_of_one_call_change_nothing(tmp_path):
     whole = Training((Speq(),), scheme=PACT)
     whole.run()
