@@ -113,6 +113,9 @@ class Distiller(Unsaved, keras.Model):
         self._outside = Outside()
         self._outside.terms = StepTerms(terms, student, teacher)
         self.beside = self._outside.terms.networks
+        for place, network in enumerate(self.beside):
+            # PyTorch sets the gradients of attributes back, and in a list knows variables by name alone.
+            setattr(self, f"_beside_{place}", network)
         self._outside.logits_in_batch = teacher is LOGITS_IN_BATCH
         asks = soft_loss != "none" or self._outside.terms.teacher.names
         if asks and not self._outside.logits_in_batch:

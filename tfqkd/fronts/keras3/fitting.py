@@ -22,7 +22,7 @@ from tfqkd.fronts.keras3.divergence import Divergence
 from tfqkd.fronts.keras3.model import quantized_kernels
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.rates import ScheduledSGD, make_optimizer
-from tfqkd.fronts.keras3.replicas import AverageReplicas, synchronized
+from tfqkd.fronts.keras3.replicas import AverageReplicas, read, synchronized
 from tfqkd.fronts.keras3.state import State, variables_added
 from tfqkd.fronts.keras3.watching import Calls, as_callbacks
 from tfqkd.fronts.settings import Fitting
@@ -182,7 +182,7 @@ class KerasVariable:
 
     def read(self) -> np.ndarray:
         """Returns its value."""
-        return np.asarray(_ops.convert_to_numpy(self.variable.value))
+        return read(self.variable)
 
     def assign(self, value: np.ndarray) -> None:
         """Sets its value, on every device."""

@@ -18,6 +18,13 @@ def copies(model: keras.Model, variable: keras.Variable) -> list[np.ndarray]:
     return [_ops.convert_to_numpy(each) for each in local]
 
 
+def read(variable: keras.Variable) -> np.ndarray:
+    """Returns the value of a variable, on several replicas of TensorFlow that of the first."""
+    value = variable.value
+    held = getattr(value, "values", None)
+    return np.asarray(_ops.convert_to_numpy(held[0] if isinstance(held, tuple) else value))
+
+
 class AverageReplicas(keras.callbacks.Callback):
     """Gives all replicas the mean of what they hold, before a student is evaluated or saved.
 
