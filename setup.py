@@ -23,6 +23,10 @@ STUDY = [
 JAX = [
     "jax~=0.10.2",  # A backend of Keras 3; the last one for Python 3.11. Its wheel is for CPUs.
 ]
+MICRO = [
+    # Runs files for microcontrollers, and packs their kernels. It has daily wheels, no releases.
+    "tflite-micro==0.dev20261023182759",
+]
 ONNX = [
     "onnx~=1.23.2",  # Writes 2-bit constants and newer opsets than tf2onnx does.
     "onnxruntime~=1.32.0",  # Runs the exported ONNX files.
@@ -85,12 +89,14 @@ setup(
         "gpu": ["tensorflow[and-cuda]~=2.21.0"],
         "export": EXPORT,
         "jax": JAX,
+        "micro": [*EXPORT, *MICRO],
         "onnx": ONNX,
         "study": STUDY,
         "torch": ["torch~=2.13"],  # A backend of Keras 3.
         "dev": [
             *EXPORT,
             *JAX,
+            *MICRO,
             *STUDY,
             *ONNX,
             "check-jsonschema~=0.39.0",  # Checks the public workflows against GitHub's own schema.

@@ -37,6 +37,12 @@ def main() -> int:
         help="where TFDS keeps CIFAR-10, for steps, pipeline and startup",
     )
     parser.add_argument(
+        "--rows",
+        default="",
+        help="of integers: a regular expression; rows whose network and file match are measured, and the "
+        "float files they are compared with (default: all)",
+    )
+    parser.add_argument(
         "--output",
         default="runs/benchmarks",
         help="directory of the results (default: %(default)s)",

@@ -1,4 +1,6 @@
-"""Makes tfqkd's own files of the networks that `benchmarks/accelerator` trained, with cards and a table.
+"""Makes tfqkd's own files of the networks in `results/accelerator`, with cards and a table.
+
+A runner of their own has trained these, before `bin/train` did on Keras 3.
 
     python -m benchmarks.accelerated results/accelerator/cifar100 DIR
 
@@ -14,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accelerated_pages import SHIPPED, cards, read, table
-from benchmarks.accelerator.rules import MOMENTS
 from benchmarks.shipping import compress
 from tfqkd.compat import keras
 from tfqkd.data import load
@@ -26,12 +27,18 @@ from tfqkd.reporting.measurement import run_file
 from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.storage import write_atomically
 
+MOMENTS = {
+    "cifar10": ((125.31, 122.95, 113.87), (62.99, 62.09, 66.70)),
+    "cifar100": ((129.30, 124.07, 112.43), (68.17, 65.39, 70.42)),
+}
+"""Mean and deviation of the training pixels, by which these networks normalize."""
+
 
 def network(folder: pathlib.Path, stage: str, shape: tuple, classes: int) -> keras.Model:
     """Returns a stage's network in tf_keras, whose ternary kernels hold Δ times their codes.
 
     Args:
-        folder: Where the runner left `STAGE.npz` and `STAGE.json`.
+        folder: That of `STAGE.npz` and `STAGE.json`.
         stage: Its name.
         shape: Height, width and channels of the images.
         classes: Of the data set.

@@ -1,14 +1,15 @@
-"""What is written about the networks that `benchmarks/accelerator` trained: model cards, and the table."""
+"""What is written about the networks in `results/accelerator`: model cards, and the table."""
 
 import json
 import pathlib
 from typing import Any
 
-from benchmarks.accelerator.rules import SOFT_LOSSES
 from benchmarks.shipping import link, write_card
 from tfqkd.data.images import ImageData
 from tfqkd.tables import Table
 
+SOFT_LOSSES = {"kd": (4, 1), "standardized": (2, 10), "dkd": (4, 1)}
+"""T and the weight of the soft loss besides λ."""
 SHIPPED = {
     "resnet20_ternary": "annealed_standardized.0",
     "resnet20": "taught.0",
@@ -26,7 +27,7 @@ ROWS = {
 
 
 def read(folder: pathlib.Path, stage: str) -> dict[str, Any]:
-    """Returns what the runner wrote about a stage."""
+    """Returns what was written about a stage."""
     return json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
 
 
@@ -49,7 +50,7 @@ def cards(
     """Writes a model card beside each network.
 
     Args:
-        folder: Where the runner left what it wrote about the stages.
+        folder: Where the stages are.
         figures: Of each network's file, by name.
         data: The data set.
         directory: Of the networks.
@@ -112,7 +113,7 @@ def _recipe(folder: pathlib.Path, said: dict[str, Any]) -> str:
     stage, options = said["stage"], said["options"]
     file = f"{folder.as_posix()}/{stage['name']}.json"
     first, last = stage["coefficient"]
-    temperature, _, weight, *_ = SOFT_LOSSES[stage["soft"]]
+    temperature, weight = SOFT_LOSSES[stage["soft"]]
     soft = f"{weight}·T²·KL of {stage['soft']} logits at T = {temperature}"
     taught = f"; λ from {first} to {last}, {soft}" if stage["teacher"] else ""
     return (

@@ -1,20 +1,17 @@
-"""How long integer files take on the stock LiteRT interpreter, against the float file of the same network."""
+"""How long integer files take on the stock runtimes, against LiteRT's float file of the same network."""
 
 import argparse
-import dataclasses
-import math
 import pathlib
+import re
 import tempfile
-from collections.abc import Iterator
-
-import numpy as np
+from collections.abc import Callable
 
 from benchmarks.contest import Contestant, compete, ratio
+from benchmarks.integer_files import FLOAT, Files
 from benchmarks.result import Result
 
 NETWORKS = (("resnet20", 32), ("mobilenetv2_0.5", 96))
 THREADS = (1, 2)
-_FLOAT = "litert-float32"
 _GOAL_WITH_VNNI, _GOAL_WITHOUT = 0.55, 0.9
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
@@ -26,7 +23,10 @@ def measure(options: argparse.Namespace) -> Result:
     rows, data = [], {}
     with tempfile.TemporaryDirectory() as directory:
         for network, size in NETWORKS:
-            files = dict(_files(network, size, pathlib.Path(directory) / network))
+            chosen = _chosen(network, options.rows)
+            files = dict(Files(network, size, pathlib.Path(directory) / network).write(chosen))
+            if set(files) <= {FLOAT}:
+                continue
             for threads in THREADS:
                 contestants = [
                     Contestant(name, ["-m", "benchmarks.integers_row", str(path), str(threads)])
@@ -36,15 +36,15 @@ def measure(options: argparse.Namespace) -> Result:
                 if failed:
                     raise RuntimeError(f"a file does not run: {failed}")
                 for name, path in files.items():
-                    found = ratio(turns[name].wall, turns[_FLOAT].wall)
+                    found = ratio(turns[name].wall, turns[FLOAT].wall)
                     met = "met" if found.median <= goal else "not met"
-                    wanted = f"≤ {goal}: {met}" if "w2a8" in name else ""
+                    wanted = f"≤ {goal}: {met}" if name.startswith("litert-w2a8") else ""
                     size_bytes = f"{path.stat().st_size:,}"
                     rows.append((network, threads, name, size_bytes, str(found), wanted))
                     data[f"{network}, {threads}, {name}"] = turns[name].wall
     return Result(
         "integers",
-        "Latency of one image on the stock LiteRT interpreter, as a multiple of the float32 file's",
+        "Latency of one image on the stock runtime, as a multiple of LiteRT's float32 file's",
         ("network", "threads", "file", "bytes", "latency", "goal"),
         rows,
         (
@@ -55,29 +55,9 @@ def measure(options: argparse.Namespace) -> Result:
     )
 
 
-def _files(network: str, size: int, directory: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
-    """Writes a network's files; what random weights compute is not looked at."""
-    import tfqkd  # noqa: PLC0415 (imports TensorFlow)
-    from tfqkd.export.exporter import write_format  # noqa: PLC0415
-    from tfqkd.export.formats import FORMATS  # noqa: PLC0415
-    from tfqkd.export.source import Source  # noqa: PLC0415
-
-    shape = (size, size, 3)
-    images = np.random.default_rng(0).integers(0, 256, (16, *shape)).astype(np.uint8)
-    model = tfqkd.models.build(network, shape, 10, mean=[120.0] * 3, std=[60.0] * 3)
-    quantized = tfqkd.quantize_model(model, tfqkd.DeployScheme())
-    tfqkd.calibrate_activations(quantized, images.astype(np.float32))
-    plain, trained = (Source.prepare(each, None, images, images) for each in (model, quantized))
-    integers = {"input_type": "uint8", "output_type": "int8"}
-    for name, source, form, types in (
-        (_FLOAT, plain, _FLOAT, {}),
-        ("litert-int8-full (the converter's)", plain, "litert-int8-full", {}),
-        ("litert-w2a8", trained, "litert-w2a8", {}),
-        ("litert-w2a8, uint8 to int8", trained, "litert-w2a8", integers),
-    ):
-        changed = dataclasses.replace(FORMATS[form], tolerance=math.inf, **types)
-        folder = directory / str(len(types))
-        yield name, pathlib.Path(write_format(source, folder, changed).path)
+def _chosen(network: str, rows: str) -> Callable[[str], bool]:
+    """Returns which files of a network are measured."""
+    return lambda name: name == FLOAT or bool(re.search(rows, f"{network}, {name}"))
 
 
 def _processor() -> str:

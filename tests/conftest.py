@@ -12,9 +12,12 @@ from hypothesis import settings
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# XLA makes tiny programs that run once or twice: it need not make them fast.
+# XLA makes tiny programs that run once or twice: it need not make them fast. Its newer emitters go through
+# MLIR, and parts of a program through LLVM side by side: that takes most of what is left.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 
 # What a script starts in the background ignores SIGINT, and so would all that the tests start.

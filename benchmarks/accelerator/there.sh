@@ -14,16 +14,21 @@ export PYTHONPATH=$code:$site PYTHONUNBUFFERED=1 CUDA_MPS_PIPE_DIRECTORY=$place/
 
 pack() {
     rm -rf "$lists" && mkdir "$lists"
-    (cd "$run" && for kind in '*/*.json' '*/*.md' '*/*[!t].npz' '*/*.cut.npz' 'cache/*-cache'; do
+    # A history after its checkpoint: it must know every epoch of it.
+    (cd "$run" && for kind in 'cifar*/*/results.json' 'speed/speed.*' 'cifar*/*.txt' 'cifar*/*/*.json' 'cifar*/*/*.txt' \
+        'cifar*/products/*/model.keras' 'cifar*/products/*/checkpoints/*/*' 'cifar*/products/*/*.txt' \
+        'cifar*/products/*/*.csv' 'cache/*-cache'; do
         compgen -G "$kind" | sort
-    done | xargs -r stat -c '%s %n') |
+    done | awk '!seen[$0]++' | xargs -r stat -c '%s %n' 2>/dev/null) |
         awk -v limit="$limit" -v lists="$lists" '$1 < limit {
             if (used + $1 + 2048 > limit) { part++; used = 0 }
             used += $1 + 2048
             if (part < 4) print $2 > (lists "/" part + 1) }'
     for list in "$lists"/[1-4]; do
         [ -f "$list" ] || continue
-        tar cf "$lists/draft" -C "$run" -T "$list" && cp "$lists/draft" "$OUT/back-${list##*/}.tar"
+        # A training may have taken a checkpoint away meanwhile, and have the next one in the list.
+        tar cf "$lists/draft" --ignore-failed-read -C "$run" -T "$list" 2>/dev/null
+        cp "$lists/draft" "$OUT/back-${list##*/}.tar"
     done
 }
 
@@ -31,7 +36,7 @@ take() {
     for part in .accelerator/cifar*; do [ -d "$part" ] && cp -r "$part/." $data/ && rm -rf "$part"; done
     for old in .accelerator/back/*.tar; do [ -f "$old" ] && tar xf "$old" -C $run && rm "$old"; done
     [ -d $site ] && return
-    cp -r --parents benchmarks/*.py benchmarks/accelerator tfqkd $code
+    cp -r --parents benchmarks/*.py benchmarks/accelerator bin configs tfqkd $code
     python3 -m pip install -q --no-index --no-deps --no-compile --target $site .accelerator/wheels/*.whl || exit
     [ -n "${MPS:-}" ] || return
     mkdir -p $CUDA_MPS_PIPE_DIRECTORY
@@ -55,7 +60,8 @@ while [ $# -gt 0 ]; do
         until=$((SECONDS + $1)) && shift
         sleep 2
         while [ $SECONDS -lt $until ] && pgrep -f "accelerator.run .*--folder=$run" >/dev/null; do sleep 1; done
-        for log in $run/*.log; do echo "== $log" && grep -v Warning "$log" | tail -n 40 | cut -c 1-400; done
+        for log in $run/*.log; do echo "== $log" && tail -n 40 "$log" | cut -c 1-400; done
+        find $run -maxdepth 2 -name '*.txt' -mmin -1 -exec tail -n 1 {} \; | cut -c 1-200
         nvidia-smi --query-gpu=name,utilization.gpu,memory.used,clocks.sm,power.draw --format=csv,noheader 2>/dev/null
         pack
         ;;

@@ -5,6 +5,7 @@
 Numbers come from the code itself, from the networks that come with tfqkd, and from networks.json.
 """
 
+import csv
 import json
 import pathlib
 import tempfile
@@ -13,9 +14,9 @@ import zipfile
 import h5py
 import matplotlib as mpl
 import numpy as np
+from boxes import distillation, rooms
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from tfqkd.core import schedules, steps, uniform
 from tfqkd.models.pretrained import pretrained_file
@@ -23,6 +24,19 @@ from tfqkd.reporting.style import COLOURS, INK, label
 
 FOLDER = pathlib.Path(__file__).parent
 BLUE, ORANGE, GREEN, RED = COLOURS[:4]
+LOOKS = {
+    "resnet20_ternary": ("ternary student (ResNet20)", GREEN, "o"),
+    "resnet20": ("float student (ResNet20)", BLUE, "s"),
+    "wrn20x1.5": ("float teacher (WRN20x1.5)", ORANGE, "^"),
+}
+"""Name, colour and mark of each network, of both data sets."""
+RESULTS = FOLDER.parents[1] / "results"
+TRAINED = (
+    ("ternary-teacher-annealed_coefficient-seed0", "annealed_standardized.0"),
+    ("float_student-seed0", "taught.0"),
+    ("float_teacher-seed0", "teacher"),
+)
+"""Where each was trained: the row of CIFAR-10, the stage of CIFAR-100."""
 
 
 def kernel() -> np.ndarray:
@@ -113,88 +127,13 @@ def annealing() -> Figure:
     return figure
 
 
-def distillation() -> Figure:
-    """Who learns what from whom."""
-    figure, axes = _blank(8.4, 3.2)
-    boxes = {
-        "images": (0.2, 1.25, 1.1, "#eeeeee"),
-        "teacher\nfloat, frozen": (2.0, 2.2, 1.6, "#cfe3f1"),
-        "student\nternary weights": (2.0, 0.3, 1.6, "#cdeae0"),
-        "soft loss\nT² · H(p_T, p_S)": (4.9, 2.2, 1.8, "#fbe6c0"),
-        "hard loss\nH(y, p_S)": (4.9, 0.3, 1.8, "#fbe6c0"),
-        "loss\n(1-λ)·hard + λ·soft": (7.4, 1.25, 1.9, "#f6d5c5"),
-        "labels y": (4.9, -0.75, 1.8, "#eeeeee"),
-    }
-    for text, (x, y, width, colour) in boxes.items():
-        _box(axes, x, y, width, 0.75, colour, text)
-    _arrow(axes, (1.3, 1.75), (2.0, 2.5))
-    _arrow(axes, (1.3, 1.5), (2.0, 0.75))
-    _arrow(axes, (3.6, 2.57), (4.9, 2.57), "softmax at T")
-    _arrow(axes, (3.6, 0.68), (4.9, 0.68), "softmax")
-    _arrow(axes, (3.6, 0.85), (4.9, 2.35))
-    _arrow(axes, (5.8, 0.0), (5.8, 0.3))
-    _arrow(axes, (6.7, 2.5), (7.4, 1.85))
-    _arrow(axes, (6.7, 0.75), (7.4, 1.4))
-    axes.set_xlim(0, 9.5)
-    axes.set_ylim(-0.9, 3.1)
-    return figure
-
-
-def rooms() -> Figure:
-    """The rooms of the package; an import points down only."""
-    figure, axes = _blank(8.4, 6.4)
-    floors = (
-        ("cli", "one module a command; bin/ calls it"),
-        ("reporting", "tables, figures and pages from what runs wrote"),
-        ("study", "settings × seeds, over Optuna"),
-        ("training", "a run is a list of stages; asks a front, imports no Keras"),
-        ("recipe", "what a run is asked for: settings, each declared once"),
-        ("export    progress", "from a model to a file, read back and run before it appears"),
-        ("methods", "one file a method: settings and hooks around a stage's training"),
-    )
-    height = 0.62
-    for index, (name, text) in enumerate(floors):
-        _floor(axes, 9.3 - index * (height + 0.14), name, text)
-    y = 9.3 - len(floors) * (height + 0.14)
-    _box(axes, 0.2, y - 0.5, 9.0, 1.12, "#f7f7f7", "")
-    axes.text(0.4, y + 0.32, "fronts", fontweight="bold", fontsize=9, color=INK, va="center")
-    axes.text(
-        2.2, y + 0.32, "what both do without their Keras", fontsize=8.5, color=INK, va="center"
-    )
-    _box(axes, 0.6, y - 0.4, 3.6, 0.5, "#fbe6c0", "tfmot: tf_keras through tfmot")
-    _box(axes, 4.5, y - 0.4, 4.5, 0.5, "#fbe6c0", "keras3: Keras 3 on TensorFlow, JAX, PyTorch")
-    below = (
-        ("models", "networks, built with the Keras module that they are given"),
-        ("data", "images as arrays, without a framework"),
-        ("runtime", "loads and runs exported files, without training code"),
-        ("core", "the maths: quantizers, losses, schedules; imports NumPy alone"),
-        ("storage tables process", "atomic writes, locks, digests; signals, resources"),
-    )
-    for index, (name, text) in enumerate(below):
-        _floor(axes, y - 1.26 - index * (height + 0.14), name, text)
-    axes.add_patch(
-        FancyArrowPatch(
-            (9.65, 9.9), (9.65, 0.2), arrowstyle="-|>", mutation_scale=14, color=INK, linewidth=1.2
-        )
-    )
-    axes.text(9.9, 5, "imports point down only", rotation=270, va="center", fontsize=9, color=INK)
-    axes.set_xlim(0, 10.2)
-    axes.set_ylim(-0.9 - 0.1, 10.1)
-    return figure
-
-
 def networks() -> Figure:
     """Accuracy against bytes and milliseconds, of the networks that come along."""
     rows = json.loads((FOLDER / "networks.json").read_text(encoding="utf-8"))
-    looks = {
-        "resnet20_ternary": ("ternary student (ResNet20)", GREEN, "o"),
-        "resnet20": ("float student (ResNet20)", BLUE, "s"),
-        "wrn20x1.5": ("float teacher (WRN20x1.5)", ORANGE, "^"),
-    }
     figure, grid = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     for axes, field in zip(grid, ("bytes", "milliseconds"), strict=True):
         for data, filled in (("cifar10", True), ("cifar100", False)):
-            for network, (name, colour, marker) in looks.items():
+            for network, (name, colour, marker) in LOOKS.items():
                 row = rows[f"{network}_{data}"]
                 axes.plot(
                     row[field],
@@ -227,38 +166,20 @@ def networks() -> Figure:
     return figure
 
 
-def _blank(width: float, height: float) -> tuple[Figure, plt.Axes]:
-    figure, axes = plt.subplots(figsize=(width, height))
-    axes.set_axis_off()
-    return figure, axes
-
-
-def _box(axes: plt.Axes, x: float, y: float, w: float, h: float, colour: str, text: str) -> None:
-    style = "round,pad=0,rounding_size=0.08"
-    axes.add_patch(
-        FancyBboxPatch((x, y), w, h, boxstyle=style, facecolor=colour, edgecolor=INK, lw=0.7)
-    )
-    axes.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=8.5, color=INK)
-
-
-def _floor(axes: plt.Axes, y: float, name: str, text: str) -> None:
-    _box(axes, 0.2, y, 9.0, 0.62, "#cfe3f1", "")
-    axes.text(0.4, y + 0.31, name, fontweight="bold", fontsize=9, color=INK, va="center")
-    axes.text(3.2, y + 0.31, text, fontsize=8.5, color=INK, va="center")
-
-
-def _arrow(
-    axes: plt.Axes,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    text: str = "",
-    at: float = 0.5,
-) -> None:
-    axes.add_patch(
-        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=INK, linewidth=1)
-    )
-    x, y = (a + at * (b - a) for a, b in zip(start, end, strict=True))
-    axes.text(x, y + 0.12, text, ha="center", fontsize=8, color=INK)
+def curves() -> Figure:
+    """How the networks that come along were trained: accuracy on the training images by epoch."""
+    figure, grid = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
+    for (name, colour, _), (row, stage) in zip(LOOKS.values(), TRAINED, strict=True):
+        with (RESULTS / "cifar10" / row / "history.csv").open(encoding="utf-8") as file:
+            small = [float(line["accuracy"]) for line in csv.DictReader(file)]
+        kept = json.loads((RESULTS / "accelerator/cifar100" / f"{stage}.json").read_text("utf-8"))
+        for axes, shares in zip(grid, (small, kept["history"]["accuracy"]), strict=True):
+            percent = [100 * share for share in shares]
+            axes.plot(range(1, len(shares) + 1), percent, color=colour, lw=1.2, label=name)
+    label(grid[0], "CIFAR-10", "epoch of its stage", "accuracy on training images, %")
+    label(grid[1], "CIFAR-100", "epoch of its stage", "")
+    grid[1].legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
 
 
 PICTURES = (
@@ -269,6 +190,7 @@ PICTURES = (
     distillation,
     rooms,
     networks,
+    curves,
 )
 
 

@@ -1,4 +1,4 @@
-"""What `benchmarks/accelerator` trained becomes tfqkd's own files."""
+"""What lies in `results/accelerator` becomes tfqkd's own files."""
 
 import json
 import pathlib
@@ -6,11 +6,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from benchmarks.accelerated import calibration_error, make, network
+from benchmarks.accelerated import MOMENTS, calibration_error, make, network
 from benchmarks.accelerated_pages import ROWS, cards, read, table
-from benchmarks.accelerator import rules
 from tfqkd import runtime
 from tfqkd.compat import keras
+from tfqkd.core import steps, uniform
 from tfqkd.data.images import ImageData, Split
 from tfqkd.models import build
 from tfqkd.runtime.evaluation import evaluate_logits
@@ -32,10 +32,10 @@ def test_the_calibration_error_is_the_mean_gap_of_hits_and_confidence():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A ternary `cnn2` as the runner leaves it, and the model that it stands for."""
+    """A ternary `cnn2` as it lies there, and the model that it stands for."""
     folder = tmp_path_factory.mktemp("accelerator") / "cifar10"
     folder.mkdir()
-    mean, std = rules.MOMENTS["cifar10"]
+    mean, std = MOMENTS["cifar10"]
     model = build("cnn2", (32, 32, 3), 10, mean=mean, std=std)
     generator = np.random.default_rng(0)
     for variable in model.variables:
@@ -43,7 +43,7 @@ def trained(tmp_path_factory):
         if "kernel" in variable.name:
             values = generator.normal(size=variable.shape).astype("float32")
         if "conv2" in variable.name and "kernel" in variable.name:
-            values = rules.quantize(values, rules.ternary_step(values), np)
+            values = uniform.quantize(values, steps.optimal_step(values, 2), 2)
         variable.assign(values)
     kept = {variable.name.removesuffix(":0"): variable.numpy() for variable in model.variables}
     np.savez(folder / "ternary.0.npz", **kept)
@@ -92,7 +92,7 @@ def test_every_variable_has_to_be_there(trained, tmp_path):
         network(tmp_path, "ternary.0", (32, 32, 3), 10)
 
 
-def test_the_table_of_full_length_has_what_the_runner_measured():
+def test_the_table_of_full_length_has_what_was_measured():
     text = table(FULL_LENGTH)
     assert (FULL_LENGTH / "table.md").read_text(encoding="utf-8") == text + "\n"
     assert text in (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")

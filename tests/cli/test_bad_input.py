@@ -46,7 +46,11 @@ FLAGS = {
     "switch of before": (["--noflip"], 2, "--noflip is now --data.flip=false."),
     "no such choice": (["--run.strategy=tpu"], 2, "strategy"),
     "one call of tf_keras": (["--run.scan=on"], 2, "`run.scan` belongs to Keras 3 on JAX"),
-    "profile of Keras 3": (["--run.keras=3", "--run.profile=1,2"], 2, "`run.profile` writes"),
+    "steps of an epoch that is one call": (
+        ["--run.keras=3", "--run.scan=on", "--run.checkpoint_every=50"],
+        2,
+        "`run.checkpoint_every` counts steps",
+    ),
     "float files of integers": (["--quantize.deploy", "--bits=32"], 2, "`quantize.deploy` sets"),
     "an argument": (["quickstart"], 2, "no arguments beside flags"),
     "missing flag file": (["--flagfile=missing.flags"], 2, "missing.flags"),
@@ -271,11 +275,80 @@ FLAGS = {
         2,
         "`quantized.ema.momentum` must be within (0, 1)",
     ),
+    "raised with too few bits": (
+        ["--quantized.methods=speq", "--quantized.speq.bits=2"],
+        2,
+        "`quantized.speq.bits` must be 3 to 8",
+    ),
+    "all weights pruned": (
+        ["--quantized.methods=pruning", "--quantized.pruning.sparsity=1"],
+        2,
+        "`quantized.pruning.sparsity` must be in [0, 1)",
+    ),
+    "one cluster": (
+        ["--quantized.methods=clustering", "--quantized.clustering.clusters=1"],
+        2,
+        "`quantized.clustering.clusters` must be 2 to 64",
+    ),
+    "all filters": (
+        ["--quantized.methods=filters", "--quantized.filters.share=1"],
+        2,
+        "`quantized.filters.share` must be in [0, 1)",
+    ),
+    "taps of one side": (
+        ["--quantized.methods=latent", "--quantized.latent.student_taps=a"],
+        2,
+        "`quantized.latent.student_taps`",
+    ),
+    "messages without states": (
+        ["--quantized.methods=interactive", "--quantized.interactive.state_weight=0"],
+        2,
+        "`quantized.interactive.state_weight` must be above 0",
+    ),
+    "epochs of two stages": (
+        ["--progressive.epochs=1,2"],
+        2,
+        "`progressive.epochs` must be three numbers",
+    ),
+    "general data alone": (
+        ["--progressive.data=digits"],
+        2,
+        "`progressive.data` belongs to progressive distillation",
+    ),
+    "no general data": (
+        ["--progressive.epochs=0,1,1", "--teacher=cnn2"],
+        2,
+        "`progressive.data` must name",
+    ),
+    "no general teacher": (
+        [
+            *("--progressive.epochs=1,1,1", "--progressive.data=digits"),
+            *("--teacher=cnn2", "--progressive.teacher=none.keras"),
+        ],
+        2,
+        "`progressive.teacher` must be the path",
+    ),
+    "weight of latent losses": (
+        ["--progressive.weight=-1"],
+        2,
+        "`progressive.weight` must be 0 or more",
+    ),
+    "last weight of latent losses": (
+        ["--progressive.last_weight=-1"],
+        2,
+        "`progressive.last_weight` must be 0 or more",
+    ),
     "statistics of batch norm": (
         ["--training.batch_norm=running"],
         2,
         "`training.batch_norm` must be one of augmented, plain, moving",
     ),
+    "how teachers are combined": (
+        ["--teacher.combine=mean"],
+        2,
+        "`teacher.combine` must be one of logits, probabilities, confidence",
+    ),
+    "arena": (["--export.arena_bytes=-1"], 2, "`export.arena_bytes` must be 0 or more"),
     "views": (["--teacher.views=-1"], 2, "`teacher.views` must be 0 or more"),
     "limit of the cache": (
         ["--teacher.cache_limit_gb=0"],

@@ -97,7 +97,7 @@ def test_a_study_that_is_stopped_before_it_is_begun_leaves_none(tmp_path, monkey
     def stop(plan, location, command):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.study.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.study.study.run_study", stop)
     directory = tmp_path / "run"
     assert main(["study", *GOOD, f"--run_dir={directory}"]) == 130
@@ -144,7 +144,7 @@ def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, m
     def end_early(plan, location, command):
         work(location.join(plan), fail, StatusLine(), location.grace_seconds)
 
-    monkeypatch.setattr("tfqkd.cli.study.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.study.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.study.study.run_study", end_early)
     assert main(["study", *GOOD, f"--run_dir={tmp_path / 'run'}"]) == status
     assert " trials done, " in (tmp_path / "run" / "report.html").read_text()

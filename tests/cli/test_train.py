@@ -135,7 +135,7 @@ def test_a_data_set_that_is_not_there_is_one_message_and_takes_no_directory(tmp_
 def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, no_tensorflow):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
     for dataset in ("digits", "imagenet_resized/8x8"):
         argv = ["bin/train", f"--dataset={dataset}", "--teacher=none"]
@@ -151,7 +151,7 @@ def test_the_directory_is_named_by_the_data_set(capsys, tmp_path, monkeypatch, n
 
 def test_a_tracker_is_told_of_the_stages_of_the_run(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: values[-1])
     monkeypatch.setattr("tfqkd.reporting.tracking.tracked", lambda *names: asked.append(names) or 1)
     argv = ["bin/train", "--dataset=digits", "--teacher=none", f"--run_dir={tmp_path / 'first'}"]
@@ -165,7 +165,7 @@ def test_a_tracker_is_told_of_the_stages_of_the_run(tmp_path, monkeypatch, capsy
 
 def test_a_comparison_is_asked_for_by_its_flags(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
     argv = ["bin/train", "--compare", "--repeats=3", "--seed=5", f"--run_dir={tmp_path}"]
     assert main([*argv, "--controls", "--products=shared"]) == 0
@@ -180,7 +180,7 @@ def test_a_comparison_is_asked_for_by_its_flags(tmp_path, monkeypatch):
 )
 def test_a_chain_is_one_flag_file(file, preset, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values))
     assert (
         main(["bin/train", f"--flagfile={ROOT}/configs/{file}.flags", f"--run_dir={tmp_path}"]) == 0
@@ -229,7 +229,7 @@ def test_a_dry_run_shows_what_would_be_done_and_makes_nothing(capsys, tmp_path, 
         seen.append(asked)
         return [forecast.Forecast("float student (cnn2), seed 0", 304, 5, "no product", 10.0)]
 
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *_: pytest.fail("It ran."))
     monkeypatch.setattr(forecast, "forecast", foretold)
     directory = tmp_path / "run"
@@ -246,7 +246,7 @@ def test_a_dry_run_shows_what_would_be_done_and_makes_nothing(capsys, tmp_path, 
 
 def test_the_command_is_kept_as_it_is_typed(tmp_path, monkeypatch, no_tensorflow):
     seen = []
-    monkeypatch.setattr("tfqkd.cli.train.load_tensorflow", lambda: None)
+    monkeypatch.setattr("tfqkd.cli.train.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.cli.train._run", lambda *values: seen.append(values[3]))
     monkeypatch.chdir(ROOT)
     source = str(ROOT / "tfqkd" / "cli" / "train.py")

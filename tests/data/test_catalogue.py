@@ -82,12 +82,14 @@ def test_the_classes_of_other_sets_without_label_names_are_numbers(tmp_path):
     assert data.class_names == ("0", "1")
 
 
-def test_batches_are_put_together_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "_READ_BATCH", 3)
-    rows = {"train": examples(10), "test": examples(3)}
-    store(tmp_path, "tiny_set", rows)
-    data = catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
-    assert_holds(data.train, rows["train"])
+def test_a_damaged_file_is_named(tmp_path):
+    store(tmp_path, "tiny_set", {"train": examples(10), "test": examples(3)})
+    (file,) = tmp_path.glob("tiny_set/*/*train.tfrecord*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"Received: {file}, of which a checksum does not hold"):
+        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
 
 
 def test_validation_is_the_test_split_where_there_is_no_other(tmp_path):

@@ -55,12 +55,12 @@ class LoadedTensorFlow(BaseException):
 )
 @hypothesis.settings(max_examples=300)
 def test_no_flags_end_in_a_traceback(tmp_path_factory, values):
-    def stop():
+    def stop(version):
         raise LoadedTensorFlow
 
     directory = tmp_path_factory.getbasetemp() / "never"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfqkd.cli.train.load_tensorflow", stop)
+        patch.setattr("tfqkd.cli.train.load_keras", stop)
         flags = [f"--{name}={value}" for name, value in values.items()]
         said = io.StringIO()
         with contextlib.suppress(LoadedTensorFlow), contextlib.redirect_stderr(said):

@@ -33,9 +33,14 @@ FLAGS = (
 )
 
 
-def begin(directory, name):
+KERASES = {"tf_keras": (), "keras3": ("--run.keras=3",)}
+"""Flags of the Keras that trains: Keras 3 on JAX."""
+
+
+def begin(directory, name, flags=FLAGS):
     """Begins a worker whose output goes to a file of this name."""
     environment = {
+        "KERAS_BACKEND": "jax",
         **{name: value for name, value in os.environ.items() if not name.startswith("TF_")},
         "VIRTUAL_ENV": sys.prefix,
         "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -43,7 +48,7 @@ def begin(directory, name):
     }
     with (directory / name).open("w") as output:
         return subprocess.Popen(
-            [BIN / "study", *FLAGS],
+            [BIN / "study", *flags],
             cwd=directory,
             env=environment,
             stdout=output,
@@ -55,7 +60,7 @@ def wait_for_a_checkpoint(directory, process, seconds=300):
     """Waits until the process has kept an epoch of a quantized student that it trains."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
-        found = directory.glob("study/products/quantized-*.partial/checkpoints/*/state.index")
+        found = directory.glob("study/products/quantized-*.partial/checkpoints/*/state.[in]*")
         if any(file.parent.suffix != ".partial" for file in found):
             return
         time.sleep(0.02)
@@ -63,14 +68,16 @@ def wait_for_a_checkpoint(directory, process, seconds=300):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("keras", KERASES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
-def test_what_a_worker_leaves_is_gone_on_with_and_nothing_is_made_twice(tmp_path, number):
-    first = begin(tmp_path, "first")
+def test_what_a_worker_leaves_is_gone_on_with_and_nothing_is_made_twice(tmp_path, number, keras):
+    flags = (*FLAGS, *KERASES[keras])
+    first = begin(tmp_path, "first", flags)
     wait_for_a_checkpoint(tmp_path, first)
     first.send_signal(number)
     assert first.wait(60) == (143 if number == signal.SIGTERM else -signal.SIGKILL)
     # The same command twice: one is the first one's return, the other has joined.
-    workers = [begin(tmp_path, name) for name in ("again", "other")]
+    workers = [begin(tmp_path, name, flags) for name in ("again", "other")]
     assert [worker.wait(600) for worker in workers] == [0, 0]
 
     study = optuna.load_study(
@@ -93,3 +100,28 @@ def test_what_a_worker_leaves_is_gone_on_with_and_nothing_is_made_twice(tmp_path
     said = "".join((tmp_path / name).read_text() for name in ("again", "other"))
     assert said.count(": goes on after ") == 1
     assert "3 of 3 trials done" in (tmp_path / "study" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_on_jax_a_pruner_gives_up_hopeless_trainings(tmp_path):
+    rates = (0.05, 1e-7, 2e-7, 3e-7, 4e-7, 5e-7)
+    flags = [
+        *(flag for flag in FLAGS if "=temperature" not in flag and "epochs" not in flag),
+        "--run.keras=3",
+        "--student=cnn6",
+        "--teacher.training.epochs=1",
+        "--student.training.epochs=5",
+        "--quantized.training.epochs=3",
+        f"--vary=quantized.training.learning_rate={','.join(map(str, rates))}",
+        "--pruner=hyperband",
+    ]
+    worker = begin(tmp_path, "worker", flags)
+    assert worker.wait(600) == 0, (tmp_path / "worker").read_text()
+    study = optuna.load_study(
+        study_name="study", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}"
+    )
+    by_rate = {t.params["quantized.training.learning_rate"]: t for t in study.trials if t.params}
+    assert set(by_rate) == set(rates)
+    assert by_rate[0.05].state == TrialState.COMPLETE
+    assert TrialState.PRUNED in {trial.state for trial in by_rate.values()}
+    assert {t.state for t in study.trials if not t.params} == {TrialState.COMPLETE}

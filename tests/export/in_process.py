@@ -17,12 +17,13 @@ from tfqkd.export import (
     writing,
 )
 from tfqkd.runtime.inputs import Arrays
+from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 
 
 def run_file(runner: Sequence[str], draft: pathlib.Path, inputs: Arrays) -> Arrays:
     """Returns what `verification.run_file` returns."""
-    if draft.is_dir() or draft.suffix == ".keras":
-        module = saved_model_runner if draft.is_dir() else keras_runner
+    if draft.suffix not in RUNTIME_SUFFIXES:
+        module = keras_runner if draft.suffix == ".keras" else saved_model_runner
         with tempfile.TemporaryDirectory() as folder:
             paths = [str(draft), f"{folder}/in.npz", f"{folder}/out.npz"]
             np.savez(paths[1], **inputs)

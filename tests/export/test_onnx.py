@@ -231,5 +231,8 @@ def test_a_file_that_is_cut_short_is_refused_by_the_runtime(files, tmp_path, kep
 
 
 def test_unknown_formats_are_refused(model, tmp_path):
-    with pytest.raises(ValueError, match=r"onnx-float32, onnx-int2\. Received: format='onnx-int4'"):
+    with pytest.raises(
+        ValueError,
+        match=r"onnx-float32, onnx-int2, onnx-w8a8, onnx-w2a8\. Received: format='onnx-int4'",
+    ):
         to_onnx(model, tmp_path / "a.onnx", format="onnx-int4")

@@ -2,6 +2,7 @@
 
     make faults                                      # 100 kills and the planted faults
     python tests/faults/harness.py --kills=20 --seed=7
+    KERAS_BACKEND=jax python tests/faults/harness.py --keras=3
 
 Every other run asks its teacher live instead of keeping its logits. Ends with status 0 only if so many kills
 struck, and every run ended in the very weights, optimizer slots, histories, results and exported bytes.
@@ -26,6 +27,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
+import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -69,8 +71,16 @@ PLAN = (
 _CACHE = "logits-"
 _LIVE = ("--teacher.views=0",)
 VARIANTS = ((), _LIVE)
+ASKED: list[str] = []
+"""Flags of this call of the harness, besides `FLAGS`."""
+_OF_KERAS_3 = "--run.keras=3"
 _WITH_CHECKPOINTS = ("teacher-", "student-", "quantized-")
 _NEVER = "1000000"
+
+
+def keras() -> str:
+    """Returns which Keras trains."""
+    return "3" if _OF_KERAS_3 in ASKED else "2"
 
 
 class Server:
@@ -84,7 +94,7 @@ class Server:
             "TF_ENABLE_ONEDNN_OPTS": "1",
         }
         self._child = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "faults" / "victim.py"), "serve"],
+            [sys.executable, str(ROOT / "tests" / "faults" / "victim.py"), "serve", keras()],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -115,7 +125,7 @@ def call(
     except IndexError:
         server = Server()
     try:
-        return server.call([fault, moment, *FLAGS, *flags, f"--run_dir={directory}"])
+        return server.call([fault, moment, *FLAGS, *ASKED, *flags, f"--run_dir={directory}"])
     finally:
         _idle.append(server)
 
@@ -144,7 +154,8 @@ def outcome(directory: pathlib.Path) -> dict[str, object]:
     # The victim has kept what a finished stage does not.
     for checkpoint in pathlib.Path(f"{directory}.slots").glob("*/epoch*"):
         found[f"{checkpoint.parent.name}/last checkpoint"] = checkpoint.name
-        found[f"{checkpoint.parent.name}/slots"] = _tensors(checkpoint / "state")
+        read = _stored if keras() == "3" else _tensors
+        found[f"{checkpoint.parent.name}/slots"] = read(checkpoint / "state")
     # What is exported is the same to the byte, in the run as in the product that it is a copy of.
     for place in (directory / "export", *(directory / "products").glob("export-*[0-9a-f]")):
         for file in place.rglob("*"):
@@ -171,6 +182,12 @@ def _tensors(prefix: pathlib.Path) -> dict[str, bytes]:
     reader = tf.train.load_checkpoint(str(prefix))
     names = sorted(reader.get_variable_to_shape_map())
     return {n: reader.get_tensor(n).tobytes() for n in names if not n.startswith("_CHECKPOINTABLE")}
+
+
+def _stored(prefix: pathlib.Path) -> dict[str, bytes]:
+    """The same of a checkpoint of Keras 3."""
+    with np.load(prefix.with_suffix(".npz")) as file:
+        return {name: file[name].tobytes() for name in file.files}
 
 
 @dataclasses.dataclass
@@ -282,7 +299,7 @@ def plant_damage(stage: str, directory: pathlib.Path, tally: Tally) -> None:
     call("kill", f"{stage}:c3", directory)
     name = f"damaged checkpoint of the {stage.strip('-')}"
     newest = sorted((directory / "products").glob("*.partial/checkpoints/epoch*[0-9]"))[-1]
-    data = newest / "state.data-00000-of-00001"
+    data = newest / ("state.npz" if keras() == "3" else "state.data-00000-of-00001")
     flipped = bytearray(data.read_bytes())
     flipped[len(flipped) // 2] ^= 1
     data.write_bytes(flipped)
@@ -298,7 +315,7 @@ def plant_signals(directory: pathlib.Path, tally: Tally) -> None:
         child = call(kind, f"{stage}:c1+0.005", directory)
         tally.require(kind, child.returncode == status, f"{child.returncode} {child.stderr}")
         last = (child.stdout.splitlines() or [""])[-1]
-        command = ["bin/train", *FLAGS, f"--run_dir={directory}"]
+        command = ["bin/train", *FLAGS, *ASKED, f"--run_dir={directory}"]
         tally.require(kind, last == f"To go on: {shlex.join(command)}", last)
         newest = sorted((directory / "products").glob("*.partial/checkpoints/epoch*[0-9]"))[-1:]
         epoch, step = map(int, re.findall(r"\d+", newest[0].name)) if newest else (0, 0)
@@ -320,7 +337,7 @@ def plant_nan(directory: pathlib.Path, tally: Tally) -> None:
     )
     name = "divergence"
     tally.require(name, child.returncode == 1, child.stderr)
-    found = re.search(r"must stay finite.*in step \d+ of epoch \d+ of the", child.stderr)
+    found = re.search(r"must stay finite.* (?:in|by) step \d+ of epoch \d+ of the", child.stderr)
     tally.require(name, bool(found), child.stderr)
     left = {
         path.name.partition("-")[0]
@@ -392,9 +409,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keras", choices=("2", "3"), default="2", help="Which Keras trains.")
     parser.add_argument("--noplanted", action="store_true", help="Kills only.")
     parser.add_argument("--json", help="Where to write the report as JSON.")
     options = parser.parse_args()
+    if options.keras == "3":
+        ASKED.append(_OF_KERAS_3)
     with tempfile.TemporaryDirectory() as scratch:
         work = pathlib.Path(scratch)
         expected, writes = [], []

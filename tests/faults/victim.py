@@ -6,7 +6,7 @@ writes the state of a checkpoint without Python: a moment inside that is one som
 directory of the checkpoint was made.
 
     python tests/faults/victim.py FAULT MOMENT --run_dir=... [other flags]
-    python tests/faults/victim.py serve     # a victim for each line of standard input
+    python tests/faults/victim.py serve 2    # a victim of this Keras for each line of standard input
 
 FAULT is kill, term, int (signals), full, readonly (the disk, from then on, for Python), size (the disk, for
 TensorFlow too) or none. MOMENT is [STAGE:][c]NUMBER[+SECONDS]: the event of that number, or with `c` the
@@ -140,15 +140,16 @@ def keep_slots(run_dir: str) -> None:
     sys.addaudithook(see)
 
 
-def serve() -> int:
+def serve(keras: int) -> int:
     """Forks a victim for each request, and prints its exit status; -9 if it was killed.
 
-    TensorFlow is imported before, which takes most of a victim's time, and not used: a victim computes
-    nothing that another one has begun. A request is a JSON object: `arguments`, the files `out` and `err`.
+    TensorFlow, or Keras 3 with its backend, is imported before, which takes most of a victim's time, and not
+    used: a victim computes nothing that another one has begun. A request is a JSON object: `arguments`, the
+    files `out` and `err`.
     """
-    from tfqkd.cli.command import load_tensorflow
+    from tfqkd.cli.command import load_keras
 
-    load_tensorflow()
+    load_keras(keras)
     import sklearn.datasets  # noqa: F401 (loaded before the fork)
 
     import tfqkd.reporting.run_page
@@ -179,4 +180,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(serve() if sys.argv[1:] == ["serve"] else main(sys.argv[1:]))
+    serves = sys.argv[1:2] == ["serve"]
+    sys.exit(serve(int(sys.argv[2])) if serves else main(sys.argv[1:]))

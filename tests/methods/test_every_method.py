@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 
 from methods.training_of import FITTING, Training, assert_same, network
+from tfqkd.core.activations import LsqActivationQuantizer
+from tfqkd.core.quantizers import UniformQuantizer
+from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.trainer import Position
 from tfqkd.methods import NAMES, find
 from tfqkd.methods.attention import Attention
 from tfqkd.methods.fsp import Fsp
 from tfqkd.methods.hints import Hints
+from tfqkd.methods.interactive import Interactive
+from tfqkd.methods.latent import Latent
 from tfqkd.methods.mutual import Mutual
 from tfqkd.methods.past_self import PastSelf
 from tfqkd.methods.rkd import Rkd
+from tfqkd.methods.speq import Speq
 
 METHODS = (
     Attention(weight=2.0),
@@ -25,12 +31,17 @@ METHODS = (
     PastSelf(weight=0.5),
     Rkd(weight="balanced:0.5"),
     Fsp(weight=3.0),
+    Speq(weight=0.5),
+    Latent(weight=0.5),
+    # Its state loss reaches no student, and the message loss has a weight of its own.
+    Interactive(weight=0.1, message_weight=0.0),
 )
+SCHEME = Scheme(UniformQuantizer(2), LsqActivationQuantizer(2))
 TOGETHER = dataclasses.replace(FITTING, steps_per_execution=3)
 
 
 def training(methods=METHODS, fitting=TOGETHER):
-    return Training(methods, teacher=network(9), fitting=fitting)
+    return Training(methods, scheme=SCHEME, teacher=network(9), fitting=fitting)
 
 
 @pytest.fixture(scope="module")

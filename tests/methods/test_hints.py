@@ -32,6 +32,8 @@ def test_the_loss_is_the_squared_difference_of_the_adapted_map():
     assert logs["loss"] == pytest.approx(logs["hard_loss"] + 2 * logs["hint_loss"], rel=1e-5)
 
 
+# Quick for all methods together in test_every_method.py.
+@pytest.mark.slow
 def test_the_adapter_trains_and_goes_on_to_the_bit(tmp_path):
     whole = Training((METHOD,), teacher=teacher())
     first = whole.network.beside[0].get_weights()

@@ -66,6 +66,8 @@ def test_student_and_peer_learn_from_labels_and_each_other(temperature):
     assert logs["peer_loss"] == pytest.approx(hard + divergence, rel=1e-4)
 
 
+# Quick for all methods together in test_every_method.py.
+@pytest.mark.slow
 def test_without_weight_the_student_is_the_plain_run_to_the_bit():
     plain, mutual = Training(()), Training((Mutual(weight=0.0),))
     plain.run()
@@ -78,6 +80,8 @@ def test_without_weight_the_student_is_the_plain_run_to_the_bit():
     )
 
 
+# Quick for all methods together in test_every_method.py.
+@pytest.mark.slow
 def test_student_and_peer_go_on_to_the_bit(tmp_path):
     whole = Training((Mutual(),))
     whole.run()

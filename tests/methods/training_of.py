@@ -55,7 +55,7 @@ def data() -> ImageData:
     return ImageData("noise", tuple("abc"), split, None, split)
 
 
-def network(seed: int, filters: int = 4):
+def network(seed: int, filters: int = 4, dropout: bool = False):
     from tfqkd.compat import keras
 
     keras.utils.set_random_seed(seed)
@@ -67,6 +67,7 @@ def network(seed: int, filters: int = 4):
     x = layers.ReLU(name="early")(x)
     x = layers.Conv2D(filters, 3, strides=2, padding="same", name="second")(x)
     x = layers.ReLU(name="late")(x)
+    x = layers.Dropout(0.3)(x) if dropout else x
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(image, layers.Dense(CLASSES, name="logits")(x), name=f"net{filters}")
 
@@ -93,6 +94,7 @@ class Training:
     distillation: Distillation = DISTILLATION
     fitting: Fitting = FITTING
     layers: LayerPolicy = None
+    dropout: bool = False
 
     def __post_init__(self):
         fitting, quantization = (
@@ -102,7 +104,7 @@ class Training:
         for method in self.methods:
             fitting = method.fitting(fitting)
             quantization = method.quantization(quantization)
-        self.student = front.quantize(network(1), quantization)
+        self.student = front.quantize(network(1, dropout=self.dropout), quantization)
         teachers = [] if self.teacher is None else [self.teacher]
         twin = functools.partial(front.quantize, network(2), quantization)
         terms = terms_of(self.methods, front, self.student, teachers, self._build, twin)

@@ -22,6 +22,7 @@ from tfqkd.models.names import Architecture, parse
         ("cnn32", ("cnn", 4, 32.0)),
         ("resnet18", ("imagenet_resnet", 18, 1.0)),
         ("resnet34_0.5", ("imagenet_resnet", 34, 0.5)),
+        ("vit2x32", ("vit", 2, 32.0)),
         ("resnet8_mlperf", ("resnet8_mlperf", 8, 1.0)),
         ("resnet8_mlperf_1.625", ("resnet8_mlperf", 8, 1.625)),
         ("mobilenetv2", ("mobilenetv2", 0, 1.0)),

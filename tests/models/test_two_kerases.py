@@ -18,6 +18,7 @@ NETWORKS = {
     "wrn8x0.6": (8, 8, 1),
     "vgg7x0.0625": (16, 16, 3),
     "cnn4": (8, 8, 1),
+    "vit1x8": (8, 8, 1),
     "resnet8_mlperf_0.5": (8, 8, 3),
     "mobilenetv2_0.35": (8, 8, 3),
     "mobilenetv3_small_0.5": (8, 8, 1),

@@ -80,6 +80,11 @@ SETTINGS = {
     "distil.dkd_beta": (2.0, [-1.0, float("nan")]),
     "distil.scale_by_temperature_squared": (False, [1, "no"]),
     "distil.float_student": (True, [1, "yes"]),
+    "progressive.epochs": ((0, 0, 5), [(1,), (-1, 0, 0), (1, 1), 3, ("x",)]),
+    "progressive.data": ("digits", [1, None]),
+    "progressive.teacher": ("./tests", [1, None]),
+    "progressive.weight": (0.5, [-0.1, float("inf")]),
+    "progressive.last_weight": (0.0, [-0.1, float("nan")]),
     "run.seed": (2**31 - 1, [-1, 2**31, 1.0, True]),
     "run.pretrain_seed": (7, [-2, 2**31, 0.0]),
     "run.mixed_precision": ("mixed_bfloat16", ["float16", ""]),
@@ -93,6 +98,7 @@ SETTINGS = {
     "run.deterministic": (True, [1]),
     "run.checkpoint_every": ("500", ["0", "-1m", "1.5m", "5s", "m", "often", 500]),
     "run.checkpoints_kept": (2, [0, 1.0]),
+    "export.arena_bytes": (100_000, [-1, 1.5]),
     "export.formats": ((), [("onnx",), ("litert-int8", "tflite"), "litert-int8", (1,), ("",)]),
 }
 SETTINGS |= {
@@ -103,6 +109,7 @@ SETTINGS |= {
 }
 # What a setting is changed in.
 BASES = {
+    "export.arena_bytes": {"export.formats": ["tflm"]},
     **{
         f"{stage}training.patience": {"data.validation_split": 0.1}
         for stage in ("", "teacher.", "student.", "quantized.")
@@ -110,6 +117,8 @@ BASES = {
     "quantize.gradient_bits": {"quantizer": "dorefa"},
     "teacher.cache": {"teacher.views": 16},
     "quantized.ema.momentum": {"quantized.methods": ["ema"]},
+    "progressive.data": {"progressive.epochs": [0, 0, 1]},
+    "progressive.teacher": {"progressive.epochs": [0, 0, 1]},
     "quantized.gradual.bits": {"quantized.methods": ["gradual"], "quantized.gradual.share": [0.1]},
     "quantized.gradual.share": {
         "quantized.methods": ["gradual"],
@@ -332,6 +341,9 @@ def test_a_recipe_survives_json():
             "quantize.gradient_bits": 32,
             "quantize.deploy": False,
             "run.profile": "",
+            "progressive.epochs": (),
+            "progressive.data": "",
+            "progressive.teacher": "",
             "quantized.methods": ["ema", "gradual"],
             "quantized.training.epochs": 3,
             "distil.coefficient": 0.125,
@@ -456,6 +468,11 @@ VALUES = {
     "distil.coefficient_end": st.floats(1e-9, 1),
     "distil.soft_weight": st.floats(0, 1e12) | st.just("balanced:0.5"),
     "distil.dkd_beta": st.floats(0, 1e12),
+    "progressive.epochs": st.just(()),
+    "progressive.data": st.just(""),
+    "progressive.teacher": st.just(""),
+    "progressive.weight": st.floats(0, 1e12),
+    "progressive.last_weight": st.floats(0, 1e12),
     "run.seed": SEED,
     "run.pretrain_seed": SEED | st.just(-1),
     "run.keras": st.sampled_from([2, 3]),
@@ -465,6 +482,7 @@ VALUES = {
     ),
     "run.checkpoint_every": st.from_regex(r"([1-9][0-9]{0,8}m?)?", fullmatch=True),
     "run.checkpoints_kept": st.integers(1, 10**9),
+    "export.arena_bytes": st.just(0),
     "export.formats": st.lists(
         st.sampled_from(["saved_model", "litert-float32", "litert-int8"]), unique=True
     ).map(tuple),

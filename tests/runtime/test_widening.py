@@ -60,6 +60,11 @@ WHOLE = b"".join(
         (SCALES * STEP).tobytes(),
         SCALES.tobytes(),
         np.array([5, 9, -3, 5, 7], np.int8).tobytes(),
+        np.array([1.5, 0.75, 1 + 2**-12], np.float32).tobytes(),
+        np.array([5 << 2, -4095 << 5, 2048 << 9, 0], np.int32).tobytes(),
+        b"again",
+        b"ainainai",
+        b"begin",
     ]
 )
 SEGMENTS = [
@@ -69,6 +74,11 @@ SEGMENTS = [
     b"\x03\x03" + struct.pack("<f", STEP) + bytes([0xC4, 0x02]),  # 324 = 5 + 300 + 7 + 12.
     b"\x00\x0c" + SCALES.tobytes(),
     b"\x02\x05\x03" + bytes([5, 9, 253, 7, 0, 0, 0, 0]) + bytes([0b10001000, 0b00110000]),
+    b"\x04\x03\x7e" + struct.pack("<3H", 0x1800, 0x0800, 0x1001),  # 126: the exponent of 0.75.
+    b"\x05\x04\x02" + struct.pack("<4H", 5, 0x8000 | 3 << 12 | 4095, 7 << 12 | 2048, 0),
+    b"\x00\x05again",
+    b"\x06\x08\x03",  # Repeats the last three bytes.
+    b"\x06\x05" + bytes([0x80 | 382 % 128, 382 // 128]),
 ]
 
 

@@ -154,6 +154,10 @@ def quantize(model, quantization):
     return Regression(model.name, model.image_shape, *weights, quantization.scheme.bits.weights)
 
 
+def without_filters(model, share, norm):
+    raise ValueError("A regression has no filters.")
+
+
 def calibrate(model, fitting, data):
     pass
 
@@ -211,7 +215,7 @@ def trainer(network, fitting, data):
 
 
 def logs(directory, profile):
-    return None
+    return []
 
 
 def logits(model, images, batch_size=500):
@@ -293,6 +297,8 @@ class View:
 
 class Trainer:
     """Momentum SGD on the cross-entropy, mixed with a teacher's by the coefficient."""
+
+    whole_epochs = False
 
     def __init__(self, network, fitting, data):
         self.is_taught = isinstance(network, Taught)

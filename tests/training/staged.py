@@ -3,7 +3,7 @@
 from tfqkd.training.checking import check
 from tfqkd.training.exporting import exported
 from tfqkd.training.making import Maker
-from tfqkd.training.plans import execution_of, formats_of
+from tfqkd.training.plans import execution_of, formats_of, options_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.stage import TEACHER
 
@@ -30,7 +30,7 @@ class Staged:
         """The product of the exported files."""
         self.quantized()
         formats = formats_of(self.recipe)
-        return exported(self.maker, self.stages[-1], formats, self.maker.products)
+        return exported(self.maker, self.stages[-1], formats, self.maker.products, {})
 
     def check(self):
-        check(self.stages, formats_of(self.recipe), self.maker)
+        check(self.stages, formats_of(self.recipe), self.maker, options_of(self.recipe))

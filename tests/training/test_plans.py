@@ -85,3 +85,23 @@ def test_a_balanced_soft_loss_needs_a_front_that_finds_weights():
         ValueError, match=r"can be balanced.*Received: distil.soft_weight=balanced:1"
     ):
         require_capable(dataclasses.replace(able, methods=frozenset()), recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("run.profile", "1,2"), ("run.steps_per_execution", 4)]
+)
+def test_what_a_backend_of_keras_3_lacks_is_refused(name, value):
+    able = Capabilities(
+        strategies=frozenset({"auto"}),
+        precisions=frozenset({"float32"}),
+        deterministic=True,
+        jit_compile=True,
+    )
+    lacks = dataclasses.replace(able, **{name.removeprefix("run."): False})
+    recipe = Recipe({name: value})
+    require_capable(able, recipe)
+    with pytest.raises(
+        ValueError, match=f"`{name}` must be what this front does. Received: {name}={value}"
+    ):
+        require_capable(lacks, recipe)
+    require_capable(lacks, Recipe())

@@ -14,7 +14,7 @@ from tfqkd.recipe.recipe import Recipe
 from tfqkd.reporting.results import rows_of
 from tfqkd.training.directory import RunDirectory
 from tfqkd.training.history import read_history
-from tfqkd.training.presets import Chain, Comparison
+from tfqkd.training.presets import BornAgain, Chain, Comparison
 from tfqkd.training.results import ModelResult, Results
 from tfqkd.training.run import run
 
@@ -323,6 +323,19 @@ def test_a_comparison_trains_what_single_runs_train(finished, tmp_path):
     assert sorted(made) == [*["measured"] * 4, *["quantized"] * 4]
     shown = dataclasses.replace(results.student, label="", model="")
     assert shown == dataclasses.replace(finished.results.student, label="", model="")
+
+
+def test_a_born_again_student_is_taught_by_the_one_that_there_is(finished, tmp_path):
+    products = tmp_path / "products"
+    shutil.copytree(finished.products, products)
+    before = directories(products)
+    results = run(RECIPE, tmp_path / "run", products, preset=BornAgain(2))
+    made = [name.split("-")[0] for name in directories(products) - before]
+    # The first generation is the student of the paper's job.
+    assert sorted(made) == ["measured", "quantized"]
+    labels = [row.label for row in results.models]
+    assert labels[-2:] == [f"{RECIPE.title}, generation {number}" for number in (1, 2)]
+    assert results.student.accuracy > 0
 
 
 def test_an_assistant_is_trained_between_teacher_and_student(finished, tmp_path):

@@ -16,6 +16,7 @@ from absl import flags
 
 from tfqkd.cli.flagfiles import expand
 from tfqkd.process.interruption import Interrupted, orderly
+from tfqkd.process.kept_out import keep_out
 from tfqkd.process.resources import explained
 
 USAGE_ERROR = 2
@@ -214,12 +215,35 @@ class UsageError(ValueError):
     """A flag has a value that breaks a rule."""
 
 
-def load_tensorflow() -> None:
-    """Imports TensorFlow for a command: with oneDNN on, and without its notices."""
+def load_keras(version: int) -> None:
+    """Imports what trains: tf_keras with TensorFlow, or Keras 3 with its backend and nothing else.
+
+    Args:
+        version: Of Keras, 2 or 3.
+    """
+    if version == 2:
+        load_tensorflow()
+        return
+    set_up_tensorflow()
+    from tfqkd.fronts import choose
+
+    choose("keras3")
+    keras = sys.modules["keras"]
+    if keras.backend.backend() != "tensorflow":
+        keep_out("tensorflow", "tf_keras", "tensorflow_model_optimization")
+
+
+def set_up_tensorflow() -> None:
+    """Says how TensorFlow computes in this process and its children, wherever it is imported."""
     # Read when TensorFlow is imported. TensorFlow leaves oneDNN off on CPUs without AVX-512, where it
     # doubles the speed of training; a setting of the user's own stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow for a command: with oneDNN on, and without its notices."""
+    set_up_tensorflow()
     # TensorFlow writes about missing GPUs and oneDNN before it has read its own log level.
     with tempfile.TemporaryFile() as notices:
         stderr = os.dup(2)

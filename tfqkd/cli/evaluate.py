@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
+from tfqkd.cli.command import (
+    Command,
+    UsageError,
+    load_tensorflow,
+    print_json,
+    set_up_tensorflow,
+)
 
 if TYPE_CHECKING:
     from tfqkd.reporting.measurement import Measurement
@@ -62,7 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"\n{_table(measured)}")
             return
         directory = require_run_directory(values.run_dir)
-        load_tensorflow()
+        from tfqkd.training.directory import read_recipe
+        from tfqkd.training.results import Results
+
+        # What is not finished is said first.
+        Results.read(directory)
+        if read_recipe(directory).run.keras == 2:
+            load_tensorflow()
+        set_up_tensorflow()
         from tfqkd.reporting.measurement import measure_run
         from tfqkd.reporting.run_page import write_run_page
 
@@ -116,13 +129,18 @@ def _evaluate_files(
             "`models` are measured on a data set of their own, not a run's. "
             f"Received: dataset={dataset!r}, run_dir={run_dir!r}. Give --dataset, and no --run_dir."
         )
-    load_tensorflow()
     from tfqkd.cli.model_files import files_of
+    from tfqkd.fronts.model_archive import is_of_keras3
+    from tfqkd.runtime.loading import kind_of
+
+    files = [file for path in models for file in files_of(pathlib.Path(path))]
+    if any(kind_of(file) and not is_of_keras3(file) for file in files):
+        load_tensorflow()
+    set_up_tensorflow()
     from tfqkd.data import load
     from tfqkd.reporting.measurement import measure_files
 
     data = load(dataset, data_dir=data_dir or None)
-    files = [file for path in models for file in files_of(pathlib.Path(path))]
     return measure_files(files, data)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json
+from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json, set_up_tensorflow
 from tfqkd.cli.evaluate import require_run_directory
 from tfqkd.export.format_table import format_table
 from tfqkd.export.formats import (
@@ -15,6 +15,7 @@ from tfqkd.export.formats import (
     INPUT_TYPES,
     OUTPUT_TYPES,
     parse_formats,
+    with_arena,
     with_options,
     with_types,
 )
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _RUN = (".tflite", ".onnx")
 """What bin/predict runs."""
+_OPTIONS = ("head", "dense_kernels", "input_type", "output_type", "arena_bytes")
+"""Flags that are options of formats."""
 
 
 def _command() -> Command:
@@ -121,6 +124,13 @@ def _define_options(command: Command) -> None:
         "What litert-w8a8 and its kind return: float32, or int8 codes.",
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "arena_bytes",
+        0,
+        "Of tflm: the most that tensors and structures may take on the device; 0 for any.",
+        lower_bound=0,
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "latency", True, "Also measures load time, memory and latency.", flag_values=values
     )
@@ -130,7 +140,7 @@ def _define_options(command: Command) -> None:
         "Also prints each file's kernels and their bytes; --output=json always has them.",
         flag_values=values,
     )
-    for name in ("head", "dense_kernels", "input_type", "output_type"):
+    for name in _OPTIONS:
         command.group("how small and how exact", name)
     for name in ("latency", "per_layer"):
         command.group("what to report", name)
@@ -161,14 +171,17 @@ def _export(values: flags.FlagValues, show: Callable[..., None]) -> None:
         _widen(pathlib.Path(values.widen), values.output_dir)
         return
     source = _source(values)
-    if values.model:
-        _require_tensorflow(source)
     try:
         formats = parse_formats(values.format)
         with_options(formats, values.head, values.dense_kernels)
         with_types(formats, values.input_type, values.output_type)
+        with_arena(formats, values.arena_bytes)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if _is_of_keras3(values, source):
+        from tfqkd.export.twin_process import require_tensorflow
+
+        require_tensorflow()
     for form in formats:
         form.require_runtime()
     folder = source if values.run_dir else source.parent
@@ -219,20 +232,18 @@ def _source(values: flags.FlagValues) -> pathlib.Path:
     return keras_model_of(pathlib.Path(values.model))
 
 
-def _require_tensorflow(model: pathlib.Path) -> None:
-    from tfqkd.export.twin_process import require_tensorflow
+def _is_of_keras3(values: flags.FlagValues, source: pathlib.Path) -> bool:
     from tfqkd.fronts.model_archive import is_of_keras3
+    from tfqkd.training.directory import read_recipe
 
-    if is_of_keras3(model):
-        require_tensorflow()
+    return read_recipe(source).run.keras == 3 if values.run_dir else is_of_keras3(source)
 
 
 def _written(
     values: flags.FlagValues, source: pathlib.Path, formats: list[str], output: pathlib.Path
 ) -> list["Report"]:
-    names = ("head", "dense_kernels", "input_type", "output_type")
-    options = {name: values[name].value for name in names}
-    load_tensorflow()
+    options = {name: values[name].value for name in _OPTIONS}
+    (set_up_tensorflow if _is_of_keras3(values, source) else load_tensorflow)()
     from tfqkd.reporting.measurement import export_file, export_run
 
     if values.run_dir:

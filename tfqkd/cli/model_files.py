@@ -13,9 +13,10 @@ def files_of(path: pathlib.Path) -> list[pathlib.Path]:
     """Returns the models that a path names: itself, or the files of models and exports in a folder.
 
     Args:
-        path: A file, a SavedModel, or a folder; one of the latter without such a file stands for itself.
+        path: A file, a SavedModel, a .tflm folder, or another folder, which stands for itself where there is
+            no such file in it.
     """
-    if not path.is_dir() or kind_of(path):
+    if not path.is_dir() or kind_of(path) or path.suffix in RUNTIME_SUFFIXES:
         return [path]
     known = (*_OF_KERAS, *RUNTIME_SUFFIXES)
     return sorted(file for file in path.iterdir() if file.suffix in known) or [path]

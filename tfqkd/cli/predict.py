@@ -105,7 +105,7 @@ def _require_model(name: str) -> None:
     from tfqkd.runtime.loading import RUNTIME_SUFFIXES
 
     path = pathlib.Path(name)
-    if name and path.is_file() and path.suffix in RUNTIME_SUFFIXES:
+    if name and path.exists() and path.suffix in RUNTIME_SUFFIXES:
         return
     kind = described(path)
     advice = ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError, load_tensorflow
+from tfqkd.cli.command import Command, UsageError, load_keras
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.data.locations import require_location
 from tfqkd.study.extras import missing_packages, require_packages
@@ -169,7 +169,7 @@ def _grid(plan: Plan, directory: pathlib.Path, report_only: bool, words: list[st
     )
     data = plan.recipe.data
     require_location(data.dataset, data.dir, data.download)
-    load_tensorflow()
+    load_keras(plan.recipe.run.keras)
     from tfqkd.reporting.study_page import print_study, write_study_page
     from tfqkd.study.grid import GRID_FILE, GridStudy, run_grid
     from tfqkd.study.results import StudyResults
@@ -190,7 +190,7 @@ def _grid(plan: Plan, directory: pathlib.Path, report_only: bool, words: list[st
 
 
 def _work(plan: Plan, location: "StudyLocation", words: list[str]) -> None:
-    load_tensorflow()
+    load_keras(plan.recipe.run.keras)
     from tfqkd.study.study import run_study
 
     try:

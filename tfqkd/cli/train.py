@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfqkd.cli.command import Command, UsageError, load_tensorflow
+from tfqkd.cli.command import Command, UsageError, load_keras
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.data.locations import require_location
 from tfqkd.export.formats import FORMATS
@@ -174,17 +174,17 @@ def _progress(tracker: str | None, directory: pathlib.Path) -> "MakeProgress":
     return tracked(tracker, directory.name)
 
 
-def _load_keras(recipe: Recipe) -> None:
-    # Keras 3 loads its backend itself.
-    if recipe.run.keras == 2:
-        load_tensorflow()
+def _require_locations(recipe: Recipe) -> None:
+    for name in (recipe.data.dataset, recipe.progressive.data):
+        if name:
+            require_location(name, recipe.data.dir, recipe.data.download)
 
 
 def _foretell(
     recipe: Recipe, directory: pathlib.Path, products: pathlib.Path, preset: "Preset"
 ) -> None:
-    require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
-    _load_keras(recipe)
+    _require_locations(recipe)
+    load_keras(recipe.run.keras)
     from tfqkd.reporting.forecast import forecast, forecast_table
 
     print(forecast_table(forecast(recipe, directory, products, preset)))
@@ -205,8 +205,8 @@ def _run(
     if results:
         print(f"The run in {directory} is done already; nothing to do.")
     else:
-        require_location(recipe.data.dataset, recipe.data.dir, recipe.data.download)
-        _load_keras(recipe)
+        _require_locations(recipe)
+        load_keras(recipe.run.keras)
         from tfqkd.training.run import run
 
         results = run(recipe, directory, products, words, preset=preset, progress=progress)

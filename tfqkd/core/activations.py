@@ -56,6 +56,16 @@ class ActivationQuantizer(abc.ABC):
     def step(self, scale: Tensor) -> Tensor:
         """Returns the step Δ, a float32 scalar: every output is Δ times a code."""
 
+    def scale_at(self, scale: Tensor, bits: int) -> Tensor:
+        """Returns the scale at which `with_bits(bits, signed)` has the same largest value.
+
+        Args:
+            scale: The learned scale of this width.
+            bits: The other width, 2 to 8.
+        """
+        del bits
+        return scale
+
     def penalty(self, scale: Tensor) -> Tensor | None:
         """Returns what the learned scale adds to the loss; None for nothing."""
         del scale
@@ -126,6 +136,10 @@ class LsqActivationQuantizer(ActivationQuantizer):
     def step(self, scale: Tensor) -> Tensor:
         """Returns the learned step."""
         return scale
+
+    def scale_at(self, scale: Tensor, bits: int) -> Tensor:
+        """Returns `Δ·Q_P/Q_P'`."""
+        return scale * (self.code_range()[1] / learned.code_range(bits, self.signed)[1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,7 +86,7 @@ def choose_bits(
 def _bits(width: bool | Width, default: Bits) -> Bits:
     if width is None or width is False:
         return FLOAT
-    if width is True:
+    if width is True or width == default:
         return default
     bits = Bits(*width) if isinstance(width, tuple) else Bits(width, default.activations)
     for number in bits:

@@ -41,6 +41,11 @@ class WeightQuantizer(abc.ABC):
     rests: bool = False
 
     @property
+    def innermost(self) -> "WeightQuantizer":
+        """Itself; of one around others the one that is around no other."""
+        return self
+
+    @property
     def learned(self) -> tuple[str, ...]:
         """Names of the state that the optimizer trains, without weight decay, above `SMALLEST_STEP`."""
         return ()

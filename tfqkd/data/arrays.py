@@ -14,7 +14,8 @@ from PIL import Image
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.pictures import Pictures, to_image
 from tfqkd.data.problems import Problems
-from tfqkd.data.sizing import is_streamed, resize, sides
+from tfqkd.data.resizing import resize
+from tfqkd.data.sizing import is_streamed, sides
 from tfqkd.storage import digest
 
 _ROLES = ("train", "test")

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfqkd.compat import tf
 from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.locations import how_to_provide, unknown
 from tfqkd.data.pictures import Pictures
-from tfqkd.data.records import RecordImages, places_of
-from tfqkd.data.sizing import is_streamed, resize, sides
-
-_READ_BATCH = 1024
+from tfqkd.data.records import RecordImages, decoded, parsed, places_of
+from tfqkd.data.resizing import resize
+from tfqkd.data.sizing import is_streamed, sides
+from tfqkd.data.tfrecords import records
 
 
 def read(
@@ -135,11 +134,18 @@ def _require_tfds_features(directory: Path) -> None:
 def _download(name: str, builder: Any) -> None:
     try:
         builder.download_and_prepare()
-    except (MemoryError, tf.errors.OpError):
+    except MemoryError:
         raise
     except Exception as error:
-        if getattr(error, "errno", None):  # The disk's, not the network's.
+        of_tensorflow = type(error).__module__.startswith("tensorflow.")
+        if of_tensorflow or getattr(error, "errno", None):  # The disk's, not the network's.
             raise
+        if isinstance(error, ImportError):
+            raise RuntimeError(
+                "TensorFlow Datasets writes its files by TensorFlow, which takes no part in a training on "
+                f"JAX or PyTorch. Received: download of {name!r}. Do it once by: "
+                f"tfds build {name} --data_dir={builder.data_dir_root}"
+            ) from error
         said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise RuntimeError(
             f"A data set that is to be downloaded must be within reach. Received: {name!r}, of which "
@@ -187,8 +193,7 @@ def _stream(
 ) -> Split:
     paths = [str(path) for path in builder.info.splits[role].filepaths]
     places = places_of(paths)
-    decode = builder.info.features["image"].decode_example
-    source = RecordImages(paths, places, decode, image_size, centre_crop)
+    source = RecordImages(paths, places, image_shape[-1], image_size, centre_crop)
     return Split(Pictures(source, range(len(places.labels)), image_shape), places.labels)
 
 
@@ -200,33 +205,10 @@ def _read_split(
     centre_crop: bool,
 ) -> Split:
     split = builder.info.splits[role]
-    decode = builder.info.features["image"].decode_example
-    spec = {
-        "image": tf.io.FixedLenFeature([], tf.string),
-        "label": tf.io.FixedLenFeature([], tf.int64),
-    }
-
-    # A batch in one call: tfds parses and decodes one by one, and each call costs more than a small image.
-    @tf.autograph.experimental.do_not_convert
-    def read(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = tf.io.parse_example(records, spec)
-        images = tf.map_fn(
-            lambda encoded: tf.ensure_shape(
-                resize(decode(encoded), image_size, centre_crop), image_shape
-            ),
-            batch["image"],
-            fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
-        )
-        return images, batch["label"]
-
-    files = [str(path) for path in split.filepaths]
-    dataset = tf.data.TFRecordDataset(files).batch(_READ_BATCH)
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
     images = np.empty((split.num_examples, *image_shape), np.uint8)
     labels = np.empty(split.num_examples, np.int64)
-    start = 0
-    for batch, numbers in dataset.prefetch(2).as_numpy_iterator():
-        images[start : start + len(batch)] = batch
-        labels[start : start + len(batch)] = numbers
-        start += len(batch)
+    stored = (record for path in split.filepaths for record in records(Path(path)))
+    for row, (encoded, label) in enumerate(map(parsed, stored)):
+        images[row] = resize(decoded(encoded, image_shape[-1]), image_size, centre_crop)
+        labels[row] = label
     return Split(images, labels)

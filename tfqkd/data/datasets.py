@@ -4,6 +4,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+import numpy as np
+
 from tfqkd.data import arrays, digits, folders
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.locations import ARRAYS, FOLDER, require_name
@@ -93,6 +95,21 @@ def load(
     if train_examples not in (0, len(train)):
         train, _ = train.draw(train_examples, seed)
     return dataclasses.replace(data, train=train, validation=validation)
+
+
+def unlabelled(data: ImageData, like: ImageData) -> ImageData:
+    """Returns the training images of a data set, without its labels, as data for another one's task.
+
+    Args:
+      data: Whose training images are kept; its labels and its other splits are not read.
+      like: Gives classes and test images, and the shape that images must have.
+
+    Raises:
+      ValueError: If images differ in shape.
+    """
+    images = data.train.images
+    nothing = Split(images, np.zeros(len(images), np.int64))
+    return ImageData(data.name, like.class_names, nothing, None, like.test)
 
 
 def _check(

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from tfqkd.data.images import ImageData, Split
-from tfqkd.data.sizing import resize
+from tfqkd.data.resizing import resize
 
 _TEST_EXAMPLES = 600
 

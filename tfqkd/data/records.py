@@ -2,22 +2,22 @@
 
 import dataclasses
 import functools
+import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tfqkd.compat import tf
 from tfqkd.data.pictures import to_image
-from tfqkd.data.sizing import resize
+from tfqkd.data.resizing import resize
+from tfqkd.data.tfrecords import records
 from tfqkd.storage import digest, whole_file
 
 _FRAME = 12  # Bytes before a record: its length, and the checksum of that.
 _TRAILER = 4
-_READ_BATCH = 1024
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # By the number of channels, which are of 8 bits.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +44,14 @@ class RecordImages:
     Attributes:
       paths: The files.
       places: Of the records.
-      decode: From encoded bytes to pixels uint8 `[H, W, C]`.
+      channels: Of an image, 1 to 4.
       image_size: As for `tfqkd.data.load`.
       centre_crop: As for `tfqkd.data.load`.
     """
 
     paths: Sequence[str]
     places: Places
-    decode: Callable[[Any], Any]
+    channels: int
     image_size: int | str
     centre_crop: bool
 
@@ -65,21 +65,34 @@ class RecordImages:
 
     def open(self, row: int) -> Image.Image:
         """Returns an image as it is stored."""
-        return to_image(self._stored(row).numpy())
+        return to_image(self._stored(row))
 
     def pixels(self, row: int) -> np.ndarray:
         """Returns an image, resized."""
-        return np.asarray(resize(self._stored(row), self.image_size, self.centre_crop))
+        return resize(self._stored(row), self.image_size, self.centre_crop)
 
-    def _stored(self, row: int) -> Any:
+    def _stored(self, row: int) -> np.ndarray:
         places = self.places
         with Path(self.paths[places.files[row]]).open("rb") as file:
             file.seek(int(places.offsets[row]))
             record = file.read(int(places.lengths[row]))
-        features = tf.train.Example.FromString(record).features.feature
-        # On the processor: the accelerator is for the model.
-        with tf.device("CPU:0"):
-            return self.decode(features["image"].bytes_list.value[0])
+        return decoded(parsed(record)[0], self.channels)
+
+
+def parsed(record: bytes) -> tuple[bytes, int]:
+    """Returns the encoded image and the label of a record."""
+    # TFDS reads it without TensorFlow, by protocol buffers of its own.
+    from tensorflow_datasets.proto import tf_example_generated_pb2  # noqa: PLC0415
+
+    features = tf_example_generated_pb2.Example.FromString(record).features.feature
+    return features["image"].bytes_list.value[0], features["label"].int64_list.value[0]
+
+
+def decoded(encoded: bytes, channels: int) -> np.ndarray:
+    """Returns an image uint8 `[H, W, channels]`, always by Pillow; TFDS takes what is installed."""
+    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as file:
+        image = np.asarray(file.convert(_MODES[channels]))
+    return image.reshape(*image.shape[:2], channels)
 
 
 def places_of(paths: Sequence[str]) -> Places:
@@ -108,23 +121,12 @@ def places_of(paths: Sequence[str]) -> Places:
 
 
 def _found(paths: Sequence[str]) -> Places:
-    spec = {"label": tf.io.FixedLenFeature([], tf.int64)}
     parts = []
     for number, path in enumerate(paths):
-        batches = tf.data.TFRecordDataset(path).batch(_READ_BATCH)
-        read = batches.map(
-            lambda records: (
-                tf.strings.length(records),
-                tf.io.parse_example(records, spec)["label"],
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-        both = list(read.as_numpy_iterator())
+        both = [(len(record), parsed(record)[1]) for record in records(Path(path))]
         if not both:
             continue
-        lengths, labels = (
-            np.concatenate([part[i] for part in both]).astype(np.int64) for i in (0, 1)
-        )
+        lengths, labels = np.array(both, np.int64).T
         ends = np.cumsum(lengths + _FRAME + _TRAILER)
         starts = ends - lengths - _TRAILER
         parts.append((np.full(len(lengths), number), starts, lengths, labels))

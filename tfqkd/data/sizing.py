@@ -1,8 +1,7 @@
-"""The size of images: how it is given, resizing, and whether a whole set of them fits memory."""
+"""The size of images: how it is given, and whether a whole set of them fits memory."""
 
 import math
 import re
-from typing import Any
 
 import psutil
 
@@ -49,34 +48,6 @@ def sides(image_size: int | str) -> tuple[int, int] | None:
             f"Received: image_size={size}. Use 0 for the size that is stored."
         )
     return (size, size) if size else None
-
-
-def resize(images: Any, image_size: int | str, centre_crop: bool = False) -> Any:
-    """Resizes images: bilinear, with antialiasing where they get smaller.
-
-    Args:
-      images: uint8 `[H, W, C]` or `[N, H, W, C]`.
-      image_size: As for `plain_size`; 0 leaves the images as they are.
-      centre_crop: Whether the part in the middle that has the new proportions is resized, not the whole.
-
-    Returns:
-      uint8 `[H', W', C]` or `[N, H', W', C]`.
-    """
-    size = sides(image_size)
-    if size is None:
-        return images
-    from tfqkd.compat import tf  # noqa: PLC0415 (images that keep their size need none)
-
-    if centre_crop:
-        # As `middle`, of a size that a graph may not know yet.
-        stored = tf.shape(images)[-3:-1]
-        scaled = tf.cast(stored[::-1], tf.float64) * [size[0] / size[1], size[1] / size[0]]
-        part = tf.minimum(stored, tf.cast(tf.round(scaled), tf.int32))
-        first = (stored - part) // 2
-        (top, left), (bottom, right) = tf.unstack(first), tf.unstack(first + part)
-        images = images[..., top:bottom, left:right, :]
-    resized = tf.image.resize(images, size, antialias=True)
-    return tf.saturate_cast(tf.round(resized), tf.uint8)
 
 
 def middle(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.export.exporter import write_format
-from tfqkd.export.formats import Format, parse_formats
+from tfqkd.export.formats import Format, parse_formats, with_arena
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.outputs import LOGITS
@@ -27,6 +27,7 @@ def require_formats(
     formats: Sequence[str] | str,
     images: np.ndarray,
     class_names: Sequence[str] | None = None,
+    arena_bytes: int = 0,
 ) -> None:
     """Exports an untrained model to every format, to a directory that is deleted.
 
@@ -38,19 +39,20 @@ def require_formats(
         formats: Names of formats, in a sequence or separated by commas.
         images: Real images, uint8 or float32 [n, H, W, C] in 0..255; activations are calibrated on them.
         class_names: See `export`.
+        arena_bytes: See `export`.
 
     Raises:
         ExportError: If a format cannot be written; it names the format.
     """
     named = formats if isinstance(formats, str) else ",".join(formats)
-    tried = digest(f"{model.to_json()} {named} {class_names}")
+    tried = digest(f"{model.to_json()} {named} {class_names} {arena_bytes}")
     if tried in _passed:
         return
     print(f"Tries {named.replace(',', ', ')} on the untrained student.", flush=True)
     source = Source.prepare(model, class_names, images[:2], images, output=LOGITS)
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
-        for form in parse_formats(named):
+        for form in with_arena(parse_formats(named), arena_bytes):
             began = time.monotonic()
             with _named(form):
                 write_format(source, pathlib.Path(directory), _without_figures(form))

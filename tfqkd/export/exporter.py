@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras
-from tfqkd.export.formats import Format, parse_formats, with_options, with_types
+from tfqkd.export.formats import Format, parse_formats, with_arena, with_options, with_types
 from tfqkd.export.keras_file import write_keras
 from tfqkd.export.litert import write_litert
+from tfqkd.export.micro import write_micro
 from tfqkd.export.onnx import write_onnx
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import write_saved_model
@@ -22,6 +23,7 @@ _WRITERS: dict[str, Callable[[Source, pathlib.Path, Format], Report]] = {
     "tensorflow": write_saved_model,
     "tf_keras": write_keras,
     "ai_edge_litert": write_litert,
+    "tflite_micro": write_micro,
     "onnxruntime": write_onnx,
 }
 
@@ -39,6 +41,7 @@ def export(
     dense_kernels: str = "exact",
     input_type: str = "float32",
     output_type: str = "float32",
+    arena_bytes: int = 0,
     output: str | Mapping[str, str] | None = None,
     batch_size: int | None = None,
 ) -> list[Report]:
@@ -68,6 +71,7 @@ def export(
         dense_kernels: Of "litert-int2": see `to_litert`.
         input_type: Of files of integers alone: see `to_litert`.
         output_type: Of files of integers alone: see `to_litert`.
+        arena_bytes: Of "tflm": the most that tensors and structures may take on the device; 0 for any.
         output: What the model returns, if it may not show it: "logits", "sigmoid_logits", "softmax",
             "sigmoid" or "values", see `tfqkd.runtime.outputs`. By default its last layer and the loss
             that it was compiled with tell, and linear outputs without a loss are logits. Every file
@@ -86,6 +90,7 @@ def export(
     chosen = parse_formats(formats if isinstance(formats, str) else ",".join(formats))
     chosen = with_options(chosen, head, dense_kernels)
     chosen = with_types(chosen, input_type, output_type)
+    chosen = with_arena(chosen, arena_bytes)
     for form in chosen:
         form.require_runtime()
     source = Source.prepare(model, class_names, images, calibration, test, output, batch_size)

@@ -6,6 +6,8 @@ from tfqkd.tables import Table
 _PHONE = "phone, desktop, Raspberry Pi"
 _X86 = "x86-64 (AVX2, AVX-512 VNNI), Linux"
 _INTEGER = "phone, desktop, Raspberry Pi; int8 compilers of NPUs; Cortex-M"
+_MICRO = "TFLM's interpreter on x86-64, no microcontroller"
+_SERVER = "desktop, server; int8 compilers of NPUs"
 _NOTES = {
     "saved_model": ("server with TensorFlow", "float32", _X86),
     "keras": ("Python with tf_keras", "float32", _X86),
@@ -18,8 +20,11 @@ _NOTES = {
     "litert-w4a8": (_INTEGER, "int8 by trained steps", _X86),
     "litert-w2a8": (_INTEGER, "int8 by trained steps", _X86),
     "litert-w2a8-packed": ("the download of litert-w2a8", "nothing before it is widened", _X86),
+    "tflm": ("Cortex-M and other microcontrollers", "int8 by trained steps", _MICRO),
     "onnx-float32": ("desktop, server", "float32", _X86),
     "onnx-int2": ("desktop, server", "float32, of 2-bit codes", _X86),
+    "onnx-w8a8": (_SERVER, "int8 by trained steps", _X86),
+    "onnx-w2a8": (_SERVER, "int8 by trained steps, of 2-bit codes", _X86),
 }
 """By format; the rest of what it is made for has not been tried."""
 

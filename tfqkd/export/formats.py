@@ -34,6 +34,8 @@ class Format:
             it is 8. None for files that compute with floats or measure ranges.
         input_type: Of such files: "float32" or "uint8" for pixels, "int8" for pixels less 128.
         output_type: Of such files: "float32", or "int8" for the codes of the outputs.
+        arena_bytes: Of "tflm": the most that tensors and structures may take on the device; 0 for any.
+        payload: Where the format is a folder, the file in it that counts.
         is_packed: Whether the codes take as many bits as they need, in a file that must be widened before an
             interpreter runs it.
     """
@@ -55,6 +57,8 @@ class Format:
     input_type: str = "float32"
     output_type: str = "float32"
     is_packed: bool = False
+    arena_bytes: int = 0
+    payload: str = ""
 
     @property
     def options(self) -> dict[str, str]:
@@ -72,14 +76,19 @@ class Format:
         return self.weight_bits is not None
 
     @property
+    def has_types(self) -> bool:
+        """Whether `input_type` and `output_type` can be chosen."""
+        return self.is_integer and self.runtime == "ai_edge_litert"
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether activations are rounded too, so that their ranges must be measured first."""
         return self.weights == "int8"
 
     @property
     def has_narrow_codes(self) -> bool:
-        """Whether the file may hold codes below 8 bits."""
-        return self.kernel_bits is not None and self.kernel_bits < 8
+        """Whether the file may hold codes below 8 bits that `tfqkd.export.load` widens."""
+        return self.kernel_bits is not None and self.kernel_bits < 8 and not self.is_integer
 
     def require_runtime(self) -> None:
         """Raises ImportError if a module is missing, so that a run can stop before it trains."""
@@ -174,6 +183,21 @@ FORMATS: dict[str, Format] = {
             is_packed=True,
         ),
         Format(
+            name="tflm",
+            file_name="student.tflm",
+            description="TensorFlow Lite Micro, integers alone: ternary weights as 2-bit look-up tables, "
+            "int8 in and out, and the same as C source.",
+            tolerance=0.25,
+            runtime="tflite_micro",
+            extra="micro",
+            needs=("ai_edge_litert",),
+            top1_points=0.5,
+            weight_bits=8,
+            input_type="int8",
+            output_type="int8",
+            payload="model.tflite",
+        ),
+        Format(
             name="onnx-float32",
             file_name="student-float32.onnx",
             description="ONNX, float32 weights.",
@@ -193,10 +217,27 @@ FORMATS: dict[str, Format] = {
             extra="onnx",
             needs=("onnx", "tf2onnx"),
         ),
+        *(
+            Format(
+                name=f"onnx-w{bits}a8",
+                file_name=f"student-w{bits}a8.onnx",
+                description=f"ONNX (opset 25), integers alone: weights of {bits} bits, activations by the "
+                "8-bit steps that were trained (DeployScheme).",
+                tolerance=0.25,
+                runtime="onnxruntime",
+                kernel_bits=bits,
+                extra="onnx",
+                needs=("onnx",),
+                top1_points=0.5,
+                weight_bits=bits,
+            )
+            for bits in (8, 2)
+        ),
     )
 }
 
 
+_MICRO = "tflm"
 _OPTIONAL = "litert-int2"
 _OPTIONS = {"head": ("float32", "int8"), "dense_kernels": ("exact", "int2")}
 INPUT_TYPES = ("float32", "uint8", "int8")
@@ -223,16 +264,37 @@ def with_types(forms: Sequence[Format], input_type: str, output_type: str) -> tu
                 f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}. "
                 "Leave it out for float32."
             )
-        if value != "float32" and not any(form.is_integer for form in forms):
-            whole = ", ".join(form.name for form in FORMATS.values() if form.is_integer)
+        if value != "float32" and not any(form.has_types for form in forms):
+            whole = ", ".join(form.name for form in FORMATS.values() if form.has_types)
             raise ValueError(
                 f"`{name}` is an option of {whole}. Received: {name}={value!r} for "
                 f"{', '.join(form.name for form in forms)}. Leave it out, or add one of these."
             )
     return tuple(
         dataclasses.replace(form, input_type=input_type, output_type=output_type)
-        if form.is_integer
+        if form.has_types
         else form
+        for form in forms
+    )
+
+
+def with_arena(forms: Sequence[Format], arena_bytes: int) -> tuple[Format, ...]:
+    """Returns formats of which "tflm" has a limit.
+
+    Args:
+        forms: The formats; the others are for comparison.
+        arena_bytes: See `Format.arena_bytes`.
+
+    Raises:
+        ValueError: If it is below 0, or no format has it.
+    """
+    if arena_bytes < 0 or (arena_bytes and _MICRO not in {form.name for form in forms}):
+        raise ValueError(
+            f"`arena_bytes`, 0 or more, is an option of {_MICRO}. Received: arena_bytes={arena_bytes} for "
+            f"{', '.join(form.name for form in forms)}. Leave it out, or add {_MICRO}."
+        )
+    return tuple(
+        dataclasses.replace(form, arena_bytes=arena_bytes) if form.name == _MICRO else form
         for form in forms
     )
 

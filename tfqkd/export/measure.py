@@ -20,12 +20,13 @@ import numpy as np
 from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.export.verification import ExportError, child_environment
-from tfqkd.runtime.loading import load, runtime_of
+from tfqkd.runtime.loading import RUNTIME_SUFFIXES, load, runtime_of
 from tfqkd.runtime.signature import SIGNATURE, Tensor
 
 THREADS, BATCHES = (1, 2), (1, 32)
 # One image takes a millisecond, which anything else on the machine doubles: it takes many.
 _ROUNDS = {1: 101, 32: 31}
+_MICRO = "tflite_micro"
 _STATUS = pathlib.Path("/proc/self/status")
 
 
@@ -75,7 +76,8 @@ class Measured:
 def measure(reports: Sequence[Report]) -> list[Measured]:
     """Measures exported files; those with codes below 8 bits both ways.
 
-    All are run in turns, in one process for each number of threads.
+    All are run in turns, in one process for each number of threads. Models for microcontrollers are left
+    out: how fast a desktop runs them says nothing.
 
     Args:
         reports: What was exported.
@@ -86,8 +88,11 @@ def measure(reports: Sequence[Report]) -> list[Measured]:
     runs = [
         (report, direct)
         for report in reports
+        if FORMATS[report.format].runtime != _MICRO
         for direct in ((False, True) if FORMATS[report.format].has_narrow_codes else (False,))
     ]
+    if not runs:
+        return []
     files = [(report.path, direct) for report, direct in runs]
     rounds = [(batch, _ROUNDS[batch]) for batch in BATCHES]
     by_threads = [
@@ -232,7 +237,7 @@ def _import_runtime(path: str) -> None:
 
 
 def _needs_tensorflow(path: str) -> bool:
-    return path.endswith(".keras") or pathlib.Path(path).is_dir()
+    return pathlib.Path(path).suffix not in RUNTIME_SUFFIXES
 
 
 def _peak() -> int | None:

@@ -17,6 +17,7 @@ from tfqkd.runtime.signature import METADATA
 
 _RUNTIME = "onnxruntime"
 _RUNNER = ("-m", "tfqkd.runtime.predict")
+_DIRECT_RUNNER = (*_RUNNER, "--direct")
 _CONVERTER_OPSET = 18  # The newest that tf2onnx writes.
 _OPSET, _IR_VERSION = 25, 13  # The first with 2-bit codes; onnxruntime 1.24.4 and later load it.
 
@@ -37,7 +38,9 @@ def to_onnx(
     classes]; of a model that ends in softmax or sigmoid `probabilities`, of other ones `values`. Class
     names, what the output is, format and input range are a JSON object in the metadata property `tfqkd`.
     "onnx-int2" stores codes as "litert-int2" does (see `to_litert`): constants of 2, 4 or 8 bits,
-    and a DequantizeLinear with a scale per channel.
+    and a DequantizeLinear with a scale per channel. "onnx-w8a8" and "onnx-w2a8" compute with integers by the
+    steps that were trained, as "litert-w8a8" does; the latter's ternary kernels are 2-bit constants, which
+    onnxruntime widens as it loads them.
 
     Example:
         ```python
@@ -48,7 +51,7 @@ def to_onnx(
     Args:
         model: A quantized or plain model from raw pixels to logits, probabilities or values.
         path: The file to write. An earlier one there is replaced, if the new one is right.
-        format: "onnx-int2" or "onnx-float32".
+        format: "onnx-int2", "onnx-float32", or "onnx-w8a8" or "onnx-w2a8" for a model of `DeployScheme`.
         class_names: As for `tfqkd.export.export`.
         images: What to verify it on, as for `tfqkd.export.export`.
         output: What the model returns, as for `tfqkd.export.export`.
@@ -76,7 +79,7 @@ def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
         path,
         form,
         write=lambda draft: _write(source, draft, form),
-        runners=[(*_RUNNER, "--direct"), _RUNNER] if form.kernel_bits else [_RUNNER],
+        runners=[_DIRECT_RUNNER, _RUNNER] if form.has_narrow_codes else [_RUNNER],
     )
 
 
@@ -85,7 +88,10 @@ def _write(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKern
     import onnx
 
     from tfqkd.export import onnx_cleaning, onnx_graph
+    from tfqkd.export.integer.files import write_onnx as write_integers
 
+    if form.is_integer:
+        return write_integers(source, draft, form)
     model = onnx.load_from_string(source.converted(_RUNTIME, _convert))
     kernels = onnx_graph.store_kernels(model, form.kernel_bits, source.owners)
     if form.kernel_bits is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf
+from tfqkd.core.summary import FLOAT_BITS
 from tfqkd.export.channels import rows_of
 from tfqkd.export.codes import find_planes
 from tfqkd.export.interface import ClassNames, Interface, random_examples
@@ -249,7 +250,11 @@ def _stripped(model: keras.Model) -> keras.Model:
 def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.ndarray, ...]]:
     from tfqkd.fronts.tfmot.model import quantized_kernels
 
-    wrapped = {(kernel.layer, kernel.attribute) for kernel in quantized_kernels(model)}
+    wrapped = {
+        (kernel.layer, kernel.attribute)
+        for kernel in quantized_kernels(model)
+        if kernel.quantizer.bits < FLOAT_BITS
+    }
     # Of a twin: the names of layers of Keras 3.
     told: frozenset[str] = getattr(model, "quantized_layers", frozenset())
     found: dict[str, tuple[np.ndarray, ...]] = {}

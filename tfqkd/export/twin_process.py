@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tfqkd.core.summary import FLOAT_BITS
 from tfqkd.export.report import LayerPacking, LayerSize, QuantizedKernel, Report
 from tfqkd.export.twin_layers import require_twin
 from tfqkd.export.verification import ExportError
@@ -135,7 +136,8 @@ def unpacked(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
 def _quantized_layers(model: Any) -> list[str]:
     from tfqkd.fronts.keras3.model import quantized_kernels  # It is a model of Keras 3.
 
-    return list(dict.fromkeys(kernel.layer for kernel in quantized_kernels(model)))
+    kernels = [k for k in quantized_kernels(model) if k.quantizer.bits < FLOAT_BITS]
+    return list(dict.fromkeys(kernel.layer for kernel in kernels))
 
 
 def _answered(answer: dict[str, Any]) -> list[Report]:

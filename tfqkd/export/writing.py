@@ -96,7 +96,7 @@ def write_verified(
         if source.test is not None:
             (outputs,) = run_file(runners[-1], draft, source.test.inputs).values()
             accuracy = checked_accuracy(outputs, source, form, draft.name)
-        size, gzip_size = file_sizes(draft)
+        size, gzip_size = file_sizes(draft / form.payload)
     return Report(
         format=form.name,
         path=str(path),

@@ -32,10 +32,10 @@ def require_settings(
     require_task(task)
 
 
-def require_number(soft_weight: Weight) -> None:
+def require_number(name: str, weight: Weight) -> None:
     """Raises ValueError if a front that finds no weights is asked for one that is balanced."""
-    if isinstance(soft_weight, str):
+    if isinstance(weight, str):
         raise ValueError(
-            "`soft_weight` can be balanced on the tfmot front alone. "
-            f"Received: soft_weight={soft_weight}. Give a number."
+            f"`{name}` can be balanced on the tfmot front alone. "
+            f"Received: {name}={weight}. Give a number."
         )

@@ -14,6 +14,7 @@ from tfqkd.fronts.model_archive import is_of_keras3
 from tfqkd.runtime.classification import require_classifier
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES, load
 from tfqkd.runtime.outputs import LOGITS, SOFTMAX
+from tfqkd.runtime.signature import METADATA_FILE
 
 _BATCH = 256
 _LEAST = 1e-7  # Of a probability, before its logarithm: float32 tells no less from 1.
@@ -79,7 +80,7 @@ def is_foreign(path: pathlib.Path, keras: int | None) -> bool:
     if path.suffix in RUNTIME_SUFFIXES:
         return True
     if path.is_dir():
-        return keras == _KERAS_3 or not (path / "keras_metadata.pb").exists()
+        return keras == _KERAS_3 or (path / METADATA_FILE).exists()
     return is_of_keras3(path) != (keras == _KERAS_3)
 
 

@@ -149,6 +149,9 @@ class Front(Protocol):
     def quantize(self, model: Model, quantization: Quantization) -> Model:
         """Returns the quantized model."""
 
+    def without_filters(self, model: Model, share: float, norm: str) -> Model:
+        """Returns a float model without its weakest filters; raises ValueError if none can go."""
+
     def calibrate(self, model: Model, fitting: Fitting, data: ImageData) -> None:
         """Lets quantized activations take their ranges from the first training batch."""
 
@@ -212,8 +215,8 @@ class Front(Protocol):
     def trainer(self, network: Model, fitting: Fitting, data: ImageData) -> Trainer:
         """Returns a network, or what trains it, ready to be trained."""
 
-    def logs(self, directory: pathlib.Path, profile: tuple[int, int] | None) -> Any:
-        """Returns a callback that writes TensorBoard's logs, and a profile of these steps."""
+    def logs(self, directory: pathlib.Path, profile: tuple[int, int] | None) -> Sequence[Any]:
+        """Returns what writes TensorBoard's logs, and a profile of these steps: watchers or callbacks."""
 
     def logits(
         self, model: Model, images: np.ndarray | Pictures, batch_size: int = 500

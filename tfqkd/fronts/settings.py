@@ -11,22 +11,13 @@ from tfqkd.core.weights import Weight
 from tfqkd.data.augmentation import Augmentation
 
 METHOD_NEEDS = (
-    *(
-        "average",
-        "gradual",
-        "rounding",
-        "rate",
-        "variables",
-        "terms",
-        "peers",
-        "layers",
-        "balanced",
-    ),
+    *("average", "gradual", "rounding", "rate", "variables", "terms", "peers", "layers"),
+    *("balanced", "raised", "filters", "between"),
 )
 """What a method may need of a front: an average of the weights that the optimizer keeps; gradual quantizers;
 rounded gradients; a learning rate by a schedule of its own; variables read and assigned between epochs; terms
 of the loss; networks that train along; the layers of student and teacher; weights that are found by
-gradients."""
+gradients; a second pass of the student at more bits; whole filters taken out; a part of the teacher."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +30,8 @@ class Capabilities:
         deterministic: Whether every operation can give the same bits each time.
         jit_compile: Whether XLA can compile a step.
         methods: Of `METHOD_NEEDS`: what methods may ask for.
-        steps: Whether a training can go on inside an epoch.
+        profile: Whether it can write a profile of some steps.
+        steps_per_execution: Whether one call can make several steps.
     """
 
     strategies: frozenset[str]
@@ -47,7 +39,8 @@ class Capabilities:
     deterministic: bool
     jit_compile: bool
     methods: frozenset[str] = frozenset()
-    steps: bool = True
+    profile: bool = True
+    steps_per_execution: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

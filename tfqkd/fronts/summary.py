@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.core.summary import (
+    FLOAT_BITS,
     FLOAT_BYTES,
     ActivationSummary,
     LayerSummary,
@@ -94,4 +95,6 @@ def _row(name: str, weight: Any, kernel: Any, array: Callable[[Any], np.ndarray]
     if kernel is None:
         return float_row(name, array(weight))
     value, scales = array(kernel.value()), array(kernel.scales())
+    if kernel.quantizer.bits == FLOAT_BITS:
+        return float_row(name, value)
     return quantized_row(name, array(weight), value, scales, kernel.quantizer.bits)

@@ -10,6 +10,24 @@ from tfqkd.core.weights import Weight, ratio_of, require_weight
 
 
 @dataclasses.dataclass(frozen=True)
+class Raised:
+    """A second pass of the student, whose quantized activations have more bits at random.
+
+    Each is drawn anew at every step, on all replicas alike, and keeps its largest value. The pass is one of
+    training, on the statistics of the batch, and moves nothing: no average, no step, no random state.
+
+    Attributes:
+        bits: Of what is raised; what has as many keeps its own.
+        probability: That one is raised.
+        seed: Of what is drawn, 0..2**31-1.
+    """
+
+    bits: int
+    probability: float
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Seen:
     """What a term sees of a step, on this replica's part of the batch.
 
@@ -21,6 +39,7 @@ class Seen:
         peer: The outputs of the term's own peer, in training mode; None without one.
         student_taps: The outputs of the student's layers that the term names, float32.
         teacher_taps: The outputs of the teacher's layers, without a gradient.
+        raised: The student's own outputs in the term's second pass, without a gradient; None without one.
         hard: The compiled loss of any outputs on the labels, a mean over the batch.
         ops: The table of the front's functions.
     """
@@ -32,6 +51,7 @@ class Seen:
     peer: Tensor | None
     student_taps: tuple[Tensor, ...]
     teacher_taps: tuple[Tensor, ...]
+    raised: Tensor | None
     hard: Callable[[Tensor], Tensor]
     ops: Ops
 
@@ -49,6 +69,7 @@ class Term:
         teacher_taps: Names of the layers of the one live teacher whose outputs it reads.
         peer: A network of the front that trains along on the student's batches, or None.
         trained: Networks of the front that `loss` itself calls, and that train along: adapters, say.
+        raised: The second pass of the student that it reads, or None.
     """
 
     name: str
@@ -59,6 +80,7 @@ class Term:
     teacher_taps: tuple[str, ...] = ()
     peer: Any = None
     trained: tuple[Any, ...] = ()
+    raised: Raised | None = None
 
     def __post_init__(self) -> None:
         said = f"{self.name} with weight={self.weight}"
@@ -108,6 +130,9 @@ class Network:
         keras: The Keras module of the front, for layers of a method's own.
         twin: Makes a network that computes as the student does, quantized alike, from random weights; only
             the student has one.
+        activation_bits: The widths of its quantized activations.
+        between: Makes the part of the network from one named layer's output to another's, with the weights
+            of now.
     """
 
     name: str
@@ -116,3 +141,5 @@ class Network:
     ops: Ops
     keras: Any
     twin: Callable[[], Any] | None = None
+    activation_bits: tuple[int, ...] = ()
+    between: Callable[[str, str], Any] | None = None

@@ -70,7 +70,13 @@ class Divergence(Protocol):
 
 
 class Trainer(Protocol):
-    """A network that is about to be trained, with all that goes on: optimizer, averages, random states."""
+    """A network that is about to be trained, with all that goes on: optimizer, averages, random states.
+
+    Attributes:
+        whole_epochs: Whether it goes on between epochs alone, since an epoch is one call.
+    """
+
+    whole_epochs: bool
 
     @property
     def view(self) -> View:

@@ -21,6 +21,12 @@ NAMES = {
     "past_self": ("tfqkd.methods.past_self", "PastSelf"),
     "rkd": ("tfqkd.methods.rkd", "Rkd"),
     "fsp": ("tfqkd.methods.fsp", "Fsp"),
+    "speq": ("tfqkd.methods.speq", "Speq"),
+    "pruning": ("tfqkd.methods.pruning", "Pruning"),
+    "clustering": ("tfqkd.methods.clustering", "Clustering"),
+    "latent": ("tfqkd.methods.latent", "Latent"),
+    "interactive": ("tfqkd.methods.interactive", "Interactive"),
+    "filters": ("tfqkd.methods.filters", "Filters"),
 }
 """The module and the class of each method, by the name that settings call it by."""
 

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from tfqkd.fronts.front import Front, Model
 from tfqkd.fronts.settings import Fitting, Quantization
 from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.view import View
@@ -38,6 +39,11 @@ class Method:
     def key(self) -> dict[str, Any]:
         """Returns the settings as JSON holds them: what the method does depends on nothing else."""
         return {"method": self.name, **dataclasses.asdict(self)}
+
+    def model(self, front: Front, model: Model) -> Model:
+        """Returns the float network that the stage begins from, before it is quantized."""
+        del front
+        return model
 
     def fitting(self, fitting: Fitting) -> Fitting:
         """Returns how the stage trains under the method."""

@@ -124,7 +124,7 @@ class Sqwa(Method):
         Raises:
             ValueError: If the quantizer's steps change while it trains.
         """
-        quantizer = quantization.scheme.quantizer
+        quantizer = quantization.scheme.quantizer.innermost
         if not isinstance(quantizer, UniformQuantizer) or quantizer.step_update != "once":
             raise ValueError(
                 "SQWA averages captures on one grid, whose step is taken once. "

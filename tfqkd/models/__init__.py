@@ -21,6 +21,7 @@ _NAMES = {
     "resnet": "resnets",
     "resnet8_mlperf": "mlperf",
     "vgg": "vggs",
+    "vit": "vits",
 }
 
 __all__ = list(_NAMES)

@@ -18,7 +18,8 @@ from tfqkd.models.dimensions import (
 KNOWN = (
     "resnet<6n+2> (resnet20, resnet32, resnet56, ...), "
     "wrn<6n+2>x<width> (wrn20x1.7, wrn20x5, ...), "
-    "vgg7 or vgg7x<width> (vgg7x0.5, ...), cnn<filters> (cnn4, cnn32, ...), and, with _<width> or without, "
+    "vgg7 or vgg7x<width> (vgg7x0.5, ...), cnn<filters> (cnn4, cnn32, ...), vit<blocks>x<width> (vit4x64, "
+    "...), and, with _<width> or without, "
     "resnet18, resnet34, resnet8_mlperf, mobilenetv2 (mobilenetv2_0.5, ...), mobilenetv3_small, "
     "mobilenetv3_large, efficientnet_lite<0-4>; applications:<name in keras.applications> "
     "(applications:MobileNetV2, ...)"
@@ -48,6 +49,7 @@ Family = Literal[
     "vgg",
     "cnn",
     "imagenet_resnet",
+    "vit",
     "resnet8_mlperf",
     "mobilenetv2",
     "mobilenetv3_small",
@@ -63,6 +65,7 @@ _NAMES: tuple[tuple[Family, str], ...] = (
     ("resnet", rf"wrn(?P<depth>{_NUMBER})x{_WIDTH}"),
     ("vgg", rf"vgg(?P<depth>7)(?:x{_WIDTH})?"),
     ("cnn", rf"cnn(?P<width>{_NUMBER})"),
+    ("vit", rf"vit(?P<depth>{_NUMBER})x(?P<width>{_NUMBER})"),
     ("resnet8_mlperf", rf"resnet(?P<depth>8)_mlperf(?:_{_WIDTH})?"),
     ("mobilenetv2", rf"mobilenetv2(?:_{_WIDTH})?"),
     ("mobilenetv3_small", rf"mobilenetv3_small(?:_{_WIDTH})?"),
@@ -78,9 +81,9 @@ class Architecture:
 
     Attributes:
       family: The builder: the function of this name in `tfqkd.models`, `mobilenetv3` for both of its sizes.
-      depth: Layers with weights of a ResNet, VGG or CNN; the number of an EfficientNet-Lite; 0 for a
-        MobileNet or an application, which have one depth.
-      width: Multiplier of the filters; filters of the first layer of a CNN.
+      depth: Layers with weights of a ResNet, VGG or CNN; blocks of a vit; the number of an
+        EfficientNet-Lite; 0 for a MobileNet or an application, which have one depth.
+      width: Multiplier of the filters; filters of the first layer of a CNN; width of a vit's tokens.
       application: The name in `keras.applications`, of that family alone.
     """
 

@@ -14,6 +14,7 @@ from tfqkd.models.mobilenets import mobilenetv2, mobilenetv3
 from tfqkd.models.names import Family, parse
 from tfqkd.models.resnets import imagenet_resnet, resnet
 from tfqkd.models.vggs import vgg
+from tfqkd.models.vits import vit
 
 
 def build(
@@ -65,6 +66,7 @@ def build(
         "vgg": partial(vgg, width=width),
         "cnn": partial(cnn, int(width)),
         "imagenet_resnet": partial(imagenet_resnet, depth, width=width),
+        "vit": partial(vit, depth, int(width)),
         "resnet8_mlperf": partial(resnet8_mlperf, width=width),
         "mobilenetv2": partial(mobilenetv2, width=width),
         "mobilenetv3_small": partial(mobilenetv3, "small", width=width),

@@ -55,9 +55,10 @@ class Student:
 
     network: str = setting(
         "resnet20",
-        "Student: resnet20, resnet32, resnet56, wrn20xN (N such as 1.7), vgg7, vgg7xN, cnnN; resnet18, "
-        "resnet34, resnet8_mlperf, mobilenetv2, mobilenetv3_small, mobilenetv3_large, efficientnet_lite0 to "
-        "4 (these with _N for other widths, as in mobilenetv2_0.5); or the path of a trained Keras model "
+        "Student: resnet20, resnet32, resnet56, wrn20xN (N such as 1.7), vgg7, vgg7xN, cnnN, vitBxN (B "
+        "blocks); resnet18, resnet34, resnet8_mlperf, mobilenetv2, mobilenetv3_small, mobilenetv3_large, "
+        "efficientnet_lite0 to 4 (these with _N for other widths, as in mobilenetv2_0.5); or the path of a "
+        "trained Keras model "
         "(.keras, .h5, SavedModel) that takes 0 to 255 pixels and returns logits, in the precision of "
         "--run.mixed_precision.",
     )

@@ -13,6 +13,7 @@ from tfqkd.recipe.methods import made, method_of, settings_of_method
 from tfqkd.recipe.models import NO_TEACHER
 from tfqkd.recipe.names import Setting, full_name, replaced, settings_of, value_of
 from tfqkd.recipe.networks import Student, Teacher
+from tfqkd.recipe.progressive import Progressive
 from tfqkd.recipe.quantize import Quantize
 from tfqkd.recipe.quantized import Quantized
 from tfqkd.recipe.renamed import now, renewed
@@ -52,6 +53,7 @@ class Recipe:
     quantize: Quantize = dataclasses.field(default=Quantize())
     quantized: Any = dataclasses.field(default=Quantized())
     distil: Distil = dataclasses.field(default=Distil())
+    progressive: Progressive = dataclasses.field(default=Progressive())
     run: Run = dataclasses.field(default=Run())
     export: Export = dataclasses.field(default=Export())
 

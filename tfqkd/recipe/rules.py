@@ -1,8 +1,9 @@
 """What fits together: rules over several settings of a recipe."""
 
+import pathlib
 from typing import TYPE_CHECKING
 
-from tfqkd.export.formats import parse_formats
+from tfqkd.export.formats import parse_formats, with_arena
 from tfqkd.recipe.layers import bits_by_layer
 from tfqkd.recipe.models import check_model, is_model_path
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize
@@ -25,6 +26,7 @@ def check(recipe: "Recipe") -> None:
     if "gradual" in recipe.quantized.methods:
         _check_gradual(recipe)
     _check_float_student(recipe)
+    _check_progressive(recipe)
     for role in ("student", "teacher"):
         check_model(role, getattr(recipe, role).network)
     bits_by_layer(recipe.quantize)
@@ -130,10 +132,11 @@ def _check_gradual(recipe: "Recipe") -> None:
 
 
 def _check_keras(recipe: "Recipe") -> None:
-    if recipe.run.profile and recipe.run.keras != 2:
+    interval = recipe.run.checkpoint_every
+    if recipe.run.scan == "on" and interval.isdecimal():
         raise ValueError(
-            "`run.profile` writes a profile of TensorBoard's with tf_keras alone. Received: "
-            f"run.profile={recipe.run.profile} with run.keras=3. Leave it out."
+            "`run.checkpoint_every` counts steps where the host sees each of them; with run.scan=on an epoch "
+            f"is one call. Received: run.checkpoint_every={interval} with run.scan=on. Leave one of them out."
         )
     if recipe.run.scan == "on" and recipe.run.keras != 3:
         raise ValueError(
@@ -145,7 +148,7 @@ def _check_keras(recipe: "Recipe") -> None:
 def _check_formats(recipe: "Recipe") -> None:
     formats, activation_bits = recipe.export.formats, recipe.quantize.activation_bits
     if formats:
-        parse_formats(",".join(formats))
+        with_arena(parse_formats(",".join(formats)), recipe.export.arena_bytes)
     if "keras" in formats and activation_bits != FLOAT_BITS:
         raise ValueError(
             "`formats` may hold keras only where activations are float: the file must load without tfqkd. "
@@ -179,6 +182,36 @@ def _check_patience(recipe: "Recipe") -> None:
                 f"{stage}.training.patience={patience} with data.validation_split=0. "
                 "Set --data.validation_split, e.g. to 0.1."
             )
+
+
+def _check_progressive(recipe: "Recipe") -> None:
+    progressive = recipe.progressive
+    general, teacher = progressive.data, progressive.teacher
+    if not progressive.epochs:
+        if general or teacher:
+            name, value = ("data", general) if general else ("teacher", teacher)
+            raise ValueError(
+                f"`progressive.{name}` belongs to progressive distillation. Received: progressive.{name}="
+                f"{value} without progressive.epochs. Set --progressive.epochs, e.g. to 20,20,20."
+            )
+        return
+    received = f"Received: progressive.epochs={to_text(progressive.epochs)}"
+    if not recipe.has_teacher or recipe.teacher.views or "," in recipe.teacher.network:
+        raise ValueError(
+            "`progressive.epochs` needs one teacher whose layers are read in every step. "
+            f"{received}, teacher={recipe.teacher.network}, teacher.views={recipe.teacher.views}. "
+            "Name one, without views."
+        )
+    if any(progressive.epochs[:2]) and not general:
+        raise ValueError(
+            "`progressive.data` must name what the first two stages are trained on. "
+            f"{received}, without it. Set --progressive.data, or begin --progressive.epochs with 0,0."
+        )
+    if progressive.epochs[0] and not (is_model_path(teacher) and pathlib.Path(teacher).exists()):
+        raise ValueError(
+            "`progressive.teacher` must be the path of a saved Keras model, which teaches the first stage. "
+            f"{received}, progressive.teacher={teacher!r}. Set it, or begin --progressive.epochs with 0."
+        )
 
 
 def _check_float_student(recipe: "Recipe") -> None:

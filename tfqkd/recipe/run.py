@@ -72,7 +72,7 @@ class Run:
     profile: str = setting(
         "",
         "FIRST,LAST: write a TensorBoard profile of these steps of every stage, counted from 1 (calls, with "
-        "--run.steps_per_execution).",
+        "--run.steps_per_execution); of Keras 3 on JAX alone.",
         changes_result=False,
     )
     deterministic: bool = setting(
@@ -84,7 +84,7 @@ class Run:
     checkpoint_every: str = setting(
         "10m",
         "Besides after every epoch, write a checkpoint every so many minutes (10m) or steps (500); only "
-        "after every epoch if empty.",
+        "after every epoch if empty, or where --run.scan makes it one call.",
         rule=_INTERVAL,
         changes_result=False,
     )

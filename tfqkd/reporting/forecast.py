@@ -18,6 +18,7 @@ from tfqkd.training.plans import (
     execution_of,
     front_of,
     load_data,
+    load_general,
     place_of,
     require_capable,
     with_precision,
@@ -77,7 +78,9 @@ def forecast(
     require_capable(front.CAPABILITIES, recipe)
     recipe = with_precision(RunDirectory(path, recipe, preset).recipe, front)
     place, execution = place_of(recipe, front), execution_of(recipe)
-    maker = Maker(load_data(recipe), Products(store), front, place, execution)
+    data = load_data(recipe)
+    general = load_general(recipe, data)
+    maker = Maker(data, Products(store), front, place, execution, general=general)
     finished = list(_finished(store))
     counted: dict[str, int] = {}
     found = []

@@ -136,10 +136,10 @@ def export_run(
         formats: Names of formats.
         output: Where the files go.
         data_dir: Where TFDS data sets lie now; as in the recipe if empty.
-        **options: Of formats: `head`, `dense_kernels`, `input_type` and `output_type`, as for
-            `tfqkd.export.to_litert`.
+        **options: Of formats: `head`, `dense_kernels`, `input_type`, `output_type` and `arena_bytes`, as for
+            `tfqkd.export.export`.
     """
-    from tfqkd.export.exporter import export  # noqa: PLC0415 (knows Keras)
+    from tfqkd.export.choice import export  # noqa: PLC0415 (knows Keras)
 
     recipe = read_recipe(directory)
     results = Results.read(directory)

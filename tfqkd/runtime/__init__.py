@@ -5,11 +5,12 @@ from typing import Any
 
 _NAMES = {
     "LitertModel": "tfqkd.runtime.litert",
+    "MicroModel": "tfqkd.runtime.micro",
     "OnnxModel": "tfqkd.runtime.onnx",
     "load": "tfqkd.runtime.loading",
 }
 
-__all__ = ["LitertModel", "OnnxModel", "load"]
+__all__ = ["LitertModel", "MicroModel", "OnnxModel", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,3 +26,16 @@ def checked_images(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             f"Received: {list(images.shape)}. For one image use images[np.newaxis]."
         )
     return images.astype(np.float32)
+
+
+def as_codes(values: np.ndarray, type_: type) -> np.ndarray:
+    """Returns pixels, float32, as a file takes them that computes with integers alone.
+
+    Args:
+        values: Pixels; or other inputs, which are of the type already.
+        type_: uint8 for whole pixels, int8 for pixels less 128.
+    """
+    if values.dtype == type_:
+        return values
+    codes = np.clip(np.rint(values), 0, 255)
+    return (codes - (128 if type_ == np.int8 else 0)).astype(type_)

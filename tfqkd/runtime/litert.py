@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tfqkd.runtime.images import as_codes
 from tfqkd.runtime.inputs import Arrays
 from tfqkd.runtime.model import LoadedModel, Tensors
 from tfqkd.runtime.signature import METADATA, SIGNATURE, Tensor
@@ -59,7 +60,7 @@ class LitertModel(LoadedModel):
 
     def _run(self, inputs: Arrays) -> Arrays:
         types = self._input_types
-        outputs = self._runner(**{n: _in_type(values, types[n]) for n, values in inputs.items()})
+        outputs = self._runner(**{n: as_codes(values, types[n]) for n, values in inputs.items()})
         return {name: self._values(name, codes) for name, codes in outputs.items()}
 
     def _values(self, name: str, outputs: np.ndarray) -> np.ndarray:
@@ -67,14 +68,6 @@ class LitertModel(LoadedModel):
             return outputs
         scale, zero_point = self._output_steps[name]
         return (outputs.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-
-
-def _in_type(values: np.ndarray, type_: type) -> np.ndarray:
-    """Pixels as a file of integers alone takes them; what else was checked is of the right type."""
-    if values.dtype == type_:
-        return values
-    codes = np.clip(np.rint(values), 0, 255)
-    return (codes - (128 if type_ == np.int8 else 0)).astype(type_)
 
 
 def _tensors(details: dict[str, Any]) -> Tensors:

@@ -11,6 +11,7 @@ _GRAPH = "saved_model.pb"
 _CLASSES = {
     ".tflite": ("tfqkd.runtime.litert", "LitertModel"),
     ".packed": ("tfqkd.runtime.litert", "LitertModel"),
+    ".tflm": ("tfqkd.runtime.micro", "MicroModel"),
     ".onnx": ("tfqkd.runtime.onnx", "OnnxModel"),
 }
 
@@ -41,7 +42,7 @@ def load(
         ```
 
     Args:
-        path: A .tflite, .packed or .onnx file.
+        path: A .tflite, .packed or .onnx file, or a .tflm folder.
         threads: How many threads one call uses; the runtime's own choice by default.
         direct: Give the file to the runtime as it is, as a program without tfqkd does: the same
             logits, but slower where it has codes below 8 bits.

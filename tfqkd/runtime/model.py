@@ -57,7 +57,7 @@ class LoadedModel(abc.ABC):
                 "Leave it out to let the runtime choose."
             )
         self.path = pathlib.Path(path)
-        content = self.path.read_bytes()
+        content = self._content(self.path)
         try:
             inputs, outputs, metadata = self._open(content, threads, direct)
         except Exception as error:  # The runtimes' own exceptions have no common base.
@@ -128,6 +128,10 @@ class LoadedModel(abc.ABC):
                 f"Received: {self.path} with {', '.join(self.kinds)}. Read `kinds`."
             )
         return next(iter(self.kinds.values()))
+
+    def _content(self, path: pathlib.Path) -> bytes:
+        """Returns what the runtime runs."""
+        return path.read_bytes()
 
     @abc.abstractmethod
     def _open(

@@ -1,5 +1,7 @@
 """Runs an ONNX file that tfqkd exported."""
 
+import json
+
 import numpy as np
 
 from tfqkd.runtime.inputs import Arrays
@@ -18,7 +20,7 @@ except ImportError as error:
 class OnnxModel(LoadedModel):
     """An ONNX file as a function; arguments, attributes and errors are `LoadedModel`'s.
 
-    Unless `direct`, the runtime folds the codes into float kernels as it loads them.
+    Unless `direct`, the runtime folds the codes of "onnx-int2" into float kernels as it loads them.
     """
 
     _KIND = "An ONNX"
@@ -30,14 +32,13 @@ class OnnxModel(LoadedModel):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3  # Errors: they are raised as well.
-        if not direct:
+        self._session = _session(content, options)
+        metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA, "{}")
+        if not direct and json.loads(metadata).get("format") == _FOLDED:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+            self._session = _session(content, options)
         inputs = {value.name: _tensor(value) for value in self._session.get_inputs()}
         outputs = {value.name: _tensor(value) for value in self._session.get_outputs()}
-        metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA, "{}")
         return inputs, outputs, metadata
 
     def _run(self, inputs: Arrays) -> Arrays:
@@ -45,6 +46,7 @@ class OnnxModel(LoadedModel):
         return dict(zip(names, self._session.run(names, inputs), strict=True))
 
 
+_FOLDED = "onnx-int2"
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(int32)": np.int32,
@@ -52,6 +54,10 @@ _TYPES = {
     "tensor(uint8)": np.uint8,
     "tensor(bool)": np.bool_,
 }
+
+
+def _session(content: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _tensor(value: onnxruntime.NodeArg) -> Tensor:

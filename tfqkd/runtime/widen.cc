@@ -57,10 +57,14 @@ float number_at(const uint8_t* bytes) {
   return value;
 }
 
+void put_word(uint32_t value, uint8_t* bytes) {
+  for (int i = 0; i < 4; ++i) bytes[i] = static_cast<uint8_t>(value >> 8 * i);
+}
+
 void put_number(float value, uint8_t* bytes) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
-  for (int i = 0; i < 4; ++i) bytes[i] = static_cast<uint8_t>(bits >> 8 * i);
+  put_word(bits, bytes);
 }
 
 uint32_t checksum(const uint8_t* bytes, size_t size) {
@@ -95,15 +99,28 @@ bool put_codes(Reader* reader, uint64_t count, uint8_t* out) {
   return true;
 }
 
+// Numbers of 16 bits: floats whose exponents are near each other, or integers of twelve digits.
+bool put_halves(Reader* reader, uint64_t count, bool floats, uint8_t* out) {
+  uint8_t least = 0;
+  if (!reader->byte(&least) || (!floats && least > 12) || !reader->has(2 * count)) return false;
+  for (uint64_t i = 0; i < count; ++i, reader->next += 2) {
+    const uint32_t x = reader->next[0] | static_cast<uint32_t>(reader->next[1]) << 8;
+    const uint32_t magnitude = (x & 4095) << ((floats ? 0 : least) + (x >> 12 & 7));
+    const uint32_t integer = x >> 15 ? ~magnitude + 1 : magnitude;
+    put_word(floats ? (least + (x >> 12)) << 23 | (x & 4095) << 11 : integer, out + 4 * i);
+  }
+  return true;
+}
+
 // Goes through all segments: first those that stand by themselves, then the products, which read these.
 bool put_segments(Reader reader, uint32_t count, bool products, uint8_t* out, uint64_t size) {
   uint64_t place = 0;
   for (uint32_t i = 0; i < count; ++i) {
     uint8_t kind;
     uint64_t length;
-    if (!reader.byte(&kind) || kind > 3 || !reader.number(&length)) return false;
+    if (!reader.byte(&kind) || kind > 6 || !reader.number(&length)) return false;
     if (length > size) return false;
-    const uint64_t made = kind == 3 ? 4 * length : length;
+    const uint64_t made = kind >= 3 && kind <= 5 ? 4 * length : length;
     if (made > size - place) return false;
     if (kind == 0) {
       if (!reader.has(length)) return false;
@@ -113,6 +130,13 @@ bool put_segments(Reader reader, uint32_t count, bool products, uint8_t* out, ui
       if (!products) std::memset(out + place, 0, length);
     } else if (kind == 2) {
       if (!put_codes(&reader, length, out + place)) return false;
+    } else if (kind == 4 || kind == 5) {
+      if (!put_halves(&reader, length, kind == 4, out + place)) return false;
+    } else if (kind == 6) {
+      uint64_t distance;
+      if (!reader.number(&distance) || !distance || distance > place) return false;
+      for (uint64_t j = 0; !products && j < length; ++j)
+        out[place + j] = out[place + j - distance];
     } else {
       uint64_t source;
       if (!reader.has(4)) return false;

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-from tfqkd.compat import tf
 from tfqkd.data.images import ImageData, Split
+from tfqkd.fronts.tensorboard import EventFile
 from tfqkd.fronts.trainer import Watcher
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.runtime.evaluation import evaluate_logits
@@ -92,7 +92,8 @@ class TrialRunner:
                 store = Products(self._directory / "products")
                 front, execution = front_of(recipe), execution_of(recipe)
                 place = place_of(recipe, front)
-                check(PAPER(recipe), (), Maker(self._load(recipe), store, front, place, execution))
+                maker = Maker(self._load(recipe), store, front, place, execution)
+                check(PAPER(recipe), (), maker, {})
 
     def __call__(self, trial: "optuna.Trial | GridTrial") -> float:
         """Returns the mean validation accuracy over the seeds, of the models that are kept."""
@@ -179,10 +180,15 @@ def _write_hparams(
     path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, record: SeedResult
 ) -> None:
     values = {name: to_parameter(value) for name, value in settings.items()}
-    with tf.summary.create_file_writer(str(path)).as_default():
-        hparams.hparams(
+    file = EventFile(path)
+    file.add_summary(
+        hparams_pb(
             {**values, "seed": recipe.run.seed, "control": recipe.distil.soft_loss == "none"}
         )
-        step = int(record.curves["epoch"][-1])
-        tf.summary.scalar("validation_accuracy", record.validation_accuracy, step=step)
-        tf.summary.scalar("test_accuracy", record.test_accuracy, step=step)
+    )
+    accuracies = {
+        "validation_accuracy": record.validation_accuracy,
+        "test_accuracy": record.test_accuracy,
+    }
+    file.add_scalars(accuracies, step=int(record.curves["epoch"][-1]))
+    file.close()

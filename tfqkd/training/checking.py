@@ -1,7 +1,7 @@
 """What shows before training that stages cannot end well."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
@@ -21,13 +21,16 @@ TRIED_IMAGES = 16
 """On how many training images an untrained student is exported."""
 
 
-def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> None:
+def check(
+    sources: Sequence[Source], formats: Sequence[str], maker: Maker, options: Mapping[str, int]
+) -> None:
     """Builds every model of a run once, untrained, so that a misfit shows before training.
 
     Args:
         sources: What the run is made of; the last one is exported.
         formats: The formats that it is exported in.
         maker: Makes them.
+        options: Of the formats.
 
     Raises:
         ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
@@ -40,7 +43,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
     every = list(walk(sources))
     stages = [source for source in every if isinstance(source, Stage)]
     for stage in stages:
-        steps_per_epoch(maker.data.train, stage.training.batch_size)
+        steps_per_epoch(maker.data_of(stage).train, stage.training.batch_size)
         _require_different(stage.teachers)
         _require_loaded(stage)
     for source in every:
@@ -51,7 +54,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
         require_exportable(models[last.network], maker.data.class_names, formats)
     for stage in stages:
         model, quantization = models[stage.network], stage.quantization and stage.quantized
-        fitting_of(stage, maker.execution, maker.data)
+        fitting_of(stage, maker.execution, maker.data_of(stage))
         require_together(stage.methods)
         require_capable(stage.methods, maker.front.CAPABILITIES)
         if isinstance(stage.start, ModelFile):
@@ -66,7 +69,7 @@ def check(sources: Sequence[Source], formats: Sequence[str], maker: Maker) -> No
     if formats and not maker.is_done(last):
         student, images = maker.quantized(models[last.network], last), maker.data.train
         names = maker.data.class_names
-        require_formats(student, formats, images.sample(TRIED_IMAGES), names)
+        require_formats(student, formats, images.sample(TRIED_IMAGES), names, **options)
 
 
 def _fitting_model(source: Source, maker: Maker) -> Model:
@@ -78,7 +81,8 @@ def _fitting_model(source: Source, maker: Maker) -> Model:
         return foreign
     saved = isinstance(source, ModelFile)
     model = front.load(pathlib.Path(name)) if saved else maker.build(name)
-    _require_fit(name, front.facts(model), maker.data)
+    layers_only = isinstance(source, ModelFile) and source.layers_only
+    _require_fit(name, front.facts(model), maker.data, layers_only)
     if saved:
         front.require_runs(name, model, maker.data)
     front.require_logits(model, source.role)
@@ -117,8 +121,8 @@ def _require_different(teachers: Sequence[Source]) -> None:
                 )
 
 
-def _require_fit(name: str, model: Facts, data: ImageData) -> None:
-    shapes = (model.input_shape, model.output_shape)
+def _require_fit(name: str, model: Facts, data: ImageData, layers_only: bool = False) -> None:
+    shapes = (model.input_shape, (data.classes,) if layers_only else model.output_shape)
     wanted = (tuple(data.image_shape), (data.classes,))
     fits = all(
         have in (None, want)

@@ -8,10 +8,11 @@ import pathlib
 import shlex
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import OccupiedError, locked_at_once, read_json, write_atomically
-from tfqkd.training.plans import formats_of
+from tfqkd.training.plans import formats_of, options_of
 from tfqkd.training.presets import PAPER, Preset
 from tfqkd.training.results import RESULTS_FILE, Results
 from tfqkd.training.stage import plain
@@ -123,7 +124,7 @@ class RunDirectory:
         if there is None:
             write_atomically(self.path / REPLICAS_FILE, f"{replicas}\n")
             write_atomically(self.path / PRESET_FILE, json.dumps(self._preset) + "\n")
-        if there is None or formats_of(there) != formats_of(self.recipe):
+        if there is None or _files_of(there) != _files_of(self.recipe):
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
             record_command(self.path, command)
@@ -144,6 +145,7 @@ class RunDirectory:
         if not (self.path / RESULTS_FILE).exists():
             # An export that fails after days of training is mended by another format.
             differences.pop("formats", None)
+            differences.pop("export.arena_bytes", None)
         if differences:
             listed = "\n".join(
                 f"  {n}: {a!r} there, {b!r} given" for n, (a, b) in differences.items()
@@ -162,6 +164,10 @@ class RunDirectory:
     def write_results(self, results: Results) -> None:
         """Writes the results, which says that the run is done."""
         write_atomically(self.path / RESULTS_FILE, results.to_json())
+
+
+def _files_of(recipe: Recipe) -> tuple[Any, ...]:
+    return formats_of(recipe), options_of(recipe)
 
 
 def record_command(path: pathlib.Path, command: list[str]) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,11 @@ def shown(data: ImageData) -> dict[str, Any]:
 
 
 def exported(
-    maker: Maker, stage: Stage, formats: Sequence[str], products: Products
+    maker: Maker,
+    stage: Stage,
+    formats: Sequence[str],
+    products: Products,
+    options: Mapping[str, int],
 ) -> pathlib.Path:
     """Returns the product of a stage's exported files, and the reports of their verification.
 
@@ -48,6 +52,7 @@ def exported(
         stage: What is exported.
         formats: Names of formats.
         products: Where it is kept. It is made by one process alone.
+        options: Of the formats.
     """
 
     def make(partial: pathlib.Path) -> None:
@@ -55,17 +60,21 @@ def exported(
         shutil.rmtree(partial)
         partial.mkdir()
         model = maker.front.load(maker.path(stage))
-        reports = export(model, partial, formats, output=LOGITS, **shown(maker.data))
+        reports = export(model, partial, formats, output=LOGITS, **options, **shown(maker.data))
         listed = [
             {**dataclasses.asdict(report), "path": pathlib.Path(report.path).name}
             for report in reports
         ]
         (partial / REPORTS_FILE).write_text(json.dumps(listed, indent=2) + "\n")
 
-    return products.get(EXPORT, export_key(maker, stage, formats), make, f"files of {stage.title}")
+    return products.get(
+        EXPORT, export_key(maker, stage, formats, options), make, f"files of {stage.title}"
+    )
 
 
-def export_key(maker: Maker, stage: Stage, formats: Sequence[str]) -> dict[str, Any]:
+def export_key(
+    maker: Maker, stage: Stage, formats: Sequence[str], options: Mapping[str, int]
+) -> dict[str, Any]:
     """Returns all that exported files depend on."""
     data = maker.data.fingerprint
-    return {"model": maker.name(stage), "formats": list(formats), "data": data}
+    return {"model": maker.name(stage), "formats": list(formats), "data": data, **options}

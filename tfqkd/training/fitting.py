@@ -79,10 +79,10 @@ def fit(
         schedule, by = stage.distillation.coefficient, stage.distillation.coefficient_on
         schedulers.append(CoefficientScheduler(schedule, by or "epoch", start.step))
     bar = progress(title, epochs, steps, fitting.batch_size, start.epoch)
-    every = Interval.parse(execution.checkpoint_every) if front.CAPABILITIES.steps else None
+    every = None if trainer.whole_epochs else Interval.parse(execution.checkpoint_every)
     saver = SaveCheckpoints(checkpoints, trainer.divergence, start, steps, every, title, workers)
     logs = front.logs(directory / "tensorboard", execution.profile)
-    watchers = [*schedulers, *callbacks, hooks, logs, history, bar, saver]
+    watchers = [*schedulers, *callbacks, hooks, *logs, history, bar, saver]
     if patience:
         watchers.append(patience)
     try:

@@ -39,6 +39,7 @@ class Maker:
         place: Where they are trained.
         execution: How.
         progress: Makes the watcher that shows the progress of a stage.
+        general: What stages are trained on that take general data.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Maker:
         place: Place,
         execution: Execution,
         progress: MakeProgress = ProgressBar,
+        general: ImageData | None = None,
     ) -> None:
         self.data, self.products, self.front = data, products, front
+        self._general = general
         self.place, self.execution = place, execution
         self._progress = progress
         self._files: dict[str, str] = {}
@@ -64,8 +67,15 @@ class Maker:
             **({"teachers": list(map(self.name, stage.teachers))} if stage.teachers else {}),
             # One replica is what any number of them is where they change nothing.
             **({"replicas": replicas} if replicas > 1 else {}),
-            "data": self.data.fingerprint,
+            "data": self.data_of(stage).fingerprint,
         }
+
+    def data_of(self, stage: Stage) -> ImageData:
+        """Returns what a stage is trained on."""
+        if not stage.on_general:
+            return self.data
+        assert self._general is not None
+        return self._general
 
     def name(self, source: Source) -> str:
         """Returns what a model is, for a key: the name of its product, or the digest of its file."""
@@ -121,11 +131,14 @@ class Maker:
 
     def quantized(self, model: Model, stage: Stage) -> Model:
         """Returns a model as the stage begins to train it."""
+        for method in stage.methods:
+            model = method.model(self.front, model)
         if stage.quantization is None:
             return model
         model = self.front.quantize(model, stage.quantized)
         if stage.quantization.scheme.activations:
-            self.front.calibrate(model, fitting_of(stage, self.execution, self.data), self.data)
+            data = self.data_of(stage)
+            self.front.calibrate(model, fitting_of(stage, self.execution, data), data)
         return model
 
     def terms(self, stage: Stage, model: Model, teachers: Sequence[Model]) -> list[Term]:
@@ -145,6 +158,8 @@ class Maker:
 
         def twin() -> Model:
             float_one = build(None, stage.training.seed)
+            for method in stage.methods:
+                float_one = method.model(self.front, float_one)
             return (
                 self.front.quantize(float_one, stage.quantized) if stage.quantization else float_one
             )
@@ -169,7 +184,7 @@ class Maker:
                 partial,
                 stage=stage,
                 execution=self.execution,
-                data=self.data,
+                data=self.data_of(stage),
                 workers=self.place.workers,
                 progress=self._progress,
                 callbacks=[*self._quantization_callbacks(stage), *callbacks],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
+from tfqkd.core.around import FloatQuantizer
 from tfqkd.core.combining import LOGITS
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.quantizers import (
@@ -27,6 +28,7 @@ from tfqkd.fronts.settings import Capabilities, Distillation, Quantization, Trai
 from tfqkd.fronts.workers import Workers
 from tfqkd.methods.batch_norm import BatchNorm
 from tfqkd.methods.gradient_rounding import GradientRounding
+from tfqkd.methods.latent import Latent
 from tfqkd.methods.method import Method
 from tfqkd.process.interruption import keep_handlers
 from tfqkd.recipe.data import AUTO_STREAM
@@ -56,6 +58,22 @@ def load_data(recipe: Recipe, data_dir: str = "") -> ImageData:
 
     asked = {**data_of(recipe), **({"data_dir": data_dir} if data_dir else {})}
     return load(**asked, download=recipe.data.download)
+
+
+def load_general(recipe: Recipe, like: ImageData) -> ImageData | None:
+    """Returns the general data set of a recipe, without labels; None where it has none.
+
+    Args:
+        recipe: The recipe.
+        like: The data set of its task.
+    """
+    from tfqkd.data.datasets import load, unlabelled  # noqa: PLC0415 (slow to import)
+
+    name = recipe.progressive.data
+    if not name:
+        return None
+    whole = {**data_of(recipe), "name": name, "validation_split": 0.0, "train_examples": 0}
+    return unlabelled(load(**whole, download=recipe.data.download), like)
 
 
 def data_of(recipe: Recipe) -> dict[str, Any]:
@@ -95,6 +113,12 @@ def formats_of(recipe: Recipe) -> tuple[str, ...]:
     return recipe.export.formats
 
 
+def options_of(recipe: Recipe) -> dict[str, int]:
+    """Returns the options of the formats that a recipe exports, as `export` takes them."""
+    arena_bytes = recipe.export.arena_bytes
+    return {"arena_bytes": arena_bytes} if arena_bytes else {}
+
+
 def execution_of(recipe: Recipe) -> Execution:
     """Returns how a recipe is computed."""
     run, teacher = recipe.run, recipe.teacher
@@ -120,6 +144,8 @@ def require_capable(capabilities: Capabilities, recipe: Recipe) -> None:
         "mixed_precision": run.mixed_precision in (AUTO_PRECISION, *capabilities.precisions),
         "deterministic": capabilities.deterministic or not run.deterministic,
         "jit_compile": capabilities.jit_compile or not run.jit_compile,
+        "profile": capabilities.profile or not run.profile,
+        "steps_per_execution": capabilities.steps_per_execution or run.steps_per_execution == 1,
     }
     for name, is_able in able.items():
         if not is_able:
@@ -230,6 +256,54 @@ def student_of(
     return _taught(student, recipe, teachers, distillation)
 
 
+def progressive_of(recipe: Recipe, teachers: Sequence[Source]) -> tuple[Stage, ...]:
+    """Returns the stages before the task-specific one; none where the recipe asks for none.
+
+    From one to the next, one of teacher, data and loss changes: general distillation (the general teacher on
+    general data), general-enhanced (the task's teacher), task-adaptive (the task's data), all by the latent
+    loss alone; then labels and soft labels come in.
+    """
+    progressive = recipe.progressive
+    found: tuple[Stage, ...] = ()
+    if not progressive.epochs:
+        return found
+    weighed = Distillation(coefficient=Constant(1.0), coefficient_on=None, soft_loss="none")
+    general = ModelFile(
+        TEACHER, "general teacher", progressive.teacher, _keras_of(recipe), layers_only=True
+    )
+    kinds = (
+        ("general distillation", (general,), True),
+        ("general-enhanced distillation", tuple(teachers), True),
+        ("task-adaptive distillation", tuple(teachers), False),
+    )
+    start: Source | None = None
+    if is_model_path(recipe.student.network):
+        start = student_of(recipe)
+    for number, (label, teaching, on_general) in enumerate(kinds, start=1):
+        epochs = progressive.epochs[number - 1]
+        if not epochs:
+            continue
+        seed = recipe.seed_of(STUDENT)
+        training = _training(recipe, STUDENT, (4, number), seed)
+        start = Stage(
+            role=STUDENT,
+            label=label,
+            seed=seed,
+            network=recipe.student.network,
+            precision=recipe.run.mixed_precision,
+            keras=_keras_of(recipe),
+            # No label has a say, neither as a class's weight nor in when to stop.
+            training=dataclasses.replace(training, epochs=epochs, class_weights="none", patience=0),
+            start=start,
+            teachers=teaching,
+            distillation=weighed,
+            methods=(Latent(weight=progressive.weight), *_kept_statistics(recipe, STUDENT)),
+            on_general=on_general,
+        )
+        found = (*found, start)
+    return found
+
+
 def quantized_of(recipe: Recipe, start: Source, teachers: Sequence[Source]) -> Stage:
     """Returns the last stage of a recipe: the student with its bits, or the float control."""
     training = _training(recipe, QUANTIZED, (2, 2), recipe.run.seed)
@@ -243,19 +317,28 @@ def quantized_of(recipe: Recipe, start: Source, teachers: Sequence[Source]) -> S
         training=dataclasses.replace(training, fixed_views=recipe.teacher.views),
         start=start,
         teachers=tuple(teachers),
-        quantization=None if recipe.quantize.is_float else quantization_of(recipe),
+        quantization=quantization_of(recipe),
         distillation=distillation_of(recipe),
         methods=methods_of(recipe),
     )
 
 
-def quantization_of(recipe: Recipe) -> Quantization:
-    """Returns how a recipe quantizes; its weights are not float."""
+def quantization_of(recipe: Recipe) -> Quantization | None:
+    """Returns how a recipe quantizes; None where weights are float, and no method holds them."""
+    if recipe.quantize.is_float:
+        return float_quantization_of(recipe)
     return Quantization(
         scheme=scheme_of(recipe),
         layers=bits_by_layer(recipe.quantize) or None,
         gradual_shares=(),
     )
+
+
+def float_quantization_of(recipe: Recipe) -> Quantization | None:
+    """Returns what holds a mask or clusters on the float weights of a recipe; None without such methods."""
+    if not {"pruning", "clustering"} & set(recipe.quantized.methods):
+        return None
+    return Quantization(scheme=Scheme(FloatQuantizer()), layers=None, gradual_shares=())
 
 
 def scheme_of(recipe: Recipe) -> Scheme:
@@ -286,7 +369,14 @@ def methods_of(recipe: Recipe) -> tuple[Method, ...]:
     quantize = recipe.quantize
     if not quantize.is_float and quantize.gradient_bits != FLOAT_BITS:
         found.append(GradientRounding(bits=quantize.gradient_bits))
-    return (*found, *recipe.quantized.own, *_kept_statistics(recipe, QUANTIZED))
+    own, progressive = recipe.quantized.own, recipe.progressive
+    if (
+        progressive.epochs
+        and progressive.last_weight
+        and not any(isinstance(m, Latent) for m in own)
+    ):
+        found.append(Latent(weight=progressive.last_weight, falls=True))
+    return (*found, *own, *_kept_statistics(recipe, QUANTIZED))
 
 
 def _kept_statistics(recipe: Recipe, stage: str) -> tuple[Method, ...]:

@@ -11,7 +11,9 @@ from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.plans import (
     assistant_of,
     distillation_of,
+    float_quantization_of,
     kind_of,
+    progressive_of,
     quantized_of,
     require_annealed,
     student_of,
@@ -30,13 +32,19 @@ class Preset(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """Teacher, float student and quantized student (arXiv 1909.01688)."""
+    """Teacher, float student and quantized student (arXiv 1909.01688).
+
+    Where the recipe asks for progressive distillation, its stages stand in the float student's place, and the
+    quantized one is the last of the four (after the abstract of arXiv 2106.02241).
+    """
 
     def __call__(self, recipe: Recipe) -> tuple[Source, ...]:
         """Returns the stages."""
         teachers = teachers_of(recipe)
-        student = student_of(recipe, teachers, distillation_of(recipe, STUDENT))
-        return (*teachers, student, quantized_of(recipe, student, teachers))
+        before: tuple[Source, ...] = progressive_of(recipe, teachers)
+        if not before:
+            before = (student_of(recipe, teachers, distillation_of(recipe, STUDENT)),)
+        return (*teachers, *before, quantized_of(recipe, before[-1], teachers))
 
 
 PAPER = Paper()
@@ -133,6 +141,11 @@ class Comparison:
             ValueError: If the recipe has no teacher or no annealed coefficient to compare.
         """
         require_annealed(recipe)
+        if recipe.progressive.epochs:
+            raise ValueError(
+                "A comparison has one float student. Received: progressive.epochs="
+                f"{recipe.progressive.epochs}. Compare runs of their own, with and without them."
+            )
         first = recipe.run.seed
         # The student of the recipe itself comes last.
         seeds = (*range(first + 1, first + self.repeats), first)
@@ -149,9 +162,10 @@ class Comparison:
             quantized_of(recipe, untaught, ()), label=f"{kind}, no teacher", distillation=None
         )
         yield from (*teachers, student)
-        if self.controls and alone.quantization:
+        if self.controls and not recipe.quantize.is_float:
             # Where the recipe itself is float, its row without a teacher is this control.
-            yield dataclasses.replace(alone, label="float, no teacher", quantization=None)
+            held = float_quantization_of(recipe)
+            yield dataclasses.replace(alone, label="float, no teacher", quantization=held)
         yield alone
         if self.controls:
             off = Distillation(

@@ -27,6 +27,8 @@ from tfqkd.training.plans import (
     formats_of,
     front_of,
     load_data,
+    load_general,
+    options_of,
     place_of,
     require_capable,
     with_precision,
@@ -116,10 +118,11 @@ def run(
             recipe = run_directory.recipe = with_stream(recipe, data)
             store = Products(pathlib.Path(products) if products else path / "products", workers)
             watched = progress if workers.is_chief else NoProgress
-            maker = Maker(data, store, front, place, execution, watched)
-            check(stages, formats_of(recipe), maker)
+            general = load_general(recipe, data)
+            maker = Maker(data, store, front, place, execution, watched, general)
+            check(stages, formats_of(recipe), maker, options_of(recipe))
             if workers.is_chief:
-                uses = _uses(stages, formats_of(recipe), maker)
+                uses = _uses(stages, recipe, maker)
                 run_directory.begin(command, replicas, uses)
             for stage in stages:
                 maker.make(stage, callbacks if stage is stages[-1] else ())
@@ -131,12 +134,13 @@ def run(
     return results
 
 
-def _uses(stages: tuple[Source, ...], formats: Sequence[str], maker: Maker) -> Uses:
+def _uses(stages: tuple[Source, ...], recipe: Recipe, maker: Maker) -> Uses:
     every = list(walk(stages))
     names = [maker.name(source) for source in every]
     last, views = student_stage(stages), [0]
-    if formats:
-        names.append(maker.products.path(EXPORT, export_key(maker, last, formats)).name)
+    if formats_of(recipe):
+        key = export_key(maker, last, formats_of(recipe), options_of(recipe))
+        names.append(maker.products.path(EXPORT, key).name)
     views += [
         each.training.fixed_views for each in every if isinstance(each, Stage) and each.teachers
     ]
@@ -166,7 +170,7 @@ def _export(
     if not formats:
         return ()
     try:
-        product = exported(maker, stage, formats, store)
+        product = exported(maker, stage, formats, store, options_of(run_directory.recipe))
     except ExportError as error:
         for report in error.reports:
             _keep(pathlib.Path(report.path), path / EXPORT_DIRECTORY)

@@ -51,12 +51,14 @@ class ModelFile:
         label: What it is called in tables.
         network: Its path.
         keras: Of the run: None for tf_keras.
+        layers_only: Whether it is asked for its layers alone: its outputs are of other classes.
     """
 
     role: str
     label: str
     network: str
     keras: int | None = None
+    layers_only: bool = False
 
     @property
     def is_foreign(self) -> bool:
@@ -84,6 +86,7 @@ class Stage:
         quantization: How it is quantized; None for a float network.
         distillation: How its losses are weighed; None without a teacher or its control.
         methods: What else is done, in this order.
+        on_general: Whether it is trained on the run's general data, which has no labels.
     """
 
     role: str
@@ -98,6 +101,7 @@ class Stage:
     quantization: Quantization | None = None
     distillation: Distillation | None = None
     methods: tuple[Method, ...] = ()
+    on_general: bool = False
 
     @property
     def title(self) -> str:

@@ -12,6 +12,7 @@ from tests.export.in_process import files_run_here
 from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.export import FORMATS, ExportError, early_check, export, load, tflite, to_litert
 from tfqkd.export.integer import files
+from tfqkd.export.integer.few_digits import with_few_digits
 from tfqkd.export.source import Source
 from tfqkd.runtime.packing import width_of
 
@@ -44,10 +45,10 @@ def reports(quantized, tmp_path_factory):
 
 
 def test_a_file_is_loaded_as_any_other(reports):
-    images, graph = networks.pixels(8, seed=9), networks.graph("residual")
-    last = graph.tensors[-1]
-    expected = (reference.run(graph, images)[-1] - last.zero_point) * last.scale
-    for report in reports:
+    images, whole = networks.pixels(8, seed=9), networks.graph("residual")
+    last = whole.tensors[-1]
+    for report, graph in zip(reports, (with_few_digits(whole), whole), strict=True):
+        expected = (reference.run(graph, images)[-1] - last.zero_point) * last.scale
         model = load(report.path)
         assert model.class_names == tuple("abcde")
         for given in (images, images.astype(np.float32)):

@@ -12,9 +12,6 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[3]
 _PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch"}
 _SLOW = {"torch"}
-# XLA makes a program of one kernel after another with these in a quarter of the time; TensorFlow's knows
-# neither.
-_OF_JAX = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 BACKENDS = [
     pytest.param(
@@ -42,14 +39,13 @@ def slow_on(backend: str) -> list:
 
 def run(backend: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     """Runs Python with a backend and returns what it printed; fails the test if it fails."""
-    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
         "TFQKD_INSIDE": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "XLA_FLAGS": f"{flags} {_OF_JAX}" if backend == "jax" else flags,
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         # Half of what these tests take on JAX is XLA, making tiny programs fast.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }

@@ -2,14 +2,15 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tfqkd.export import tflite
 from tfqkd.export.codes import CodedKernel
 from tfqkd.export.formats import Format
-from tfqkd.export.integer.graph import Graph, Kind
+from tfqkd.export.integer.few_digits import with_few_digits
+from tfqkd.export.integer.graph import Graph, Kernel, Kind
 from tfqkd.export.integer.litert import to_model
 from tfqkd.export.integer.packed import pack
 from tfqkd.export.integer.reader import read_graph
@@ -23,6 +24,7 @@ from tfqkd.runtime.signature import INPUT, METADATA
 from tfqkd.runtime.widening import is_packed, widen
 
 _STORED_BITS = 8
+_SMALLEST = 2
 # The axes of a kernel's codes in the order output channel, height, width, input channel.
 _ORDERS = {Kind.CONVOLUTION: (0, 1, 2, 3), Kind.DEPTHWISE: (3, 1, 2, 0), Kind.DENSE: (0, 1)}
 
@@ -42,8 +44,7 @@ def write_tflite(source: Source, draft: pathlib.Path, form: Format) -> list[Stor
         ExportError: If the model cannot be computed with integers alone, or the file is not what was
             written; it names the layer.
     """
-    _require_images(source)
-    graph = read_graph(source.model)
+    graph = graph_of(source, form)
     kernels = stored_kernels(graph, source)
     check_layers(kernels, source.quantized)
     _check_widths(graph, kernels, form)
@@ -53,7 +54,40 @@ def write_tflite(source: Source, draft: pathlib.Path, form: Format) -> list[Stor
     return kernels
 
 
-def _require_images(source: Source) -> None:
+def graph_of(source: Source, form: Format) -> Graph:
+    """Returns the graph that a TFLite file of a format computes.
+
+    That of 2 bits has scales and biases of few digits: its packed form is made to be small.
+    """
+    graph = integer_graph(source)
+    return with_few_digits(graph) if form.weight_bits == _SMALLEST else graph
+
+
+def write_onnx(source: Source, draft: pathlib.Path, form: Format) -> list[StoredKernel]:
+    """Does as `write_tflite`, for an ONNX file."""
+    import onnx
+
+    from tfqkd.export import onnx_graph
+    from tfqkd.export.integer.onnx import check, constant_bits, to_model
+
+    graph, bits = integer_graph(source), form.kernel_bits or _STORED_BITS
+    kernels = stored_kernels(graph, source, lambda kernel: constant_bits(kernel, bits))
+    check_layers(kernels, source.quantized)
+    _check_widths(graph, kernels, form)
+    (name,) = source.kinds
+    model = to_model(graph, name, bits)
+    onnx.helper.set_model_props(model, {METADATA: metadata(source, form)})
+    draft.write_bytes(onnx_graph.write(model))
+    check(onnx_graph.read_back(draft), graph)
+    return kernels
+
+
+def integer_graph(source: Source) -> Graph:
+    """Returns the integer graph of a model from images to one output.
+
+    Raises:
+        ExportError: If it cannot be computed with integers alone; it names the layer.
+    """
     (tensor, *others) = source.signature.values()
     if list(source.signature) != [INPUT] or others or len(source.kinds) > 1 or tensor.shape[0]:
         raise ExportError(
@@ -61,6 +95,7 @@ def _require_images(source: Source) -> None:
             f"{list(source.signature)} -> {list(source.kinds)}, batch_size={tensor.shape[0]}. Nothing was "
             "written. Export to litert-int8-full."
         )
+    return read_graph(source.model)
 
 
 def content_of(graph: Graph, source: Source, form: Format) -> bytes:
@@ -92,12 +127,22 @@ def _read_back(draft: pathlib.Path) -> tflite.schema.ModelT:
         raise ExportError(f"A file must be whole when it is read back. {error}") from error
 
 
-def stored_kernels(graph: Graph, source: Source) -> list[StoredKernel]:
-    """Returns the kernels of the model's layers, as codes that the model was trained with."""
-    return list(_kernels(graph, set(source.owners.layers)))
+def stored_kernels(
+    graph: Graph, source: Source, bits: Callable[[Kernel], int] = lambda kernel: _STORED_BITS
+) -> list[StoredKernel]:
+    """Returns the kernels of the model's layers, as codes that the model was trained with.
+
+    Args:
+        graph: Of the model.
+        source: The model.
+        bits: How many bits a code of a kernel takes in the file.
+    """
+    return list(_kernels(graph, set(source.owners.layers), bits))
 
 
-def _kernels(graph: Graph, layers: set[str]) -> Iterator[StoredKernel]:
+def _kernels(
+    graph: Graph, layers: set[str], bits: Callable[[Kernel], int]
+) -> Iterator[StoredKernel]:
     for operation in graph.operations:
         kernel = operation.kernel
         if kernel is None or operation.layer not in layers:
@@ -106,7 +151,7 @@ def _kernels(graph: Graph, layers: set[str]) -> Iterator[StoredKernel]:
         scales = kernel.scales * np.float32(kernel.factor)
         plane = CodedKernel(kernel.codes, scales, kernel.axis)
         order = _ORDERS[operation.kind]
-        yield StoredKernel((operation.layer,), plane.values, order, (plane,), (_STORED_BITS,))
+        yield StoredKernel((operation.layer,), plane.values, order, (plane,), (bits(kernel),))
 
 
 def _check_widths(graph: Graph, kernels: list[StoredKernel], form: Format) -> None:

@@ -10,6 +10,8 @@ from tfqkd.export.verification import ExportError
 
 _LARGEST_BIAS = 2**30
 """A factor 2 below what int32 holds: the sum of the products is added to it."""
+_DEAD_BIAS = 2**18
+"""Of a channel that is its bias alone: exact enough, and no larger than the others."""
 _NEGLIGIBLE = 1 / 8
 """Of a step of the output: a channel whose weights cannot move it further is its bias."""
 _SMALLEST_RATIO = 2.0**-16
@@ -98,7 +100,7 @@ class Affine:
         reach = 255 * np.abs(self.codes).sum(axis=others) * units
         is_alive = reach >= _NEGLIGIBLE * float(scale_out)
         codes = np.where(self._along(is_alive), self.codes, 0)
-        least = np.maximum(np.abs(self.bias) / _LARGEST_BIAS, float(scale_out) * _SMALLEST_RATIO)
+        least = np.maximum(np.abs(self.bias) / _DEAD_BIAS, float(scale_out) * _SMALLEST_RATIO)
         factor = self._factor(np.abs(self.bias[is_alive]) / units[is_alive])
         scales = np.where(is_alive, self.scales / factor, least / float(scale_in)).astype(
             np.float32

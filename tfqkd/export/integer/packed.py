@@ -7,19 +7,22 @@ from collections.abc import Iterator
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tfqkd.export.integer.few_digits import places_of
+from tfqkd.export.integer.structure import Structure, to_number
 from tfqkd.runtime.widening import (
     CODES,
+    FLOATS,
     HEADER,
     IDENTIFIER,
-    PLAIN,
+    INTEGERS,
+    MOST_PLACES,
     PRODUCTS,
     VERSION,
-    ZEROS,
 )
 
 _MOST_BITS = 4
 _FEWEST_CODES = 64
-_FEWEST_ZEROS = 4
+_FEWEST_NUMBERS = 4
 _BIAS = 2
 """The input of convolutions and dense layers behind what they read and their kernel."""
 
@@ -28,7 +31,7 @@ def pack(content: bytes) -> bytes:
     """Returns the packed file of a TFLite file; `runtime.widening.widen` gives the very same bytes back.
 
     Kernels of up to 16 different codes become codes of 2 to 4 bits, the scales of biases the product that
-    they are, and zeros their number.
+    they are, scales and biases of few digits 16 bits, zeros their number, and what is there again a copy.
 
     Args:
         content: A TFLite file.
@@ -39,12 +42,13 @@ def pack(content: bytes) -> bytes:
 
 
 def _segments(content: bytes) -> Iterator[bytes]:
+    structure = Structure(content)
     place = 0
     for start, length, segment in sorted(_found(content)):
-        yield from _plain(content[place:start])
+        yield from structure.segments(place, start)
         yield segment
         place = start + length
-    yield from _plain(content[place:])
+    yield from structure.segments(place, len(content))
 
 
 def _found(content: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -56,7 +60,7 @@ def _found(content: bytes) -> Iterator[tuple[int, int, bytes]]:
     def place_of(values: np.ndarray) -> int:
         return values.__array_interface__["data"][0] - begin
 
-    seen = set()
+    seen: set[int] = set()
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
         if operator.InputsLength() != _BIAS + 1:
@@ -71,8 +75,40 @@ def _found(content: bytes) -> Iterator[tuple[int, int, bytes]]:
         scales, products = (each.Quantization().ScaleAsNumpy() for each in (kernel, bias))
         (step,) = source.Quantization().ScaleAsNumpy()
         if np.array_equal(scales * step, products) and len(scales) > 2:
-            segment = bytes([PRODUCTS]) + _number(len(scales)) + struct.pack("<f", step)
-            yield place_of(products), 4 * len(scales), segment + _number(place_of(scales))
+            segment = bytes([PRODUCTS]) + to_number(len(scales)) + struct.pack("<f", step)
+            yield place_of(products), 4 * len(scales), segment + to_number(place_of(scales))
+        biases = model.Buffers(bias.Buffer()).DataAsNumpy()
+        for values, packed in ((scales, _floats(scales)), (biases, _integers(biases))):
+            if packed is not None and place_of(values) not in seen:
+                seen.add(place_of(values))
+                yield place_of(values), values.nbytes, packed
+
+
+def _floats(values: np.ndarray) -> bytes | None:
+    """Returns the segment of scales, or None if they have more digits or exponents than 16 bits hold."""
+    bits = values.view("<u4")
+    exponents, digits = bits >> 23, bits & (1 << 23) - 1
+    least = int(exponents.min())
+    if len(values) < _FEWEST_NUMBERS or (digits & 2047).any() or exponents.max() - least > 15:
+        return None
+    packed = (exponents - least) << 12 | digits >> 11
+    return (
+        bytes([FLOATS]) + to_number(len(values)) + bytes([least]) + packed.astype("<u2").tobytes()
+    )
+
+
+def _integers(values: np.ndarray) -> bytes | None:
+    """Returns the segment of biases, or None if they have more digits than 16 bits hold."""
+    numbers = np.frombuffer(values.tobytes(), "<i4").astype(np.int64)
+    magnitudes = np.abs(numbers)
+    places, least = places_of(magnitudes)
+    digits = magnitudes >> places
+    is_exact = (digits << places == magnitudes).all()
+    if len(numbers) < _FEWEST_NUMBERS or least > MOST_PLACES or not is_exact:
+        return None
+    packed = (numbers < 0).astype(np.int64) << 15 | places - least << 12 | digits
+    head = bytes([INTEGERS]) + to_number(len(numbers)) + bytes([least])
+    return head + packed.astype("<u2").tobytes()
 
 
 def _codes(values: np.ndarray) -> bytes | None:
@@ -84,33 +120,4 @@ def _codes(values: np.ndarray) -> bytes | None:
     ones = np.unpackbits(indices.astype(np.uint8)[:, np.newaxis], axis=1, bitorder="little")
     packed = np.packbits(ones[:, :bits].reshape(-1), bitorder="little").tobytes()
     filled = table.tobytes().ljust(2**bits, b"\0")
-    return bytes([CODES]) + _number(len(values)) + bytes([bits]) + filled + packed
-
-
-def _plain(content: bytes) -> Iterator[bytes]:
-    """Yields the segments of bytes as they are and of zeros."""
-    place = 0
-    for start, stop in _runs_of_zeros(content):
-        if start > place:
-            yield bytes([PLAIN]) + _number(start - place) + content[place:start]
-        yield bytes([ZEROS]) + _number(stop - start)
-        place = stop
-    if place < len(content):
-        yield bytes([PLAIN]) + _number(len(content) - place) + content[place:]
-
-
-def _runs_of_zeros(content: bytes) -> Iterator[tuple[int, int]]:
-    is_zero = np.frombuffer(content, np.uint8) == 0
-    edges = np.flatnonzero(np.diff(np.pad(is_zero, 1).astype(np.int8)))
-    for start, stop in edges.reshape(-1, 2).tolist():
-        if stop - start > _FEWEST_ZEROS:
-            yield start, stop
-
-
-def _number(value: int) -> bytes:
-    """Returns a number as unsigned LEB128."""
-    parts = []
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])
+    return bytes([CODES]) + to_number(len(values)) + bytes([bits]) + filled + packed

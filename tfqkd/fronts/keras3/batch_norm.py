@@ -1,5 +1,6 @@
 """Batch-norm statistics measured anew, for weights that changed since the moving averages were taken."""
 
+import math
 from typing import Any
 
 import keras
@@ -48,9 +49,9 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
     for inputs in input_batches(data):
         probe(inputs, training=False)
     for name, layer in norms.items():
-        mean, variance = observed[name].moments.pooled()
-        layer.moving_mean.assign(np.ravel(mean))
-        layer.moving_variance.assign(np.ravel(variance))
+        mean, variance = observed[name].pooled()
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
 
 
 def batch_norms(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
@@ -64,28 +65,42 @@ def batch_norms(model: keras.Model) -> dict[str, keras.layers.BatchNormalization
 
 
 class _Observed(keras.layers.BatchNormalization):
-    """A batch norm that normalizes by the batch, and sums up the moments of all that it saw eagerly."""
+    """A batch norm that normalizes by the batch, and keeps the moments of each that it saw eagerly.
+
+    They stay on their device until they are pooled: activations on the way to the host and back would take
+    longer than a training.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.moments = Moments()
+        self._seen: list[tuple[int, Any, Any]] = []
+
+    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mean and variance of each channel over all batches, float32."""
+        moments = Moments()
+        for count, *of_batch in self._seen:
+            moments.add(count, *map(_ops.convert_to_numpy, of_batch))
+        mean, variance = moments.pooled()
+        return np.ravel(mean), np.ravel(variance)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         del training, mask
         if isinstance(inputs, keras.KerasTensor):
             return inputs
-        values = _ops.convert_to_numpy(_ops.cast(inputs, "float32"))
-        axis = self.axis % values.ndim
-        shared = tuple(each for each in range(values.ndim) if each != axis)
-        mean = values.mean(shared, dtype=np.float64, keepdims=True)
-        variance = values.var(shared, dtype=np.float64, keepdims=True)
-        self.moments.add(values.size // mean.size, mean, variance)
-        normalized = (values - mean) / np.sqrt(variance + self.epsilon)
-        for weight, combined in ((self.gamma, np.multiply), (self.beta, np.add)):
+        # PyTorch would keep the graph of every batch.
+        values = _ops.stop_gradient(_ops.cast(inputs, "float32"))
+        axis = self.axis % len(values.shape)
+        shared = [each for each in range(len(values.shape)) if each != axis]
+        mean = _ops.mean(values, shared, keepdims=True)
+        variance = _ops.mean(_ops.square(values - mean), shared, keepdims=True)
+        count = math.prod(values.shape[each] for each in shared)
+        self._seen.append((count, mean, variance))
+        normalized = (values - mean) * _ops.rsqrt(variance + self.epsilon)
+        for weight, combined in ((self.gamma, _ops.multiply), (self.beta, _ops.add)):
             if weight is not None:
-                numbers = _ops.convert_to_numpy(weight.value).reshape(mean.shape)
+                numbers = _ops.reshape(_ops.cast(weight.value, "float32"), mean.shape)
                 normalized = combined(normalized, numbers)
-        return _ops.convert_to_tensor(normalized.astype(np.float32), inputs.dtype)
+        return _ops.cast(normalized, inputs.dtype)
 
     def compute_output_spec(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         return keras.KerasTensor(inputs.shape, self.compute_dtype)

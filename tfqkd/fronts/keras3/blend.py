@@ -1,6 +1,7 @@
 """The loss that Keras minimises for a `Distiller`, and the metrics of its training."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,8 +9,9 @@ import keras
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.notes import Notes
 from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.scheduled import Schedules
 from tfqkd.fronts.keras3.soft_term import SoftTerm
+from tfqkd.fronts.keras3.step_terms import StepTerms
 
 _ops = keras.ops
 
@@ -18,21 +20,34 @@ _ops = keras.ops
 _Own: type = threading.local if keras.backend.backend() == "tensorflow" else object
 
 
-class _Step(_Own):
-    """The step at hand: whether it trains, and the teacher's answers; of each replica."""
+class Step(_Own):
+    """The step at hand, of each replica: whether it trains, and what the student's pass leaves for the loss.
 
-    training = False
-    answers: Any = None
+    Attributes:
+        training: Whether it trains.
+        inputs: What the student was shown.
+        taps: The outputs of its layers that terms read.
+        answers: The teacher's outputs, and those of its layers.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets the step."""
+        self.training = False
+        self.inputs: Any = None
+        self.taps: Sequence[Any] = ()
+        self.answers: tuple[Any, Sequence[Any]] = (None, ())
 
 
 class Blend(keras.losses.Loss):
-    """What Keras takes for the compiled loss: `(1-λ)·hard + λ·soft` in training, else the hard loss.
+    """What Keras takes for the compiled loss: in training `(1-λ)·hard + λ·soft + Σ terms`, else `hard`.
 
     Keras adds the regularisers, and divides by the number of replicas, as for any loss. So the hard loss is
     computed once.
 
     Attributes:
-        step: The step at hand.
         tracker: The metric of training.
         notes: What steps note of labels and answers.
     """
@@ -42,42 +57,50 @@ class Blend(keras.losses.Loss):
         hard: CalledLoss,
         soft: SoftTerm | None,
         soft_weight: float,
-        coefficient: ScheduledVariable,
-        temperature: ScheduledVariable,
+        terms: StepTerms,
+        schedules: Schedules,
+        step: Step,
     ) -> None:
         super().__init__(name=hard.read.name, dtype="float32")
-        self.hard, self.soft = hard, soft
-        self._soft_weight = soft_weight
-        self._coefficient, self._temperature = coefficient, temperature
-        self.step = _Step()
+        self.hard, self.soft, self._soft_weight = hard, soft, soft_weight
+        self._terms, self._schedules, self._step = terms, schedules, step
         self.notes = Notes(hard.read, soft.task if soft else None)
         self._share = _One()
-        names = ["hard_loss", *(soft.logged if soft else [])]
+        names = ["hard_loss", *(soft.logged if soft else []), *(term.name for term in terms.terms)]
         softens = soft is None or soft.task.softens
         self.tracker = _Logs(names, ["coefficient", *(["temperature"] if softens else [])])
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the loss of the batch at hand, and takes it down where the step trains."""
+        step = self._step
         logits = _ops.cast(y_pred, "float32")
         labels = self.notes.labels(y_true, logits)
         hard = self.hard(labels, logits, sample_weight)
-        if not self.step.training:
+        if not step.training:
             return hard
-        coefficient = self._coefficient.advance()
-        temperature = self._temperature.advance()
+        scheduled = self._schedules.advance()
+        coefficient, (answers, _) = scheduled["coefficient"], step.answers
         # Keras divides losses by the number of replicas; 1 becomes its inverse.
         share = self._share(_ops.ones((1,)), _ops.ones((1,)))
         means, blended = {"hard_loss": hard / share}, (1 - coefficient) * hard
         if self.soft:
-            self.notes.answers(self.step.answers)
-            soft = self.soft.mean(self.step.answers, logits, labels, temperature, sample_weight)
+            self.notes.answers(answers)
+            temperature = scheduled["temperature"]
+            soft = self.soft.mean(answers, logits, labels, temperature, sample_weight)
             blended = blended + coefficient * self._soft_weight * soft
             means["soft_loss"] = soft / share
             if self.soft.task.agreement:
-                agree = self.soft.task.agreement(self.step.answers, logits, OPS)
-                means["agreement"] = _ops.mean(agree)
-        settings = {"coefficient": coefficient, "temperature": temperature}
-        self.tracker.update_state(means, settings, _ops.shape(logits)[0])
+                means["agreement"] = _ops.mean(self.soft.task.agreement(answers, logits, OPS))
+        terms = self._terms.losses(
+            step.inputs,
+            labels,
+            (logits, step.taps),
+            step.answers,
+            lambda outputs: self.hard(labels, outputs, sample_weight) / share,
+        )
+        for name, value in terms.items():
+            blended = blended + scheduled[f"{name}_weight"] * value * share
+        self.tracker.update_state(means | terms, scheduled, _ops.shape(logits)[0])
         return blended
 
 

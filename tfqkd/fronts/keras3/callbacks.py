@@ -1,6 +1,6 @@
 """The Keras 3 callbacks of a `Distiller`: one follows a scheduler, one looks at the first step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -8,13 +8,13 @@ import keras
 from tfqkd.core.schedulers import Scheduler
 from tfqkd.fronts.following import Following
 from tfqkd.fronts.keras3.replicas import AverageReplicas
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.scheduled import Schedule
 
 
 class FollowScheduler(Following, keras.callbacks.Callback):
     """Assigns a scheduler's values to a variable of the distiller."""
 
-    def _follow(self, scheduled: ScheduledVariable, values: list[float], made: int) -> None:
+    def _follow(self, scheduled: Schedule, values: list[float], made: int) -> None:
         if scheduled.follow(values, made):
             self.model.make_train_function(force=True)
 
@@ -41,15 +41,16 @@ class LookOnce(keras.callbacks.Callback):
             self._look()
 
 
-def followed(callbacks: Any, look: Callable[[], None]) -> Any:
+def followed(callbacks: Any, look: Callable[[], None], networks: Sequence[keras.Model]) -> Any:
     """Returns the callbacks of a `fit`: schedulers as callbacks, and those that every `fit` has around them.
 
     Args:
         callbacks: As `keras.Model.fit` takes them, schedulers among them.
         look: For `LookOnce`.
+        networks: All that is trained.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     given = keras.tree.flatten(callbacks)
     made = [FollowScheduler(each) if isinstance(each, Scheduler) else each for each in given]
-    return [AverageReplicas(), *(each for each in made if each is not None), LookOnce(look)]
+    return [AverageReplicas(networks), *(each for each in made if each is not None), LookOnce(look)]

@@ -61,6 +61,32 @@ def clone(
     return cloned(model)
 
 
+def shown(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+    """Returns a Functional model of the same layers, and what each of them puts out in it, by name.
+
+    A layer that is called twice counts with the second call; one in a model within the model is not shown.
+
+    Args:
+        model: A Functional or built Sequential model.
+    """
+    outputs: dict[str, Any] = {}
+
+    def called(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        found = operation(*args, **kwargs)
+        if isinstance(operation, keras.layers.Layer):
+            outputs[operation.name] = found
+        return found
+
+    # Keras shows what is called in Functional models alone.
+    is_sequence = isinstance(model, keras.Sequential)
+    graph = keras.Model(model.inputs, model.outputs) if is_sequence else model
+    with _uncompiled(graph):
+        same = keras.models.clone_model(
+            graph, _inputs_of(graph), clone_function=lambda layer: layer, call_function=called
+        )
+    return same, outputs
+
+
 def copied(
     layer: keras.layers.Layer, kind: type[keras.layers.Layer] | None = None
 ) -> keras.layers.Layer:

@@ -1,7 +1,7 @@
 """The `Distiller`: a Keras 3 model that trains a student on hard labels and on a teacher's soft targets."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -12,16 +12,18 @@ from tfqkd.core.tasks import AUTO
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.fronts.arguments import require_number, require_settings
 from tfqkd.fronts.hard_loss import NO_LABELS, NO_LOSS
-from tfqkd.fronts.keras3.blend import Blend
+from tfqkd.fronts.keras3.blend import Blend, Step
 from tfqkd.fronts.keras3.callbacks import followed
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.outside import Outside
 from tfqkd.fronts.keras3.replicas import copies
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.scheduled import Schedule, Schedules
 from tfqkd.fronts.keras3.shapes import require_same_shapes, require_takes
 from tfqkd.fronts.keras3.soft_term import SoftTerm
+from tfqkd.fronts.keras3.step_terms import StepTerms
 from tfqkd.fronts.keras3.teachers import Teacher
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.terms import Term
 from tfqkd.fronts.unsaved import Unsaved
 
 _ops = keras.ops
@@ -37,6 +39,9 @@ class Distiller(Unsaved, keras.Model):
     - "softmax", of a categorical cross-entropy: the logits of classes, `[batch, ..., classes]`.
     - "sigmoid", of a binary cross-entropy: a logit for each label, `[batch, ..., labels]`.
     - "regression", of a squared, absolute or like error: values, `[batch, ..., values]`.
+
+    Methods add `terms`, `Σ weight·s(t)·loss`, each logged by its name; what they train beside the student
+    lies in `beside`, and among the weights of the distiller.
 
     `evaluate`, `predict` and calling it are the student's; quantize the student before it is bound here. The
     teacher is frozen, runs in inference mode, is in no file and no checkpoint of the distiller, and on JAX
@@ -69,6 +74,8 @@ class Distiller(Unsaved, keras.Model):
         scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
             1503.02531).
         task: "softmax", "sigmoid" or "regression"; "auto" (default) reads it off the compiled loss.
+        terms: What methods add to the loss (`fronts.terms.Term`). One that reads layers needs a Functional or
+            Sequential model: the student, or the one live teacher.
 
     Raises:
         TypeError: If student or teacher are of no usable kind.
@@ -87,10 +94,13 @@ class Distiller(Unsaved, keras.Model):
         dkd_beta: float = 8.0,
         scale_by_temperature_squared: bool = True,
         task: str = AUTO,
+        terms: Sequence[Term] = (),
         **kwargs: Any,
     ) -> None:
         require_settings(temperature, coefficient, soft_weight, task)
-        require_number(soft_weight)
+        require_number("soft_weight", soft_weight)
+        for term in terms:
+            require_number(f"{term.name}_weight", term.weight)
         compared = SoftLoss(
             "kl" if soft_loss == "none" else soft_loss, dkd_beta, scale_by_temperature_squared
         )
@@ -101,12 +111,19 @@ class Distiller(Unsaved, keras.Model):
         self.student = student
         self.built = student.built
         self._outside = Outside()
+        self._outside.terms = StepTerms(terms, student, teacher)
+        self.beside = self._outside.terms.networks
+        for place, network in enumerate(self.beside):
+            # PyTorch sets the gradients of attributes back, and in a list knows variables by name alone.
+            setattr(self, f"_beside_{place}", network)
         self._outside.logits_in_batch = teacher is LOGITS_IN_BATCH
-        if soft_loss != "none" and not self._outside.logits_in_batch:
+        asks = soft_loss != "none" or self._outside.terms.teacher.names
+        if asks and not self._outside.logits_in_batch:
             self._outside.teacher = Teacher(teacher, task)
             require_same_shapes(student, teacher)
-        self._outside.coefficient = ScheduledVariable("coefficient", coefficient)
-        self._outside.temperature = ScheduledVariable("temperature", temperature)
+        settings = {"coefficient": coefficient, "temperature": temperature}
+        self._outside.schedules = Schedules(settings | self._outside.terms.weights)
+        self._outside.step = Step()
         self._outside.soft_weight = soft_weight
         self._outside.task = task
         self._outside.soft_loss = None if soft_loss == "none" else compared
@@ -152,7 +169,7 @@ class Distiller(Unsaved, keras.Model):
             soft.require_shape(getattr(self.student, "output_shape", None))
         outside = self._outside
         outside.blend = Blend(
-            hard, soft, outside.soft_weight, outside.coefficient, outside.temperature
+            hard, soft, outside.soft_weight, outside.terms, outside.schedules, outside.step
         )
         self._trackers = [self._blend.tracker]
         super().compile(optimizer, self._blend, metrics=metrics, **kwargs)
@@ -167,7 +184,11 @@ class Distiller(Unsaved, keras.Model):
                 where the backend fails on them, else at the end.
         """
         self._blend.notes.forget()
-        callbacks = followed(callbacks, self._require_noted)
+        callbacks = followed(
+            [callbacks, self._outside.terms.schedulers()],
+            self._require_noted,
+            [self.student, *self.beside],
+        )
         try:
             with self._labels_explained():
                 history = super().fit(*args, callbacks=callbacks, **kwargs)
@@ -175,7 +196,7 @@ class Distiller(Unsaved, keras.Model):
             return history
         finally:
             # Keras calls no callback when a fit is interrupted.
-            for name in ("coefficient", "temperature"):
+            for name in self._outside.schedules.values:
                 self.schedule(name).hold()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
@@ -197,7 +218,10 @@ class Distiller(Unsaved, keras.Model):
         """Returns the student's outputs."""
         images = self._images(inputs)
         require_takes(self.student, "student", images)
-        return self.student(images, training=training)
+        if not training:
+            return self.student(images, training=training)
+        outputs, self._outside.step.taps = self._outside.terms.student(images, training=True)
+        return outputs
 
     def compute_loss(
         self,
@@ -208,15 +232,18 @@ class Distiller(Unsaved, keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns what the trainers of all backends minimise: the blend of both losses, and regularisers."""
-        blend = self._blend
+        blend, step = self._blend, self._outside.step
         if y is None:
             raise ValueError(NO_LABELS)
-        blend.step.training = training
-        blend.step.answers = self._answers(x) if training and blend.soft else None
+        step.training = training
+        if training:
+            step.inputs = self._images(x)
+            if blend.soft or self._outside.terms.teacher.names:
+                step.answers = self._answers(x)
         try:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         finally:
-            blend.step.training, blend.step.answers = False, None
+            step.forget()
 
     @property
     def coefficient(self) -> keras.Variable:
@@ -228,18 +255,23 @@ class Distiller(Unsaved, keras.Model):
         """T: as λ."""
         return self.schedule("temperature").value
 
-    def schedule(self, name: str) -> ScheduledVariable:
-        """Returns what drives "coefficient" or "temperature", to be read or assigned from outside a step."""
+    def schedule(self, name: str) -> Schedule:
+        """Returns what drives a setting ("coefficient", say), to be read or assigned from outside a step."""
         # JAX keeps the state of an epoch aside, and would put the old value back over what is assigned.
         if hasattr(self, "jax_state_sync"):
             self.jax_state_sync()
-        return getattr(self._outside, name)
+        return Schedule(self._outside.schedules, name)
 
     @property
     def non_trainable_variables(self) -> list[keras.Variable]:
         """With those outside of the model, so that JAX passes them to the step; `weights` lacks them."""
         outside = self.__dict__.get("_outside")
         return super().non_trainable_variables + (outside.variables if outside else [])
+
+    @property
+    def losses(self) -> list[Any]:
+        """Regularisers and added losses; those of what trains beside count in training alone."""
+        return self.student.losses if self._outside.evaluating else super().losses
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics; those of the soft loss only of training."""
@@ -274,17 +306,17 @@ class Distiller(Unsaved, keras.Model):
             self.jax_state_sync()
         return copies(self, self._blend.notes.variable)
 
-    def _answers(self, x: Any) -> Any:
-        """The teacher's outputs for a batch."""
+    def _answers(self, x: Any) -> tuple[Any, Sequence[Any]]:
+        """The teacher's outputs for a batch, and those of its layers that terms read."""
         if self._outside.teacher:
-            return self._outside.teacher(x)
+            return self._outside.teacher(x, self._outside.terms.teacher)
         if self._images(x) is x:
             raise ValueError(
                 "With LOGITS_IN_BATCH every training batch must be ((x, teacher_logits), y). "
                 f"Received: {keras.tree.map_structure(lambda t: t.shape, x)} for x. "
                 "Or give the Distiller a teacher to ask."
             )
-        return _ops.cast(x[1], "float32")
+        return _ops.cast(x[1], "float32"), ()
 
     def _images(self, x: Any) -> Any:
         """What of a batch the student takes: all of it, or what stands before the teacher's logits."""

@@ -1,10 +1,11 @@
-"""Training with Keras 3: compiled, resumed at any epoch, and watched."""
+"""Training with Keras 3: compiled, resumed at any step, and watched."""
 
+import contextlib
 import dataclasses
 import functools
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,11 +18,13 @@ from tfqkd.fronts.keras3.batch_norm import batch_norms, reestimate_batch_norm
 from tfqkd.fronts.keras3.calibration import calibrate_activations
 from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
+from tfqkd.fronts.keras3.divergence import Divergence
 from tfqkd.fronts.keras3.model import quantized_kernels
 from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.keras3.rates import make_optimizer
+from tfqkd.fronts.keras3.rates import ScheduledSGD, make_optimizer
+from tfqkd.fronts.keras3.replicas import AverageReplicas, read, synchronized
 from tfqkd.fronts.keras3.state import State, variables_added
-from tfqkd.fronts.keras3.watching import as_callbacks
+from tfqkd.fronts.keras3.watching import Calls, as_callbacks
 from tfqkd.fronts.settings import Fitting
 from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.fronts.variables import KerasView
@@ -42,35 +45,40 @@ class KerasTrainer:
 
     def __init__(self, network: keras.Model, fitting: Fitting, data: ImageData) -> None:
         self._network, self._fitting, self._data = network, fitting, data
-        self._trained = network.student if isinstance(network, Distiller) else network
+        distils = isinstance(network, Distiller)
+        self._trained = network.student if distils else network
+        self._beside = network.beside if distils else []
         loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=fitting.label_smoothing
         )
+        self._optimizer = make_optimizer(fitting, self._trained, self._beside)
         network.compile(
-            make_optimizer(fitting, self._trained),
+            self._optimizer,
             loss,
             metrics=["accuracy"],
             # JAX without it makes step by step what the others make at once.
             jit_compile=fitting.jit_compile or keras.backend.backend() == "jax",
             steps_per_execution=fitting.steps_per_execution,
         )
-        network.optimizer.build(self._trained.trainable_variables)
-        state = State([self._trained], network.optimizer)
-        self._keep = state.add
-        self.write_state, self.read_state = state.write, state.read
-        self.divergence = Divergence(fitting.title, self._trained)
-        self._damage = state.damage
+        network.optimizer.build(network.trainable_variables)
+        networks = [self._trained, *self._beside]
+        self._replicas = AverageReplicas(networks)
+        self._state = state = State(network, networks, network.optimizer)
+        self.read_state = state.read
+        self.write_averages, self.read_averages = state.write_averages, state.read_averages
+        self.damage = state.damage
+        self.divergence = Divergence(fitting.title, network, self._trained)
+        train = data.train
+        balanced = fitting.class_weights == "balanced"
+        self._weights = train.balanced_weights(data.classes) if balanced else None
+        on_device = not train.is_streamed and fitting.augmentation.is_plain and not balanced
+        self.whole_epochs = scans(fitting.scan, on_device, epochs_of(fitting, data))
 
-    def damage(self, directory: pathlib.Path, *, has_averages: bool) -> str:
-        """Says which checksum of what was written does not hold; nothing if all do."""
-        del has_averages
-        return self._damage(directory)
-
-    def write_averages(self, directory: pathlib.Path) -> None:
-        """Has nothing to write: what is kept is kept between epochs."""
-
-    def read_averages(self, directory: pathlib.Path) -> None:
-        """Has nothing to read."""
+    def write_state(self, directory: pathlib.Path) -> None:
+        """Writes all that a training needs to go on."""
+        # Inside an epoch each replica has moving averages of its own.
+        self._replicas.average()
+        self._state.write(directory)
 
     @functools.cached_property
     def view(self) -> KerasView:
@@ -93,44 +101,75 @@ class KerasTrainer:
             KerasVariable,
             [(kernel, kernel.held.kernel.channel_axes) for kernel in kernels],
             [layer for _, layer in leaves(trained)],
-            [],
+            self._beside,
             self._network.optimizer,
             self._fitting.epochs,
-            variables_added(self._keep),
+            variables_added(self._state.add),
             requantize,
             settle,
         )
 
     def fit(self, start: Position, teacher_logits: Sequence[Any], watchers: Sequence[Any]) -> None:
-        """Trains from `start`, the end of an epoch, to the end."""
-        fitting, validation = self._fitting, self._data.validation
+        """Trains from `start` to the end."""
+        fitting = self._fitting
         epochs = epochs_of(fitting, self._data, fitting.fixed_views, teacher_logits)
-        train, weights = self._data.train, None
-        if fitting.class_weights == "balanced":
-            weights = train.balanced_weights(self._data.classes)
-        on_device = not train.is_streamed and fitting.augmentation.is_plain and weights is None
         batches = (
-            ScannedBatches(self._network, epochs)
-            if scans(fitting.scan, on_device)
-            else Batches(epochs, start.epoch, weights)
+            ScannedBatches(self._network, epochs, self._optimizer)
+            if self.whole_epochs
+            else Batches(epochs, start.epoch, self._weights)
         )
-        given = validation and ShownInOrder(validation, fitting.batch_size, self._data.classes)
-        self._network.fit(
-            batches,
-            epochs=fitting.epochs,
-            initial_epoch=start.epoch,
-            verbose=0,
-            shuffle=False,
-            validation_data=given,
-            callbacks=as_callbacks(
-                [batches.turning, self.divergence, *watchers], batches.steps_in_call
-            ),
+        calls = Calls(fitting.epochs, fitting.steps, batches.steps_in_call)
+        watchers, last = [batches.turning, self.divergence, *watchers], fitting.epochs
+        if start.step:
+            self._make_metrics()
+            # Keras begins with the first step of an epoch: the rest of one is a call of `fit` by itself.
+            rest = Batches(epochs, start.epoch, self._weights, start.step)
+            with self._weights_kept() as kept:
+                callbacks = as_callbacks([*watchers, kept], calls.rest(start.step))
+                self._fit(rest, start.epoch, start.epoch + 1, callbacks)
+            calls, start = calls.behind_rest(), Position(start.epoch + 1, 0)
+            last = start.epoch if self._network.stop_training else last
+        self._fit(batches, start.epoch, last, as_callbacks(watchers, calls))
+
+    def _make_metrics(self) -> None:
+        """Makes what compiled metrics count in, as TensorFlow does in a step: it is read before."""
+        strategy = getattr(self._network, "distribute_strategy", None)
+        if strategy is None or strategy.num_replicas_in_sync == 1:
+            one = np.eye(self._data.classes, dtype=np.float32)[:1]
+            self._network.compute_metrics(None, one, one, None)
+            self._network.reset_metrics()
+
+    def _fit(self, batches: Any, first: int, last: int, callbacks: list[Any]) -> None:
+        validation = self._data.validation
+        given = validation and ShownInOrder(
+            validation, self._fitting.batch_size, self._data.classes
         )
+        networks = [self._trained, *self._beside]
+        norms = [norm for each in networks for norm in batch_norms(each).values()]
+        with synchronized(norms if self._fitting.synchronized_batch_norm else ()):
+            self._network.fit(
+                batches,
+                epochs=last,
+                initial_epoch=first,
+                verbose=0,
+                shuffle=False,
+                validation_data=given,
+                callbacks=[self._replicas, *callbacks],
+            )
+
+    @contextlib.contextmanager
+    def _weights_kept(self) -> Iterator[Watcher]:
+        """Takes back what Keras does to the weights after the last epoch of a `fit` that is not the last."""
+        variables = self._trained.trainable_variables if self._fitting.ema else []
+        kept = _Kept(variables)
+        yield kept
+        for variable, value in zip(variables, kept.values, strict=True):
+            variable.assign(value)
 
     def finish(self) -> None:
         """Puts the moving average in the place of the weights, as Keras does after the last epoch."""
         if self._fitting.ema:
-            variables = self._trained.trainable_variables
+            variables = self._network.trainable_variables
             self._network.optimizer.finalize_variable_values(variables)
 
 
@@ -143,7 +182,7 @@ class KerasVariable:
 
     def read(self) -> np.ndarray:
         """Returns its value."""
-        return np.asarray(_ops.convert_to_numpy(self.variable.value))
+        return read(self.variable)
 
     def assign(self, value: np.ndarray) -> None:
         """Sets its value, on every device."""
@@ -157,13 +196,16 @@ class Batches(keras.utils.PyDataset):
         epochs: All of them.
         first: The epoch to begin with.
         weights: What an example of each class weighs, `[classes]`; None where all weigh the same.
+        made: Steps that are left out of each.
     """
 
-    def __init__(self, epochs: Epochs, first: int, weights: np.ndarray | None = None) -> None:
+    def __init__(
+        self, epochs: Epochs, first: int, weights: np.ndarray | None = None, made: int = 0
+    ) -> None:
         super().__init__()
         self._weights = weights
         self.steps_in_call = 1
-        self._epochs = epochs
+        self._epochs, self._made = epochs, made
         self.turning = _Turning(self)
         self.turn(first)
 
@@ -172,10 +214,10 @@ class Batches(keras.utils.PyDataset):
         self._epoch, self._order = epoch, self._epochs.order(epoch)
 
     def __len__(self) -> int:
-        return self._epochs.steps
+        return self._epochs.steps - self._made
 
     def __getitem__(self, step: int) -> tuple[Any, ...]:
-        images, labels = self._epochs.batch(self._epoch, self._order[step])
+        images, labels = self._epochs.batch(self._epoch, self._order[self._made + step])
         # Of a mixture the mean of its classes' weights.
         return (
             (images, labels) if self._weights is None else (images, labels, labels @ self._weights)
@@ -185,9 +227,12 @@ class Batches(keras.utils.PyDataset):
 class ShownInOrder(keras.utils.PyDataset):
     """All images in stored order, with one-hot labels.
 
+    The last batch may be a short one. With several devices on JAX it is the first: Keras shares all batches
+    among them as it does that one, and one that they cannot share goes to each of them.
+
     Args:
         split: The images.
-        batch_size: Of all batches but the last.
+        batch_size: Of all batches but the short one.
         classes: Number of classes.
     """
 
@@ -195,12 +240,15 @@ class ShownInOrder(keras.utils.PyDataset):
         super().__init__()
         self._split, self._batch_size = split, batch_size
         self._labels = np.eye(classes, dtype=np.float32)[split.labels]
+        short_first = keras.distribution.distribution() is not None
+        self._missing = -len(split) % batch_size if short_first else 0
 
     def __len__(self) -> int:
         return math.ceil(len(self._split) / self._batch_size)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = slice(step * self._batch_size, (step + 1) * self._batch_size)
+        start = step * self._batch_size - self._missing
+        rows = slice(max(start, 0), start + self._batch_size)
         return self._split.images[rows], self._labels[rows]
 
 
@@ -208,18 +256,21 @@ class ScannedBatches(keras.utils.PyDataset):
     """One batch that stands for a whole epoch, whose steps are made in one call on JAX.
 
     Args:
-        network: Compiled; its `train_function` is replaced.
+        network: Compiled; its `train_function` is replaced for good.
         epochs: All of them.
+        optimizer: That of the network, inside what scales losses for it.
     """
 
-    def __init__(self, network: keras.Model, epochs: Epochs) -> None:
+    def __init__(self, network: keras.Model, epochs: Epochs, optimizer: ScheduledSGD) -> None:
         # JAX alone has it.
         from tfqkd.fronts.keras3.scanned import ScannedEpoch  # noqa: PLC0415
 
         super().__init__()
         self.steps_in_call = epochs.steps
         self._first = epochs.batch(0, epochs.order(0)[0])
-        self._scanned = network.train_function = ScannedEpoch(network, epochs)
+        self._scanned = network.train_function = ScannedEpoch(network, epochs, optimizer)
+        # A table of λ that grows has the function made anew; this one sees the new shape by itself.
+        network.make_train_function = lambda force=False: None
         self.turning = _Turning(self)
 
     def turn(self, epoch: int) -> None:
@@ -233,12 +284,13 @@ class ScannedBatches(keras.utils.PyDataset):
         return self._first
 
 
-def scans(wanted: str, on_device: bool = True) -> bool:
+def scans(wanted: str, on_device: bool, epochs: Epochs) -> bool:
     """Returns whether an epoch is one compiled call.
 
     Args:
-        wanted: "on", "off", or "auto", on accelerators of JAX alone.
+        wanted: "on", "off", or "auto", on accelerators of JAX alone, where the images have room.
         on_device: Whether the images are in memory, varied by padding and flips alone, and weigh the same.
+        epochs: What the device would hold.
 
     Raises:
         ValueError: If it is "on" where there is no such call.
@@ -254,7 +306,12 @@ def scans(wanted: str, on_device: bool = True) -> bool:
             "`scan` must be auto or off where Keras has another backend than JAX. Received: scan=on with "
             f"{keras.backend.backend()}. Set KERAS_BACKEND=jax, or leave it out."
         )
-    return on_jax and on_device and (wanted == "on" or (wanted == "auto" and has_accelerator()))
+    if wanted == "on" or not (on_jax and on_device and wanted == "auto" and has_accelerator()):
+        return wanted == "on"
+    # JAX alone has it.
+    from tfqkd.fronts.keras3.scanned import has_room  # noqa: PLC0415
+
+    return has_room(epochs)
 
 
 def has_accelerator() -> bool:
@@ -270,45 +327,13 @@ class _Turning(Watcher):
         self._batches.turn(epoch)
 
 
-class Divergence(Watcher):
-    """Notes the first epoch whose loss is not finite; see `tfqkd.fronts.trainer.Divergence`.
-
-    Args:
-        title: What is trained, for the message.
-        trained: The network.
-    """
-
-    def __init__(self, title: str, trained: keras.Model) -> None:
-        self._title, self._trained = title, trained
-        self._found = ""
+class _Kept(Watcher):
+    def __init__(self, variables: Sequence[keras.Variable]) -> None:
+        self._variables = variables
+        self.values: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Looks at the losses of the epoch."""
-        losses = {name: float(value) for name, value in logs.items() if "loss" in name}
-        bad = [f"{name} {value}" for name, value in losses.items() if not math.isfinite(value)]
-        if bad and not self._found:
-            self._found = f"{', '.join(bad)} in epoch {epoch + 1}"
-
-    def require_none(self) -> None:
-        """Raises ValueError if an epoch has diverged."""
-        if self._found:
-            raise ValueError(
-                f"The loss must stay finite. Received: {self._found} of the {self._title}. {_ADVICE}"
-            )
-
-    def require_finite_weights(self, where: str) -> None:
-        """Raises ValueError unless all weights are finite."""
-        for weight in self._trained.weights:
-            if not np.isfinite(_ops.convert_to_numpy(_ops.cast(weight.value, "float32"))).all():
-                raise ValueError(
-                    f"The weights must stay finite. Received: {weight.path} after {where} of the "
-                    f"{self._title}. {_ADVICE}"
-                )
-
-
-_ADVICE = (
-    "The last good checkpoint is kept. Lower its learning rate, or let it rise over some epochs."
-)
+        self.values = [np.array(_ops.convert_to_numpy(each.value)) for each in self._variables]
 
 
 def epochs_of(

@@ -24,18 +24,23 @@ from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
-from tfqkd.fronts.keras3.files import load_model as load
+from tfqkd.fronts.keras3.files import load_model
 from tfqkd.fronts.keras3.files import open_model as open
 from tfqkd.fronts.keras3.fitting import KerasTrainer, calibrate, has_accelerator
 from tfqkd.fronts.keras3.gradual import GradualQuantization
 from tfqkd.fronts.keras3.model import quantize_model, strip_quantization
 from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
 from tfqkd.fronts.keras3.ops import OPS
+from tfqkd.fronts.keras3.place import DISTRIBUTES, Place, make_place
+from tfqkd.fronts.keras3.profile import Profile
+from tfqkd.fronts.keras3.quickly import compiled_quickly
 from tfqkd.fronts.keras3.summary import quantization_summary
+from tfqkd.fronts.keras3.taps import layers_of
 from tfqkd.fronts.keras3.teachers import Ensemble, require_logits
 from tfqkd.fronts.settings import Capabilities, Distillation, Fitting, Quantization
+from tfqkd.fronts.tensorboard import EpochScalars
 from tfqkd.fronts.terms import Network, Term
-from tfqkd.fronts.workers import Workers
+from tfqkd.fronts.trainer import Watcher
 from tfqkd.models import build as build_network
 from tfqkd.storage import digest
 
@@ -74,34 +79,28 @@ __all__ = [
     "trainer",
 ]
 
+_SEVERAL = ["mirrored"] if keras.backend.backend() in DISTRIBUTES else []
 CAPABILITIES = Capabilities(
-    strategies=frozenset({"auto", "one_device"}),
+    strategies=frozenset({"auto", "one_device", *_SEVERAL}),
     precisions=frozenset({"float32", "mixed_float16", "mixed_bfloat16"}),
     # What makes TensorFlow and PyTorch so is theirs to import.
     deterministic=keras.backend.backend() == "jax",
     jit_compile=True,
-    methods=frozenset({"average", "gradual", "rounding", "rate", "variables"}),
-    steps=False,
+    methods=frozenset(
+        {"average", "gradual", "rounding", "rate", "variables", "terms", "peers", "layers"}
+    ),
+    profile=keras.backend.backend() == "jax",
+    # Keras has it on the others alone.
+    steps_per_execution=keras.backend.backend() != "torch",
 )
+_TERMS_ALONE: dict[str, Any] = {"coefficient": 0.0, "soft_loss": "none"}
 _WRAPPED_FILE = "quantized.keras"
 _XLA_FLAGS, _ALWAYS_SAME = "XLA_FLAGS", "--xla_gpu_deterministic_ops=true"
 
 
-class Place:
-    """The one device, or what the backend makes of several by itself."""
-
-    workers = Workers()
-    replicas = 1
-
-    def scope(self) -> contextlib.AbstractContextManager[None]:
-        """Has nothing to do."""
-        return contextlib.nullcontext()
-
-
 def place(strategy: str, batch_size: int, jit_compile: bool) -> Place:
     """Returns where to compute."""
-    del strategy, batch_size, jit_compile
-    return Place()
+    return make_place(strategy, batch_size, jit_compile)
 
 
 def computes_in_bfloat16() -> bool:
@@ -148,6 +147,7 @@ def set_precision(precision: str) -> None:
     keras.config.set_dtype_policy(precision)
 
 
+@compiled_quickly()
 def build(
     name: str,
     image_shape: tuple[int, int, int],
@@ -164,8 +164,14 @@ def build(
 
 
 def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
-    """Returns a model as a method sees it; its layers are not shown yet."""
-    return Network(model.name, (), build, OPS, keras)
+    """Returns a model as a method sees it when it makes its terms."""
+    return Network(model.name, layers_of(model), build, OPS, keras)
+
+
+@compiled_quickly()
+def load(path: pathlib.Path) -> keras.Model:
+    """Loads a saved model."""
+    return load_model(path)
 
 
 def save(model: keras.Model, path: pathlib.Path) -> None:
@@ -228,6 +234,7 @@ def require_precision(name: str, model: keras.Model, precision: str) -> None:
         )
 
 
+@compiled_quickly()
 def quantize(model: keras.Model, quantization: Quantization) -> keras.Model:
     """Returns the quantized model."""
     return quantize_model(model, quantization.scheme, quantization.layers)
@@ -245,6 +252,7 @@ def quantization_callbacks(quantization: Quantization) -> list[keras.callbacks.C
     return []
 
 
+@compiled_quickly()
 def strip(model: keras.Model) -> keras.Model:
     """Returns a plain model with the quantized weights."""
     return strip_quantization(model)
@@ -295,12 +303,11 @@ def taught(
     terms: Sequence[Term] = (),
 ) -> Distiller:
     """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
-    # Methods with terms are refused before: the front has no such capability.
-    assert distillation is not None
-    assert not terms
     teacher = LOGITS_IN_BATCH if kept else together(teachers, distillation) if teachers else None
-    first = distillation.coefficient(0.0)
-    return Distiller(student=student, teacher=teacher, coefficient=first, **distillation.soft())
+    settings = _TERMS_ALONE
+    if distillation:
+        settings = {"coefficient": distillation.coefficient(0.0), **distillation.soft()}
+    return Distiller(student=student, teacher=teacher, terms=terms, **settings)
 
 
 def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTrainer:
@@ -308,9 +315,9 @@ def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTra
     return KerasTrainer(network, fitting, data)
 
 
-def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> None:
-    """Returns no callback: that of Keras 3 for TensorBoard needs TensorFlow."""
-    del directory, profile
+def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> list[Watcher]:
+    """Returns watchers: Keras' own callback for TensorBoard would import TensorFlow."""
+    return [EpochScalars(directory), *([Profile(directory, profile)] if profile else [])]
 
 
 def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:

@@ -9,13 +9,14 @@ import keras
 from tfqkd.core.activations import ActivationQuantizer
 from tfqkd.core.policy import Bits, LayerPolicy
 from tfqkd.core.quantizer import WeightQuantizer
+from tfqkd.core.rounded_layers import ActivationBits
 from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.fronts.keras3.cloning import clone, copied, graphs, is_graph, keep_frozen, leaves
 from tfqkd.fronts.keras3.fused_batch_norm import plain_class, trained_class
 from tfqkd.fronts.keras3.held import HeldKernel
 from tfqkd.fronts.keras3.layers import ActivationQuantization
 from tfqkd.fronts.keras3.policy import choose_bits
-from tfqkd.fronts.keras3.rounded_layers import activation_layers
+from tfqkd.fronts.keras3.rounded_layers import activation_layers, integer_layers
 from tfqkd.fronts.keras3.wrapper import QuantizedLayer
 
 
@@ -110,8 +111,7 @@ def quantize_model(
     bits = require_quantizable(model, scheme, layers)
     graph = as_graph(model)
     names = {id(layer): name for name, layer in leaves(graph)}
-    readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
-    rounded = activation_layers(graph, readers) if scheme.activations else {}
+    rounded = _rounded(graph, scheme, bits)
 
     def quantized(layer: keras.layers.Layer) -> keras.layers.Layer:
         name, copy = names[id(layer)], copied(layer, trained_class(layer))
@@ -122,10 +122,22 @@ def quantize_model(
         output = None
         if activation is not None and scheme.activations is not None:
             output = scheme.activations.with_bits(activation.bits, activation.signed)
-        quantizer = None if weights is None else scheme.quantizer.with_bits(weights)
+        quantizer = None if weights is None else scheme.quantizer_of(weights)
         return QuantizedLayer(copy, quantizer, output)
 
     return _cloned(graph, quantized)
+
+
+def _rounded(
+    graph: keras.Model, scheme: Scheme, bits: Mapping[str, Bits]
+) -> dict[str, ActivationBits]:
+    """Returns where activations are quantized, by layer name."""
+    if scheme.activations is None:
+        return {}
+    if scheme.is_integer:
+        return integer_layers(graph, scheme.activations.bits)
+    readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
+    return activation_layers(graph, readers)
 
 
 def require_quantizable(
@@ -143,13 +155,8 @@ def require_quantizable(
             f"`scheme` must be a tfqkd scheme. Received: scheme={scheme!r}. "
             "Pass an instance, e.g. tfqkd.TernaryScheme()."
         )
-    if scheme.is_integer:
-        raise ValueError(
-            f"{type(scheme).__name__} is for models of tf_keras so far. Received: a Keras 3 model. Build it "
-            "from tf_keras (`from tfqkd.compat import keras`), or pass another scheme."
-        )
     _require_supported(model)
-    return choose_bits(as_graph(model), layers, scheme.bits)
+    return choose_bits(as_graph(model), layers, scheme.bits, scheme.others)
 
 
 def as_graph(model: keras.Model) -> keras.Model:

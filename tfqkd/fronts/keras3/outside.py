@@ -4,8 +4,9 @@ import keras
 
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
-from tfqkd.fronts.keras3.blend import Blend
-from tfqkd.fronts.keras3.scheduled import ScheduledVariable
+from tfqkd.fronts.keras3.blend import Blend, Step
+from tfqkd.fronts.keras3.scheduled import Schedules
+from tfqkd.fronts.keras3.step_terms import StepTerms
 from tfqkd.fronts.keras3.teachers import Teacher
 
 
@@ -13,8 +14,9 @@ class Outside:
     """What Keras must neither track nor save: it is no layer, no list and no dict."""
 
     teacher: Teacher | None = None
-    coefficient: ScheduledVariable
-    temperature: ScheduledVariable
+    terms: StepTerms
+    step: Step
+    schedules: Schedules
     logits_in_batch = False
     evaluating = False
     task = AUTO
@@ -27,4 +29,4 @@ class Outside:
         """All that a step reads or assigns besides the model's own."""
         teachers = self.teacher.variables if self.teacher else []
         noted = [self.blend.notes.variable] if self.blend else []
-        return [*teachers, *self.coefficient.variables, *self.temperature.variables, *noted]
+        return [*teachers, *self.schedules.variables, *noted]

@@ -5,25 +5,28 @@ from typing import Any
 import keras
 
 from tfqkd.core import policy
-from tfqkd.core.policy import Bits, LayerPolicy
+from tfqkd.core.policy import FLOAT, Bits, LayerPolicy
 from tfqkd.fronts.keras3.cloning import is_graph, leaves
 from tfqkd.fronts.keras3.kernels import kernels_of
 
 
-def choose_bits(model: keras.Model, layers: LayerPolicy, default: Bits) -> dict[str, Bits]:
+def choose_bits(
+    model: keras.Model, layers: LayerPolicy, default: Bits, others: Bits = FLOAT
+) -> dict[str, Bits]:
     """Returns the bits of every layer that the policy quantizes, by name, in the model's order.
 
     Args:
         model: A Functional or Sequential model; layers of models within it are called "<model>/<layer>".
         layers: As for `tfqkd.core.policy.choose_bits`.
         default: Bits of a layer that is selected without bits of its own.
+        others: Bits of the layers that the policy leaves out.
 
     Raises:
         ValueError: As that function does.
     """
     found: list[Any] = [_Named(layer, name) for name, layer in leaves(model) if kernels_of(layer)]
     return policy.choose_bits(
-        found, [sources(model, each) for each in model.outputs], layers, default
+        found, [sources(model, each) for each in model.outputs], layers, default, others
     )
 
 

@@ -1,5 +1,7 @@
 """What the replicas of a training on TensorFlow hold: Keras 3 lets each have moving averages of its own."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,26 +18,60 @@ def copies(model: keras.Model, variable: keras.Variable) -> list[np.ndarray]:
     return [_ops.convert_to_numpy(each) for each in local]
 
 
+def read(variable: keras.Variable) -> np.ndarray:
+    """Returns the value of a variable, on several replicas of TensorFlow that of the first."""
+    value = variable.value
+    held = getattr(value, "values", None)
+    return np.asarray(_ops.convert_to_numpy(held[0] if isinstance(held, tuple) else value))
+
+
 class AverageReplicas(keras.callbacks.Callback):
     """Gives all replicas the mean of what they hold, before a student is evaluated or saved.
 
     The statistics of a batch norm that is not synchronized, that is: each replica sees its own part of a
     batch. A mean of moving averages is the moving average of the means, and training reads none of them: how
     often it is taken changes nothing.
+
+    Args:
+        networks: All that is trained.
     """
+
+    def __init__(self, networks: Sequence[keras.Model]) -> None:
+        super().__init__()
+        self._networks = networks
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Before a validation."""
-        self._average()
+        self.average()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Before the callbacks behind it, which may save."""
-        self._average()
+        self.average()
 
-    def _average(self) -> None:
-        for variable in self.model.student.non_trainable_variables:
+    def average(self) -> None:
+        """Before a state is written inside an epoch; nothing before the first batch."""
+        if self.model is None:
+            return
+        for variable in (v for each in self._networks for v in each.non_trainable_variables):
             if "float" in str(variable.dtype):
                 held = copies(self.model, variable)
                 # What is equal stays so, to the bit.
                 if any(np.any(each != held[0]) for each in held):
                     variable.assign(np.mean(held, axis=0, dtype=np.float64))
+
+
+@contextlib.contextmanager
+def synchronized(norms: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Within it the replicas of TensorFlow take statistics over the whole batch, as JAX always does.
+
+    Behind it the layers are as they were: other backends refuse to load a file that asks for it.
+    """
+    before = [norm.synchronized for norm in norms]
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    for norm in norms:
+        norm.synchronized = is_tensorflow
+    try:
+        yield
+    finally:
+        for norm, one in zip(norms, before, strict=True):
+            norm.synchronized = one

@@ -23,10 +23,26 @@ def activation_layers(model: keras.Model, readers: Mapping[str, int]) -> dict[st
     Raises:
         ValueError: If an activation is made by an operation that is no layer of its own.
     """
+    return rounded_layers.activation_layers(_wiring(model), readers)
+
+
+def integer_layers(model: keras.Model, bits: int) -> dict[str, ActivationBits]:
+    """Returns where to quantize activations so that a file can compute with integers alone, by layer name.
+
+    Args:
+        model: As for `activation_layers`. Images are taken as pixels, 0 to 255.
+        bits: Width of all codes.
+
+    Raises:
+        ValueError: As `activation_layers` does.
+    """
+    return rounded_layers.integer_layers(_wiring(model), bits)
+
+
+def _wiring(model: keras.Model) -> rounded_layers.Wiring:
     reads = _Reads(model)
     last = [each for tensor in model.outputs for each in reads.makers(tensor)]
-    wiring = rounded_layers.Wiring(dict(leaves(model)), reads.before, last, "keras.ops.relu")
-    return rounded_layers.activation_layers(wiring, readers)
+    return rounded_layers.Wiring(dict(leaves(model)), reads.before, last, "keras.ops.relu")
 
 
 class _Reads:

@@ -1,6 +1,7 @@
-"""A variable that a schedule drives, by the epoch from outside or by the step inside the graph."""
+"""Variables that schedules drive, by the epoch from outside or by the step inside the graph."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,77 +10,116 @@ import numpy as np
 _ops = keras.ops
 
 CAPACITY = 2**14
-"""Values that a table holds; a longer training gets a larger one, for which Keras traces the step again."""
+"""Values that a table holds; a longer training gets larger ones, for which Keras traces the step again."""
 
 
-class ScheduledVariable:
-    """A float that a callback assigns, or that a table of values a step drives.
+class Schedules:
+    """Floats that a callback assigns, or that tables of values a step drive.
 
     On JAX what a callback assigns inside an epoch is lost, and under `steps_per_execution` several steps run
-    between two calls of one: what changes at every step must be in the graph. Table, length and place are
-    of one shape each, so that another schedule traces nothing. None of them belongs to a layer, a
-    file or a checkpoint.
+    between two calls of one: what changes at every step must be in the graph. Tables, lengths and places are
+    of one shape each, so that another schedule traces nothing; and one variable each for all settings, since
+    a step on JAX pays for every variable. None of them belongs to a layer, a file or a checkpoint.
 
     Attributes:
-        value: The variable, float32 scalar: what the last or the next step uses.
+        values: By setting, a float32 scalar: what the last or the next step uses.
 
     Args:
-        name: Name of the variable.
-        initial: Its first value.
+        initial: The first value of each setting.
     """
 
-    def __init__(self, name: str, initial: float) -> None:
-        self._name = name
-        self.value = self._variable(initial, "float32", name)
-        self._table = self._variable(np.zeros(CAPACITY), "float32", f"{name}_table")
-        # One variable of both: a step on JAX pays for each.
-        self._length_and_place = self._variable([0, 0], "int32", f"{name}_length_and_place")
+    def __init__(self, initial: Mapping[str, float]) -> None:
+        self.values = {name: _variable(first, "float32", name) for name, first in initial.items()}
+        self._rows = list(initial)
+        self._kept = np.zeros((len(self._rows), CAPACITY), np.float32)
+        self._tables = _variable(self._kept, "float32", "tables")
+        self._lengths_and_places = _variable(
+            np.zeros((2, len(self._rows))), "int32", "lengths_and_places"
+        )
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All that a step reads or assigns."""
-        return [self.value, self._table, self._length_and_place]
+        return [*self.values.values(), self._tables, self._lengths_and_places]
 
-    def follow(self, values: Sequence[float], place: int = 0) -> bool:
-        """Takes `values[place]` at the next step, and so on; the last one stays.
+    def follow(self, name: str, values: Sequence[float], place: int = 0) -> bool:
+        """Lets a setting take `values[place]` at the next step, and so on; the last one stays.
 
         Returns:
-            Whether the table was too small: a step that was traced holds the old one.
+            Whether the tables were too small: a step that was traced holds the old ones.
         """
-        grown = len(values) > self._table.shape[0]
-        size = self._table.shape[0]
+        row, size = self._rows.index(name), self._kept.shape[1]
         while size < len(values):
             size *= 2
-        table = np.zeros(size, np.float32)
-        table[: len(values)] = values
+        grown = size > self._kept.shape[1]
         if grown:
-            self._table = self._variable(table, "float32", f"{self._name}_table")
-        else:
-            self._table.assign(table)
-        self._length_and_place.assign(np.array([len(values), place], np.int32))
+            self._kept = np.pad(self._kept, ((0, 0), (0, size - self._kept.shape[1])))
+            self._tables = _variable(self._kept, "float32", "tables")
+        self._kept[row, : len(values)] = values
+        self._tables.assign(self._kept)
+        self._stand(row, len(values), place)
         return grown
 
+    def hold(self, name: str) -> None:
+        """Keeps the present value of a setting until it is assigned or a table is followed again."""
+        self._stand(self._rows.index(name), 0, 0)
+
+    def advance(self) -> dict[str, Any]:
+        """Sets the variables for the next step and returns their values; in a graph."""
+        lengths, places = self._lengths_and_places.value[0], self._lengths_and_places.value[1]
+        places_in_tables = _ops.clip(places, 0, _ops.maximum(lengths - 1, 0))
+        count, size = self._kept.shape
+        starts = np.arange(0, count * size, size, dtype=np.int32)
+        found = _ops.take(_ops.reshape(self._tables.value, (-1,)), places_in_tables + starts)
+        held = _ops.stack([variable.value for variable in self.values.values()])
+        values = _ops.where(lengths > 0, found, held)
+        for row, variable in enumerate(self.values.values()):
+            variable.assign(values[row])
+        self._lengths_and_places.assign(_ops.stack([lengths, places + 1]))
+        return {name: values[row] for row, name in enumerate(self._rows)}
+
+    def _stand(self, row: int, length: int, place: int) -> None:
+        if self._lengths_and_places._value is None:
+            # On JAX a step that failed has left no state.
+            return
+        standing = np.array(_ops.convert_to_numpy(self._lengths_and_places.value))
+        standing[:, row] = length, place
+        self._lengths_and_places.assign(standing)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """One of the settings, for callbacks.
+
+    Attributes:
+        schedules: All of them.
+        name: Of the setting.
+    """
+
+    schedules: Schedules
+    name: str
+
+    @property
+    def value(self) -> keras.Variable:
+        """What the last or the next step uses."""
+        return self.schedules.values[self.name]
+
+    def follow(self, values: Sequence[float], place: int = 0) -> bool:
+        """See `Schedules.follow`."""
+        return self.schedules.follow(self.name, values, place)
+
     def hold(self) -> None:
-        """Keeps the present value until it is assigned or a table is followed again."""
-        self._length_and_place.assign(np.zeros(2, np.int32))
+        """See `Schedules.hold`."""
+        self.schedules.hold(self.name)
 
-    def advance(self) -> Any:
-        """Sets the variable for the next step and returns its value; in a graph."""
-        length, place = self._length_and_place.value[0], self._length_and_place.value[1]
-        index = _ops.clip(place, 0, _ops.maximum(length - 1, 0))
-        value = _ops.where(length > 0, _ops.take(self._table.value, index), self.value.value)
-        self.value.assign(value)
-        self._length_and_place.assign(_ops.stack([length, place + 1]))
-        return value
 
-    @staticmethod
-    def _variable(initial: Any, dtype: str, name: str) -> keras.Variable:
-        # Every replica assigns the same value to its own copy.
-        return keras.Variable(
-            np.asarray(initial, dtype),
-            dtype=dtype,
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-            name=name,
-        )
+def _variable(initial: Any, dtype: str, name: str) -> keras.Variable:
+    # Every replica assigns the same value to its own copy.
+    return keras.Variable(
+        np.asarray(initial, dtype),
+        dtype=dtype,
+        trainable=False,
+        autocast=False,
+        aggregation="only_first_replica",
+        name=name,
+    )

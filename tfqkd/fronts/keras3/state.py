@@ -2,26 +2,32 @@
 
 import pathlib
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfqkd.fronts.keras3.replicas import copies
 from tfqkd.fronts.trainer import ForeignStateError
 
-_STATE = "state.npz"
+_STATE, _AVERAGES = "state.npz", "metrics.npz"
 
 
 class State:
-    """Weights, optimizer, seeds of random layers, and what methods add; whole epochs alone are kept.
+    """Weights, optimizer, seeds of random layers, and what methods add; and an epoch's averages.
 
     Args:
+        network: Compiled; what trains.
         networks: The trained one, and those that train along.
         optimizer: Built for all that trains.
     """
 
-    def __init__(self, networks: Sequence[keras.Model], optimizer: keras.Optimizer) -> None:
+    def __init__(
+        self, network: keras.Model, networks: Sequence[keras.Model], optimizer: keras.Optimizer
+    ) -> None:
+        self._network = network
         found = [*optimizer.variables, *(each for one in networks for each in one.variables)]
         self._variables = {f"{place}/{each.path}": each for place, each in enumerate(found)}
 
@@ -30,43 +36,72 @@ class State:
         self._variables[name] = variable
 
     def write(self, directory: pathlib.Path) -> None:
-        """Writes all of it."""
-        values = {name: _array(variable) for name, variable in self._variables.items()}
-        # Names are no file names: they hold slashes.
-        arrays: dict[str, Any] = {str(place): value for place, value in enumerate(values.values())}
-        np.savez(directory / _STATE, names=np.array(list(values)), **arrays)
+        """Writes all but the averages."""
+        synchronize(self._network)
+        _write(self._network, self._variables, directory / _STATE)
 
     def read(self, directory: pathlib.Path) -> None:
-        """Reads what `write` wrote.
+        """Reads what `write` wrote; raises ForeignStateError if it is of another training."""
+        _read(self._variables, directory / _STATE)
 
-        Raises:
-            ForeignStateError: If it is of another training.
-        """
-        with np.load(directory / _STATE, allow_pickle=False) as file:
-            names = file["names"].tolist()
-            if names != list(self._variables):
-                other = sorted(set(names) ^ set(self._variables))
-                raise ForeignStateError(f"other variables: {', '.join(other[:3]) or 'their order'}")
-            values = [file[str(place)] for place in range(len(names))]
-        pairs = list(zip(self._variables.items(), values, strict=True))
-        for (name, variable), value in pairs:
-            if tuple(variable.shape) != value.shape:
-                raise ForeignStateError(f"{name} of shape {value.shape}, not {variable.shape}")
-        for (_, variable), value in pairs:
-            variable.assign(value)
+    def write_averages(self, directory: pathlib.Path) -> None:
+        """Writes the sums behind the averages of an epoch."""
+        synchronize(self._network)
+        _write(self._network, self._averages(), directory / _AVERAGES)
 
-    def damage(self, directory: pathlib.Path) -> str:
+    def read_averages(self, directory: pathlib.Path) -> None:
+        """Reads what `write_averages` wrote; raises ForeignStateError if it is of another training."""
+        _read(self._averages(), directory / _AVERAGES)
+
+    def damage(self, directory: pathlib.Path, *, has_averages: bool) -> str:
         """Says which checksum of what was written does not hold; nothing if all do."""
-        try:
-            with zipfile.ZipFile(directory / _STATE) as file:
-                bad = file.testzip()
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
-            return f"{_STATE} is not what was written: {error}"
-        return f"{_STATE} is not what was written: {bad}" if bad else ""
+        found = (_damage(directory / name) for name in (_STATE, _AVERAGES)[: 1 + has_averages])
+        return next(filter(None, found), "")
+
+    def _averages(self) -> dict[str, keras.Variable]:
+        # They are made when the network sees its first batch.
+        found = enumerate(self._network.metrics_variables)
+        return {f"{place}/{each.path}": each for place, each in found}
 
 
-def _array(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
+def synchronize(network: keras.Model) -> None:
+    """Gives the variables of a network their values, which JAX keeps aside inside an epoch."""
+    if hasattr(network, "jax_state_sync"):
+        network.jax_state_sync()
+
+
+def _write(
+    network: keras.Model, variables: Mapping[str, keras.Variable], file: pathlib.Path
+) -> None:
+    # Of what several replicas hold alike, the first one's.
+    values = {name: copies(network, variable)[0] for name, variable in variables.items()}
+    # Names are no file names: they hold slashes.
+    arrays: dict[str, Any] = {str(place): value for place, value in enumerate(values.values())}
+    np.savez(file, names=np.array(list(values)), **arrays)
+
+
+def _read(variables: Mapping[str, keras.Variable], file: pathlib.Path) -> None:
+    with np.load(file, allow_pickle=False) as stored:
+        names = stored["names"].tolist()
+        if names != list(variables):
+            other = sorted(set(names) ^ set(variables))
+            raise ForeignStateError(f"other variables: {', '.join(other[:3]) or 'their order'}")
+        values = [stored[str(place)] for place in range(len(names))]
+    pairs = list(zip(variables.items(), values, strict=True))
+    for (name, variable), value in pairs:
+        if tuple(variable.shape) != value.shape:
+            raise ForeignStateError(f"{name} of shape {value.shape}, not {variable.shape}")
+    for (_, variable), value in pairs:
+        variable.assign(value)
+
+
+def _damage(path: pathlib.Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as file:
+            bad = file.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, zlib.error) as error:
+        return f"{path.name} is not what was written: {error}"
+    return f"{path.name} is not what was written: {bad}" if bad else ""
 
 
 def variables_added(keep: Callable[[str, keras.Variable], None]) -> Callable[[str, Any], Any]:

@@ -12,6 +12,7 @@ import keras
 from tfqkd.core.teachers import Ensemble, members
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.shapes import require_takes
+from tfqkd.fronts.keras3.taps import Tapped
 from tfqkd.fronts.logits import require_logits
 
 _ops = keras.ops
@@ -59,10 +60,21 @@ class Teacher:
         """Raises ValueError if a Keras model among them ends in softmax or sigmoid instead of logits."""
         require_logits(self._teacher, "teacher", task)
 
-    def __call__(self, batch: Any) -> Any:
-        """Returns the outputs for a batch, float32, through which no gradient flows."""
+    def __call__(self, batch: Any, tapped: Tapped) -> tuple[Any, list[Any]]:
+        """Returns the outputs for a batch and what is tapped, float32, through which no gradient flows.
+
+        Args:
+            batch: What the student is shown.
+            tapped: The teacher with the taps that are asked for; it is asked itself where there are none.
+        """
         with _without_gradient():
-            return _ops.stop_gradient(_answer(self._teacher, batch))
+            taps: list[Any] = []
+            if tapped.names:
+                answer, taps = tapped(batch, training=False)
+                answer = _logits(answer)
+            else:
+                answer = _answer(self._teacher, batch)
+            return _ops.stop_gradient(answer), [_ops.stop_gradient(tap) for tap in taps]
 
 
 def _answer(teacher: Any, batch: Any) -> Any:

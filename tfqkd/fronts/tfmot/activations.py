@@ -1,5 +1,7 @@
 """The core's activation quantizers as tfmot objects, put on the output of the layer before."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,10 @@ from tfqkd.compat import keras, tf, tfmot
 from tfqkd.core.activations import ActivationQuantizer
 from tfqkd.fronts.tfmot.ops import OPS
 from tfqkd.fronts.tfmot.quantizers import add_learned
+
+Draw = Callable[[tf.Variable], tuple[int, tf.Tensor]]
+second_pass: ContextVar[Draw | None] = ContextVar("second_pass", default=None)
+"""In a second pass of a network: from a learned scale to a width, and whether it is that this time."""
 
 
 class OutputQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
@@ -44,9 +50,17 @@ class OutputQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **_: Any
     ) -> tf.Tensor:
         """Returns the quantized activations, in the dtype that they came in."""
-        scale = tf.convert_to_tensor(self.variable(weights))
+        variable = self.variable(weights)
+        scale = tf.convert_to_tensor(variable)
         values = tf.cast(inputs, tf.float32)
-        return tf.cast(self.settings.quantize(values, scale, OPS), inputs.dtype)
+        quantized = self.settings.quantize(values, scale, OPS)
+        draw = second_pass.get()
+        if draw is not None:
+            bits, is_raised = draw(variable)
+            finer = self.settings.with_bits(bits, self.settings.signed)
+            raised = finer.quantize(values, self.settings.scale_at(scale, bits), OPS)
+            quantized = tf.where(is_raised, raised, quantized)
+        return tf.cast(quantized, inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Returns nothing: `configs.LayerQuantizeConfig` saves the settings."""

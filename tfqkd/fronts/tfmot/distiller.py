@@ -272,6 +272,8 @@ class Distiller(Unsaved, keras.Model):
 
         with tf.GradientTape(persistent=bool(self.balances)) as tape:
             found, taps = self._terms.student(x, training=True)
+            # A second pass would put its own in their place.
+            penalized = self.student.losses
             outputs = self._answered(found)
             hard = self._mean_hard_loss(y, outputs, sample_weight)
             soft: list[tf.Tensor] = []
@@ -289,6 +291,7 @@ class Distiller(Unsaved, keras.Model):
                 (outputs[0], taps),
                 (answers and answers[0], teacher_taps),
                 lambda output: self._mean_hard_loss(y, [output], sample_weight),
+                step,
             )
             balanced = self.balances.find(tape, hard, {_SOFT: soft, **terms}, self.student)
             distillation = (1 - coefficient) * hard
@@ -297,7 +300,7 @@ class Distiller(Unsaved, keras.Model):
             for name, value in terms.items():
                 weight = scheduled[f"{name}_weight"]
                 distillation += (balanced[name] * weight if name in balanced else weight) * value
-            regularization = penalties([*self.student.losses, *self._terms.penalties])
+            regularization = penalties([*penalized, *self._terms.penalties])
             batch = tf.shape(outputs[0])[0]
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             loss = distillation * share_of_global_batch(batch) + regularization / replicas

@@ -40,6 +40,8 @@ class KerasTrainer:
         data: What to train on.
     """
 
+    whole_epochs = False
+
     def __init__(self, network: keras.Model, fitting: Fitting, data: ImageData) -> None:
         self._network, self._fitting, self._data = network, fitting, data
         distils = isinstance(network, Distiller)
@@ -128,9 +130,9 @@ def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTra
     return KerasTrainer(network, fitting, data)
 
 
-def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> EpochLogs:
+def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> list[EpochLogs]:
     """Returns TensorBoard's callback."""
-    return EpochLogs(directory, write_graph=False, profile_batch=profile or 0)
+    return [EpochLogs(directory, write_graph=False, profile_batch=profile or 0)]
 
 
 def calibrate(model: keras.Model, fitting: Fitting, data: ImageData) -> None:

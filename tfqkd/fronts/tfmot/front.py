@@ -16,6 +16,7 @@ from tfqkd.fronts.front import Facts
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities
 from tfqkd.fronts.tfmot.batches import training_batches
+from tfqkd.fronts.tfmot.filters import without_filters
 from tfqkd.fronts.tfmot.fitting import calibrate, logs, trainer
 from tfqkd.fronts.tfmot.model import strip_quantization as strip
 from tfqkd.fronts.tfmot.opened import open_model as open
@@ -68,6 +69,7 @@ __all__ = [
     "together",
     "trainer",
     "training_batches",
+    "without_filters",
 ]
 
 CAPABILITIES = Capabilities(

@@ -24,13 +24,14 @@ def build_ahead(network: keras.Model, trained: keras.Model, iterator: Any) -> No
     What the batches or the network do not tell is left to the step.
 
     Args:
-        network: What trains, compiled.
+        network: A distiller, compiled.
         trained: The network whose logits the metrics measure.
         iterator: Of the batches to train on.
     """
     with network.distribute_strategy.scope():
         if isinstance(network.optimizer, keras.optimizers.Optimizer):
-            network.optimizer.build(trained.trainable_variables)
+            beside = [v for each in network.beside for v in each.trainable_variables]
+            network.optimizer.build([*trained.trainable_variables, *beside])
         _, labels, _ = keras.utils.unpack_x_y_sample_weight(iterator.element_spec)
         shape = getattr(trained, "output_shape", None)
         known = isinstance(labels, tf.TensorSpec) and isinstance(shape, tuple)

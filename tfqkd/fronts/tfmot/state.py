@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.tfmot.metrics import built_metrics
+from tfqkd.fronts.tfmot.raised import random_states
 from tfqkd.fronts.trainer import ForeignStateError
 
 _STATE, _AVERAGES = "state", "metrics"
@@ -35,7 +36,7 @@ class State:
             variable for each in (trained, *beside) for variable in each.trainable_variables
         ]
         network.optimizer.build(variables)
-        random = [state for each in (trained, *beside) for state in _random_states(each)]
+        random = [state for each in (trained, *beside) for state in random_states(each)]
         also = {"beside": list(beside)} if beside else {}
         self._state = tf.train.Checkpoint(
             model=trained, optimizer=network.optimizer, random=random, **also
@@ -93,10 +94,3 @@ def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _random_states(model: keras.Model) -> list[tf.random.Generator]:
-    """Returns the generators of dropout and noise, which Keras leaves out of a model's checkpoint."""
-    owned = [getattr(module, "_random_generator", None) for module in model.submodules]
-    found = [getattr(owner, "_generator", None) for owner in owned]
-    return [generator for generator in found if isinstance(generator, tf.random.Generator)]

@@ -8,6 +8,7 @@ from tfqkd.core.schedulers import TermScheduler
 from tfqkd.fronts.terms import Seen, Term
 from tfqkd.fronts.tfmot.means import mean
 from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.fronts.tfmot.raised import RaisedPass
 from tfqkd.fronts.tfmot.scheduled import ScheduledVariable
 from tfqkd.fronts.tfmot.taps import tapped
 
@@ -32,6 +33,8 @@ class StepTerms:
         self.weights = {f"{term.name}_weight": _weight(term) for term in terms}
         self.networks = _distinct(network for term in terms for network in term.networks)
         self._peers = _distinct(term.peer for term in terms if term.peer is not None)
+        settings = dict.fromkeys(term.raised for term in terms if term.raised is not None)
+        self._raised = {each: RaisedPass(each, student) for each in settings}
         self.student = _Tapped(student, [term.student_taps for term in terms], "student")
         self.teacher = _Tapped(teacher, [term.teacher_taps for term in terms], "teacher")
 
@@ -42,6 +45,7 @@ class StepTerms:
         outputs: tuple[tf.Tensor, list[tf.Tensor]],
         answers: tuple[tf.Tensor | None, list[tf.Tensor]],
         hard: Callable[[tf.Tensor], tf.Tensor],
+        step: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """Returns the unweighted mean of each term over this replica's examples, by name.
 
@@ -51,9 +55,11 @@ class StepTerms:
             outputs: The student's, and its taps.
             answers: The teacher's, and its taps.
             hard: The compiled loss of any outputs.
+            step: Number of the training step.
         """
         # By identity: Keras compares models by nothing else, and hashes none that is not built.
         peers = [(peer, tf.cast(peer(inputs, training=True), tf.float32)) for peer in self._peers]
+        raised = {each: again(inputs, step) for each, again in self._raised.items()}
 
         def loss(term: Term) -> tf.Tensor:
             seen = Seen(
@@ -64,6 +70,7 @@ class StepTerms:
                 peer=next((out for peer, out in peers if peer is term.peer), None),
                 student_taps=self.student.of(term.student_taps, outputs[1]),
                 teacher_taps=self.teacher.of(term.teacher_taps, answers[1]),
+                raised=None if term.raised is None else raised[term.raised],
                 hard=hard,
                 ops=OPS,
             )

@@ -2,6 +2,7 @@
 
 from tfqkd.compat import tf
 from tfqkd.fronts.cluster import Cluster
+from tfqkd.fronts.devices import not_compilable, require_even
 
 
 def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.distribute.Strategy:
@@ -22,9 +23,9 @@ def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.d
     if name == "multi_worker":
         Cluster.read()
         if jit_compile and not tf.config.list_physical_devices("GPU"):
-            raise _not_compilable(name)
+            raise not_compilable(name)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        _require_even(batch_size, strategy.num_replicas_in_sync)
+        require_even(batch_size, strategy.num_replicas_in_sync)
         return strategy
     gpus = tf.config.list_logical_devices("GPU")
     if name == "auto" and not gpus:
@@ -34,23 +35,6 @@ def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.d
     if name == "one_device" or (name == "auto" and len(gpus) == 1):
         return tf.distribute.OneDeviceStrategy(devices[0].name)
     if jit_compile and not gpus and len(devices) > 1:
-        raise _not_compilable(name)
-    _require_even(batch_size, len(devices))
+        raise not_compilable(name)
+    require_even(batch_size, len(devices))
     return tf.distribute.MirroredStrategy([device.name for device in devices])
-
-
-def _not_compilable(name: str) -> ValueError:
-    # TensorFlow adds up gradients inside a compiled step between GPUs alone.
-    return ValueError(
-        "`jit_compile` on several devices needs GPUs. "
-        f"Received: jit_compile=True with strategy={name} on CPUs. Leave out --run.jit_compile, or use "
-        "--run.strategy=one_device."
-    )
-
-
-def _require_even(batch_size: int, devices: int) -> None:
-    if batch_size % devices:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the number of devices. Received: batch_size={batch_size} on "
-            f"{devices} devices. Use {-(-batch_size // devices) * devices}, or one_device."
-        )

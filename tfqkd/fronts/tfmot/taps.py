@@ -5,7 +5,7 @@ from typing import Any
 
 from tfqkd.compat import keras
 from tfqkd.fronts.terms import Layer
-from tfqkd.fronts.tfmot.cloning import plain_layer
+from tfqkd.fronts.tfmot.cloning import clone, plain_layer
 
 
 def layers_of(model: Any) -> tuple[Layer, ...]:
@@ -47,6 +47,37 @@ def tapped(model: Any, names: Sequence[str], role: str) -> keras.Model:
         )
     outputs = [*(_output(by_name[name]) for name in names), *model.outputs]
     return keras.Model(model.inputs, outputs, name=f"{model.name}_tapped")
+
+
+def between(model: keras.Model, lower: str, upper: str) -> keras.Model:
+    """Returns the part of a copy of a model from one layer's output to another's.
+
+    Of the model's own layers Keras would make new nodes, and those of the model would be lost among them.
+
+    Args:
+        model: A Functional or Sequential tf_keras model.
+        lower: Name of the layer whose output it takes.
+        upper: Name of the layer whose output it returns, and that reads nothing but what is behind `lower`.
+
+    Raises:
+        ValueError: If there are no such layers, or the upper one reads something else too.
+    """
+    copy = clone(model)
+    copy.set_weights(model.get_weights())
+    by_name = {layer.name: layer for layer in copy.layers}
+    if not {lower, upper} <= set(by_name):
+        raise ValueError(
+            f"A part of a network lies between two of its layers. Received: {lower} and {upper}. "
+            f"It has {', '.join(by_name)}."
+        )
+    ends = [_output(by_name[name]) for name in (lower, upper)]
+    try:
+        return keras.Model(*ends, name=f"{model.name}_part")
+    except ValueError as error:
+        raise ValueError(
+            f"A part of a network must be reached through one layer. Received: {upper}, which reads more "
+            f"than what {lower} puts out. Name other layers."
+        ) from error
 
 
 def _output(layer: keras.layers.Layer) -> Any:

@@ -1,5 +1,6 @@
 """Teachers of a run: asked once and kept, or live in the step."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,8 +16,9 @@ from tfqkd.data.varied import varied_images
 from tfqkd.fronts.settings import Distillation
 from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.tfmot.distiller import Distiller
+from tfqkd.fronts.tfmot.model import quantized_activations
 from tfqkd.fronts.tfmot.ops import OPS
-from tfqkd.fronts.tfmot.taps import layers_of
+from tfqkd.fronts.tfmot.taps import between, layers_of
 from tfqkd.fronts.tfmot.teachers import as_teacher
 
 _BATCH = 256
@@ -41,7 +43,17 @@ def taught(
 
 def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
     """Returns a model as a method sees it when it makes its terms."""
-    return Network(model.name, layers_of(model), build, OPS, keras)
+    widths = tuple(each.quantizer.bits for each in quantized_activations(model))
+    part = functools.partial(between, model)
+    return Network(
+        model.name,
+        layers_of(model),
+        build,
+        OPS,
+        keras,
+        activation_bits=widths,
+        between=part,
+    )
 
 
 def together(teachers: Sequence[Any], distillation: Distillation | None = None) -> Any:

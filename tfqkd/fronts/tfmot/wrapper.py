@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf, tfmot
+from tfqkd.fronts.tfmot.activations import second_pass
 from tfqkd.fronts.tfmot.kernels import require_kernels
 
 
@@ -40,7 +41,7 @@ class QuantizedLayer(tfmot.quantization.keras.QuantizeWrapperV2):
         if training is None:
             training = keras.backend.learning_phase()
         # In training, quantizers move their steps and counters.
-        moving = training if self.trainable else False
+        moving = training if self.trainable and second_pass.get() is None else False
         kernels = [
             self._quantized(quantizer, latent, moving, state)
             for latent, quantizer, state in self._weight_vars

@@ -6,10 +6,11 @@ import pytest
 from keras import layers
 
 from tests.fronts.keras3.inside.nets import array, batch, cross_entropy, same_outputs, same_weights
+from tfqkd import models
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.rounded_layers import ActivationBits
-from tfqkd.core.schemes import Scheme
+from tfqkd.core.schemes import DeployScheme, Scheme
 from tfqkd.fronts import keras3
 from tfqkd.fronts.keras3.rounded_layers import activation_layers
 
@@ -119,3 +120,37 @@ def test_an_operation_that_is_no_layer_is_refused():
     model = keras.Model(inputs, layers.Dense(3, name="b")(x))
     with pytest.raises(ValueError, match="input of 'b' from the operation"):
         keras3.quantize_model(model, Scheme(UniformQuantizer(2), LsqActivationQuantizer(4)), ".*")
+
+
+def test_a_scheme_of_integers_rounds_all_that_an_integer_file_holds():
+    model = models.build(
+        "resnet8", (8, 8, 3), 4, mean=[120.0, 130.0, 110.0], std=[60.0] * 3, keras=keras
+    )
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype("float32")
+    quantized = keras3.quantize_model(model, DeployScheme())
+    keras3.calibrate_activations(quantized, [images])
+    bits = {each.layer: each.quantizer.bits for each in keras3.quantized_kernels(quantized)}
+    assert {layer for layer, width in bits.items() if width == 8} == {"stem_conv", "logits"}
+    assert set(bits.values()) == {2, 8}
+    # The image, what each convolution and addition reads, what the pooling reads and makes, and the logits.
+    found = {each.layer: each.code_range for each in keras3.quantized_activations(quantized)}
+    signed = {layer for layer, codes in found.items() if codes == (-128, 127)}
+    assert signed == {
+        "standardization",
+        "stage1_block1_bn2",
+        "stage2_block1_bn2",
+        "stage2_block1_projection_bn",
+        "stage3_block1_bn2",
+        "stage3_block1_projection_bn",
+        "logits",
+    }
+    assert {layer for layer, codes in found.items() if codes == (0, 255)} == {
+        "stem_relu",
+        "stage1_block1_relu1",
+        "stage1_block1_relu2",
+        "stage2_block1_relu1",
+        "stage2_block1_relu2",
+        "stage3_block1_relu1",
+        "stage3_block1_relu2",
+        "pool",
+    }

@@ -53,6 +53,23 @@ def test_a_distilled_student_becomes_two_bit_files(tmp_path):
         assert "tf_keras" not in sys.modules
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="Twins of all backends are alike.")
+def test_trained_steps_become_files_of_integers(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype("float32")
+    model = tfqkd.models.build(
+        "resnet8", (8, 8, 3), 4, mean=[128.0] * 3, std=[60.0] * 3, keras=keras
+    )
+    quantized = tfqkd.quantize_model(model, tfqkd.DeployScheme())
+    tfqkd.keras3.calibrate_activations(quantized, [images])
+    report = tfqkd.export.to_litert(
+        quantized, tmp_path / "a.tflite", format="litert-w2a8", images=images
+    )
+    codes = {kernel.layer: kernel.max_code for kernel in report.quantized}
+    assert codes.pop("stem_conv") > 64 and codes.pop("logits") > 64
+    assert set(codes.values()) == {1} and report.agreement > 0.9
+
+
 def test_a_layer_without_a_twin_is_told_before_a_training():
     inputs = keras.Input((8, 8, 3))
     x = layers.Reshape((16, 12))(layers.Conv2D(3, 3, padding="same")(inputs))

@@ -17,10 +17,12 @@ from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.epochs import Epochs
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.padded import show
+from tfqkd.fronts.keras3.fitting import scans
 from tfqkd.fronts.settings import Distillation, Fitting, Quantization
 from tfqkd.fronts.trainer import Position, Watcher
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training import run as running
+from tfqkd.training.history import read_history
 
 pytestmark = pytest.mark.slow
 
@@ -63,14 +65,48 @@ class Stop(Watcher):
             raise InterruptedError
 
 
-@pytest.mark.parametrize("methods", [{}, {"quantized.methods": ("ema",)}, {"teacher.views": 2}])
-def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods):
+class StopInside(Watcher):
+    """Stops in an epoch, just behind a step that was kept and one that was not."""
+
+    def __init__(self, epoch):
+        self._at, self._epoch = epoch, 0
+
+    def on_epoch_begin(self, epoch):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs):
+        if (self._epoch, batch) == (self._at, 2):
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("stop", [Stop(), StopInside(1), StopInside(2)])
+@pytest.mark.parametrize(
+    "methods",
+    [
+        {},
+        {"quantized.methods": ("ema",)},
+        {"teacher.views": 2, "distil.schedule_on": "step"},
+        {
+            "distil.schedule_on": "step",
+            "quantized.methods": ("gradual",),
+            "quantized.gradual.bits": (8,),
+        },
+    ],
+)
+def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods, stop):
+    methods = {**methods, "run.checkpoint_every": "2"}
     results, whole = trained(tmp_path / "whole", data, **methods)
     with pytest.raises(InterruptedError):
-        trained(tmp_path / "again", data, callbacks=[Stop()], **methods)
+        trained(tmp_path / "again", data, callbacks=[stop], **methods)
     again, model = trained(tmp_path / "again", data, **methods)
     assert again.student.accuracy == results.student.accuracy
     assert results.models[0].accuracy > 0.8
+    histories = [
+        read_history((tmp_path / place / results.student.model).parent / "history.csv")
+        for place in ("whole", "again")
+    ]
+    for row, other in zip(*histories, strict=True):
+        assert {**row, "seconds": 0} == pytest.approx({**other, "seconds": 0}, abs=1e-6)
     same = np.array_equal if SETTINGS["run.deterministic"] else np.allclose
     for one, other in zip(whole.get_weights(), model.get_weights(), strict=True):
         assert same(one, other)
@@ -78,6 +114,29 @@ def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods):
     for layer in inner:
         kernel = np.asarray(layer.kernel)
         assert len(np.unique(np.abs(kernel))) <= 2
+
+
+HELD = {
+    "quantized.methods": ("pruning", "clustering"),
+    "quantized.pruning.sparsity": 0.6,
+    "quantized.clustering.clusters": 5,
+}
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_zeros_and_clusters_hold_to_the_end_of_a_run_that_goes_on(tmp_path, data, bits):
+    _, whole = trained(tmp_path / "whole", data, bits=bits, **HELD)
+    with pytest.raises(InterruptedError):
+        trained(tmp_path / "again", data, bits=bits, callbacks=[Stop()], **HELD)
+    _, model = trained(tmp_path / "again", data, bits=bits, **HELD)
+    same = np.array_equal if SETTINGS["run.deterministic"] else np.allclose
+    for one, other in zip(whole.get_weights(), model.get_weights(), strict=True):
+        assert same(one, other)
+    for layer in [each for each in whole.layers if each.__class__.__name__ == "Conv2D"][1:]:
+        kernel = np.asarray(layer.kernel)
+        # Pruned weights, and those that the centroid at zero takes.
+        assert (kernel == 0).sum() >= round(0.6 * kernel.size)
+        assert 2 <= len(np.unique(kernel)) <= 5
 
 
 def fitting(scan):
@@ -115,7 +174,10 @@ class Noted(Watcher):
         self.logs.append({name: float(value) for name, value in logs.items()})
 
 
-def scanned(data, scan):
+HOW = Distillation(coefficient=Linear(0.9, 0.0), coefficient_on="step", soft_loss="kl")
+
+
+def scanned(data, scan, how=HOW, **changes):
     front = fronts.choose("keras3")
     front.start(1, "float32")
     sizes = {"mean": (100.0,), "std": (50.0,)}
@@ -124,23 +186,70 @@ def scanned(data, scan):
         Quantization(scheme=TernaryScheme(), layers=None, gradual_shares=()),
     )
     teacher = front.build("cnn4", (8, 8, 1), 2, **sizes)
-    how = Distillation(coefficient=Linear(0.9, 0.0), coefficient_on="step", soft_loss="kl")
     network = front.taught(student, [teacher], False, how)
     noted = Noted()
-    trainer = front.trainer(network, fitting(scan), data)
-    scheduler = CoefficientScheduler(Linear(0.9, 0.0), "step", 0)
+    trainer = front.trainer(network, dataclasses.replace(fitting(scan), **changes), data)
+    scheduler = CoefficientScheduler(how.coefficient, "step", 0)
     trainer.fit(Position(0, 0), (), [scheduler, noted])
     return student.get_weights(), noted
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends have no such call")
-def test_an_epoch_in_one_call_is_its_steps(data):
+def test_an_epoch_in_one_call_is_its_steps(data, monkeypatch):
+    # The table of λ grows, for which Keras makes the function of a step anew.
+    monkeypatch.setattr("tfqkd.fronts.keras3.scheduled.CAPACITY", 4)
     (weights, noted), (others, again) = scanned(data, "off"), scanned(data, "on")
     for weight, other in zip(weights, others, strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-6)
     for logs, same in zip(noted.logs, again.logs, strict=True):
         assert same == pytest.approx(logs, abs=1e-5)
     assert again.last == [3, 3, 3]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends have no such call")
+def test_trainings_that_differ_in_numbers_share_a_program(data, tmp_path):
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    other = dataclasses.replace(HOW, coefficient=Linear(0.5, 0.1), temperature=3.0)
+    numbers = {"seed": 9, "learning_rate": 0.01, "weight_decay": 0.002, "epochs": 2}
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        (one, _), (two, _) = scanned(data, "on"), scanned(data, "on", other, **numbers)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+    assert not np.array_equal(one[0], two[0])
+    assert len(list(tmp_path.glob("jit__steps-*-cache"))) == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends have no such call")
+@pytest.mark.parametrize(
+    ("limit", "room"), [(2 * 64 * 64, True), (2 * 64 * 64 - 1, False), (None, True)]
+)
+def test_images_without_room_on_an_accelerator_stream(data, monkeypatch, limit, room):
+    import jax
+
+    class Device:
+        def memory_stats(self):
+            return limit and {"bytes_limit": limit}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    monkeypatch.setattr("tfqkd.fronts.keras3.fitting.has_accelerator", lambda: True)
+    epochs = Epochs(data.train, 16, 2, 5, Augmentation(1))
+    assert scans("auto", True, epochs) is room
+    assert scans("on", True, epochs)
+    assert not scans("off", True, epochs)
+    assert not scans("auto", False, epochs)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has it")
@@ -151,7 +260,18 @@ def test_an_epoch_in_one_call_is_refused_elsewhere(data):
 
 def test_what_the_front_cannot_do_is_refused_before_training(tmp_path, data):
     with pytest.raises(ValueError, match=r"`run\.strategy` must be what this front does"):
-        trained(tmp_path, data, **{"run.strategy": "mirrored"})
+        trained(tmp_path, data, **{"run.strategy": "multi_worker"})
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras does not distribute there")
+def test_a_run_on_two_devices_is_that_of_one(tmp_path, data):
+    synchronized = {"run.synchronized_batch_norm": True, "run.deterministic": False}
+    results, one = trained(tmp_path / "one", data, **synchronized)
+    mirrored = {**synchronized, "run.strategy": "mirrored"}
+    again, two = trained(tmp_path / "two", data, **mirrored)
+    assert again.student.accuracy == pytest.approx(results.student.accuracy, abs=0.04)
+    for weight, other in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=0.02, atol=0.01)
 
 
 @pytest.mark.parametrize("views", [0, 2])

@@ -1,7 +1,6 @@
 """What goes with a training: gradual quantization, batch norm measured anew, averages, replicas."""
 
 import contextlib
-import functools
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.core.schedules import Linear
 from tfqkd.core.schemes import Scheme, TernaryScheme, UniformScheme
 from tfqkd.fronts import keras3
+from tfqkd.fronts.keras3.place import make_place
 from tfqkd.fronts.keras3.replicas import copies
 
 
@@ -161,28 +161,18 @@ def distilled(begin):
     return student.get_weights(), logs
 
 
-@functools.cache
-def strategy():
-    """One for the process: the collectives of a second would meet those of the first."""
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 @contextlib.contextmanager
 def two_devices():
     """Yields a context to make models in; they are trained on two devices within."""
     if BACKEND == "torch":
         pytest.skip("Keras distributes on TensorFlow and JAX.")
+    place = make_place("mirrored", 2, jit_compile=False)
     if BACKEND == "tensorflow":
-        yield strategy().scope
+        yield place.scope
         return
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
-    try:
+    with place.scope():
         assert len(keras.distribution.list_devices()) == 2
         yield contextlib.nullcontext
-    finally:
-        keras.distribution.set_distribution(None)
 
 
 def test_two_devices_train_as_one():

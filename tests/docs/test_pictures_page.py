@@ -2,6 +2,7 @@
 
 import pathlib
 import runpy
+import sys
 
 import pytest
 
@@ -11,7 +12,12 @@ FOLDER = pathlib.Path(__file__).resolve().parents[2] / "docs" / "pictures"
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    runpy.run_path(str(FOLDER / "draw.py"))["draw"](folder)
+    sys.path.insert(0, str(FOLDER))  # As for a script, which finds what lies beside it.
+    try:
+        draw = runpy.run_path(str(FOLDER / "draw.py"))["draw"]
+    finally:
+        sys.path.remove(str(FOLDER))
+    draw(folder)
     return folder
 
 

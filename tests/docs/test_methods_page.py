@@ -12,6 +12,6 @@ PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 def test_every_method_and_soft_loss_has_a_row_and_every_method_a_command():
     for name in METHODS:
-        assert f"--quantized.methods={name}" in PAGE
+        assert re.search(rf"--quantized\.methods=[a-z_,]*\b{name}\b", PAGE), name
     for name in {*METHODS, *SOFT_LOSSES} - {"none"}:
         assert re.search(rf"^\| .*`{name}`", PAGE, re.MULTILINE), name

@@ -1,0 +1,72 @@
+"""Taps: a network that also returns the outputs of some of its layers, from the same variables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfqkd.fronts.keras3.cloning import is_graph, shown
+from tfqkd.fronts.keras3.model import plain_layer
+from tfqkd.fronts.terms import Layer
+
+_ops = keras.ops
+
+
+class Tapped:
+    """A network whose call also gives the outputs of some of its layers.
+
+    Attributes:
+        names: Of the layers.
+
+    Args:
+        network: Called as it is where no layer is named; else a Functional or Sequential Keras 3 model.
+        names: Of its layers, wrapped or not, each as often as terms name it.
+        role: What an error calls it.
+
+    Raises:
+        ValueError: If it shows no layers, or has none of a name.
+    """
+
+    def __init__(self, network: Any, names: Sequence[Sequence[str]], role: str) -> None:
+        self.names = list(dict.fromkeys(name for some in names for name in some))
+        self._network = _tapped(network, self.names, role) if self.names else network
+
+    def __call__(self, inputs: Any, training: bool | None) -> tuple[Any, list[Any]]:
+        """Returns the outputs, and the taps, float32."""
+        answers = self._network(inputs, training=training)
+        *taps, outputs = answers if self.names else [answers]
+        return outputs, [_ops.cast(tap, "float32") for tap in taps]
+
+    def of(self, names: Sequence[str], taps: Sequence[Any]) -> tuple[Any, ...]:
+        """Returns those of the taps that have these names."""
+        return tuple(taps[self.names.index(name)] for name in names)
+
+
+def layers_of(model: Any) -> tuple[Layer, ...]:
+    """Returns the layers of a Functional or Sequential model with one output each; else none."""
+    if not is_graph(model):
+        return ()
+    _, outputs = shown(model)
+    kinds = {layer.name: type(plain_layer(layer)).__name__ for layer in model.layers}
+    return tuple(
+        Layer(name, kinds[name], tuple(found.shape[1:]))
+        for name, found in outputs.items()
+        if isinstance(found, keras.KerasTensor) and len(found.shape)
+    )
+
+
+def _tapped(model: Any, names: Sequence[str], role: str) -> keras.Model:
+    if not is_graph(model):
+        raise ValueError(
+            f"To read layers of the {role}, it must be a Functional or Sequential Keras 3 model. "
+            f"Received: {type(model).__name__}. Give such a model, or take a method that reads logits alone."
+        )
+    same, outputs = shown(model)
+    unknown = [name for name in names if name not in outputs]
+    if unknown:
+        raise ValueError(
+            f"Taps of the {role} must be names of its layers. Received: {', '.join(unknown)}. "
+            f"It has {', '.join(outputs)}."
+        )
+    taps = [keras.tree.flatten(outputs[name])[0] for name in names]
+    return keras.Model(same.input, [*taps, *same.outputs], name=f"{model.name}_tapped")
