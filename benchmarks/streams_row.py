@@ -79,4 +79,4 @@ if __name__ == "__main__":
     if kind == "memory":
         _memory(where)
     else:
-        serve(lambda: _drawing({"ours": ours, "plain": plain}[kind](where)))
+        serve(lambda: _drawing({"ours": ours, "plain": plain}[kind](where)), warmup=1)

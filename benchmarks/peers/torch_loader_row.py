@@ -76,4 +76,4 @@ def prepare():
 
 
 if __name__ == "__main__":
-    serve(prepare)
+    serve(prepare, warmup=1)
