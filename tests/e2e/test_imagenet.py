@@ -103,17 +103,14 @@ def test_a_recipe_is_killed_and_goes_on_to_the_bit(config, imagenet, tmp_path):
     assert (tmp_path / "in_parts" / "export" / "student-int2.tflite").exists()
 
 
-def test_a_recipe_trains_on_two_workers_what_one_trains(imagenet, tmp_path):
+def test_a_recipe_trains_on_two_workers(imagenet, tmp_path):
+    """To its end; that two train what one trains is tried in test_workers.py, over fewer steps."""
     others = [*NETWORKS["resnet18"], "--run.synchronized_batch_norm", "--training.epochs=1"]
     others += ["--quantized.training.epochs=1", "--formats="]
-    one = start(flags("resnet18", imagenet, tmp_path / "one", *others))
-    out, _ = one.communicate(timeout=1200)
-    assert one.returncode == 0, out[-3000:]
     arguments = flags("resnet18", imagenet, tmp_path / "two", *others)
     children = start_workers(["-m", "tfqkd.cli.train", "--run.strategy=multi_worker", *arguments])
     for child in children:
         out, _ = child.communicate(timeout=1200)
         assert child.returncode == 0, out[-3000:]
-    # Sums in another order, over 150 steps.
-    for first, second in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
-        np.testing.assert_allclose(first, second, atol=2e-2)
+    assert (tmp_path / "two" / "results.json").exists()
+    assert all(np.isfinite(each).all() for each in weights(tmp_path / "two"))
