@@ -42,42 +42,7 @@ def _command() -> Command:
         "The run directory's own products if empty.",
         flag_values=values,
     )
-    flags.DEFINE_bool(
-        "compare",
-        False,
-        "Also train the student without a teacher and with a fixed coefficient (the mean of the annealed "
-        "one's first and last value), and print a table of all.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "controls",
-        False,
-        "With --compare: also train the float student on for as many epochs, and the quantized one with the "
-        "teacher's term off: (1-λ)·hard alone.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "repeats",
-        1,
-        "With --compare: seeds to run, from --seed upwards; the table gives mean ± standard deviation.",
-        flag_values=values,
-        lower_bound=1,
-    )
-    flags.DEFINE_list(
-        "assistants",
-        [],
-        "Networks between teacher and student, separated by commas, the largest first: each is taught by the "
-        "one before, and the last one teaches the student.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "generations",
-        1,
-        "Quantized students to train one after the other, each taught by the one before; the last one is "
-        "exported.",
-        flag_values=values,
-        lower_bound=1,
-    )
+    _define_presets(values)
     flags.DEFINE_bool(
         "dry_run",
         False,
@@ -132,6 +97,45 @@ def main(argv: Sequence[str] | None = None) -> int:
                 command.print_next("evaluate", f"--run_dir={directory}")
 
     return command.main(arguments, run_it)
+
+
+def _define_presets(values: flags.FlagValues) -> None:
+    flags.DEFINE_bool(
+        "compare",
+        False,
+        "Also train the student without a teacher and with a fixed coefficient (the mean of the annealed "
+        "one's first and last value), and print a table of all.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "controls",
+        False,
+        "With --compare: also train the float student on for as many epochs, and the quantized one with the "
+        "teacher's term off: (1-λ)·hard alone.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "repeats",
+        1,
+        "With --compare: seeds to run, from --seed upwards; the table gives mean ± standard deviation.",
+        flag_values=values,
+        lower_bound=1,
+    )
+    flags.DEFINE_list(
+        "assistants",
+        [],
+        "Networks between teacher and student, separated by commas, the largest first: each is taught by the "
+        "one before, and the last one teaches the student.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "generations",
+        1,
+        "Quantized students to train one after the other, each taught by the one before; the last one is "
+        "exported.",
+        flag_values=values,
+        lower_bound=1,
+    )
 
 
 def _preset(values: flags.FlagValues) -> "Preset":
