@@ -146,8 +146,10 @@ def interpreter():
 def environment():
     """Where `python3` is that of the GPU machine, and only what is in the tree can be imported."""
     place = pathlib.Path(interpreter()).parent
+    # The tests' own flags are of the XLA that TensorFlow has.
+    own = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return {
-        **os.environ,
+        **own,
         "PATH": f"{place}:{os.environ['PATH']}",
         "VIRTUAL_ENV": str(place.parent),
         "PYTHONPATH": str(ROOT),

@@ -42,6 +42,7 @@ def test_the_text_of_a_flag_is_read(text, kind, value):
         ("", int, "`x` must be a whole number. Received: x=."),
         ("half", float, "`x` must be a number. Received: x=half."),
         ("0.5,half", SEVERAL[float], "`x` must be a number. Received: x=half."),
+        ("\r0", SEVERAL[float], "`x` must be a list on one line. Received: x='\\r0'."),
     ],
 )
 def test_a_text_of_another_kind_is_refused(text, kind, message):
