@@ -1,6 +1,6 @@
 """Makes tfqkd's own files of the networks in `results/accelerator`, with cards and a table.
 
-A runner of their own has trained these, before `bin/train` did on Keras 3.
+Runs of `bin/train` on Keras 3 have trained these, those of CIFAR-100 a runner that was there before.
 
     python -m benchmarks.accelerated results/accelerator/cifar100 DIR
 
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from typing import Any
 
+import keras as keras3
 import numpy as np
 
 from benchmarks.accelerated_pages import SHIPPED, cards, read, table
@@ -31,25 +32,42 @@ MOMENTS = {
     "cifar10": ((125.31, 122.95, 113.87), (62.99, 62.09, 66.70)),
     "cifar100": ((129.30, 124.07, 112.43), (68.17, 65.39, 70.42)),
 }
-"""Mean and deviation of the training pixels, by which these networks normalize."""
+"""Mean and deviation of the training pixels, by which the networks of the runner before normalize."""
 
 
 def network(folder: pathlib.Path, stage: str, shape: tuple, classes: int) -> keras.Model:
     """Returns a stage's network in tf_keras, whose ternary kernels hold Δ times their codes.
 
     Args:
-        folder: That of `STAGE.npz` and `STAGE.json`.
+        folder: That of the runs, or of `STAGE.npz` and `STAGE.json`.
         stage: Its name.
         shape: Height, width and channels of the images.
         classes: Of the data set.
     """
     said = read(folder, stage)
-    mean, std = MOMENTS[said["options"]["dataset"]]
+    moments, kept = (
+        _of_keras3(folder / said["model"])
+        if "model" in said
+        else (MOMENTS[said["options"]["dataset"]], _arrays(folder / f"{stage}.npz"))
+    )
+    mean, std = moments
     model = build(said["stage"]["network"], shape, classes, mean=mean, std=std)
-    with np.load(folder / f"{stage}.npz") as kept:
-        for variable in model.variables:
-            variable.assign(kept[variable.name.removesuffix(":0")])
+    for variable in model.variables:
+        variable.assign(kept[variable.name.removesuffix(":0")])
     return model
+
+
+def _arrays(file: pathlib.Path) -> dict[str, np.ndarray]:
+    with np.load(file) as kept:
+        return dict(kept)
+
+
+def _of_keras3(file: pathlib.Path) -> tuple[tuple[Any, Any], dict[str, np.ndarray]]:
+    """Returns mean and deviation of the pixels, and the variables by their paths."""
+    model = keras3.saving.load_model(file, compile=False)
+    (pixels,) = (each for each in model.layers if isinstance(each, keras3.layers.Normalization))
+    moments = np.array(pixels.input_mean), np.sqrt(pixels.input_variance)
+    return moments, {variable.path: variable.numpy() for variable in model.variables}
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -4,6 +4,7 @@ import json
 import pathlib
 from typing import Any
 
+from benchmarks.accelerated_runs import stages
 from benchmarks.shipping import link, write_card
 from tfqkd.data.images import ImageData
 from tfqkd.tables import Table
@@ -22,22 +23,31 @@ ROWS = {
     "taught.0": "float student, taught",
     "ternary.0": "ternary, no teacher",
     "annealed_standardized.0": "ternary, teacher, annealed coefficient",
+    "float_taught.0": "float student, taught twice as long",
 }
 """The stages in the order of the table, each under its name there."""
 
 
 def read(folder: pathlib.Path, stage: str) -> dict[str, Any]:
-    """Returns what was written about a stage."""
-    return json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
+    """Returns what is known of a stage: its own file, where the runner before `bin/train` wrote one.
+
+    Raises:
+        KeyError: If there is no such stage.
+    """
+    file = folder / f"{stage}.json"
+    if not file.exists():
+        return stages(folder)[stage]
+    return {"file": file.name, **json.loads(file.read_text(encoding="utf-8"))}
 
 
 def table(folder: pathlib.Path) -> str:
     """Returns the table of the stages that are done, in Markdown: what each has after its last epoch."""
     result = Table("model", "begins from", "epochs", "test accuracy %", "test loss", "seeds")
     for stage, name in ROWS.items():
-        if not (folder / f"{stage}.json").exists():
+        try:
+            said = read(folder, stage)
+        except KeyError:
             continue
-        said = read(folder, stage)
         start = ROWS.get(said["stage"]["start"], "new weights")
         accuracy, loss = f"{100 * said['accuracy']:.2f}", f"{said['loss']:.3f}"
         result.add(name, start, said["stage"]["epochs"], accuracy, loss, 1)
@@ -111,7 +121,7 @@ def _budget(said: dict[str, Any], links: dict[str, str]) -> str:
 
 def _recipe(folder: pathlib.Path, said: dict[str, Any]) -> str:
     stage, options = said["stage"], said["options"]
-    file = f"{folder.as_posix()}/{stage['name']}.json"
+    file = f"{folder.as_posix()}/{said['file']}"
     first, last = stage["coefficient"]
     temperature, weight = SOFT_LOSSES[stage["soft"]]
     soft = f"{weight}·T²·KL of {stage['soft']} logits at T = {temperature}"

@@ -16,8 +16,7 @@ pack() {
     rm -rf "$lists" && mkdir "$lists"
     # A history after its checkpoint: it must know every epoch of it.
     (cd "$run" && for kind in 'cifar*/*/results.json' 'speed/speed.*' 'cifar*/*.txt' 'cifar*/*/*.json' 'cifar*/*/*.txt' \
-        'cifar*/products/*/model.keras' 'cifar*/products/*/checkpoints/*/*' 'cifar*/products/*/*.txt' \
-        'cifar*/products/*/*.csv' 'cache/*-cache'; do
+        'cifar*/products/*/model.keras' 'cifar*/products/*/checkpoints/*/*' 'cifar*/products/*/*.*' 'cache/*-cache'; do
         compgen -G "$kind" | sort
     done | awk '!seen[$0]++' | xargs -r stat -c '%s %n' 2>/dev/null) |
         awk -v limit="$limit" -v lists="$lists" '$1 < limit {

@@ -255,6 +255,8 @@ def test_what_is_brought_back_fits_and_results_come_first(tmp_path):
     made = [f"cifar10/products/quantized-{at}" for at in range(9)]
     left = "cifar10/products/quantized-9.partial"
     sizes = {f"{each}/model.keras": 2_000_000 for each in made}
+    # Without it a file is no product: what needs it would be made anew.
+    sizes |= {f"{each}/product.json": 10 for each in made}
     sizes |= {f"{left}/checkpoints/epoch1-step0/state.npz": 2_000_000, f"{left}/history.csv": 10}
     sizes |= {f"cache/{at}-cache": 6_000_000 for at in range(9)} | {"cache/huge-cache": 20_000_000}
     sizes |= {"cifar10/a/results.json": 10, "warm/a/results.json": 10, "cifar10/a.txt": 10}
