@@ -122,10 +122,12 @@ def _budget(said: dict[str, Any], links: dict[str, str]) -> str:
 def _recipe(folder: pathlib.Path, said: dict[str, Any]) -> str:
     stage, options = said["stage"], said["options"]
     file = f"{folder.as_posix()}/{said['file']}"
-    first, last = stage["coefficient"]
-    temperature, weight = SOFT_LOSSES[stage["soft"]]
-    soft = f"{weight}·T²·KL of {stage['soft']} logits at T = {temperature}"
-    taught = f"; λ from {first} to {last}, {soft}" if stage["teacher"] else ""
+    taught = ""
+    if stage["teacher"]:
+        first, last = stage["coefficient"]
+        temperature, weight = SOFT_LOSSES[stage["soft"]]
+        soft = f"{weight}·T²·KL of {stage['soft']} logits at T = {temperature}"
+        taught = f"; λ from {first} to {last}, {soft}"
     return (
         f"rate {stage['rate']} on a cosine, Nesterov momentum, batch {options['batch']}, decoupled decay "
         f"{options['decay']}{taught}; seed {stage['seed']}, [`{file}`](../../../{file})"

@@ -1,8 +1,9 @@
-"""Keeps in `results/accelerator` the runs of `bin/train` that a GPU machine sent back, with all that others need.
+"""Keeps in `results/accelerator` the runs of `bin/train` that a GPU machine sent back.
 
-    python -m benchmarks.accelerated_runs runs/back/cifar10 results/accelerator/cifar10 'NVIDIA H100 80GB HBM3'
+    python -m benchmarks.accelerated_runs runs/back/cifar10 results/accelerator/cifar10 'NVIDIA H100'
 
-The folder is one to go on with: `--products` finds its networks, and so do the rows of `benchmarks.accelerator.run`.
+The folder is one to go on with: `--products` finds its networks, and so do the rows of
+`benchmarks.accelerator.run`.
 """
 
 import json
@@ -45,7 +46,8 @@ def keep(runs: pathlib.Path, folder: pathlib.Path, device: str) -> None:
 def stages(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Returns what is known of each network, by the name of its stage.
 
-    A float student is `float.SEED`, or `taught.SEED` if it had a teacher; what a row ends with has the row's name.
+    A float student is `float.SEED`, or `taught.SEED` if it had a teacher; what a row ends with has the
+    row's name.
     """
     found: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}

@@ -18,10 +18,8 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks.shipping import ship
 from benchmarks.trained import PRETRAINED, Done, done_rows, row_path
 from tfqkd.cli.command import Command, UsageError
-from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import write_atomically
 from tfqkd.tables import Table
@@ -31,7 +29,6 @@ from tfqkd.training.presets import Comparison
 from tfqkd.training.products import HISTORY_FILE
 from tfqkd.training.results import RESULTS_FILE
 
-SHIPPED = "ternary, teacher, annealed coefficient"
 _SAME_LOSS = 1e-4
 
 
@@ -135,24 +132,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = Command(
         "reproduction",
         "Writes what a comparison has trained to results/DATASET, and prints the table of all rows "
-        "there. With --ship, also its first seed's ternary student, the float one that it began from and its "
-        "teacher to tfqkd/models/weights, with model cards.",
-        ("python -m benchmarks.reproduction --run_dir=runs/cifar10_cpu --ship",),
+        "there.",
+        ("python -m benchmarks.reproduction --run_dir=runs/cifar10_cpu",),
     )
     values = command.flags
     flags.DEFINE_string("run_dir", "", "The comparison's directory.", flag_values=values)
-    flags.DEFINE_bool("ship", False, "Write the networks that come with tfqkd.", flag_values=values)
-    for name in ("run_dir", "ship"):
-        command.group("what to gather", name)
+    command.group("what to gather", "run_dir")
 
     def run_it() -> None:
         directory = pathlib.Path(values.run_dir)
         rows = done_rows(directory)
-        if values.ship and SHIPPED not in rows:
-            raise UsageError(
-                f"--ship writes the network of the row {SHIPPED!r}. "
-                f"Received: {directory}, which has no such row."
-            )
         recipe = read_recipe(directory)
         place = pathlib.Path("results") / recipe.data.dataset
         require_one_table(place, directory, rows)
@@ -160,9 +149,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = table(place, recipe).markdown()
         write_atomically(place / "table.md", text + "\n")
         print(text)
-        if values.ship:
-            teacher, student = (rows[role][0] for role in PRETRAINED)
-            ship(rows[SHIPPED][0], student, teacher, DIRECTORY)
 
     return command.main(argv, run_it)
 

@@ -30,13 +30,13 @@ LOOKS = {
     "wrn20x1.5": ("float teacher (WRN20x1.5)", ORANGE, "^"),
 }
 """Name, colour and mark of each network, of both data sets."""
-RESULTS = FOLDER.parents[1] / "results"
+RESULTS = FOLDER.parents[1] / "results" / "accelerator"
 TRAINED = (
-    ("ternary-teacher-annealed_coefficient-seed0", "annealed_standardized.0"),
-    ("float_student-seed0", "taught.0"),
-    ("float_teacher-seed0", "teacher"),
+    ("quantized", "annealed_standardized.0"),
+    ("student", "taught.0"),
+    ("teacher", "teacher"),
 )
-"""Where each was trained: the row of CIFAR-10, the stage of CIFAR-100."""
+"""Where each was trained: the role in the run of CIFAR-10, the stage of CIFAR-100."""
 
 
 def kernel() -> np.ndarray:
@@ -169,10 +169,15 @@ def networks() -> Figure:
 def curves() -> Figure:
     """How the networks that come along were trained: accuracy on the training images by epoch."""
     figure, grid = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
-    for (name, colour, _), (row, stage) in zip(LOOKS.values(), TRAINED, strict=True):
-        with (RESULTS / "cifar10" / row / "history.csv").open(encoding="utf-8") as file:
+    run = RESULTS / "cifar10" / "annealed_standardized.0" / "results.json"
+    products = {
+        model["role"]: model["stage"] for model in json.loads(run.read_text("utf-8"))["models"]
+    }
+    for (name, colour, _), (role, stage) in zip(LOOKS.values(), TRAINED, strict=True):
+        history = RESULTS / "cifar10" / "products" / products[role] / "history.csv"
+        with history.open(encoding="utf-8") as file:
             small = [float(line["accuracy"]) for line in csv.DictReader(file)]
-        kept = json.loads((RESULTS / "accelerator/cifar100" / f"{stage}.json").read_text("utf-8"))
+        kept = json.loads((RESULTS / "cifar100" / f"{stage}.json").read_text("utf-8"))
         for axes, shares in zip(grid, (small, kept["history"]["accuracy"]), strict=True):
             percent = [100 * share for share in shares]
             axes.plot(range(1, len(shares) + 1), percent, color=colour, lw=1.2, label=name)

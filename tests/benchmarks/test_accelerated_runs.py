@@ -1,4 +1,4 @@
-"""Runs of `bin/train` on Keras 3 that a GPU machine sent back are kept whole, and become tfqkd's own files."""
+"""Runs of `bin/train` on Keras 3 that a GPU machine sent back become tfqkd's own files."""
 
 import json
 import shutil

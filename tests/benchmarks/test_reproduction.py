@@ -3,9 +3,7 @@ import dataclasses
 import json
 import shutil
 import statistics
-import zipfile
 
-import numpy as np
 import pytest
 
 from benchmarks import reproduction, trained
@@ -13,7 +11,6 @@ from benchmarks.trained import row_path
 from tfqkd.compat import keras
 from tfqkd.export.exporter import export
 from tfqkd.recipe.recipe import Recipe
-from tfqkd.runtime import load
 from tfqkd.storage import tree_digest
 from tfqkd.training.results import Results
 
@@ -155,35 +152,6 @@ def test_every_row_and_seed_keeps_recipe_results_and_history(comparison, finishe
         assert json.loads((one / "results.json").read_text())["accuracy"] == accuracy
         rows = list(csv.DictReader((one / "history.csv").open()))
         assert [row["coefficient"] for row in rows] == ["1.0", "0.0"]
-
-
-def test_what_is_shipped_computes_what_was_trained(comparison, finished, monkeypatch):
-    weights = comparison.parent / "weights"
-    monkeypatch.setattr(reproduction, "DIRECTORY", weights)
-    assert reproduction.main(["reproduction", f"--run_dir={comparison}", "--ship"]) == 0
-    teacher, begun = weights / "cnn4_digits.keras", weights / "cnn2_digits.keras"
-    student = weights / "cnn2_ternary_digits.tflite"
-    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype("uint8")
-    for file, role in ((teacher, "float teacher"), (begun, "float student"), (student, "ternary")):
-        trained_model = keras.models.load_model(finished.model_path(role), compile=False)
-        shipped = load(file) if file is student else keras.models.load_model(file, compile=False)
-        expected = np.asarray(trained_model(images.astype("float32")))
-        np.testing.assert_allclose(shipped(images), expected, rtol=1e-4, atol=1e-4)
-    with zipfile.ZipFile(teacher) as archive:
-        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_DEFLATED}
-    measured = 100 * finished.results.models[1].accuracy
-    assert f"reaches **{measured:.2f} %**" in begun.with_suffix(".md").read_text()
-    card = student.with_suffix(".md").read_text()
-    assert "**75.00 %** on the test images of digits" in card
-    assert f"`cnn2_ternary_digits.tflite`, {student.stat().st_size:,} bytes" in card
-    assert "`[B, 8, 8, 1]`; logits `[B, 10]`" in card
-
-
-def test_the_network_of_a_row_that_is_not_there_is_not_shipped(comparison, finished, capsys):
-    (comparison / "results.json").write_text(finished.results.to_json())
-    assert reproduction.main(["reproduction", f"--run_dir={comparison}", "--ship"]) == 2
-    assert f"the network of the row '{ANNEALED}'" in capsys.readouterr().err
-    assert not (comparison.parent / "results").exists()
 
 
 def test_a_directory_without_a_finished_comparison_is_one_message(tmp_path, capsys):

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks.accelerated_pages import SHIPPED, read
 from tfqkd import runtime
 from tfqkd.core.steps import optimal_step
 from tfqkd.data import load
@@ -21,11 +22,6 @@ from tfqkd.reporting.measurement import run_file
 from tfqkd.runtime.evaluation import evaluate_logits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROWS = {
-    "resnet20_ternary": "ternary-teacher-annealed_coefficient-seed0",
-    "resnet20": "float_student-seed0",
-    "wrn20x1.5": "float_teacher-seed0",
-}
 FULL_LENGTH = ROOT / "results" / "accelerator"
 STUDENTS = [name for name in pretrained_names() if pretrained_file(name).suffix == ".tflite"]
 LARGEST = 5_000_000
@@ -37,18 +33,12 @@ def dataset(name: str) -> str:
 
 def results(name: str) -> dict:
     """What the file has on the test images."""
-    network, data = name.rsplit("_", 1)
-    if (FULL_LENGTH / data).exists():
-        return json.loads((FULL_LENGTH / data / "files.json").read_text())[name]
-    return json.loads((ROOT / "results" / data / ROWS[network] / "results.json").read_text())
+    return json.loads((FULL_LENGTH / dataset(name) / "files.json").read_text())[name]
 
 
 def trained_accuracy(name: str) -> float:
     """What was measured after the last epoch, on the device that trained."""
-    if "stage" not in results(name):
-        return results(name)["accuracy"]
-    file = FULL_LENGTH / dataset(name) / f"{results(name)['stage']}.json"
-    return json.loads(file.read_text())["accuracy"]
+    return read(FULL_LENGTH / dataset(name), results(name)["stage"])["accuracy"]
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ def images() -> np.ndarray:
 
 def test_every_ternary_student_comes_with_its_float_start_and_its_teacher():
     assert set(pretrained_names()) == {
-        f"{network}_{data}" for data in CLASS_NAMES for network in ROWS
+        f"{network}_{data}" for data in CLASS_NAMES for network in SHIPPED
     }
 
 
@@ -140,8 +130,8 @@ def test_a_file_can_be_loaded_on_a_device(images):
     np.testing.assert_array_equal(runtime.load(file)(images), load_pretrained(file.stem)(images))
 
 
-def test_a_student_to_train_on_has_the_codes_and_logits_of_its_file(images):
-    name = "resnet20_ternary_cifar100"
+@pytest.mark.parametrize("name", [name for name in pretrained_names() if "ternary" in name])
+def test_a_student_to_train_on_has_the_codes_and_logits_of_its_file(name, images):
     model = load_pretrained(name, trainable=True)
     np.testing.assert_allclose(model(images), load_pretrained(name)(images), rtol=1e-4, atol=1e-4)
     kernels = [
@@ -155,13 +145,6 @@ def test_a_student_to_train_on_has_the_codes_and_logits_of_its_file(images):
         # What is quantized again keeps its step, so its codes too, bit for bit.
         step = optimal_step(kernel, 2).astype("float32").item()
         np.testing.assert_array_equal(np.unique(kernel), [-step, 0, step])
-
-
-def test_a_student_without_a_keras_model_cannot_be_trained_on():
-    with pytest.raises(
-        ValueError, match=r"must come as a Keras model\. Received: name='resnet20_ternary_cifar10'"
-    ):
-        load_pretrained("resnet20_ternary_cifar10", trainable=True)
 
 
 KERAS_3 = """

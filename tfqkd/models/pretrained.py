@@ -73,7 +73,7 @@ def load_pretrained(
 
     Raises:
       ImportError: If LiteRT is not installed and a ternary student is asked for.
-      ValueError: If there is none of that name, it has no Keras model, or there is no such Keras.
+      ValueError: If there is none of that name, or no such Keras.
 
     Example:
       >>> student = load_pretrained("resnet20_ternary_cifar10")
@@ -86,11 +86,6 @@ def load_pretrained(
     if file.suffix == ".tflite" and not trainable:
         return runtime.load(file)
     file = file.with_suffix(".keras")
-    if not file.exists():
-        raise ValueError(
-            f"A network to train on must come as a Keras model. Received: name={name!r}, trainable=True, "
-            f"which has its 2-bit file alone. Choose one of {', '.join(_as_keras())}."
-        )
     if keras == KERAS_3:
         return _of_keras3(file)
     from tfqkd.compat import keras as tf_keras  # noqa: PLC0415 (a student runs without TensorFlow)
@@ -104,7 +99,3 @@ def _of_keras3(file: pathlib.Path) -> Any:
     from tfqkd.models.rebuilding import rebuilt  # noqa: PLC0415
 
     return rebuilt(file, file.stem.partition("_")[0], keras)
-
-
-def _as_keras() -> list[str]:
-    return sorted(file.stem for file in DIRECTORY.glob("*.keras"))

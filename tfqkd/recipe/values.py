@@ -27,7 +27,9 @@ def from_text(name: str, text: str, kind: Any) -> Any:
         try:
             items = next(csv.reader([text], skipinitialspace=True), [])
         except csv.Error as error:
-            raise ValueError(f"`{name}` must be a list on one line. Received: {name}={text!r}.") from error
+            raise ValueError(
+                f"`{name}` must be a list on one line. Received: {name}={text!r}."
+            ) from error
         return tuple(from_text(name, item.strip(), typing.get_args(kind)[0]) for item in items)
     if isinstance(kind, types.UnionType):
         return _number_or_text(text, typing.get_args(kind)[0])
