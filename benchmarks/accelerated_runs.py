@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.shipping import compress
 from tfqkd.storage import write_atomically
-from tfqkd.training.products import HISTORY_FILE, KEY_FILE, MODEL_FILE, SUMMARY_FILE
+from tfqkd.training.products import HISTORY_FILE, KEY_FILE, LAYERS_FILE, MODEL_FILE, SUMMARY_FILE
 
 DEVICE_FILE = "device.txt"
 
@@ -36,7 +36,7 @@ def keep(runs: pathlib.Path, folder: pathlib.Path, device: str) -> None:
         for model in _trained(done):
             source, to = runs / "products" / model["stage"], folder / "products" / model["stage"]
             to.mkdir(parents=True, exist_ok=True)
-            for name in (KEY_FILE, HISTORY_FILE, SUMMARY_FILE):
+            for name in (KEY_FILE, HISTORY_FILE, SUMMARY_FILE, LAYERS_FILE):
                 shutil.copyfile(source / name, to / name)
             if not (to / MODEL_FILE).exists():
                 compress(source / MODEL_FILE, to / MODEL_FILE)

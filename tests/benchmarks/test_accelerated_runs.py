@@ -45,6 +45,7 @@ def runs(tmp_path_factory):
         (product / "product.json").write_text(json.dumps(key))
         (product / "history.csv").write_text("epoch,loss\n1,2.0\n")
         (product / "quantization.txt").write_text("layers\n")
+        (product / "quantization.json").write_text("[]")
         role = name.partition("-")[0]
         models.append({"role": role, "label": role, "name": "cnn2", "stage": name, "seed": 0})
         models[-1] |= {"accuracy": 0.5 + number / 10, "loss": 1.5, "quantized_share": number // 2}

@@ -77,7 +77,13 @@ def test_what_leads_to_a_row_without_a_teacher_never_saw_one(stages_of):
         starts = [each.partition(":")[0] for each in row.needs if each.endswith(":student")]
         taught[row.name] = own or any(taught[name] for name in starts)
     alone = {name for name, was in taught.items() if not was}
-    assert alone == {"ternary.0", "float_longer.0", "t3_ternary_teacher", "t3_second_teacher"}
+    assert alone == {
+        "ternary.0",
+        "long_ternary.0",
+        "float_longer.0",
+        "t3_ternary_teacher",
+        "t3_second_teacher",
+    }
     # The float student of both is one.
     student = [stages_of(row)[0] for row in plan(TEXT, "ternary.1|float_longer.1", 2)]
     assert student[0] == student[1]
