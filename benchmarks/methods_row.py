@@ -21,9 +21,9 @@ from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.study.space import ARM, Space, parse_space
+from tfqkd.training.execution import execution_of
 from tfqkd.training.fitting import fit
 from tfqkd.training.making import Maker
-from tfqkd.training.plans import execution_of
 from tfqkd.training.presets import PAPER, student_stage
 from tfqkd.training.products import Products
 

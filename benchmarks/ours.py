@@ -26,8 +26,9 @@ from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.models import build
 from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
+from tfqkd.training.execution import execution_of
 from tfqkd.training.fitting import fit
-from tfqkd.training.plans import execution_of, quantized_of, student_of
+from tfqkd.training.plans import quantized_of, student_of
 
 MODEL, TEACHER = "resnet20", "wrn20x2"
 BATCH, CLASSES = 128, 10

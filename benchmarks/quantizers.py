@@ -84,7 +84,7 @@ TABLES = {"family": family, "gentle": gentle}
 
 def measure(cells: Cells, directory: pathlib.Path, seeds: Sequence[int]) -> Accuracies:
     """Returns the test accuracies of every cell, 0 to 1, a number for each seed."""
-    from tfqkd.training.plans import load_data  # noqa: PLC0415 (after the flags)
+    from tfqkd.training.execution import load_data  # noqa: PLC0415 (after the flags)
     from tfqkd.training.run import run  # noqa: PLC0415
 
     data = load_data(next(iter(cells.values())))

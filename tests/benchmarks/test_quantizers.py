@@ -66,7 +66,7 @@ def test_every_seed_of_every_cell_is_a_run_with_shared_products(tmp_path, monkey
         return types.SimpleNamespace(student=types.SimpleNamespace(accuracy=recipe.run.seed / 10))
 
     monkeypatch.setattr("tfqkd.training.run.run", run)
-    monkeypatch.setattr("tfqkd.training.plans.load_data", lambda recipe: recipe.data.dataset)
+    monkeypatch.setattr("tfqkd.training.execution.load_data", lambda recipe: recipe.data.dataset)
     monkeypatch.setitem(quantizers.TABLES, "family", lambda recipe: {("a", "W2"): recipe})
     arguments = ["--dataset=digits", "--seed=3", "--repeats=2", f"--run_dir={tmp_path}"]
     assert quantizers.main(["quantizers", *arguments]) == 0

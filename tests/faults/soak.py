@@ -29,8 +29,8 @@ from tfqkd.data import ImageData, Split, load
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.workers import StrategyPlace
 from tfqkd.recipe.recipe import Recipe
+from tfqkd.training.execution import execution_of
 from tfqkd.training.making import Maker
-from tfqkd.training.plans import execution_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products
 

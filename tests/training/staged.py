@@ -1,9 +1,9 @@
 """The stages of a recipe, made one by one."""
 
 from tfqkd.training.checking import check
+from tfqkd.training.execution import execution_of, formats_of, options_of
 from tfqkd.training.exporting import exported
 from tfqkd.training.making import Maker
-from tfqkd.training.plans import execution_of, formats_of, options_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.stage import TEACHER
 

@@ -5,7 +5,8 @@ import pytest
 from tfqkd.fronts.settings import Capabilities
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.directory import RunDirectory, read_recipe
-from tfqkd.training.plans import distillation_of, front_of, require_capable, with_precision
+from tfqkd.training.execution import front_of, require_capable, with_precision
+from tfqkd.training.plans import distillation_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.stage import plain
 
@@ -46,7 +47,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path):
 
 
 def test_the_front_is_that_of_the_keras_and_their_stages_are_not_the_same(monkeypatch):
-    monkeypatch.setattr("tfqkd.training.plans.choose", lambda name: name)
+    monkeypatch.setattr("tfqkd.training.execution.choose", lambda name: name)
     two = Recipe(student="cnn2", teacher="cnn4")
     three = two.changed({"run.keras": 3})
     assert (front_of(two), front_of(three)) == ("tfmot", "keras3")

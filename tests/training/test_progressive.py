@@ -116,8 +116,8 @@ def test_stages_one_and_two_read_no_label_and_the_run_ends_in_a_model(tmp_path):
     from tfqkd.models import build
     from tfqkd.process.generators import generators_kept
     from tfqkd.training.checking import check
+    from tfqkd.training.execution import execution_of, front_of, load_general, place_of
     from tfqkd.training.making import Maker
-    from tfqkd.training.plans import execution_of, front_of, load_general, place_of
     from tfqkd.training.products import Products
 
     keras.utils.set_random_seed(0)

@@ -12,9 +12,7 @@ from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import PARTIAL, look_at_json
 from tfqkd.tables import Table
 from tfqkd.training.directory import RunDirectory
-from tfqkd.training.history import read_history
-from tfqkd.training.making import Maker
-from tfqkd.training.plans import (
+from tfqkd.training.execution import (
     execution_of,
     front_of,
     load_data,
@@ -23,6 +21,8 @@ from tfqkd.training.plans import (
     require_capable,
     with_precision,
 )
+from tfqkd.training.history import read_history
+from tfqkd.training.making import Maker
 from tfqkd.training.presets import PAPER, Preset
 from tfqkd.training.products import HISTORY_FILE, KEY_FILE, Products
 from tfqkd.training.stage import Stage, walk

@@ -21,9 +21,9 @@ from tfqkd.runtime.evaluation import Evaluation, evaluate_outputs
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.storage import write_atomically
 from tfqkd.training.directory import read_recipe
+from tfqkd.training.execution import front_of, load_data
 from tfqkd.training.exporting import shown
 from tfqkd.training.making import logits_of
-from tfqkd.training.plans import front_of, load_data
 from tfqkd.training.results import ModelResult, Results
 from tfqkd.training.run import EXPORT_DIRECTORY
 

@@ -19,8 +19,8 @@ from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.seed_result import SeedResult, read_seed_result, softened_entropy
 from tfqkd.training.checking import check
+from tfqkd.training.execution import data_of, execution_of, front_of, load_data, place_of
 from tfqkd.training.making import Maker
-from tfqkd.training.plans import data_of, execution_of, front_of, load_data, place_of
 from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products, model_key
 from tfqkd.training.results import Results

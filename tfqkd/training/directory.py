@@ -12,7 +12,7 @@ from typing import Any
 
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.storage import OccupiedError, locked_at_once, read_json, write_atomically
-from tfqkd.training.plans import formats_of, options_of
+from tfqkd.training.execution import formats_of, options_of
 from tfqkd.training.presets import PAPER, Preset
 from tfqkd.training.results import RESULTS_FILE, Results
 from tfqkd.training.stage import plain

@@ -11,7 +11,6 @@ from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.plans import (
     assistant_of,
     distillation_of,
-    float_quantization_of,
     kind_of,
     progressive_of,
     quantized_of,
@@ -20,6 +19,7 @@ from tfqkd.training.plans import (
     teachers_of,
     with_seed,
 )
+from tfqkd.training.quantization import float_quantization_of
 from tfqkd.training.stage import STUDENT, Source, Stage
 
 

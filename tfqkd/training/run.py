@@ -20,9 +20,7 @@ from tfqkd.runtime.evaluation import evaluate_logits
 from tfqkd.storage import read_json, staged, write_atomically
 from tfqkd.training.checking import check
 from tfqkd.training.directory import RunDirectory, Uses
-from tfqkd.training.exporting import export_key, exported
-from tfqkd.training.making import Maker, counted_replicas, is_foreign_file
-from tfqkd.training.plans import (
+from tfqkd.training.execution import (
     execution_of,
     formats_of,
     front_of,
@@ -34,6 +32,8 @@ from tfqkd.training.plans import (
     with_precision,
     with_stream,
 )
+from tfqkd.training.exporting import export_key, exported
+from tfqkd.training.making import Maker, counted_replicas, is_foreign_file
 from tfqkd.training.presets import PAPER, Preset, student_stage
 from tfqkd.training.products import (
     EXPORT,

@@ -5,8 +5,8 @@ from tfqkd.compat import keras
 from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
 from tfqkd.recipe.quantize import WEIGHT_QUANTIZERS
 from tfqkd.recipe.recipe import Recipe
-from tfqkd.training.plans import scheme_of
 from tfqkd.training.presets import Comparison
+from tfqkd.training.quantization import scheme_of
 
 NAMES = ["no teacher", "teacher, fixed coefficient", "teacher, annealed coefficient"]
 

@@ -27,8 +27,8 @@ from tfqkd.models import build
 from tfqkd.process.interruption import Interrupted, orderly
 from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
-from tfqkd.training.plans import scheme_of
 from tfqkd.training.products import Products
+from tfqkd.training.quantization import scheme_of
 
 CLASSES = 4
 ONE_DEVICE = StrategyPlace(tf.distribute.OneDeviceStrategy("CPU:0"))

@@ -14,8 +14,8 @@ from tfqkd.models import build
 from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training import looks
+from tfqkd.training.execution import execution_of
 from tfqkd.training.fitting import fit
-from tfqkd.training.plans import execution_of
 from tfqkd.training.presets import PAPER
 
 STEPS = 40

@@ -82,7 +82,7 @@ cluster = {"worker": ["127.0.0.1:" + sys.argv[1]]}
 os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
 from tfqkd.fronts import choose
 from tfqkd.process.interruption import Interrupted, orderly
-from tfqkd.training.plans import place_of
+from tfqkd.training.execution import place_of
 from tfqkd.recipe.recipe import Recipe
 
 with orderly():
