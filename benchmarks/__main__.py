@@ -11,6 +11,7 @@ PARTS = {
     "steps": "benchmarks.steps",
     "keras3": "benchmarks.keras3",
     "peers": "benchmarks.peers_part",
+    "bfloat16": "benchmarks.bfloat16",
     "pipeline": "benchmarks.pipeline",
     "streams": "benchmarks.streams",
     "startup": "benchmarks.startup",

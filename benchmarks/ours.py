@@ -53,14 +53,15 @@ ROWS = (
 )
 
 
-def prepare(row: str, data_dir: str = "") -> Callable[[int], object]:
+def prepare(row: str, data_dir: str = "", precision: str = "float32") -> Callable[[int], object]:
     """Builds a row of the table; returns what runs its steps.
 
     Args:
         row: One of `ROWS`.
         data_dir: Where TFDS keeps CIFAR-10, to train on that; random images if empty.
+        precision: As that of `--run.mixed_precision`.
     """
-    keras.utils.set_random_seed(0)
+    front.start(0, precision)
     if row == LIMIT:
         return _sgemm(BATCH * step_macs(build(MODEL, (32, 32, 3), CLASSES)))
     if row == "teacher's forward pass":
@@ -188,8 +189,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--data_dir", default="", help="train on CIFAR-10, which TFDS keeps there")
+    parser.add_argument("--precision", default="float32", help="of --run.mixed_precision")
     settings = parser.parse_args()
-    serve(lambda: prepare(settings.row, settings.data_dir))
+    serve(lambda: prepare(settings.row, settings.data_dir, settings.precision))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One training step of PyTorch with Brevitas: `python benchmarks/peers/torch_row.py ROW [compiled]`."""
+"""One training step of PyTorch with Brevitas: `torch_row.py ROW [compiled] [bfloat16]`."""
 
 import pathlib
 import sys
@@ -60,8 +60,8 @@ def resnet(ternary: bool, width: int = 1, classes: int = 10) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def prepare(row: str, compiled: bool) -> Callable[[int], object]:
-    """Builds a row of the table."""
+def prepare(row: str, compiled: bool, bfloat16: bool) -> Callable[[int], object]:
+    """Builds a row of the table, in float32 or with automatic mixed precision."""
     torch.manual_seed(0)
     student = resnet(row != "float")
     teacher = resnet(False, width=2).eval() if row == "ternary, live teacher" else None
@@ -71,12 +71,15 @@ def prepare(row: str, compiled: bool) -> Callable[[int], object]:
     labels = [torch.randint(0, 10, (BATCH,)) for _ in range(4)]
 
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        logits = student(x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = student(x)
+        logits = logits.float()
         hard = functional.cross_entropy(logits, y)
         if teacher is None:
             return hard
-        with torch.no_grad():
-            target = functional.softmax(teacher(x) / TEMPERATURE, dim=1)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            said = teacher(x)
+        target = functional.softmax(said.float() / TEMPERATURE, dim=1)
         soft = functional.cross_entropy(logits / TEMPERATURE, target) * TEMPERATURE**2
         return (1 - COEFFICIENT) * hard + COEFFICIENT * soft
 
@@ -96,4 +99,4 @@ def prepare(row: str, compiled: bool) -> Callable[[int], object]:
 
 
 if __name__ == "__main__":
-    serve(lambda: prepare(sys.argv[1], "compiled" in sys.argv[2:]))
+    serve(lambda: prepare(sys.argv[1], "compiled" in sys.argv[2:], "bfloat16" in sys.argv[2:]))
