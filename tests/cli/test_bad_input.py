@@ -343,6 +343,16 @@ FLAGS = {
         2,
         "`training.batch_norm` must be one of augmented, plain, moving",
     ),
+    "weights of a network that takes none": (
+        ["--student.weights=w.h5"],
+        2,
+        "`student.weights` must be those of one network of keras.applications",
+    ),
+    "missing weights": (
+        ["--teacher=applications:MobileNet", "--teacher.weights=none.h5"],
+        2,
+        "`teacher.weights` must be a file",
+    ),
     "how teachers are combined": (
         ["--teacher.combine=mean"],
         2,

@@ -34,6 +34,8 @@ SETTINGS = {
     "teacher.views": (4, [-1, 1.0, True]),
     "teacher.cache": ("cache", [1]),
     "teacher.cache_limit_gb": (0.5, [0.0, -1.0, float("inf")]),
+    "teacher.weights": ("README.md", ["missing.h5", "tests", 1, None]),
+    "student.weights": ("README.md", ["missing.h5", "tests", 1, None]),
     "student.network": (
         "cnn4",
         ["", "resnet21", "none", "cnn0", "cnn4,cnn8", "missing.keras", 20],
@@ -116,6 +118,8 @@ BASES = {
     },
     "quantize.gradient_bits": {"quantizer": "dorefa"},
     "teacher.cache": {"teacher.views": 16},
+    "teacher.weights": {"teacher": "applications:MobileNet"},
+    "student.weights": {"student": "applications:MobileNet"},
     "quantized.ema.momentum": {"quantized.methods": ["ema"]},
     "progressive.data": {"progressive.epochs": [0, 0, 1]},
     "progressive.teacher": {"progressive.epochs": [0, 0, 1]},
@@ -279,6 +283,21 @@ def test_whole_numbers_of_a_json_file_become_floats_and_lists_tuples():
     assert recipe.export.formats == ("litert-int8",)
 
 
+@pytest.mark.parametrize(
+    ("role", "network"),
+    [
+        ("student", "cnn4"),
+        ("student", "tests/"),
+        ("teacher", "none"),
+        ("teacher", "applications:MobileNet,applications:MobileNetV2"),
+    ],
+)
+def test_weights_are_of_one_network_of_keras_applications(role, network):
+    message = rf"`{role}\.weights` must be those of one network of keras\.applications"
+    with pytest.raises(ValueError, match=message):
+        Recipe({role: network, f"{role}.weights": "README.md"})
+
+
 HOW = {
     "data.dir",
     "data.download",
@@ -344,6 +363,8 @@ def test_a_recipe_survives_json():
             "progressive.epochs": (),
             "progressive.data": "",
             "progressive.teacher": "",
+            "teacher.weights": "",
+            "student.weights": "",
             "quantized.methods": ["ema", "gradual"],
             "quantized.training.epochs": 3,
             "distil.coefficient": 0.125,
@@ -441,6 +462,8 @@ VALUES = {
     "student.network": MODEL,
     "teacher.network": st.lists(MODEL, min_size=1, max_size=3, unique=True).map(",".join)
     | st.just("none"),
+    "teacher.weights": st.just(""),
+    "student.weights": st.just(""),
     "teacher.combine": st.sampled_from(["logits", "probabilities", "confidence"]),
     "teacher.views": COUNT,
     "teacher.cache": st.text(),

@@ -99,7 +99,9 @@ def set_precision(precision):
     pass
 
 
-def build(name, image_shape, classes, *, mean, std, seed=None):
+def build(name, image_shape, classes, *, mean, std, weights=None, seed=None):
+    if weights:
+        return load(weights)
     kernel = _generator.normal(0, 0.1, (int(np.prod(image_shape)), classes))
     return Regression(name, image_shape, kernel.astype(np.float32), np.zeros(classes, np.float32))
 

@@ -372,6 +372,43 @@ def test_another_file_under_the_same_path_is_another_model(tmp_path, no_training
     assert_same_weights(second / "model.keras", tmp_path / "student.keras")
 
 
+def test_stages_begin_from_files_of_weights_and_depend_on_what_is_in_them(tmp_path, no_training):
+    files = {role: tmp_path / f"{role}.h5" for role in ("teacher", "student")}
+    for seed, file in enumerate(files.values()):
+        save_model(file, seed)
+    recipe = RECIPE.changed(
+        {
+            **{f"{role}.weights": str(file) for role, file in files.items()},
+            **{f"{stage}.training.epochs": 0 for stage in ("teacher", "student", "quantized")},
+        },
+        teacher="applications:MobileNet",
+        student="applications:MobileNet",
+    )
+
+    def made(recipe):
+        stages = make_stages(recipe, tmp_path / "products")
+        stages.check()
+        return [*stages.teachers(), stages.student(), stages.quantized()]
+
+    first = made(recipe)
+    for path, file in zip(first, files.values(), strict=False):
+        np.testing.assert_array_equal(kernel_of(path), kernel_of(file))
+    shutil.copy(files["student"], tmp_path / "copy.h5")
+    assert made(recipe.changed({"student.weights": str(tmp_path / "copy.h5")})) == first
+    save_model(files["student"], seed=3)
+    teacher, student, quantized = made(recipe)
+    assert teacher == first[0] and student != first[1] and quantized != first[2]
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_weights_that_do_not_fit_are_refused_before_training(tmp_path, no_training, role):
+    save_model(tmp_path / "weights.h5", seed=1, classes=CLASSES + 1)
+    weights = {f"{role}.weights": str(tmp_path / "weights.h5")}
+    recipe = RECIPE.changed({role: "applications:MobileNet", **weights})
+    with pytest.raises(ValueError, match="must fit the data set"):
+        make_stages(recipe, tmp_path / "products").check()
+
+
 def test_a_saved_student_is_used_as_it_is(tmp_path, no_training):
     recipe = with_models(tmp_path)
     stages = make_stages(recipe, tmp_path / "products")

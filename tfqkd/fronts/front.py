@@ -108,12 +108,13 @@ class Front(Protocol):
         *,
         mean: Sequence[float],
         std: Sequence[float],
+        weights: pathlib.Path | None = None,
         seed: int | None = None,
     ) -> Model:
-        """Builds a network by its name, of random weights.
+        """Builds a network by its name, of random weights or of those in a file, which may not fit.
 
-        Without a seed they go on with the random numbers of the stage; with one they follow it, and what
-        comes after them is another network beside the student's.
+        Without a seed random weights go on with the random numbers of the stage; with one they follow it, and
+        what comes after them is another network beside the student's.
         """
 
     def network(self, model: Model, build: Callable[[str | None, int], Model]) -> Network:

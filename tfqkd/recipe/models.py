@@ -45,6 +45,30 @@ def check_model(role: str, name: str) -> None:
         )
 
 
+def check_weights(role: str, network: str, weights: str) -> None:
+    """Raises ValueError if a file of weights is none, or its network is not one of keras.applications.
+
+    Args:
+        role: "student" or "teacher".
+        network: Its network.
+        weights: The file; "" for none.
+    """
+    if not weights:
+        return
+    several = "," in network or is_model_path(network) or network == NO_TEACHER
+    if several or parse_model_name(network).family != "applications":
+        raise ValueError(
+            f"`{role}.weights` must be those of one network of keras.applications. Received: "
+            f"{role}.weights={weights!r} with {role}={network}. Set --{role} to applications:NAME, or to the "
+            "path of a saved model that has its weights."
+        )
+    if not _exists(weights) or pathlib.Path(weights).is_dir():
+        raise ValueError(
+            f"`{role}.weights` must be a file. Received: {role}.weights={weights!r}, where there is none. "
+            "Check the path."
+        )
+
+
 def is_model_path(name: str) -> bool:
     """Whether a student's or teacher's name is the path of a saved model."""
     return name.endswith((*MODEL_SUFFIXES, *FILE_SUFFIXES)) or "/" in name

@@ -21,6 +21,10 @@ class Teacher:
         "the next. With --teacher.views also a file that tfqkd exported (.tflite, .onnx, SavedModel), and a "
         "model of the other Keras.",
     )
+    weights: str = setting(
+        "",
+        "Of applications:NAME as the one teacher: the file of its first weights, as for --student.weights.",
+    )
     training: Any = dataclasses.field(default=TeacherTraining())
     combine: str = setting(
         "logits",
@@ -57,9 +61,14 @@ class Student:
         "resnet20",
         "Student: resnet20, resnet32, resnet56, wrn20xN (N such as 1.7), vgg7, vgg7xN, cnnN, vitBxN (B "
         "blocks); resnet18, resnet34, resnet8_mlperf, mobilenetv2, mobilenetv3_small, mobilenetv3_large, "
-        "efficientnet_lite0 to 4 (these with _N for other widths, as in mobilenetv2_0.5); or the path of a "
-        "trained Keras model "
+        "efficientnet_lite0 to 4 (these with _N for other widths, as in mobilenetv2_0.5); applications:NAME "
+        "of keras.applications, such as applications:MobileNetV2; or the path of a trained Keras model "
         "(.keras, .h5, SavedModel) that takes 0 to 255 pixels and returns logits, in the precision of "
         "--run.mixed_precision.",
+    )
+    weights: str = setting(
+        "",
+        "Of applications:NAME: the file of its first weights without the top, as Keras publishes it "
+        "(..._no_top.h5); the head, and without a file everything, begins from random weights.",
     )
     training: Any = dataclasses.field(default=StudentTraining())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tfqkd.export.formats import parse_formats, with_arena
 from tfqkd.recipe.layers import bits_by_layer
-from tfqkd.recipe.models import check_model, is_model_path
+from tfqkd.recipe.models import check_model, check_weights, is_model_path
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize
 from tfqkd.recipe.setting import FLOAT_BITS
 from tfqkd.recipe.training import Training
@@ -28,7 +28,9 @@ def check(recipe: "Recipe") -> None:
     _check_float_student(recipe)
     _check_progressive(recipe)
     for role in ("student", "teacher"):
-        check_model(role, getattr(recipe, role).network)
+        group = getattr(recipe, role)
+        check_model(role, group.network)
+        check_weights(role, group.network, group.weights)
     bits_by_layer(recipe.quantize)
     recipe.run.profiled_steps()
     _check_keras(recipe)

@@ -81,8 +81,8 @@ class TrialRunner:
         for settings in self._plan.space.corners():
             recipe = self._plan.trial_recipe(settings, False, self._plan.recipe.run.seed)
             models = (
-                recipe.teacher.network,
-                recipe.student.network,
+                (recipe.teacher.network, recipe.teacher.weights),
+                (recipe.student.network, recipe.student.weights),
                 recipe.quantize.bits,
                 recipe.data.dataset,
                 recipe.quantized.own,

@@ -38,7 +38,7 @@ def check(
             the same file, or their logits have no room.
         ExportError: If a format cannot hold the student; each is tried where there is something to train.
     """
-    models: dict[str, Model] = {}
+    models: dict[tuple[str, str], Model] = {}
     checked: list[tuple[str, object]] = []
     every = list(walk(sources))
     stages = [source for source in every if isinstance(source, Stage)]
@@ -47,13 +47,13 @@ def check(
         _require_different(stage.teachers)
         _require_loaded(stage)
     for source in every:
-        if source.network not in models:
-            models[source.network] = _fitting_model(source, maker)
+        if source.architecture not in models:
+            models[source.architecture] = _fitting_model(source, maker)
     last = student_stage(sources)
     if formats:
-        require_exportable(models[last.network], maker.data.class_names, formats)
+        require_exportable(models[last.architecture], maker.data.class_names, formats)
     for stage in stages:
-        model, quantization = models[stage.network], stage.quantization and stage.quantized
+        model, quantization = models[stage.architecture], stage.quantization and stage.quantized
         fitting_of(stage, maker.execution, maker.data_of(stage))
         require_together(stage.methods)
         require_capable(stage.methods, maker.front.CAPABILITIES)
@@ -67,7 +67,7 @@ def check(
     for stage in stages:
         _require_cache_space(stage, maker)
     if formats and not maker.is_done(last):
-        student, images = maker.quantized(models[last.network], last), maker.data.train
+        student, images = maker.quantized(models[last.architecture], last), maker.data.train
         names = maker.data.class_names
         require_formats(student, formats, images.sample(TRIED_IMAGES), names, **options)
 
@@ -80,7 +80,7 @@ def _fitting_model(source: Source, maker: Maker) -> Model:
         _require_fit(name, foreign.facts(), maker.data)
         return foreign
     saved = isinstance(source, ModelFile)
-    model = front.load(pathlib.Path(name)) if saved else maker.build(name)
+    model = front.load(pathlib.Path(name)) if saved else maker.build(*source.architecture)
     layers_only = isinstance(source, ModelFile) and source.layers_only
     _require_fit(name, front.facts(model), maker.data, layers_only)
     if saved:
@@ -89,12 +89,12 @@ def _fitting_model(source: Source, maker: Maker) -> Model:
     return model
 
 
-def _require_terms(stage: Stage, models: dict[str, Model], maker: Maker) -> None:
+def _require_terms(stage: Stage, models: dict[tuple[str, str], Model], maker: Maker) -> None:
     """Lets methods look at the networks once that they add terms for."""
     if any("terms" in method.needs for method in stage.methods):
         live = () if stage.training.fixed_views else stage.teachers
-        model = maker.quantized(models[stage.network], stage)
-        maker.terms(stage, model, [models[each.network] for each in live])
+        model = maker.quantized(models[stage.architecture], stage)
+        maker.terms(stage, model, [models[each.architecture] for each in live])
 
 
 def _require_loaded(stage: Stage) -> None:

@@ -63,7 +63,7 @@ class Maker:
         replicas = counted_replicas(stage.training, self.place)
         return {
             **stage.settings(),
-            **({"start": self.name(stage.start)} if stage.start else {}),
+            **({"start": self.name(stage.start)} if stage.start else self._weights(stage)),
             **({"teachers": list(map(self.name, stage.teachers))} if stage.teachers else {}),
             # One replica is what any number of them is where they change nothing.
             **({"replicas": replicas} if replicas > 1 else {}),
@@ -81,9 +81,16 @@ class Maker:
         """Returns what a model is, for a key: the name of its product, or the digest of its file."""
         if isinstance(source, Stage):
             return self.products.path(source.role, self.key(source)).name
-        if source.network not in self._files:
-            self._files[source.network] = model_key(pathlib.Path(source.network))
-        return self._files[source.network]
+        return self._key_of_file(source.network)
+
+    def _weights(self, stage: Stage) -> dict[str, str]:
+        """Returns what is added to a key where a stage starts from a file of weights."""
+        return {"weights": self._key_of_file(stage.weights)} if stage.weights else {}
+
+    def _key_of_file(self, path: str) -> str:
+        if path not in self._files:
+            self._files[path] = model_key(pathlib.Path(path))
+        return self._files[path]
 
     def path(self, source: Source) -> pathlib.Path:
         """Returns the file of a model, whether it is there or not."""
@@ -114,19 +121,26 @@ class Maker:
             )
         return self.path(source)
 
-    def build(self, network: str, seed: int | None = None) -> Model:
-        """Builds an architecture, of random weights; a path of one is loaded.
+    def build(self, network: str, weights: str = "", seed: int | None = None) -> Model:
+        """Builds an architecture; a path of one is loaded.
 
         Args:
             network: Its name or path.
-            seed: Of the weights; None goes on with the random numbers of the stage.
+            weights: The file of its weights; "" for random ones.
+            seed: Of random weights; None goes on with the random numbers of the stage.
         """
         if is_model_path(network):
             return self.front.load(pathlib.Path(network))
         data = self.data
         mean, std = data.mean, data.std
         return self.front.build(
-            network, data.image_shape, data.classes, mean=mean, std=std, seed=seed
+            network,
+            data.image_shape,
+            data.classes,
+            mean=mean,
+            std=std,
+            weights=pathlib.Path(weights) if weights else None,
+            seed=seed,
         )
 
     def quantized(self, model: Model, stage: Stage) -> Model:
@@ -154,7 +168,7 @@ class Maker:
         """
 
         def build(network: str | None, seed: int) -> Model:
-            return self.build(network or stage.network, seed)
+            return self.build(network or stage.network, seed=seed)
 
         def twin() -> Model:
             float_one = build(None, stage.training.seed)
@@ -176,7 +190,8 @@ class Maker:
         front.start(stage.training.seed, stage.precision)
         kept = self._kept_logits(stage)
         with self.place.scope():
-            model = front.load(self.path(stage.start)) if stage.start else self.build(stage.network)
+            start = stage.start
+            model = front.load(self.path(start)) if start else self.build(*stage.architecture)
             model = self.quantized(model, stage)
             fit(
                 front,

@@ -130,6 +130,7 @@ def progressive_of(recipe: Recipe, teachers: Sequence[Source]) -> tuple[Stage, .
             label=label,
             seed=seed,
             network=recipe.student.network,
+            weights=recipe.student.weights,
             precision=recipe.run.mixed_precision,
             keras=_keras_of(recipe),
             # No label has a say, neither as a class's weight nor in when to stop.
@@ -152,6 +153,7 @@ def quantized_of(recipe: Recipe, start: Source, teachers: Sequence[Source]) -> S
         label=recipe.title,
         seed=recipe.run.seed,
         network=recipe.student.network,
+        weights=recipe.student.weights,
         precision=recipe.run.mixed_precision,
         keras=_keras_of(recipe),
         training=dataclasses.replace(training, fixed_views=recipe.teacher.views),
@@ -230,11 +232,16 @@ def _float_network(
         label=label,
         seed=seed,
         network=network,
+        weights=_weights_of(recipe, role),
         precision=recipe.run.mixed_precision,
         keras=_keras_of(recipe),
         training=_training(recipe, role, part, seed),
         methods=_kept_statistics(recipe, TEACHER if role == ASSISTANT else role),
     )
+
+
+def _weights_of(recipe: Recipe, role: str) -> str:
+    return {STUDENT: recipe.student.weights, TEACHER: recipe.teacher.weights}.get(role, "")
 
 
 def _keras_of(recipe: Recipe) -> int | None:

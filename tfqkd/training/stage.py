@@ -61,6 +61,11 @@ class ModelFile:
     layers_only: bool = False
 
     @property
+    def architecture(self) -> tuple[str, str]:
+        """As a stage's: the path."""
+        return self.network, ""
+
+    @property
     def is_foreign(self) -> bool:
         """Whether the run's Keras does not load it, so that it can be asked alone."""
         return is_foreign(pathlib.Path(self.network), self.keras)
@@ -78,6 +83,7 @@ class Stage:
         label: What it is called in tables.
         seed: That its own was made of, for tables.
         network: The architecture, or the path that it goes back to.
+        weights: The file of the architecture's first weights; "" for random ones.
         precision: That it computes in.
         training: How it is trained.
         keras: Of which Keras it is; None for tf_keras.
@@ -96,6 +102,7 @@ class Stage:
     precision: str
     training: Training
     keras: int | None = None
+    weights: str = ""
     start: "Source | None" = None
     teachers: tuple["Source", ...] = ()
     quantization: Quantization | None = None
@@ -107,6 +114,11 @@ class Stage:
     def title(self) -> str:
         """What is trained, for progress and messages."""
         return f"{self.label} ({self.network}), seed {self.seed}"
+
+    @property
+    def architecture(self) -> tuple[str, str]:
+        """Network and weights: what it is built of if it starts from nothing else."""
+        return self.network, self.weights
 
     @property
     def inputs(self) -> tuple["Source", ...]:

@@ -155,12 +155,15 @@ def build(
     *,
     mean: Sequence[float],
     std: Sequence[float],
+    weights: pathlib.Path | None = None,
     seed: int | None = None,
 ) -> keras.Model:
     """Builds a network by its name."""
     if seed is not None:
         _set_seed(seed)
-    return build_network(name, image_shape, classes, mean=mean, std=std, keras=keras)
+    return build_network(
+        name, image_shape, classes, mean=mean, std=std, weights=weights, keras=keras
+    )
 
 
 def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:

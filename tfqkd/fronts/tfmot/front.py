@@ -125,12 +125,13 @@ def build(
     *,
     mean: Sequence[float],
     std: Sequence[float],
+    weights: pathlib.Path | None = None,
     seed: int | None = None,
 ) -> keras.Model:
     """Builds a network by its name."""
     if seed is not None:
         keras.utils.set_random_seed(seed)
-    return build_network(name, image_shape, classes, mean=mean, std=std)
+    return build_network(name, image_shape, classes, mean=mean, std=std, weights=weights)
 
 
 def set_precision(precision: str) -> None:
