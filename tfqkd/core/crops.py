@@ -36,6 +36,8 @@ def random_boxes(
     boxes = _in_the_middle(sizes, ratio)
     waiting = np.arange(len(examples))
     for attempt in range(_ATTEMPTS):
+        if not len(waiting):
+            break
         parts = [
             uniform(key, (CROP, 4 * attempt + part), epoch, examples[waiting], NUMPY)
             for part in range(4)

@@ -13,6 +13,7 @@ from PIL import Image
 from tfqkd.data.pictures import to_image
 from tfqkd.data.resizing import resize
 from tfqkd.data.tfrecords import records
+from tfqkd.runtime.pictures import in_mode
 from tfqkd.storage import digest, whole_file
 
 _FRAME = 12  # Bytes before a record: its length, and the checksum of that.
@@ -91,7 +92,7 @@ def parsed(record: bytes) -> tuple[bytes, int]:
 def decoded(encoded: bytes, channels: int) -> np.ndarray:
     """Returns an image uint8 `[H, W, channels]`, always by Pillow; TFDS takes what is installed."""
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as file:
-        image = np.asarray(file.convert(_MODES[channels]))
+        image = np.asarray(in_mode(file, _MODES[channels]))
     return image.reshape(*image.shape[:2], channels)
 
 

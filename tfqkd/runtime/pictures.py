@@ -71,7 +71,10 @@ def open_picture(path: pathlib.Path) -> Image.Image:
     """
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as file:
-            image = ImageOps.exif_transpose(file)
+            file.load()
+            # In place: a copy takes as long as to decode it.
+            ImageOps.exif_transpose(file, in_place=True)
+            image: Image.Image = file
     except _UNREADABLE as error:
         raise UnreadablePictureError(
             f"{READABLE[0]} Received: {path}: {error}. {READABLE[1]}"
@@ -80,11 +83,16 @@ def open_picture(path: pathlib.Path) -> Image.Image:
         # Pillow would cut values off at 255.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in _GREY_MODES:
-        return image.convert("L")
+        return in_mode(image, "L")
     if image.mode == "P" and "transparency" in image.info:
         # Straight to RGB Pillow would warn of what it leaves out.
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    return in_mode(image, "RGB")
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Returns an image in a mode of Pillow's; itself, not a copy, where it has it already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def has_colour(path: pathlib.Path) -> bool:
@@ -112,7 +120,7 @@ def to_pixels(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
         uint8 [H, W, C].
     """
     height, width, channels = shape
-    image = image.convert(_MODES[channels])
+    image = in_mode(image, _MODES[channels])
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, np.uint8).reshape(height, width, channels)
