@@ -25,9 +25,22 @@ def metadata(path: str) -> dict:
     return {}
 
 
-def pixels(path: str, height: int, width: int, channels: int) -> np.ndarray:
-    """Returns an image as the file takes it: raw pixels, 0 to 255, which it standardises itself."""
+def pixels(path: str, height: int, width: int, channels: int, cut: bool = False) -> np.ndarray:
+    """Returns an image as the file takes it: raw pixels, 0 to 255, which it standardises itself.
+
+    Args:
+        path: The image.
+        height: Of the file's images.
+        width: Of the file's images.
+        channels: Of the file's images.
+        cut: Whether the middle is resized, not the whole: the metadata `centre_crop`.
+    """
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB" if channels == 3 else "L")
+    if cut:
+        high = min(image.height, round(image.width * (height / width)))
+        wide = min(image.width, round(image.height * (width / height)))
+        left, top = (image.width - wide) // 2, (image.height - high) // 2
+        image = image.crop((left, top, left + wide, top + high))
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, np.float32).reshape(1, height, width, channels)
 
@@ -55,7 +68,8 @@ def main(model_path: str, *image_paths: str) -> None:
     _, *shape = serve.get_input_details()["images"]["shape_signature"]
     said = metadata(model_path)
     for path in image_paths:
-        ((outputs,),) = serve(images=pixels(path, *shape)).values()
+        image = pixels(path, *shape, cut=said.get("centre_crop", False))
+        ((outputs,),) = serve(images=image).values()
         names = said.get("class_names") or [str(index) for index in range(len(outputs))]
         print(path, answer(outputs, names, said.get("output", "logits")))
 

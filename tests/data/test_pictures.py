@@ -65,6 +65,7 @@ def test_streamed_images_are_those_in_memory(names, kind, settings):
         np.testing.assert_array_equal(one.images[2], other.images[2])
         np.testing.assert_array_equal(one.images[[3, 1]], other.images[[3, 1]])
     assert streamed.mean == held.mean and streamed.std == held.std
+    assert streamed.centre_crop == held.centre_crop == settings.get("centre_crop", False)
 
 
 @pytest.mark.parametrize("kind", KINDS)

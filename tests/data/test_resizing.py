@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tfqkd.data.resizing import resize
-from tfqkd.data.sizing import middle, sides
+from tfqkd.data.sizing import sides
+from tfqkd.runtime.pictures import middle
 
 
 def test_resize_leaves_images_alone_without_a_size():

@@ -94,7 +94,8 @@ def load(
         )
     if train_examples not in (0, len(train)):
         train, _ = train.draw(train_examples, seed)
-    return dataclasses.replace(data, train=train, validation=validation)
+    cut = centre_crop and sides(image_size) is not None
+    return dataclasses.replace(data, train=train, validation=validation, centre_crop=cut)
 
 
 def unlabelled(data: ImageData, like: ImageData) -> ImageData:

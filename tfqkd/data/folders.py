@@ -15,7 +15,7 @@ from tfqkd.data.images import ImageData, Split
 from tfqkd.data.locations import root_of
 from tfqkd.data.pictures import Pictures
 from tfqkd.data.problems import Problems
-from tfqkd.data.sizing import is_streamed, middle, sides
+from tfqkd.data.sizing import is_streamed, sides
 from tfqkd.runtime.pictures import (
     READABLE,
     SUFFIXES,
@@ -101,10 +101,7 @@ class FileImages:
                 f"{self.paths[row]} of {image.width}x{image.height}",
                 "Set `image_size` to resize them.",
             )
-        if self.centre_crop:
-            top, left, high, wide = middle((image.height, image.width), (height, width))
-            image = image.crop((left, top, left + wide, top + high))
-        return to_pixels(image, self.shape)
+        return to_pixels(image, self.shape, self.centre_crop)
 
 
 def read(

@@ -121,6 +121,7 @@ class ImageData:
       train: What a model is trained on.
       validation: What choices are made on, if a part of the training images was set aside for it.
       test: What results are reported on.
+      centre_crop: Whether images are the middle of those that are stored, cut out before it was resized.
 
     Raises:
       ValueError: If a label is not below the number of classes, or images differ in shape.
@@ -131,6 +132,7 @@ class ImageData:
     train: Split
     validation: Split | None
     test: Split
+    centre_crop: bool = False
 
     def __post_init__(self) -> None:
         for role, split in self._splits().items():

@@ -4,7 +4,8 @@ import functools
 
 import numpy as np
 
-from tfqkd.data.sizing import middle, sides
+from tfqkd.data.sizing import sides
+from tfqkd.runtime.pictures import middle
 
 
 def resize(images: np.ndarray, image_size: int | str, centre_crop: bool = False) -> np.ndarray:

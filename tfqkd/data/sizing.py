@@ -50,22 +50,6 @@ def sides(image_size: int | str) -> tuple[int, int] | None:
     return (size, size) if size else None
 
 
-def middle(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Returns the largest part in the middle of an image that has the proportions of a size.
-
-    Args:
-      stored: Height and width of the image.
-      size: Those that it is to have.
-
-    Returns:
-      Top, left, height and width.
-    """
-    height, width = stored
-    high = min(height, round(width * (size[0] / size[1])))
-    wide = min(width, round(height * (size[1] / size[0])))
-    return (height - high) // 2, (width - wide) // 2, high, wide
-
-
 def is_streamed(stream: str, name: str, count: int, image_shape: tuple[int, int, int]) -> bool:
     """Returns whether images are read when they are asked for, not held in memory.
 

@@ -44,6 +44,7 @@ def export(
     arena_bytes: int = 0,
     output: str | Mapping[str, str] | None = None,
     batch_size: int | None = None,
+    centre_crop: bool = False,
 ) -> list[Report]:
     """Writes a model in several formats, each verified in its runtime before it appears.
 
@@ -77,6 +78,8 @@ def export(
             that it was compiled with tell, and linear outputs without a loss are logits. Every file
             says it, and what runs a file goes by it. Of several outputs a dict by output.
         batch_size: How many examples a file takes at once; None for any number. A "keras" file takes any.
+        centre_crop: Whether files say that the model was trained on the middle of images, which
+            `--data.centre_crop` cuts out before it is resized. `bin/predict` does as they say.
 
     Returns:
         One report a format, in the order given.
@@ -93,7 +96,9 @@ def export(
     chosen = with_arena(chosen, arena_bytes)
     for form in chosen:
         form.require_runtime()
-    source = Source.prepare(model, class_names, images, calibration, test, output, batch_size)
+    source = Source.prepare(
+        model, class_names, images, calibration, test, output, batch_size, centre_crop
+    )
     reports: list[Report] = []
     failures: dict[str, ExportError] = {}
     for form in chosen:

@@ -43,6 +43,7 @@ def to_litert(
     output_type: str = "float32",
     output: str | Mapping[str, str] | None = None,
     batch_size: int | None = None,
+    centre_crop: bool = False,
 ) -> Report:
     """Writes a model as a LiteRT file, which runs on a device without TensorFlow.
 
@@ -95,6 +96,7 @@ def to_litert(
             the file tells.
         output: What the model returns, as for `tfqkd.export.export`.
         batch_size: How many examples the file takes at once; None for any number.
+        centre_crop: As for `tfqkd.export.export`.
 
     Returns:
         What was written.
@@ -107,7 +109,9 @@ def to_litert(
     (form,) = with_options([format_of(_RUNTIME, format)], head, dense_kernels)
     (form,) = with_types([form], input_type, output_type)
     form.require_runtime()
-    source = Source.prepare(model, class_names, images, calibration, test, output, batch_size)
+    source = Source.prepare(
+        model, class_names, images, calibration, test, output, batch_size, centre_crop
+    )
     return write_litert(source, pathlib.Path(path), form)
 
 

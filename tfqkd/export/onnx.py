@@ -31,6 +31,7 @@ def to_onnx(
     images: Given | None = None,
     output: str | Mapping[str, str] | None = None,
     batch_size: int | None = None,
+    centre_crop: bool = False,
 ) -> Report:
     """Writes a model as an ONNX file for onnxruntime 1.24.4 or later.
 
@@ -56,6 +57,7 @@ def to_onnx(
         images: What to verify it on, as for `tfqkd.export.export`.
         output: What the model returns, as for `tfqkd.export.export`.
         batch_size: How many examples the file takes at once; None for any number.
+        centre_crop: As for `tfqkd.export.export`.
 
     Returns:
         What was written.
@@ -67,7 +69,14 @@ def to_onnx(
     """
     form = format_of(_RUNTIME, format)
     form.require_runtime()
-    source = Source.prepare(model, class_names, images, output=output, batch_size=batch_size)
+    source = Source.prepare(
+        model,
+        class_names,
+        images,
+        output=output,
+        batch_size=batch_size,
+        centre_crop=centre_crop,
+    )
     return write_onnx(source, pathlib.Path(path), form)
 
 

@@ -32,6 +32,7 @@ def to_saved_model(
     images: Given | None = None,
     output: str | Mapping[str, str] | None = None,
     batch_size: int | None = None,
+    centre_crop: bool = False,
 ) -> Report:
     """Writes a model as a SavedModel, which runs without Keras and without tfqkd.
 
@@ -55,6 +56,7 @@ def to_saved_model(
         images: What to verify it on, as for `tfqkd.export.export`.
         output: What the model returns, as for `tfqkd.export.export`.
         batch_size: How many examples the signature takes at once; None for any number.
+        centre_crop: As for `tfqkd.export.export`.
 
     Returns:
         What was written.
@@ -64,7 +66,14 @@ def to_saved_model(
         ExportError: If the SavedModel does not compute what the model computes; nothing is written
             then.
     """
-    source = Source.prepare(model, class_names, images, output=output, batch_size=batch_size)
+    source = Source.prepare(
+        model,
+        class_names,
+        images,
+        output=output,
+        batch_size=batch_size,
+        centre_crop=centre_crop,
+    )
     return write_saved_model(source, pathlib.Path(path), FORMATS["saved_model"])
 
 

@@ -52,6 +52,7 @@ class Source:
         calibration: Real examples that activations are calibrated on, by name, if any.
         test: What each file's accuracy is measured on, if any.
         test_logits: float32 [n, classes], what the model says there.
+        centre_crop: Whether files say that images are cut to their middle before they are resized.
         quantized: The kernels of the layers that are quantized, by layer, each float32
             [channels, weights of a channel]. In a stripped model those that have codes.
     """
@@ -66,6 +67,7 @@ class Source:
     calibration: Arrays | None = None
     test: TestSet | None = None
     test_logits: np.ndarray | None = None
+    centre_crop: bool = False
     _converted: dict[str, bytes] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -78,6 +80,7 @@ class Source:
         test: tuple[Given, np.ndarray] | None = None,
         output: str | Mapping[str, str] | None = None,
         batch_size: int | None = None,
+        centre_crop: bool = False,
     ) -> "Source":
         """Strips and checks a model.
 
@@ -94,6 +97,7 @@ class Source:
             output: What the model returns, of `tfqkd.runtime.outputs.OUTPUTS`, if it may not show it; see
                 `outputs.output_of`. Of several outputs a dict by output.
             batch_size: How many examples a file takes at once; None for any number.
+            centre_crop: As for `tfqkd.export.export`.
 
         Raises:
             TypeError: If `model` is not a Keras model, or examples have another type of number.
@@ -127,6 +131,7 @@ class Source:
             None if calibration is None else checked_inputs(calibration, taken),
             tested,
             None if tested is None else _answers(plain, tested.inputs)[0],
+            centre_crop,
         )
 
     @property

@@ -40,6 +40,7 @@ def metadata(source: Source, form: Format) -> str:
             "producer": f"tfqkd {__version__}",
             "format": form.name,
             **({"input_range": [0, 255]} if INPUT in source.signature else {}),
+            **({"centre_crop": True} if source.centre_crop else {}),
             **({} if list(source.signature) == [INPUT] else {"inputs": list(source.signature)}),
             "class_names": source.class_names,
             "output": source.output,

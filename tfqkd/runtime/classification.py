@@ -38,7 +38,8 @@ def classify(model: LoadedModel, path: pathlib.Path, top: int = 5) -> Ranking:
         ValueError: If the model takes images of other than 1 or 3 channels, or is no classifier of images.
     """
     require_classifier(model)
-    outputs = model(read_picture(path, model.input_shape)[np.newaxis])
+    image = read_picture(path, model.input_shape, model.centre_crop)
+    outputs = model(image[np.newaxis])
     names = model.class_names or tuple(map(str, range(outputs.shape[1])))
     found = probabilities(outputs, model.output)
     if found is None:

@@ -1,5 +1,7 @@
 """Runs a model for TensorFlow Lite Micro that tfqkd exported, in TFLM's own interpreter."""
 
+import json
+import os
 import pathlib
 from typing import Any
 
@@ -45,9 +47,10 @@ class MicroModel(LoadedModel):
     def _open(
         self, content: bytes, threads: int | None, direct: bool
     ) -> tuple[Tensors, Tensors, str]:
-        self._interpreter = interpreter(content, smallest_arena(content))
-        taken, returned = self._details()
         said = (self.path / METADATA_ENTRY).read_text("utf-8")
+        # Another version of TFLM may need a little more than that of the export.
+        self._interpreter = interpreter(content, 2 * json.loads(said)["arena_bytes"])
+        taken, returned = self._details()
         return (
             {INPUT: Tensor((None, *taken["shape"][1:].tolist()), np.dtype(np.uint8))},
             {
@@ -110,8 +113,14 @@ def smallest_arena(content: bytes) -> int:
 
 
 def _fits(content: bytes, arena_bytes: int) -> bool:
-    try:
-        interpreter(content, arena_bytes)
-    except RuntimeError:
-        return False
-    return True
+    """Whether a copy of this process can prepare a file: in some that are too small TFLM's decoder crashes."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            interpreter(content, arena_bytes)
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

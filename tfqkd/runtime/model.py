@@ -27,6 +27,7 @@ class LoadedModel(abc.ABC):
         path: The file.
         class_names: The names of the classes in the order of the outputs; None if the file holds none. Of
             several outputs the names by the output, for those that have some.
+        centre_crop: Whether the model was trained on the middle of images, cut to the proportions of its own.
         kinds: What each output is, of `tfqkd.runtime.outputs.OUTPUTS`, by name in the user's order; "logits"
             if the file does not say it, as files of earlier versions.
         input_shape: The shape of one example of the one input, such as (H, W, C) of an image; 0 where any
@@ -74,6 +75,7 @@ class LoadedModel(abc.ABC):
         }
         self.input_shape: Any = shapes if len(shapes) > 1 else next(iter(shapes.values()))
         self.batch_size: int | None = next(iter(self.inputs.values()))[0]
+        self.centre_crop: bool = said.get("centre_crop", False)
         self.class_names: Any = _class_names(said.get("class_names"))
 
     def __call__(self, images: Given) -> Any:

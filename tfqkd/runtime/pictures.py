@@ -108,30 +108,53 @@ def has_colour(path: pathlib.Path) -> bool:
         return False
 
 
-def to_pixels(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+def middle(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Returns the largest part in the middle of an image that has the proportions of a size.
+
+    Args:
+        stored: Height and width of the image.
+        size: Those that it is to have.
+
+    Returns:
+        Top, left, height and width.
+    """
+    height, width = stored
+    high = min(height, round(width * (size[0] / size[1])))
+    wide = min(width, round(height * (size[1] / size[0])))
+    return (height - high) // 2, (width - wide) // 2, high, wide
+
+
+def to_pixels(image: Image.Image, shape: tuple[int, ...], centre_crop: bool = False) -> np.ndarray:
     """Returns an image as a model takes it.
 
     Args:
         image: The image.
         shape: (H, W, C) of the model's images, C 1 or 3. Colours are converted, and an image of
             another size is resized: bilinear, antialiased, without keeping its proportions.
+        centre_crop: Whether the part in the middle that has the new proportions is resized, not the whole.
 
     Returns:
         uint8 [H, W, C].
     """
     height, width, channels = shape
+    if centre_crop:
+        top, left, high, wide = middle((image.height, image.width), (height, width))
+        image = image.crop((left, top, left + wide, top + high))
     image = in_mode(image, _MODES[channels])
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
-def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+def read_picture(
+    path: pathlib.Path, shape: tuple[int, ...], centre_crop: bool = False
+) -> np.ndarray:
     """Reads an image file as a model takes it.
 
     Args:
         path: A PNG or JPEG file; `open_picture` says how it is decoded.
         shape: (H, W, C) of the model's images; `to_pixels` says how it gets there.
+        centre_crop: As for `to_pixels`.
 
     Returns:
         uint8 [H, W, C].
@@ -145,4 +168,4 @@ def read_picture(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
             "Image files have 1 or 3 channels. "
             f"Received: a model that takes {shape[-1]}. Call it from Python with your own arrays."
         )
-    return to_pixels(open_picture(path), shape)
+    return to_pixels(open_picture(path), shape, centre_crop)

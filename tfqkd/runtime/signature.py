@@ -13,9 +13,10 @@ OUTPUT = "logits"
 """float32 [N, classes]. Files name what they return as `outputs.SIGNATURE_NAMES` does; several outputs have
 the names that the user gave them."""
 METADATA = "tfqkd"
-"""A LiteRT file's metadata entry, a JSON object: producer, format, input_range, inputs (their names in
-order; images where it is missing), class_names and output (see `outputs.OUTPUTS`; logits where it is
-missing), both objects by the name of the output where there are several, and the options that were chosen."""
+"""A LiteRT file's metadata entry, a JSON object: producer, format, input_range, centre_crop (true where
+images are to be cut to their middle before they are resized), inputs (their names in order; images where it
+is missing), class_names and output (see `outputs.OUTPUTS`; logits where it is missing), both objects by the
+name of the output where there are several, and the options that were chosen."""
 METADATA_ENTRY = f"{METADATA}.json"
 """Where a `.keras` file, a zip archive, has the same."""
 METADATA_FILE = f"assets.extra/{METADATA}.json"

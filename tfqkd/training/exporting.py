@@ -34,6 +34,7 @@ def shown(data: ImageData) -> dict[str, Any]:
         "class_names": data.class_names,
         "images": data.test.sample(VERIFIED_IMAGES),
         "calibration": data.train.sample(CALIBRATION_IMAGES),
+        "centre_crop": data.centre_crop,
         "test": (np.asarray(test.images[:]), test.labels),
     }
 
@@ -77,4 +78,5 @@ def export_key(
 ) -> dict[str, Any]:
     """Returns all that exported files depend on."""
     data = maker.data.fingerprint
-    return {"model": maker.name(stage), "formats": list(formats), "data": data, **options}
+    cut = {"centre_crop": True} if maker.data.centre_crop else {}
+    return {"model": maker.name(stage), "formats": list(formats), "data": data, **cut, **options}

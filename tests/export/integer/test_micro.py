@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import numpy as np
@@ -113,6 +115,15 @@ def test_the_arena_is_the_one_that_the_interpreter_reports(report, capfd):
     assert arena - int(total) < 32
     with pytest.raises(RuntimeError):
         runtime.interpreter(content, arena - 16)
+
+
+def test_an_arena_in_which_the_interpreter_crashes_is_too_small(monkeypatch):
+    def crashing(content, arena_bytes):
+        if arena_bytes < 5000:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(runtime, "interpreter", crashing)
+    assert runtime.smallest_arena(b"") == 5008
 
 
 @pytest.mark.parametrize("compiler", [["gcc", "-std=c11"], ["g++", "-std=c++17", "-x", "c++"]])
