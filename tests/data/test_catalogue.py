@@ -120,10 +120,37 @@ def test_images_of_many_sizes_need_a_size(tmp_path):
     assert data.train.images[:, 3, 3, 2].tolist() == [9, 7]
 
 
-def test_unlabelled_split_is_refused(tmp_path):
-    store(tmp_path, "tiny_set", {"train": examples(4), "test": [{**examples(1)[0], "label": -1}]})
-    with pytest.raises(ValueError, match=r"Received: -1\.\.-1 in the test split"):
-        catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
+def unlabelled(count):
+    return [{**row, "label": -1} for row in examples(count)]
+
+
+@pytest.mark.parametrize("stream", ["on", "off"])
+def test_validation_is_the_test_split_where_test_has_no_labels(
+    tmp_path, monkeypatch, capsys, stream
+):
+    """As in imagenet2012."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = {
+        "train": examples(4),
+        "test": unlabelled(5),
+        "validation": examples(3, seed=1),
+    }
+    store(tmp_path, "tiny_set", rows)
+    data = catalogue.read("tiny_set", tmp_path, download=False, image_size=0, stream=stream)
+    np.testing.assert_array_equal(data.test.images[:], [row["image"] for row in rows["validation"]])
+    assert data.test.labels.tolist() == [row["label"] for row in rows["validation"]]
+    assert "its test images have no labels; validation is" in capsys.readouterr().out
+
+
+def test_sets_without_labels_are_refused(tmp_path):
+    splits = {"train": examples(4), "test": unlabelled(1), "validation": unlabelled(2)}
+    store(tmp_path / "no_tests", "tiny_set", splits)
+    with pytest.raises(ValueError, match=r"must have labels.*in whose split test and validation"):
+        catalogue.read("tiny_set", tmp_path / "no_tests", download=False, image_size=0)
+    splits = {"train": [*examples(4), *unlabelled(1)], "test": examples(2)}
+    store(tmp_path / "not_all", "tiny_set", splits)
+    with pytest.raises(ValueError, match=r"Received: -1\.\.1 in the train split"):
+        catalogue.read("tiny_set", tmp_path / "not_all", download=False, image_size=0)
 
 
 def test_set_that_is_not_for_classification_is_refused(tmp_path):

@@ -48,7 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.DEFINE_string(
         "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
     )
-    for name in ("run_dir", "models", "dataset", "data_dir"):
+    flags.DEFINE_string(
+        "image_size",
+        "0",
+        "With --models: resize images, as --data.image_size of bin/train does.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "centre_crop",
+        False,
+        "With --models: resize the middle of images, as --data.centre_crop of bin/train does.",
+        flag_values=values,
+    )
+    for name in ("run_dir", "models", "dataset", "data_dir", "image_size", "centre_crop"):
         command.group("what to evaluate", name)
     command.choose_output(
         "`runs`, a list of objects with `directory` (null with --models) and `models`: each with `name`, "
@@ -59,9 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run_it() -> None:
         if values.models:
-            measured = _evaluate_files(
-                values.models, values.dataset, values.data_dir, values.run_dir
-            )
+            measured = _evaluate_files(values)
             if command.is_json:
                 print_json({"runs": [_as_json(None, measured)]})
             else:
@@ -116,9 +126,8 @@ def _as_json(
     return {"directory": None if directory is None else str(directory), "models": models}
 
 
-def _evaluate_files(
-    models: list[str], dataset: str, data_dir: str, run_dir: str
-) -> list["Measurement"]:
+def _evaluate_files(values: flags.FlagValues) -> list["Measurement"]:
+    models, dataset, run_dir = values.models, values.dataset, values.run_dir
     missing = [path for path in models if not pathlib.Path(path).exists()]
     if missing:
         raise UsageError(
@@ -140,7 +149,12 @@ def _evaluate_files(
     from tfqkd.data import load
     from tfqkd.reporting.measurement import measure_files
 
-    data = load(dataset, data_dir=data_dir or None)
+    data = load(
+        dataset,
+        data_dir=values.data_dir or None,
+        image_size=values.image_size,
+        centre_crop=values.centre_crop,
+    )
     return measure_files(files, data)
 
 

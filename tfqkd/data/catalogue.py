@@ -28,8 +28,9 @@ def read(
 ) -> ImageData:
     """Reads a data set, in the order it is stored in.
 
-    It must have a `train` split, a `test` split, an `image` and a `label`. Where there is no `test`
-    but a `validation` split, that one is the test split; beside a `test` split it is not read.
+    It must have a `train` split, a `test` split, an `image` and a `label`. Where there is no `test` or its
+    images have no labels, as those of `imagenet2012`, but a `validation` split, that one is the test split;
+    beside a `test` split with labels it is not read.
 
     Args:
       name: Its TFDS name, such as `cifar100`, `imagenet_resized/32x32` or `mnist:3.0.1`.
@@ -44,8 +45,8 @@ def read(
 
     Raises:
       ValueError: If the name is unknown or a community's, the data set is not for image
-        classification, names foreign code, has images of many sizes while `image_size` is 0, or does
-        not fit memory.
+        classification, has no test images with labels, names foreign code, has images of many sizes while
+        `image_size` is 0, or does not fit memory.
       FileNotFoundError: If it is not on disk and `download` is False.
       RuntimeError: If it cannot be downloaded.
     """
@@ -63,14 +64,7 @@ def read(
             f"A data set must be kept as TFRecord files. Received: {name!r} as "
             f'{builder.info.file_format.value}. Prepare it with `file_format="tfrecord"`.'
         )
-    splits = builder.info.splits
-    test_role = "test" if "test" in splits else "validation"
-    if "train" not in splits or test_role not in splits:
-        raise ValueError(
-            "A data set must have a `train` split, and a `test` or `validation` split. Received: "
-            f"{name!r} with {', '.join(splits)}. Choose another one, or sort the images into a "
-            "folder and use `folder:PATH`."
-        )
+    splits, test_role = builder.info.splits, _test_role(name, builder)
     count = splits["train"].num_examples + splits[test_role].num_examples
     read_split = _stream if is_streamed(stream, name, count, image_shape) else _read_split
     train, test = (
@@ -78,6 +72,33 @@ def read(
         for role in ("train", test_role)
     )
     return ImageData(name, _class_names(builder), train, None, test)
+
+
+def _test_role(name: str, builder: Any) -> str:
+    """Returns the split that is the test split: the first of `test` and `validation` that has labels."""
+    splits = builder.info.splits
+    there = [role for role in ("test", "validation") if role in splits]
+    if "train" not in splits or not there:
+        raise ValueError(
+            "A data set must have a `train` split, and a `test` or `validation` split. Received: "
+            f"{name!r} with {', '.join(splits)}. Choose another one, or sort the images into a "
+            "folder and use `folder:PATH`."
+        )
+    labelled = [role for role in there if _first_label(splits[role]) >= 0]
+    if not labelled:
+        raise ValueError(
+            f"A data set's test images must have labels. Received: {name!r}, in whose split "
+            f"{' and '.join(there)} they are -1, which stands for none. Choose another one, or sort the "
+            "images into a folder and use `folder:PATH`."
+        )
+    if labelled[0] != there[0]:
+        print(f"{name}: its test images have no labels; validation is the test split.", flush=True)
+    return labelled[0]
+
+
+def _first_label(split: Any) -> int:
+    stored = (record for path in split.filepaths for record in records(Path(path)))
+    return next((parsed(record)[1] for record in stored), 0)
 
 
 def _class_names(builder: Any) -> tuple[str, ...]:

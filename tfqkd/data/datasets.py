@@ -40,7 +40,8 @@ def load(
       name: `digits` (scikit-learn's, no download), `folder:PATH` (see `tfqkd.data.folders.read`),
         `arrays:FILE.npz` (see `tfqkd.data.arrays.read`), or the name of an image classification set
         of TensorFlow Datasets such as `cifar100`. Such a set must have `train` and `test` splits;
-        `validation` is the test split of a set that has no `test`, and is not read of one that has.
+        `validation` is the test split of a set that has no `test`, or one without labels, and is not read
+        of others.
       data_dir: Where TensorFlow Datasets keeps its data; its own default if None.
       download: Whether to download a TensorFlow Datasets set that is not there yet.
       validation_split: Share of the training images, in [0, 0.5], that is set aside for validation,
@@ -94,8 +95,7 @@ def load(
         )
     if train_examples not in (0, len(train)):
         train, _ = train.draw(train_examples, seed)
-    cut = centre_crop and sides(image_size) is not None
-    return dataclasses.replace(data, train=train, validation=validation, centre_crop=cut)
+    return dataclasses.replace(data, train=train, validation=validation, centre_crop=centre_crop)
 
 
 def unlabelled(data: ImageData, like: ImageData) -> ImageData:

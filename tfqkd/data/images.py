@@ -121,7 +121,7 @@ class ImageData:
       train: What a model is trained on.
       validation: What choices are made on, if a part of the training images was set aside for it.
       test: What results are reported on.
-      centre_crop: Whether images are the middle of those that are stored, cut out before it was resized.
+      centre_crop: Whether stored images of another size were cut to their middle, not resized as a whole.
 
     Raises:
       ValueError: If a label is not below the number of classes, or images differ in shape.

@@ -89,5 +89,5 @@ def open_any(path: pathlib.Path) -> Opened:
     if path.suffix in RUNTIME_SUFFIXES:
         model = load(path)
         require_classifier(model)
-        return Opened(model.input_shape, model, model.output)
+        return Opened(model.input_shape, model, model.output, model.centre_crop)
     return open_file(path)

@@ -51,11 +51,13 @@ class Opened:
         image_shape: Height, width and channels that it takes; None or 0 where any will do.
         serve: From a batch of raw images to what it returns, `[n, classes]`.
         output: What that is, of `tfqkd.runtime.outputs.OUTPUTS`, or what tells it from the outputs.
+        centre_crop: Whether it says that images are to be cut to their middle.
     """
 
     image_shape: tuple[int | None, ...]
     serve: Callable[[np.ndarray], np.ndarray]
     output: str | Callable[[np.ndarray], str]
+    centre_crop: bool = False
 
 
 class Place(Protocol):

@@ -98,8 +98,8 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
         A measurement for each path, without agreement.
 
     Raises:
-        ValueError: If one does not take the data set's images, or has another number of classes; before any
-            is measured.
+        ValueError: If one does not take the data set's images, or has another number of classes, or says
+            that images are to be cut to their middle while they are not; before any is measured.
     """
     models = {path: open_any(path) for path in paths}
     for path, model in models.items():
@@ -107,7 +107,12 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
             raise ValueError(
                 "A model must take the images of the data set. "
                 f"Received: {path} for {model.image_shape}, {data.name!r} with {data.image_shape}. "
-                "Choose the data set that it was trained on."
+                "Choose the data set that it was trained on, or give the --image_size of its training."
+            )
+        if model.centre_crop and not data.centre_crop:
+            raise ValueError(
+                "A model that was trained on the middle of images must be measured on it. "
+                f"Received: {path}, {data.name!r} with whole images. Add --centre_crop."
             )
         classes = model.serve(data.test.images[:1]).shape[1]
         if classes != data.classes:

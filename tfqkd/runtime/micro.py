@@ -113,7 +113,7 @@ def smallest_arena(content: bytes) -> int:
 
 
 def _fits(content: bytes, arena_bytes: int) -> bool:
-    """Whether a copy of this process can prepare a file: in some that are too small TFLM's decoder crashes."""
+    """Whether a copy of this process can prepare a file: in some too small ones TFLM's decoder crashes."""
     child = os.fork()
     if child == 0:
         status = 1
