@@ -23,7 +23,7 @@ class Teacher:
     )
     weights: str = setting(
         "",
-        "Of applications:NAME as the one teacher: the file of its first weights, as for --student.weights.",
+        "File of the first weights of a teacher that is applications:NAME, as for --student.weights.",
     )
     training: Any = dataclasses.field(default=TeacherTraining())
     combine: str = setting(
@@ -68,7 +68,7 @@ class Student:
     )
     weights: str = setting(
         "",
-        "Of applications:NAME: the file of its first weights without the top, as Keras publishes it "
-        "(..._no_top.h5); the head, and without a file everything, begins from random weights.",
+        "File of the first weights of a student that is applications:NAME, without the top, as Keras "
+        "publishes it (..._no_top.h5); the head, and without a file everything, begins from random weights.",
     )
     training: Any = dataclasses.field(default=StudentTraining())
