@@ -4,22 +4,34 @@ tfmot builds on tf_keras (Keras 2). Everything in tfqkd takes `tf`, `keras` and 
 `tf.keras` and never the `keras` package, so that every model belongs to the same Keras.
 """
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-import tensorflow as tf
 
-# tfmot looks for a module of Keras 2 in Keras 3, and does without it: finding that out would load Keras 3
-# whole, a third of the time that these imports take. None tells Python that there is no such package.
-_no_keras3 = "keras" not in sys.modules
-if _no_keras3:
-    sys.modules["keras"] = None  # type: ignore[assignment]
-import tensorflow_model_optimization as tfmot
+@contextlib.contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Hides a package that is not imported yet: None tells Python that there is no such package."""
+    hidden = package not in sys.modules
+    if hidden:
+        sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[package]
 
-if _no_keras3:
-    del sys.modules["keras"]
+
+# TensorFlow looks for JAX, whose functions LiteRT may convert, and tfmot for a module of Keras 2 in Keras 3.
+# Both do without: finding that out would load them whole, nearly half of the time that these imports take.
+with _without("jax"):
+    import tensorflow as tf
+with _without("keras"):
+    import tensorflow_model_optimization as tfmot
+
 import tf_keras as keras
 from tf_keras.src.mixed_precision import autocast_variable
 

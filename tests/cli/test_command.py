@@ -260,22 +260,40 @@ print("after", file=sys.stderr)
 """
 
 
+def load_stand_ins(folder, packages, code, **settings):
+    """Runs code where packages stand in for others; returns the process."""
+    for name, text in packages.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(PACKAGE.parent)])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
 @pytest.mark.parametrize(("users", "expected"), [(None, "1"), ("0", "0"), ("1", "1")])
 def test_onednn_is_on_unless_the_user_says_otherwise(tmp_path, users, expected):
-    for name, text in STANDINS.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
-    if users:
-        environment["TF_ENABLE_ONEDNN_OPTS"] = users
-    child = subprocess.run(
-        [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=True
-    )
+    settings = {"TF_ENABLE_ONEDNN_OPTS": users} if users else {}
+    child = load_stand_ins(tmp_path, STANDINS, LOAD, **settings)
     seen = {"TF_ENABLE_ONEDNN_OPTS": expected, "TF_USE_LEGACY_KERAS": "1"}
     assert child.stdout == f"{seen} ['ERROR']\n"
     # The stream is there again for what comes after.
     assert child.stderr == "after\n"
+
+
+def test_what_tensorflow_and_tfmot_do_without_is_not_loaded_in_vain(tmp_path):
+    packages = {**STANDINS, "jax/__init__.py": "", "keras/__init__.py": ""}
+    for reader, name in (("tensorflow", "jax"), ("tensorflow_model_optimization", "keras")):
+        packages[f"{reader}/__init__.py"] += (
+            f"try:\n    import {name}\nexcept ImportError:\n    pass\n"
+        )
+    code = f"{LOAD}\nassert not {{'jax', 'keras'}} & set(sys.modules)\nimport jax, keras\n"
+    load_stand_ins(tmp_path, packages, code)
 
 
 def test_quiet_leaves_errors_alone(command, capsys):

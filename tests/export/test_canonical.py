@@ -61,11 +61,24 @@ def test_every_file_has_the_same_bytes_later_in_the_same_process(tmp_path, monke
 @pytest.mark.parametrize(
     "middle",
     [
-        lambda: [keras.layers.Conv2D(4, 3, groups=2), keras.layers.Conv2D(4, 1, groups=2)],
-        lambda: [keras.layers.Reshape((4, 16)), keras.layers.GRU(3)],
-        lambda: [keras.layers.Reshape((4, 16)), keras.layers.Bidirectional(keras.layers.LSTM(3))],
+        pytest.param(
+            lambda: [keras.layers.Conv2D(4, 3, groups=2), keras.layers.Conv2D(4, 1, groups=2)],
+            id="functions of their own",
+        ),
+        # Of the two below each is such a loop.
+        pytest.param(
+            lambda: [keras.layers.Reshape((4, 16)), keras.layers.GRU(3)],
+            id="a loop",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda: [
+                keras.layers.Reshape((4, 16)),
+                keras.layers.Bidirectional(keras.layers.LSTM(3)),
+            ],
+            id="two loops with random names",
+        ),
     ],
-    ids=["functions of their own", "a loop", "two loops with random names"],
 )
 def test_a_settled_graph_is_the_same_and_computes_the_same(tmp_path, middle):
     graphs = []

@@ -9,6 +9,11 @@ import zipfile
 from collections.abc import Sequence
 
 import numpy as np
+
+if __name__ == "__main__":
+    # TensorFlow would load them, if they are installed.
+    sys.modules.update(dict.fromkeys(("jax", "keras")))  # type: ignore[arg-type]
+
 import tensorflow as tf
 import tf_keras
 

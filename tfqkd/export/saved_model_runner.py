@@ -8,6 +8,11 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
+
+if __name__ == "__main__":
+    # TensorFlow would load them, if they are installed: that takes as long as the rest of it.
+    sys.modules.update(dict.fromkeys(("jax", "keras", "tf_keras")))  # type: ignore[arg-type]
+
 import tensorflow as tf
 
 _BATCH = 64  # Bounds the memory for activations, however many examples there are.

@@ -7,6 +7,9 @@ import pathlib
 import sys
 from typing import Any
 
+import tfqkd.compat  # First: with it TensorFlow loads no JAX.
+
+# isort: split
 import keras as keras3
 import numpy as np
 

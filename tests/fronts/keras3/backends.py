@@ -66,9 +66,15 @@ def run(backend: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     return done.stdout
 
 
-def run_tests(backend: str, files: Sequence[str], marks: str = "not slow") -> str:
-    """Runs test files of `inside` in one process with a backend."""
-    paths = [str(pathlib.Path(__file__).parent / "inside" / file) for file in files]
+def run_tests(
+    backend: str, files: Sequence[str], marks: str = "not slow", without: Sequence[str] = ()
+) -> str:
+    """Runs tests of `inside` in one process with a backend: files, or single tests as FILE::TEST."""
+    inside = pathlib.Path(__file__).parent / "inside"
+    paths = [str(inside / file) for file in files]
+    left_out = [f"--deselect={inside.relative_to(ROOT) / each}" for each in without]
     plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
     # 5: no test of the files has the marks.
-    return run(backend, "-m", "pytest", "-q", *plugins, "-m", marks, *paths, allowed=(0, 5))
+    return run(
+        backend, "-m", "pytest", "-q", *plugins, "-m", marks, *left_out, *paths, allowed=(0, 5)
+    )

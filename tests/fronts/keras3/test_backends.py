@@ -1,5 +1,7 @@
 """Runs the tests of the front itself on every backend that is installed, a process for each."""
 
+import importlib.util
+
 import pytest
 
 from tests.fronts.keras3.backends import BACKENDS, run_tests
@@ -11,16 +13,42 @@ FILES = ["test_export.py"]
 DEEP = ["test_stages.py", "test_keras_hub.py"]
 OF_THE_PAGE = ["test_keras_distillation.py", "test_differences.py"]
 """What docs/keras3.md says of the backends and of Keras; slow."""
+AS_ON_JAX = [
+    "test_checks.py",
+    "test_model.py::test_models_within_a_model_keep_their_structure",
+    "test_model.py::test_frozen_layers_stay_frozen",
+    "test_model.py::test_a_weights_file_goes_into_a_model_quantized_alike",
+    "test_model.py::test_a_subclassed_model_is_one_unit",
+    "test_distiller.py::test_soft_losses_are_those_of_the_core",
+    "test_distiller.py::test_tasks_are_read_off_the_loss",
+    "test_distiller.py::test_the_control_asks_no_teacher",
+    "test_distiller.py::test_losses_of_layers_count",
+    "test_distiller.py::test_a_schedule_may_be_longer_than_its_table",
+    "test_distiller.py::test_a_callback_assigns_inside_an_epoch",
+    "test_distiller.py::test_a_teacher_is_an_argument_of_the_step_and_in_no_file[function]",
+    "test_distiller.py::test_a_teacher_is_an_argument_of_the_step_and_in_no_file[partial]",
+    "test_distiller.py::test_a_teacher_is_an_argument_of_the_step_and_in_no_file[object]",
+    "test_distiller.py::test_a_float32_teacher_teaches_a_float16_student",
+    "test_distiller.py::test_logits_may_come_with_the_batch",
+    "test_distiller.py::test_checkpoints_hold_weights_and_files_are_refused",
+    "test_distiller.py::test_a_teacher_of_other_classes_is_refused",
+]
+"""What no backend has a part in; in the quick run JAX shows it, where it is installed."""
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_front_works_on_the_backend(backend):
-    run_tests(backend, BASIC if backend == "tensorflow" else [*BASIC, *MORE, *FILES])
+    if backend != "tensorflow":
+        run_tests(backend, [*BASIC, *MORE, *FILES])
+    elif importlib.util.find_spec("jax"):
+        run_tests(backend, BASIC, without=AS_ON_JAX)
+    else:
+        run_tests(backend, BASIC)
 
 
 @pytest.mark.slow
 def test_the_rest_of_the_front_works_on_tensorflow():
-    run_tests("tensorflow", [*MORE, *FILES])
+    run_tests("tensorflow", [*AS_ON_JAX, *MORE, *FILES])
 
 
 @pytest.mark.slow
