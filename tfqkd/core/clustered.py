@@ -117,6 +117,9 @@ def _nearest(flat: Tensor, centroids: Tensor, ops: Ops) -> Tensor:
 
 
 def _clustered(weights: Tensor, centroids: Tensor, ops: Ops) -> Tensor:
+    # A state may be a variable, which Keras' take_along_axis does not take on TensorFlow; behind a reshape it
+    # is none.
+    centroids = ops.reshape(centroids, (-1,))
     nearest = _nearest(ops.reshape(weights, (-1,)), centroids, ops)
     return ops.reshape(ops.take_along_axis(centroids, nearest, axis=-1), ops.shape(weights))
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from tfqkd.core.ops import NUMPY, Ops
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.notes import Notes
 from tfqkd.fronts.keras3.ops import OPS
@@ -142,8 +144,17 @@ class _Logs(keras.metrics.Metric):
 
     def result(self) -> dict[str, Any]:
         """Returns all of it by name."""
-        sums, last = self._sums.value, self._last.value
-        means = [_ops.divide_no_nan(sums[index], sums[0]) for index in range(1, sums.shape[0])]
-        return dict(
-            zip(self.names, [*means, *(last[i] for i in range(last.shape[0]))], strict=True)
-        )
+        ops, (sums, last) = _at_hand(self._sums.value, self._last.value)
+        means = ops.divide_no_nan(sums[1:], sums[0])
+        values = [each[place] for each in (means, last) for place in range(each.shape[0])]
+        return dict(zip(self.names, values, strict=True))
+
+
+def _at_hand(*arrays: Any) -> tuple[Ops, Sequence[Any]]:
+    """Arrays, and what computes with them: on JAX each slice of one takes long outside of a step."""
+    if keras.backend.backend() == "jax":
+        from tfqkd.fronts.keras3.step_logs import is_known  # noqa: PLC0415 (of the backend)
+
+        if all(map(is_known, arrays)):
+            return NUMPY, [np.asarray(each) for each in arrays]
+    return OPS, arrays

@@ -20,7 +20,9 @@ class FollowScheduler(Following, keras.callbacks.Callback):
 
 
 class LookOnce(keras.callbacks.Callback):
-    """Looks at what the first step of a training left.
+    """Looks at what the first step of a training left, before the second one; `fit` looks at the end.
+
+    At the end of the step it would have Keras wait for each step's logs, on JAX and PyTorch.
 
     Args:
         look: Raises if something is wrong.
@@ -32,12 +34,12 @@ class LookOnce(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begins anew."""
-        self._looked = False
+        self._begun = 0
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks, once."""
-        if not self._looked:
-            self._looked = True
+        self._begun += 1
+        if self._begun == 2:
             self._look()
 
 

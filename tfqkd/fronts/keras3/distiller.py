@@ -273,6 +273,15 @@ class Distiller(Unsaved, keras.Model):
         """Regularisers and added losses; those of what trains beside count in training alone."""
         return self.student.losses if self._outside.evaluating else super().losses
 
+    def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns what a step logs; on JAX an array holds all of it."""
+        logs = super().compute_metrics(*args, **kwargs)
+        if keras.backend.backend() != "jax":
+            return logs
+        from tfqkd.fronts.keras3.step_logs import StepLogs  # noqa: PLC0415 (of the backend)
+
+        return StepLogs(logs)
+
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics; those of the soft loss only of training."""
         results = super().get_metrics_result()

@@ -16,6 +16,7 @@ from tfqkd.core.schemes import TernaryScheme
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.fronts import keras3
 from tfqkd.fronts.keras3 import Distiller, Ensemble, scheduled
+from tfqkd.fronts.keras3.callbacks import followed
 
 
 def linear(name="linear", classes=3, **options):
@@ -186,6 +187,65 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.seen.append((float(logs["coefficient"]), float(logs["temperature"])))
+
+
+class Extremes(keras.metrics.Metric):
+    """The lowest and the highest output of the last batch: no scalar."""
+
+    def __init__(self):
+        super().__init__(name="extremes")
+        self.seen = self.add_variable((2,), "zeros", name="seen")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.seen.assign(keras.ops.stack([keras.ops.min(y_pred), keras.ops.max(y_pred)]))
+
+    def result(self):
+        return self.seen.value
+
+
+class LastLogs(keras.callbacks.Callback):
+    """The logs of the last step."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs = logs
+
+
+def test_a_step_logs_the_means_of_its_epoch_so_far():
+    distiller, last = (
+        compiled(linear(), linear("teacher"), metrics=["accuracy", Extremes()]),
+        LastLogs(),
+    )
+    history = trained(distiller, 8, callbacks=[last])
+    assert set(last.logs) == set(history)
+    extremes = [np.asarray(each.pop("extremes")).reshape(2) for each in (last.logs, history)]
+    np.testing.assert_array_equal(*extremes)
+    assert all(isinstance(value, float) for value in last.logs.values())
+    for name, (mean,) in history.items():
+        assert last.logs[name] == pytest.approx(mean, rel=1e-6), name
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="Elsewhere an array costs the host nothing.")
+def test_a_step_returns_its_logs_as_one_array():
+    import jax
+
+    distiller, returned = compiled(linear(), linear("teacher"), metrics=["accuracy"]), []
+    trained(distiller)
+    step = distiller.train_function
+
+    def spied(*arguments):
+        returned.append(step(*arguments))
+        return returned[-1]
+
+    distiller.train_function = spied
+    trained(distiller)
+    logs, _ = returned[0]
+    assert [leaf.shape for leaf in jax.tree.leaves(logs)] == [(7,)]
+
+
+def test_keras_waits_for_no_step_to_call_what_every_fit_has():
+    default = keras.callbacks.Callback.on_train_batch_end
+    made = followed(CoefficientScheduler(Linear(1.0, 0.0)), lambda: None, [])
+    assert all(type(each).on_train_batch_end is default for each in made)
 
 
 class Counted:

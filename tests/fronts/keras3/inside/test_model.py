@@ -14,6 +14,7 @@ from tests.fronts.keras3.inside.nets import (
     same_outputs,
     same_weights,
 )
+from tfqkd.core.clustered import ClusteredQuantizer
 from tfqkd.core.ops import NUMPY
 from tfqkd.core.quantizers import (
     DorefaQuantizer,
@@ -132,6 +133,7 @@ def _value(model, path):
         TtqQuantizer(),
         LsqQuantizer(3, "channel"),
         DorefaQuantizer(2, gradient_bits=4),
+        ClusteredQuantizer(UniformQuantizer(8), 5),
     ],
     ids=repr,
 )
