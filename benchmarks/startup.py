@@ -61,17 +61,21 @@ def measure(options: argparse.Namespace) -> Result:
 
 def _starts(data_dir: str) -> list[Start]:
     data = ("--dataset=cifar10", f"--data_dir={data_dir}") if data_dir else ("--dataset=digits",)
-    quickstart = (f"--flagfile={ROOT / 'configs' / 'quickstart.flags'}", "--run.keras=3")
-    jax = {"KERAS_BACKEND": "jax"}
     goal = 10.0 if data_dir else None
     starts = [Start(f"tfmot, {data[0][10:]}", (*data, "--teacher=none"), "tensorflow", goal, {})]
-    if importlib.util.find_spec("jax"):
-        name = "Keras 3 on JAX, the quickstart"
-        starts += [
-            Start(f"{name} without formats", (*quickstart, "--formats="), "keras", 5.0, jax),
-            Start(name, quickstart, "keras", None, jax),
-        ]
+    for backend, name in (("jax", "JAX"), ("tensorflow", "TensorFlow")):
+        if importlib.util.find_spec(backend):
+            starts += _with_keras_3(name, {"KERAS_BACKEND": backend})
     return starts
+
+
+def _with_keras_3(backend: str, variables: dict[str, str]) -> list[Start]:
+    flags = (f"--flagfile={ROOT / 'configs' / 'quickstart.flags'}", "--run.keras=3")
+    name = f"Keras 3 on {backend}, the quickstart"
+    return [
+        Start(f"{name} without formats", (*flags, "--formats="), "keras", 5.0, variables),
+        Start(name, flags, "keras", 5.0, variables),
+    ]
 
 
 def _row(start: Start, seconds: list[float]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfqkd.export import load, twin_child, twin_process, twin_settings
-from tfqkd.export.twin import twin
+from tfqkd.export.twin import require_same, twin
 from tfqkd.export.twin_check import difference_of
 from tfqkd.export.twin_child import in_float32
 from tfqkd.export.twin_layers import require_twin
@@ -338,3 +338,13 @@ def test_a_model_of_several_inputs_and_outputs_is_exported_by_name(tmp_path):
     assert (list(loaded.inputs), loaded.class_names) == (["row", "signal"], names)
     for values, expected in zip(loaded(named).values(), model(batch), strict=True):
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_sequential_model_that_was_never_called_has_a_twin(tmp_path):
+    model = keras3.Sequential([keras3.Input((4, 2)), layers.Flatten(), layers.Dense(3)])
+    model.save(tmp_path / "model.keras")
+    loaded = keras3.models.load_model(tmp_path / "model.keras")
+    batch = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
+    copy = twin(loaded)
+    require_same(loaded, copy, [batch])
+    np.testing.assert_allclose(copy.predict(batch, verbose=0), model(batch), rtol=1e-5, atol=1e-6)

@@ -34,3 +34,4 @@ class Staged:
 
     def check(self):
         check(self.stages, formats_of(self.recipe), self.maker, options_of(self.recipe))
+        self.maker.trial.require()

@@ -56,21 +56,6 @@ def require_exportable(model: Any, class_names: Any, formats: Any) -> None:
         _own("keras_file", "require_own_layers")(model)
 
 
-def require_formats(
-    model: Any, formats: Any, images: Any, class_names: Any = None, arena_bytes: int = 0
-) -> None:
-    """Tries formats on an untrained model of either Keras; see `tfqkd.export.early_check.require_formats`."""
-    if front_name(model) == "keras3":
-        _by_twin(
-            "require_formats",
-            model,
-            ",".join(formats),
-            {"images": images, "class_names": class_names, "arena_bytes": arena_bytes},
-        )
-        return
-    _own("early_check", "require_formats")(model, formats, images, class_names, arena_bytes)
-
-
 def to_litert(model: Any, path: Any, **settings: Any) -> Report:
     """Writes a model of either Keras as a LiteRT file; see `tfqkd.export.litert.to_litert`."""
     return _one("litert", "to_litert", model, path, settings)

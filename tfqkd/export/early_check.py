@@ -16,10 +16,8 @@ from tfqkd.export.formats import Format, parse_formats, with_arena
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.outputs import LOGITS
-from tfqkd.storage import digest
 
 _SLOW_SECONDS = 5.0
-_passed: set[str] = set()  # What this process has tried already, for comparisons of many runs.
 
 
 def require_formats(
@@ -45,10 +43,6 @@ def require_formats(
         ExportError: If a format cannot be written; it names the format.
     """
     named = formats if isinstance(formats, str) else ",".join(formats)
-    tried = digest(f"{model.to_json()} {named} {class_names} {arena_bytes}")
-    if tried in _passed:
-        return
-    print(f"Tries {named.replace(',', ', ')} on the untrained student.", flush=True)
     source = Source.prepare(model, class_names, images[:2], images, output=LOGITS)
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="tfqkd-") as directory:
@@ -60,7 +54,6 @@ def require_formats(
     slow = [f"{name} {took:.0f} s" for name, took in seconds.items() if took > _SLOW_SECONDS]
     if slow:
         print(f"Slow to write: {', '.join(slow)}.", flush=True)
-    _passed.add(tried)
 
 
 def _without_figures(form: Format) -> Format:
@@ -75,6 +68,5 @@ def _named(form: Format) -> Iterator[None]:
         yield
     except ExportError as error:
         raise ExportError(
-            f"{error} Nothing has been trained yet: change the student, or leave {form.name} out of the "
-            "formats."
+            f"{error} Nothing is lost: change the student, or leave {form.name} out of the formats."
         ) from error

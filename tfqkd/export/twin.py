@@ -69,9 +69,13 @@ def require_same(model: Any, copy: keras.Model, examples: Sequence[np.ndarray]) 
     Raises:
         ExportError: If an output differs by more than one ten thousandth of its largest value.
     """
+    # One that was loaded, and never called, has no input to ask for.
+    is_sequential = isinstance(model, keras3.Sequential)
     both = []
     for each in (model, copy):
-        given = tf.nest.pack_sequence_as(each.input, list(examples))
+        given = (
+            examples[0] if is_sequential else tf.nest.pack_sequence_as(each.input, list(examples))
+        )
         both.append(tf.nest.flatten(each.predict(given, verbose=0)))
     for expected, found in zip(*both, strict=True):
         difference = difference_of(expected, found)

@@ -1,10 +1,9 @@
-"""The process that exports a Keras 3 model: `python -m tfqkd.export.twin_child <folder>`."""
+"""What the process does that exports a Keras 3 model; see `tfqkd.export.twin_process.Exporting`."""
 
 import dataclasses
 import importlib
 import json
 import pathlib
-import sys
 from typing import Any
 
 import tfqkd.compat  # First: with it TensorFlow loads no JAX.
@@ -21,6 +20,7 @@ from tfqkd.export.twin_layers import ONLY_THE_TWIN
 from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL, unpacked
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.keras3.kernels import parts
+from tfqkd.fronts.keras3.model import is_quantized, strip_quantization
 from tfqkd.runtime.inputs import checked_inputs
 
 _FEW = 16
@@ -49,7 +49,8 @@ def main(folder: pathlib.Path) -> None:
 
 
 def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
-    model = in_float32(keras3.models.load_model(folder / MODEL, compile=False))
+    model = keras3.models.load_model(folder / MODEL, compile=False)
+    model = in_float32(strip_quantization(model) if is_quantized(model) else model)
     copy = twin(model)
     copy.quantized_layers |= set(call["quantized"])
     if call["function"] == ONLY_THE_TWIN:
@@ -100,7 +101,3 @@ def _of_float32(config: Any) -> Any:
     if isinstance(config, dict):
         return {k: "float32" if k == "dtype" else _of_float32(v) for k, v in config.items()}
     return [_of_float32(each) for each in config] if isinstance(config, list) else config
-
-
-if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))

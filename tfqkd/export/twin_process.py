@@ -3,11 +3,13 @@
 The process of the user imports no TensorFlow; one with JAX or PyTorch may not even be able to.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,15 +24,96 @@ from tfqkd.export.twin_layers import require_twin
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.choice import strip_quantization
 
-MODEL, CALL, ARRAYS, ANSWER = "model.keras", "call.json", "arrays.npz", "answer.json"
+MODEL, CALL, ARRAYS = "model.keras", "call.json", "arrays.npz"
+ANSWER, SAID = "answer.json", "said.txt"
+_CHILD = "tfqkd.export.twin_child"
 _ERRORS = {each.__name__: each for each in (ValueError, TypeError, ImportError)}
+
+
+class Exporting:
+    """An exporter at work on the twin of a Keras 3 model, in a process that ends when this one does.
+
+    Args:
+        function: "export", "to_litert", "to_onnx", "to_saved_model" or "require_formats" of `tfqkd.export`.
+        model: A quantized or plain Keras 3 model.
+        saved: The model, or the plain one of its quantized weights: that process strips by TensorFlow, which
+            may differ from another backend in a last bit.
+        path: What the exporter takes behind the model.
+        settings: Its other arguments.
+        devices: What `CUDA_VISIBLE_DEVICES` is in that process; None for what it is in this one.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        model: Any,
+        saved: Any,
+        path: Any,
+        settings: dict[str, Any],
+        devices: str | None = None,
+    ) -> None:
+        self._scratch = tempfile.TemporaryDirectory()
+        self._folder = folder = pathlib.Path(self._scratch.name)
+        saved.save(folder / MODEL)
+        _write_call(folder, function, path, settings, model)
+        # What it leaves elsewhere when it is killed would stay there.
+        own = {"KERAS_BACKEND": "tensorflow", "TMPDIR": str(folder)}
+        if devices is not None:
+            own["CUDA_VISIBLE_DEVICES"] = devices
+        with (folder / SAID).open("wb") as said:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "tfqkd.process.child", _CHILD, str(folder)],
+                env={**os.environ, **own},
+                # Its end tells the child of that of this process.
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for this process, which keeps what it has made before it ends the child.
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> "Exporting":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for the process to end, at most so long, and returns whether it has."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+        return self._child.returncode is not None
+
+    def answer(self) -> list[Report]:
+        """Waits for the process to end, and returns the reports of the files that were written.
+
+        Raises:
+            ValueError: As the exporter raises it, or if a twin computes something else.
+            ExportError: As the exporter raises it.
+        """
+        status = self._child.wait()
+        answer = self._folder / ANSWER
+        if not answer.exists():
+            said = (self._folder / SAID).read_text(errors="replace").strip()[-500:]
+            raise ExportError(
+                "The process that exports must end with an answer. Received: exit status "
+                f"{status}: {said}. Nothing was written."
+            )
+        return _answered(json.loads(answer.read_text()))
+
+    def close(self) -> None:
+        """Ends the process, whatever it does."""
+        if self._child.poll() is None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+        with self._child:
+            self._scratch.cleanup()
 
 
 def exported(function: str, model: Any, path: Any, settings: dict[str, Any]) -> list[Report]:
     """Calls an exporter with the twin of a Keras 3 model in another process.
 
     Args:
-        function: "export", "to_litert", "to_onnx" or "to_saved_model" of `tfqkd.export`.
+        function: As for `Exporting`.
         model: A quantized or plain Keras 3 model.
         path: What the exporter takes behind the model.
         settings: Its other arguments.
@@ -46,25 +129,8 @@ def exported(function: str, model: Any, path: Any, settings: dict[str, Any]) -> 
     require_tensorflow()
     plain = strip_quantization(model)
     require_twin(plain)
-    with tempfile.TemporaryDirectory() as directory:
-        folder = pathlib.Path(directory)
-        plain.save(folder / MODEL)
-        _write_call(folder, function, path, settings, model)
-        child = subprocess.run(
-            [sys.executable, "-m", "tfqkd.export.twin_child", directory],
-            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        answer = folder / ANSWER
-        if not answer.exists():
-            raise ExportError(
-                "The process that exports must end with an answer. Received: exit status "
-                f"{child.returncode}: {child.stdout.strip()[-500:]}. Nothing was written."
-            )
-        return _answered(json.loads(answer.read_text()))
+    with Exporting(function, model, plain, path, settings) as exporting:
+        return exporting.answer()
 
 
 def require_tensorflow() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
-from tfqkd.export.choice import require_exportable, require_formats
+from tfqkd.export.choice import require_exportable
 from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts, Model
 from tfqkd.methods.hooks import require_capable
@@ -36,7 +36,8 @@ def check(
         ValueError: If a model does not fit the data set, ends in softmax, computes in another precision,
             cannot be quantized as its stage says, or has no fixed images to be exported for; if teachers are
             the same file, or their logits have no room.
-        ExportError: If a format cannot hold the student; each is tried where there is something to train.
+        ExportError: If a format cannot hold the student; each is tried where there is something to train. A
+            trial that needs another process has but begun.
     """
     models: dict[tuple[str, str], Model] = {}
     checked: list[tuple[str, object]] = []
@@ -69,7 +70,7 @@ def check(
     if formats and not maker.is_done(last):
         student, images = maker.quantized(models[last.architecture], last), maker.data.train
         names = maker.data.class_names
-        require_formats(student, formats, images.sample(TRIED_IMAGES), names, **options)
+        maker.trial.begin(student, formats, images.sample(TRIED_IMAGES), names, **options)
 
 
 def _fitting_model(source: Source, maker: Maker) -> Model:

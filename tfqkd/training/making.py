@@ -27,6 +27,7 @@ from tfqkd.training.products import (
 )
 from tfqkd.training.stage import Execution, ModelFile, Source, Stage
 from tfqkd.training.teacher_cache import TeacherCache
+from tfqkd.training.trial import Trial
 
 
 class Maker:
@@ -40,6 +41,7 @@ class Maker:
         execution: How.
         progress: Makes the watcher that shows the progress of a stage.
         general: What stages are trained on that take general data.
+        trial: Of the formats that the last stage is exported in; nothing is kept before they have passed.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Maker:
         execution: Execution,
         progress: MakeProgress = ProgressBar,
         general: ImageData | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self.data, self.products, self.front = data, products, front
+        self.trial = trial or Trial()
         self._general = general
         self.place, self.execution = place, execution
         self._progress = progress
@@ -188,31 +192,42 @@ class Maker:
     def _train(self, partial: pathlib.Path, stage: Stage, callbacks: Sequence[Any]) -> None:
         front = self.front
         front.start(stage.training.seed, stage.precision)
-        kept = self._kept_logits(stage)
-        with self.place.scope():
-            start = stage.start
-            model = front.load(self.path(start)) if start else self.build(*stage.architecture)
-            model = self.quantized(model, stage)
-            fit(
-                front,
-                self._taught(model, stage, kept),
-                partial,
-                stage=stage,
-                execution=self.execution,
-                data=self.data_of(stage),
-                workers=self.place.workers,
-                progress=self._progress,
-                callbacks=[*self._quantization_callbacks(stage), *callbacks],
-                teacher_logits=kept,
-            )
-            # A copy without the optimizer, whose state the .keras format would keep.
-            stripped = front.strip(model)
+        with self.trial.undone(partial):
+            kept = self._kept_logits(stage)
+            with self.place.scope():
+                model, stripped = self._trained(partial, stage, kept, callbacks)
         if stage.quantization:
             front.save_wrapped(model, partial)
         front.save(stripped, partial / MODEL_FILE)
         summary, layers = front.summary(model)
         (partial / SUMMARY_FILE).write_text(f"{summary}\n", encoding="utf-8")
         (partial / LAYERS_FILE).write_text(json.dumps(layers, indent=2) + "\n")
+
+    def _trained(
+        self,
+        partial: pathlib.Path,
+        stage: Stage,
+        kept: list[Logits],
+        callbacks: Sequence[Any],
+    ) -> tuple[Model, Model]:
+        """Returns the trained model, and a copy without the optimizer, which the .keras format would keep."""
+        front = self.front
+        start = stage.start
+        model = front.load(self.path(start)) if start else self.build(*stage.architecture)
+        model = self.quantized(model, stage)
+        fit(
+            front,
+            self._taught(model, stage, kept),
+            partial,
+            stage=stage,
+            execution=self.execution,
+            data=self.data_of(stage),
+            workers=self.place.workers,
+            progress=self._progress,
+            callbacks=[self.trial, *self._quantization_callbacks(stage), *callbacks],
+            teacher_logits=kept,
+        )
+        return model, front.strip(model)
 
     def _taught(self, model: Model, stage: Stage, kept: list[Logits]) -> Model:
         live = [] if kept else [self.front.load(self.path(each)) for each in stage.teachers]
@@ -228,6 +243,7 @@ class Maker:
         """Returns the teachers' logits for each fixed view; none if views are drawn anew."""
         if not (stage.training.fixed_views and stage.teachers):
             return []
+        self.trial.require()
         front, workers = self.front, self.place.workers
         # Outside the place's scope: there workers read variables together, but one asks alone.
         loaded = [

@@ -46,6 +46,7 @@ from tfqkd.training.products import (
 )
 from tfqkd.training.results import EXPORTED, MEASURED_MODEL, ExportedFile, ModelResult, Results
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
+from tfqkd.training.trial import Trial
 
 EXPORT_DIRECTORY = "export"
 _LAYER = {"shape": [int], "bits": int}
@@ -93,6 +94,8 @@ def run(
     Raises:
         ValueError: If the directory belongs to another recipe, was begun on another number of devices, or a
             model does not fit the data; before any training.
+        ExportError: If a format cannot hold the student: before any training, or with Keras 3 in the first
+            epoch of one, of which nothing is kept.
         RuntimeError: If another process works on the directory, or the disk or memory refuses.
     """
     path = pathlib.Path(directory)
@@ -102,7 +105,7 @@ def run(
         return done
     front, execution = front_of(recipe), execution_of(recipe)
     require_capable(front.CAPABILITIES, recipe)
-    with generators_kept(), front.state_kept(), explained():
+    with generators_kept(), front.state_kept(), explained(), Trial() as trial:
         if execution.deterministic:
             front.make_deterministic()
         # Workers must be joined before anything is computed.
@@ -119,13 +122,15 @@ def run(
             store = Products(pathlib.Path(products) if products else path / "products", workers)
             watched = progress if workers.is_chief else NoProgress
             general = load_general(recipe, data)
-            maker = Maker(data, store, front, place, execution, watched, general)
+            maker = Maker(data, store, front, place, execution, watched, general, trial)
             check(stages, formats_of(recipe), maker, options_of(recipe))
             if workers.is_chief:
                 uses = _uses(stages, recipe, maker)
-                run_directory.begin(command, replicas, uses)
+                # A mistaken recipe takes no directory.
+                trial.then(lambda: run_directory.begin(command, replicas, uses))
             for stage in stages:
                 maker.make(stage, callbacks if stage is stages[-1] else ())
+            trial.require()
             if workers.is_chief:
                 _finish(run_directory, stages, maker)
             workers.wait()

@@ -64,6 +64,30 @@ def test_no_tensorflow_is_imported_and_a_profile_is_written(tmp_path):
         assert list(product.glob("tensorboard/plugins/profile/*/*.xplane.pb"))
 
 
+LOOPS = """
+import keras, sys
+layers = [keras.layers.Reshape((8, 8)), keras.layers.LSTM(3), keras.layers.Dense(10)]
+keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(sys.argv[1])
+"""
+
+
+def test_formats_are_tried_beside_the_training_and_one_that_fails_ends_it(tmp_path):
+    student, run = tmp_path / "student.keras", tmp_path / "run"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", LOOPS, student], env=environment, check=True)
+    flags = (f"--student={student}", "--quantize.bits=32", "--quantized.training.epochs=500")
+    # LiteRT has no operation for it.
+    child = begin(run, *flags, "--formats=saved_model,litert-int8")
+    said, _ = child.communicate(timeout=500)
+    assert child.returncode == 1, said
+    *_, error, _ = said.splitlines()
+    assert re.search(
+        r"^train: error: .*'lstm', a LSTM .* Nothing is lost: .*litert-int8 out", error
+    )
+    assert not list(run.glob("*")) or not list(run.glob("[!.p]*")), list(run.rglob("*"))
+    assert not [path for path in (run / "products").iterdir() if path.suffix != ".lock"]
+
+
 def test_a_signal_keeps_the_step_and_the_run_goes_on_to_the_bit(tmp_path):
     whole = begin(tmp_path / "whole")
     child = begin(tmp_path / "run", "--run.steps_per_execution=1", "--student.training.epochs=2")

@@ -6,10 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfqkd.fronts.keras3.replicas import values
 from tfqkd.fronts.keras3.state import synchronize
 from tfqkd.fronts.trainer import Watcher
-
-_ops = keras.ops
 
 
 class Divergence(Watcher):
@@ -53,8 +52,9 @@ class Divergence(Watcher):
     def require_finite_weights(self, where: str) -> None:
         """Raises ValueError unless all weights are finite."""
         synchronize(self._network)
-        for weight in self._trained.weights:
-            if not np.isfinite(_ops.convert_to_numpy(_ops.cast(weight.value, "float32"))).all():
+        weights = self._trained.weights
+        for weight, value in zip(weights, values(self._network, weights), strict=True):
+            if not np.isfinite(value).all():
                 raise ValueError(
                     f"The weights must stay finite. Received: {weight.path} after {where} of the "
                     f"{self._title}. {_ADVICE}"

@@ -18,6 +18,20 @@ def copies(model: keras.Model, variable: keras.Variable) -> list[np.ndarray]:
     return [_ops.convert_to_numpy(each) for each in local]
 
 
+def values(model: keras.Model, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Returns what the first replica holds of each variable; JAX is asked for all of them at once."""
+    strategy = getattr(model, "distribute_strategy", None)
+    held = [variable.value for variable in variables]
+    if strategy:
+        held = [strategy.experimental_local_results(value)[0] for value in held]
+    if keras.backend.backend() != "jax":
+        return [_ops.convert_to_numpy(value) for value in held]
+    # Each by itself waits for its own way from the device.
+    import jax  # noqa: PLC0415 (of the backend; the others may not have it)
+
+    return [np.asarray(value) for value in jax.device_get(held)]
+
+
 def read(variable: keras.Variable) -> np.ndarray:
     """Returns the value of a variable, on several replicas of TensorFlow that of the first."""
     value = variable.value
@@ -49,8 +63,9 @@ class AverageReplicas(keras.callbacks.Callback):
         self.average()
 
     def average(self) -> None:
-        """Before a state is written inside an epoch; nothing before the first batch."""
-        if self.model is None:
+        """Before a state is written inside an epoch; nothing before the first batch, or on one device."""
+        strategy = getattr(self.model, "distribute_strategy", None)
+        if strategy is None or strategy.num_replicas_in_sync == 1:
             return
         for variable in (v for each in self._networks for v in each.non_trainable_variables):
             if "float" in str(variable.dtype):

@@ -1,5 +1,7 @@
 """The state of a training on disk, as arrays: of any backend, read by any."""
 
+import json
+import math
 import pathlib
 import zipfile
 import zlib
@@ -9,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfqkd.fronts.keras3.replicas import copies
+from tfqkd.fronts.keras3.replicas import values
 from tfqkd.fronts.trainer import ForeignStateError
 
 _STATE, _AVERAGES = "state.npz", "metrics.npz"
@@ -73,26 +75,32 @@ def synchronize(network: keras.Model) -> None:
 def _write(
     network: keras.Model, variables: Mapping[str, keras.Variable], file: pathlib.Path
 ) -> None:
-    # Of what several replicas hold alike, the first one's.
-    values = {name: copies(network, variable)[0] for name, variable in variables.items()}
-    # Names are no file names: they hold slashes.
-    arrays: dict[str, Any] = {str(place): value for place, value in enumerate(values.values())}
-    np.savez(file, names=np.array(list(values)), **arrays)
+    arrays = values(network, list(variables.values()))
+    # Hundreds of entries of an archive would take longer than all that they hold.
+    facts = [
+        (name, str(array.dtype), array.shape) for name, array in zip(variables, arrays, strict=True)
+    ]
+    numbers = b"".join(array.tobytes() for array in arrays)
+    np.savez(file, facts=np.array(json.dumps(facts)), numbers=np.frombuffer(numbers, np.uint8))
 
 
 def _read(variables: Mapping[str, keras.Variable], file: pathlib.Path) -> None:
     with np.load(file, allow_pickle=False) as stored:
-        names = stored["names"].tolist()
-        if names != list(variables):
-            other = sorted(set(names) ^ set(variables))
-            raise ForeignStateError(f"other variables: {', '.join(other[:3]) or 'their order'}")
-        values = [stored[str(place)] for place in range(len(names))]
-    pairs = list(zip(variables.items(), values, strict=True))
-    for (name, variable), value in pairs:
-        if tuple(variable.shape) != value.shape:
-            raise ForeignStateError(f"{name} of shape {value.shape}, not {variable.shape}")
-    for (_, variable), value in pairs:
-        variable.assign(value)
+        if set(stored.files) != {"facts", "numbers"}:
+            raise ForeignStateError(f"{file.name} of another tfqkd")
+        facts, numbers = json.loads(str(stored["facts"])), stored["numbers"].tobytes()
+    names = [name for name, *_ in facts]
+    if names != list(variables):
+        other = sorted(set(names) ^ set(variables))
+        raise ForeignStateError(f"other variables: {', '.join(other[:3]) or 'their order'}")
+    for (name, _, shape), variable in zip(facts, variables.values(), strict=True):
+        if tuple(variable.shape) != tuple(shape):
+            raise ForeignStateError(f"{name} of shape {tuple(shape)}, not {variable.shape}")
+    start = 0
+    for (_, dtype, shape), variable in zip(facts, variables.values(), strict=True):
+        array = np.frombuffer(numbers, dtype, math.prod(shape), start).reshape(shape)
+        start += array.nbytes
+        variable.assign(array)
 
 
 def _damage(path: pathlib.Path) -> str:

@@ -18,6 +18,8 @@ from tfqkd.core.schemes import Scheme, TernaryScheme, UniformScheme
 from tfqkd.fronts import keras3
 from tfqkd.fronts.keras3.place import make_place
 from tfqkd.fronts.keras3.replicas import copies
+from tfqkd.fronts.keras3.state import State
+from tfqkd.fronts.trainer import ForeignStateError
 
 
 class Watch(keras.callbacks.Callback):
@@ -218,3 +220,44 @@ def test_batch_norms_averages_are_equal_on_two_devices(synchronized):
         for replica in replicas:
             np.testing.assert_allclose(replica, expected, rtol=1e-4, atol=1e-5)
             np.testing.assert_array_equal(replica, replicas[0])
+
+
+def begun(width=3, *more):
+    """A compiled network with seeds of random layers, slots and a step, and its state."""
+    # As a process of its own names them.
+    keras.utils.clear_session(free_memory=False)
+    made = [keras.layers.Dense(width), keras.layers.Dropout(0.5), *more, keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4,)), *made])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model, State(model, [model], model.optimizer)
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path):
+    (one, written), (other, read) = begun(), begun()
+    one.fit(np.ones((4, 4)), np.ones((4, 2)), batch_size=2, verbose=0)
+    written.write(tmp_path)
+    read.read(tmp_path)
+    pairs = zip(
+        [*one.variables, *one.optimizer.variables],
+        [*other.variables, *other.optimizer.variables],
+        strict=True,
+    )
+    for kept, found in pairs:
+        np.testing.assert_array_equal(array(found), array(kept))
+    assert int(array(other.optimizer.iterations)) == 2
+    assert read.damage(tmp_path, has_averages=False) == ""
+
+
+def test_a_state_of_another_training_is_refused(tmp_path):
+    _, state = begun()
+    for made, said in (
+        (begun(5), r"of shape \(4, 5\), not \(4, 3\)"),
+        (begun(3, keras.layers.BatchNormalization()), "other variables: "),
+    ):
+        made[1].write(tmp_path)
+        with pytest.raises(ForeignStateError, match=said):
+            state.read(tmp_path)
+    np.savez(tmp_path / "state.npz", names=np.array(["kernel"]))
+    with pytest.raises(ForeignStateError, match="of another tfqkd"):
+        state.read(tmp_path)
