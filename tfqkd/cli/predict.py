@@ -89,6 +89,8 @@ def _predict(command: Command) -> None:
             f"Every image must be readable. Received: {len(unreadable)} of {len(paths)} that are not. "
             "Convert those named above, or leave them out."
         )
+    if not command.is_json:
+        command.print_next("evaluate", f"--models={values.model}", "--dataset=NAME")
 
 
 def _shown(number: float, output: str) -> str:
