@@ -39,9 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = require_run_directory(values.run_dir)
         if values.prune:
             _prune(directory)
-        else:
-            if _show(directory):
-                command.print_next("products", f"--run_dir={directory}", "--prune")
+        elif _show(directory):
+            command.print_next("products", f"--run_dir={directory}", "--prune")
 
     return command.main(argv, run_it)
 
