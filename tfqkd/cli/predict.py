@@ -62,12 +62,14 @@ def _predict(command: Command) -> None:
     _require_model(values.model)
     if not values.images:
         raise UsageError("`images` must name image files. Received: none.")
+    from tfqkd.process.notices import without_notices
     from tfqkd.runtime.classification import classify
     from tfqkd.runtime.loading import load
     from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures
 
     paths = [path for name in values.images for path in find_pictures(name)]
-    model = load(values.model, values.threads)
+    with without_notices():
+        model = load(values.model, values.threads)
     unreadable: list[str] = []
     classified: list[dict[str, Any]] = []
     for path in paths:
