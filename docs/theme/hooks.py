@@ -1,4 +1,4 @@
-"""What the site does to the pages: files of the repository beside them, and formulas without a script.
+"""What the site does to the pages: files of the repository beside them, pictures of cards, formulas.
 
 mkdocs calls the functions named `on_...`.
 """
@@ -51,6 +51,16 @@ def relinked(text: str, source: str) -> str:
     )
 
 
+def with_picture(text: str, source: str) -> str:
+    """Returns a page with its picture behind its first paragraph, if it is a card that has one."""
+    name = posixpath.basename(source).removesuffix(".md")
+    if not source.startswith(CARDS) or not (ROOT / f"docs/pictures/{name}.svg").exists():
+        return text
+    title, first, rest = text.split("\n\n", 2)
+    picture = f"![{name} among the others, and class by class](../../../docs/pictures/{name}.svg)"
+    return "\n\n".join((title, first, picture, rest))
+
+
 def _relinked(link: re.Match[str], source: str) -> str:
     words, target = link.groups()
     if re.match(r"[a-z]+:|#|/", target):
@@ -70,6 +80,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the pages that lie elsewhere, and the files that pages link to."""
     for path, uri in PAGES.items():
         text = _HEADER.sub("", (ROOT / path).read_text(encoding="utf-8"))
+        text = with_picture(text, path)
         files.append(File.generated(config, uri, content=relinked(text, path)))
     texts = {f"docs/{page.src_uri}": page.content_string for page in files.documentation_pages()}
     texts |= {path: (ROOT / path).read_text(encoding="utf-8") for path in PAGES}

@@ -318,6 +318,8 @@ def test_the_commands_of_a_message_are_typed_as_this_one_was(command, capsys, pr
 
     assert command.main([program], spill) == 2
     expected = f"A rule. Received: /env/bin/x. Run {typed}train, or {typed}study."
-    assert expected in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert expected in err
+    assert f"See {typed.removeprefix('bin/')}brew --help." in err
     assert command.main([program, "--help"], spill) == 0
     assert f"EXAMPLES\n    {typed}brew --sort=green" in capsys.readouterr().out

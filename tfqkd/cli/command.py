@@ -106,12 +106,12 @@ class Command:
                     f"There are no arguments beside flags. Received: {' '.join(rest)}."
                 )
         except (flags.Error, ValueError) as error:  # absl has a ValueError for --noflag=value.
-            return self._fail(self._with_new_name(error), f"See {self.name} --help.", USAGE_ERROR)
+            return self._fail(self._with_new_name(error), self._advice, USAGE_ERROR)
         try:
             with orderly(), explained(), self._quiet():
                 run()
         except UsageError as error:
-            return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
+            return self._fail(error, self._advice, USAGE_ERROR)
         except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
             if not _is_ours(error):
                 raise
@@ -212,8 +212,15 @@ class Command:
 
     def _as_typed(self, text: str) -> str:
         """A text whose commands are those that pip installs, if this is one of them."""
-        installed = pathlib.Path(self._program).name == f"tfqkd-{self.name}"
-        return _IN_CHECKOUT.sub("tfqkd-", text) if installed else text
+        return _IN_CHECKOUT.sub("tfqkd-", text) if self._is_installed else text
+
+    @property
+    def _is_installed(self) -> bool:
+        return pathlib.Path(self._program).name == f"tfqkd-{self.name}"
+
+    @property
+    def _advice(self) -> str:
+        return f"See {'tfqkd-' if self._is_installed else ''}{self.name} --help."
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 }
             )
             return
-        table = Table("package", "version", "devices")
+        table = Table("package", "version", "devices", text=("version", "devices"))
         for name, version in found.versions.items():
             table.add(name, version or "not installed", found.devices.get(name, ""))
         print(table)

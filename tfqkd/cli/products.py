@@ -51,7 +51,8 @@ def _show(directory: pathlib.Path) -> bool:
     from tfqkd.tables import Table
 
     products = inventory(directory)
-    table = Table("product", "role", "stage", "size", "age", "used by")
+    headings = ("product", "role", "stage", "size", "age", "used by")
+    table = Table(*headings, text=("role", "stage", "used by"))
     for product in products:
         by = "a process at work" if product.locked else "nothing"
         if product.users:
