@@ -22,6 +22,8 @@ PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"} |
 _LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 _HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_INLINE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
+_FLAG = re.compile(r"(?<!\S)-[\w.-]+")
 _CODE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
@@ -103,10 +105,14 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Makes MathML of formulas, which browsers draw by themselves."""
+    """Makes MathML of formulas, which browsers draw by themselves; no line ends within a flag's name."""
 
     def formula(found: re.Match[str]) -> str:
         display = "block" if found.group(2) == "[" else "inline"
         return convert(html.unescape(found.group(3)).strip(), display=display)
 
-    return _FORMULA.sub(formula, content)
+    def whole(code: re.Match[str]) -> str:
+        flags = _FLAG.sub(r'<span class="flag">\g<0></span>', code.group(1))
+        return f"<code>{flags}</code>"
+
+    return _INLINE.sub(whole, _FORMULA.sub(formula, content))
