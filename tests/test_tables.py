@@ -25,6 +25,16 @@ def test_text_stands_left_and_numbers_right(table):
         assert len(ends) == 1
 
 
+def test_further_columns_of_text_stand_left(table):
+    table = Table("layer", "for", "bytes", text=("for",))
+    table.add("first", "a", 1)
+    table.add("second", "all of it", 1024)
+    assert str(table).splitlines()[2:] == [
+        " first    a               1",
+        " second   all of it    1024",
+    ]
+
+
 def test_markdown_has_a_row_for_each_row_and_a_rule_below_the_headings(table):
     heading, rule, *rows = table.markdown().splitlines()
     cells = [

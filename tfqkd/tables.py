@@ -1,7 +1,8 @@
 """Plain tables, for the terminal and for Markdown."""
 
 import io
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -13,14 +14,16 @@ class Table:
 
     Args:
         headings: One for each column.
+        text: Headings of further columns that are text.
 
     Attributes:
         headings: As given.
         rows: The cells as text.
     """
 
-    def __init__(self, *headings: str) -> None:
+    def __init__(self, *headings: str, text: Collection[str] = ()) -> None:
         self.headings = headings
+        self._text = {headings[0], *text}
         self.rows: list[list[str]] = []
 
     def add(self, *cells: Any) -> None:
@@ -36,8 +39,9 @@ class Table:
 
     def _render(self, style: box.Box) -> str:
         table = RichTable(box=style, pad_edge=style is box.MARKDOWN)
-        for index, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        for heading in self.headings:
+            justify: Literal["left", "right"] = "left" if heading in self._text else "right"
+            table.add_column(heading, justify=justify, no_wrap=True)
         # In Markdown a bar would end the cell.
         bar = r"\|" if style is box.MARKDOWN else "|"
         for row in self.rows:

@@ -2,7 +2,8 @@
 
     python docs/pictures/draw.py         # writes docs/pictures/*.svg
 
-Numbers come from the code itself, from the networks that come with tfqkd, and from networks.json.
+Numbers come from the code itself, from the networks that come with tfqkd, and from the files that measure.py
+and classes.py write.
 """
 
 import csv
@@ -10,11 +11,13 @@ import json
 import pathlib
 import tempfile
 import zipfile
+from typing import Any
 
 import h5py
 import matplotlib as mpl
 import numpy as np
 from boxes import distillation, rooms
+from cards import card
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -129,7 +132,7 @@ def annealing() -> Figure:
 
 def networks() -> Figure:
     """Accuracy against bytes and milliseconds, of the networks that come along."""
-    rows = json.loads((FOLDER / "networks.json").read_text(encoding="utf-8"))
+    rows = _read("networks.json")
     figure, grid = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     for axes, field in zip(grid, ("bytes", "milliseconds"), strict=True):
         for data, filled in (("cifar10", True), ("cifar100", False)):
@@ -205,10 +208,20 @@ def draw(folder: pathlib.Path) -> None:
     # Names inside the file by a hash, and no date: the same bytes from the same numbers.
     with mpl.rc_context({"svg.hashsalt": "tfqkd", "font.size": 9}):
         for picture in PICTURES:
-            figure = picture()
-            file = folder / f"{picture.__name__}.svg"
-            figure.savefig(file, bbox_inches="tight", metadata={"Date": None})
-            plt.close(figure)
+            _save(picture(), folder / f"{picture.__name__}.svg")
+        measured, classes = _read("networks.json"), _read("classes.json")
+        with mpl.rc_context({"svg.fonttype": "none"}):  # Text as text: a third of the bytes.
+            for name in measured:
+                _save(card(name, measured, classes), folder / f"{name}.svg")
+
+
+def _save(figure: Figure, file: pathlib.Path) -> None:
+    figure.savefig(file, bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / name).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

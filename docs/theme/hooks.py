@@ -1,4 +1,4 @@
-"""What the site does to the pages: files of the repository beside them, and formulas without a script.
+"""What the site does to the pages: files of the repository beside them, pictures of cards, formulas.
 
 mkdocs calls the functions named `on_...`.
 """
@@ -22,6 +22,8 @@ PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"} |
 _LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 _HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_INLINE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
+_FLAG = re.compile(r"(?<!\S)-[\w.-]+")
 _CODE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
@@ -51,6 +53,16 @@ def relinked(text: str, source: str) -> str:
     )
 
 
+def with_picture(text: str, source: str) -> str:
+    """Returns a page with its picture behind its first paragraph, if it is a card that has one."""
+    name = posixpath.basename(source).removesuffix(".md")
+    if not source.startswith(CARDS) or not (ROOT / f"docs/pictures/{name}.svg").exists():
+        return text
+    title, first, rest = text.split("\n\n", 2)
+    picture = f"![{name} among the others, and class by class](../../../docs/pictures/{name}.svg)"
+    return "\n\n".join((title, first, picture, rest))
+
+
 def _relinked(link: re.Match[str], source: str) -> str:
     words, target = link.groups()
     if re.match(r"[a-z]+:|#|/", target):
@@ -70,6 +82,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the pages that lie elsewhere, and the files that pages link to."""
     for path, uri in PAGES.items():
         text = _HEADER.sub("", (ROOT / path).read_text(encoding="utf-8"))
+        text = with_picture(text, path)
         files.append(File.generated(config, uri, content=relinked(text, path)))
     texts = {f"docs/{page.src_uri}": page.content_string for page in files.documentation_pages()}
     texts |= {path: (ROOT / path).read_text(encoding="utf-8") for path in PAGES}
@@ -92,10 +105,14 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Makes MathML of formulas, which browsers draw by themselves."""
+    """Makes MathML of formulas, which browsers draw by themselves; no line ends within a flag's name."""
 
     def formula(found: re.Match[str]) -> str:
         display = "block" if found.group(2) == "[" else "inline"
         return convert(html.unescape(found.group(3)).strip(), display=display)
 
-    return _FORMULA.sub(formula, content)
+    def whole(code: re.Match[str]) -> str:
+        flags = _FLAG.sub(r'<span class="flag">\g<0></span>', code.group(1))
+        return f"<code>{flags}</code>"
+
+    return _INLINE.sub(whole, _FORMULA.sub(formula, content))

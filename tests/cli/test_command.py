@@ -324,3 +324,20 @@ def test_the_next_command_is_typed_as_this_one_was(
     assert command.main([program], lambda: command.print_next("train")) == 0
     at_home = "bin/train" if program.endswith(".py") else typed
     assert capsys.readouterr().out == f"Next            {at_home}\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "typed"),
+    [("/env/bin/tfqkd-brew", "tfqkd-"), ("/tfqkd/cli/brew.py", "bin/"), ("brew", "bin/")],
+)
+def test_the_commands_of_a_message_are_typed_as_this_one_was(command, capsys, program, typed):
+    def spill():
+        raise UsageError("A rule. Received: /env/bin/x. Run bin/train, or bin/study.")
+
+    assert command.main([program], spill) == 2
+    expected = f"A rule. Received: /env/bin/x. Run {typed}train, or {typed}study."
+    err = capsys.readouterr().err
+    assert expected in err
+    assert f"See {typed.removeprefix('bin/')}brew --help." in err
+    assert command.main([program, "--help"], spill) == 0
+    assert f"EXAMPLES\n    {typed}brew --sort=green" in capsys.readouterr().out

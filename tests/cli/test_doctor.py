@@ -70,6 +70,14 @@ def test_the_page_names_what_to_install_and_what_to_type_next(machine, capsys):
     )
 
 
+def test_of_many_missing_packages_the_page_tells_their_number(machine, capsys):
+    monkeypatch, _, _ = machine
+    many = [f'part{index}; extra == "gpu"' for index in range(7)]
+    monkeypatch.setattr(checkup.importlib.metadata, "requires", {"tfqkd": many}.get)
+    assert main(["doctor"]) == 0
+    assert "lacks 7 packages: pip install 'tfqkd[gpu]'" in capsys.readouterr().out
+
+
 def test_quiet_prints_nothing(machine, capsys):
     assert main(["doctor", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")

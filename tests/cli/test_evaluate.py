@@ -93,9 +93,10 @@ def test_files_are_measured_without_a_run(finished, capsys):
     asked = ",".join(map(str, models))
     assert main(["evaluate", f"--models={asked}", "--dataset=digits"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"Next            tfqkd-export --model={models[0]}"
     accuracies = [model.accuracy for model in finished.results.models]
     for path, accuracy in zip(models, [*accuracies, accuracies[-1]], strict=True):
-        (row,) = [line for line in lines if str(path) in line]
+        row, *_ = [line for line in lines if str(path) in line]
         assert row.split()[1] == f"{100 * accuracy:.2f}"
 
 
@@ -113,7 +114,7 @@ def test_a_keras_model_is_measured_however_it_was_saved(tmp_path, name, capsys):
     logits = test.images.reshape(len(test), -1) @ kernel.astype(np.float64) + bias
     accuracy = f"{100 * (logits.argmax(axis=1) == test.labels).mean():.2f}"
     assert main(["evaluate", f"--models={tmp_path / name}", "--dataset=digits"]) == 0
-    (row,) = [line for line in capsys.readouterr().out.splitlines() if name in line]
+    row, *_ = [line for line in capsys.readouterr().out.splitlines() if name in line]
     assert row.split()[1] == accuracy
 
 

@@ -63,7 +63,7 @@ def test_models_of_keras_3_are_measured_beside_exported_files(saved, capsys):
     accuracy = f"{100 * (logits.argmax(axis=1) == load('digits').test.labels).mean():.2f}"
     out = capsys.readouterr().out
     for name in ("student.keras", "student-int2.tflite"):
-        (row,) = [line for line in out.splitlines() if name in line]
+        row, *_ = [line for line in out.splitlines() if name in line]
         assert row.split()[1] == accuracy
 
 

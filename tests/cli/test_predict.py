@@ -27,7 +27,8 @@ def test_the_best_classes_are_printed_with_their_names_and_shares(pictures, caps
 
     directory, file = pictures
     assert main(["predict", f"--model={file}", f"--images={directory}", "--top=2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == f"Next            tfqkd-evaluate --models={file} --dataset=NAME"
     data = load_data("digits")
     logits = load(file)(data.test.images[:3]).astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -20,6 +20,9 @@ def test_a_run_is_listed_and_pruned(finished, tmp_path, capsys):
     model = next((run / "products").glob("quantized-*/"))
     (run / "products" / f"student-{'0' * 12}.partial").mkdir()
     (run / "products" / f"student-{'0' * 12}.partial" / "state").write_bytes(bytes(2 * 2**20))
+    assert main(["products", f"--run_dir={run}"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Next            tfqkd-products --run_dir={run} --prune"
     assert main(["products", f"--run_dir={run}", "--prune"]) == 0
     out = capsys.readouterr().out
     assert f"Removed student-{'0' * 12}.partial (unfinished), 2.0 MiB." in out

@@ -153,6 +153,21 @@ def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, m
     assert ("Trials must not all fail. Received: 3 failures in a row" in err) == (status == 1)
 
 
+def test_the_next_command_trains_the_best_recipe_once_there_is_one(tmp_path, monkeypatch, capsys):
+    def grid(plan, directory, *_):
+        (directory / "best.flags").write_text("--dataset=digits")
+
+    monkeypatch.setattr("tfqkd.cli.study.missing_packages", lambda: ["optuna"])
+    monkeypatch.setattr("tfqkd.cli.study._grid", lambda *_: None)
+    asked = ["study", *GOOD, f"--run_dir={tmp_path}"]
+    assert main(asked) == 0
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("tfqkd.cli.study._grid", grid)
+    assert main(asked) == 0
+    next_command = f"Next            tfqkd-train --flagfile={tmp_path / 'best.flags'}\n"
+    assert capsys.readouterr().out == next_command
+
+
 FILES = sorted([*CONFIGS.glob("study_*.flags"), *CONFIGS.glob("methods_*.flags")])
 
 

@@ -237,10 +237,9 @@ def test_a_dry_run_shows_what_would_be_done_and_makes_nothing(capsys, tmp_path, 
     assert main(["train", *asked, "--dry_run"]) == 0
     recipe = Recipe(dataset="digits", teacher="none", student="cnn2")
     assert seen == [(recipe, directory, directory / "products", PAPER)]
-    assert (
-        "float student (cnn2), seed 0          304             5   0:00:10"
-        in capsys.readouterr().out
-    )
+    out = capsys.readouterr().out
+    assert "float student (cnn2), seed 0          304             5   0:00:10" in out
+    assert out.endswith(f"\nNext            tfqkd-train {' '.join(asked)}\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -208,9 +208,10 @@ def test_records_are_read_where_they_lie(tmp_path, monkeypatch, centre_crop):
     assert streamed.fingerprint == again.fingerprint != held.fingerprint
 
 
-def test_set_that_is_not_on_disk_says_how_to_get_it(tmp_path):
+def test_set_that_is_not_on_disk_says_how_to_get_it_and_tfds_nothing(tmp_path, caplog):
     with pytest.raises(FileNotFoundError, match=r"'cifar10'.*--data_dir=DIR.*--download.*copy"):
         catalogue.read("cifar10", tmp_path, download=False, image_size=0)
+    assert caplog.records == []
 
 
 def test_download_prepares_the_set_first(tmp_path, monkeypatch):

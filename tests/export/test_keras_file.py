@@ -30,7 +30,7 @@ def test_the_stripped_model_loads_without_tfqkd_and_computes_the_same(tmp_path):
     expected = quantized(images, training=False).numpy()
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     with zipfile.ZipFile(report.path) as archive:
-        metadata = json.loads(archive.read("tfqkd.json"))
+        metadata = json.loads(archive.read("metadata.json"))["tfqkd"]
     assert metadata["class_names"] == list(classifier.CLASS_NAMES)
 
 

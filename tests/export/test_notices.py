@@ -1,11 +1,6 @@
-import logging
-import os
 import subprocess
 import sys
 
-import pytest
-
-from tfqkd.export.notices import without_notices
 from tfqkd.export.verification import child_environment
 
 _PROGRAM = """
@@ -36,17 +31,3 @@ def test_python_exports_print_nothing(tmp_path):
     assert child.stdout == "begin\n"
     assert child.stderr.partition("begin\n")[2] == ""
     assert {path.name for path in tmp_path.iterdir()} == {"a.tflite", "a", "a.onnx"}
-
-
-def test_notices_are_dropped_and_all_else_reaches_stderr(capfd):
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    with pytest.raises(ValueError, match="ours"), without_notices():
-        os.write(2, b"W0000 00:00:1795778432.470706    6690 flatbuffer.cc:364] Ignored.\n")
-        os.write(2, b"E0000 00:00:1795778432.470706    6690 flatbuffer.cc:364] Broken.\n")
-        os.write(2, b"a user's line\n")
-        raise ValueError("ours")
-    assert capfd.readouterr().err == (
-        "E0000 00:00:1795778432.470706    6690 flatbuffer.cc:364] Broken.\na user's line\n"
-    )
-    assert logger.level == level

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import sys
@@ -20,6 +21,7 @@ from tfqkd.process.kept_out import keep_out
 from tfqkd.process.resources import explained
 
 USAGE_ERROR = 2
+_IN_CHECKOUT = re.compile(r"(?<![\w/])bin/(?=[a-z])")
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -90,7 +92,7 @@ class Command:
         self.group("how to print it", "quiet")
         if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
             try:
-                print(self.manual(), flush=True)
+                print(self._as_typed(self.manual()), flush=True)
             except BrokenPipeError:
                 # A pager or `head` closed the page early; nothing is left to be written at exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,12 +106,12 @@ class Command:
                     f"There are no arguments beside flags. Received: {' '.join(rest)}."
                 )
         except (flags.Error, ValueError) as error:  # absl has a ValueError for --noflag=value.
-            return self._fail(self._with_new_name(error), f"See {self.name} --help.", USAGE_ERROR)
+            return self._fail(self._with_new_name(error), self._advice, USAGE_ERROR)
         try:
             with orderly(), explained(), self._quiet():
                 run()
         except UsageError as error:
-            return self._fail(error, f"See {self.name} --help.", USAGE_ERROR)
+            return self._fail(error, self._advice, USAGE_ERROR)
         except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
             if not _is_ours(error):
                 raise
@@ -201,9 +203,24 @@ class Command:
 
     def _fail(self, error: BaseException, advice: str, status: int) -> int:
         print(
-            f"{self.name}: error: {error}", *([advice] if advice else []), sep="\n", file=sys.stderr
+            f"{self.name}: error: {self._as_typed(str(error))}",
+            *([advice] if advice else []),
+            sep="\n",
+            file=sys.stderr,
         )
         return status
+
+    def _as_typed(self, text: str) -> str:
+        """A text whose commands are those that pip installs, if this is one of them."""
+        return _IN_CHECKOUT.sub("tfqkd-", text) if self._is_installed else text
+
+    @property
+    def _is_installed(self) -> bool:
+        return pathlib.Path(self._program).name == f"tfqkd-{self.name}"
+
+    @property
+    def _advice(self) -> str:
+        return f"See {'tfqkd-' if self._is_installed else ''}{self.name} --help."
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from tfqkd.cli.command import Command, print_json
 
+_LISTED = 6
+"""Packages that are named; of more there is only the number, but in JSON."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
@@ -35,22 +38,26 @@ def main(argv: Sequence[str] | None = None) -> int:
                 }
             )
             return
-        table = Table("package", "version", "devices")
+        table = Table("package", "version", "devices", text=("version", "devices"))
         for name, version in found.versions.items():
             table.add(name, version or "not installed", found.devices.get(name, ""))
         print(table)
         print()
         for extra, names in found.missing.items():
-            state = (
-                f"lacks {', '.join(names)}: pip install 'tfqkd[{extra}]'" if names else "installed"
-            )
-            print(f"extra {extra:8}  {state}")
+            print(f"extra {extra:8}  {_state(extra, names)}")
         print()
         for line in found.advice or ("Nothing is known to be slow here.",):
             print(f"- {line}")
         command.print_next("train", "--flagfile=configs/quickstart.flags")
 
     return command.main(argv, run_it)
+
+
+def _state(extra: str, missing: Sequence[str]) -> str:
+    if not missing:
+        return "installed"
+    listed = ", ".join(missing) if len(missing) <= _LISTED else f"{len(missing)} packages"
+    return f"lacks {listed}: pip install 'tfqkd[{extra}]'"
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print_json({"runs": [_as_json(None, measured)]})
             else:
                 print(f"\n{_table(measured)}")
+                _print_next(command, pathlib.Path(values.models[0]))
             return
         directory = require_run_directory(values.run_dir)
         from tfqkd.training.directory import read_recipe
@@ -99,6 +100,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.print_next("export", f"--run_dir={directory}")
 
     return command.main(argv, run_it)
+
+
+def _print_next(command: Command, path: pathlib.Path) -> None:
+    """Prints what to do with a file that was measured: run it, or write one that devices run."""
+    from tfqkd.cli.model_files import OF_KERAS, files_of
+    from tfqkd.runtime.loading import RUNTIME_SUFFIXES
+
+    file = files_of(path)[0]
+    if file.suffix in RUNTIME_SUFFIXES:
+        command.print_next("predict", f"--model={file}", "--images=IMAGE.png")
+    elif file.suffix in OF_KERAS:
+        command.print_next("export", f"--model={file}")
 
 
 def _table(measurements: Sequence["Measurement"]) -> str:

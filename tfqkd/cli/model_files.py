@@ -6,7 +6,7 @@ import pathlib
 from tfqkd.cli.command import UsageError
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES, kind_of
 
-_OF_KERAS = (".keras", ".h5")
+OF_KERAS = (".keras", ".h5")
 
 
 def files_of(path: pathlib.Path) -> list[pathlib.Path]:
@@ -18,7 +18,7 @@ def files_of(path: pathlib.Path) -> list[pathlib.Path]:
     """
     if not path.is_dir() or kind_of(path) or path.suffix in RUNTIME_SUFFIXES:
         return [path]
-    known = (*_OF_KERAS, *RUNTIME_SUFFIXES)
+    known = (*OF_KERAS, *RUNTIME_SUFFIXES)
     return sorted(file for file in path.iterdir() if file.suffix in known) or [path]
 
 
@@ -36,7 +36,7 @@ def keras_model_of(path: pathlib.Path) -> pathlib.Path:
         raise UsageError(f"{rule}Received: model={str(path)!r}, which does not exist.")
     if kind_of(path):
         return path
-    found = [file for file in files_of(path) if file.suffix in _OF_KERAS]
+    found = [file for file in files_of(path) if file.suffix in OF_KERAS]
     if len(found) != 1:
         listed = ", ".join(map(str, found)) or "none in it"
         raise UsageError(f"{rule}Received: model={str(path)!r}, with {listed}. Name a file.")

@@ -62,12 +62,14 @@ def _predict(command: Command) -> None:
     _require_model(values.model)
     if not values.images:
         raise UsageError("`images` must name image files. Received: none.")
+    from tfqkd.process.notices import without_notices
     from tfqkd.runtime.classification import classify
     from tfqkd.runtime.loading import load
     from tfqkd.runtime.pictures import UnreadablePictureError, find_pictures
 
     paths = [path for name in values.images for path in find_pictures(name)]
-    model = load(values.model, values.threads)
+    with without_notices():
+        model = load(values.model, values.threads)
     unreadable: list[str] = []
     classified: list[dict[str, Any]] = []
     for path in paths:
@@ -89,6 +91,8 @@ def _predict(command: Command) -> None:
             f"Every image must be readable. Received: {len(unreadable)} of {len(paths)} that are not. "
             "Convert those named above, or leave them out."
         )
+    if not command.is_json:
+        command.print_next("evaluate", f"--models={values.model}", "--dataset=NAME")
 
 
 def _shown(number: float, output: str) -> str:

@@ -39,18 +39,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = require_run_directory(values.run_dir)
         if values.prune:
             _prune(directory)
-        else:
-            _show(directory)
+        elif _show(directory):
+            command.print_next("products", f"--run_dir={directory}", "--prune")
 
     return command.main(argv, run_it)
 
 
-def _show(directory: pathlib.Path) -> None:
+def _show(directory: pathlib.Path) -> bool:
+    """Prints the products; returns whether nothing uses one of them."""
     from tfqkd.reporting.inventory import inventory
     from tfqkd.tables import Table
 
     products = inventory(directory)
-    table = Table("product", "role", "stage", "size", "age", "used by")
+    headings = ("product", "role", "stage", "size", "age", "used by")
+    table = Table(*headings, text=("role", "stage", "used by"))
     for product in products:
         by = "a process at work" if product.locked else "nothing"
         if product.users:
@@ -64,8 +66,7 @@ def _show(directory: pathlib.Path) -> None:
         f"\n{len(products)} products, {_size(sum(each.bytes for each in products))}; nothing uses "
         f"{len(idle)} of them, {_size(sum(each.bytes for each in idle))}."
     )
-    if idle:
-        print("Remove those with --prune.")
+    return bool(idle)
 
 
 def _prune(directory: pathlib.Path) -> None:

@@ -145,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         is_plain = plan.sampler == "grid" and plan.pruner == "none" and not values.storage
         if is_plain and missing_packages():
             _grid(plan, directory, values.report_only, command.command_line(arguments))
+            _print_next(command, directory)
             return
         require_packages()
         from tfqkd.study.location import StudyLocation
@@ -158,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 plan, location, _without_password(command.command_line(arguments), location.storage)
             )
         _report(plan, location)
+        _print_next(command, location.directory)
 
     return command.main(arguments, run_it)
 
@@ -209,6 +211,14 @@ def _report(plan: Plan, location: "StudyLocation") -> None:
     results = StudyResults.read(location.find(plan), plan)
     write_study_page(results, location.directory)
     print_study(results, location.directory)
+
+
+def _print_next(command: Command, directory: pathlib.Path) -> None:
+    from tfqkd.reporting.study_page import BEST_FILE
+
+    best = directory / BEST_FILE
+    if best.exists():
+        command.print_next("train", f"--flagfile={best}")
 
 
 def _without_password(words: list[str], storage: str) -> list[str]:

@@ -1,6 +1,7 @@
 """`bin/train`: the whole job, from data to exported file."""
 
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from tfqkd.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from tfqkd.progress import MakeProgress
     from tfqkd.training.presets import Preset
+
+_DRY_RUN = re.compile("--?dry_run(=.*)?")
 
 
 def _command() -> Command:
@@ -91,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         preset = _preset(values)
         if values.dry_run:
             _foretell(recipe, directory, products, preset)
+            asked = [word for word in arguments[1:] if not _DRY_RUN.fullmatch(word)]
+            command.print_next("train", *asked)
         else:
             progress = _progress(values.log_to, directory)
             if _run(recipe, directory, products, words, preset, progress):

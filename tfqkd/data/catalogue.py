@@ -1,6 +1,7 @@
 """Reads image classification sets of the TensorFlow Datasets catalogue."""
 
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -54,7 +55,7 @@ def read(
     image_shape = _image_shape(name, dict(builder.info.features), image_size)
     if download:
         _download(name, builder)
-    if not builder.is_prepared():
+    if not _is_prepared(builder):
         raise FileNotFoundError(
             "A data set must be on disk, or be downloaded by asking for it. Received: "
             f"{name!r}, which is not at {builder.data_path}. {how_to_provide(name)}"
@@ -131,6 +132,17 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
             "A data set is `digits`, `folder:PATH`, `arrays:FILE.npz`, or `name[/config][:version]` "
             f"of TensorFlow Datasets. Received: {name!r}. TensorFlow Datasets says: {_first_line(error)}"
         ) from error
+
+
+def _is_prepared(builder: Any) -> bool:
+    # Without TFDS's warning: the error that follows says what to do.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return builder.is_prepared()
+    finally:
+        logger.setLevel(level)
 
 
 def _first_line(error: BaseException) -> str:

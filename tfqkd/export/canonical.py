@@ -5,7 +5,7 @@ import pathlib
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from google.protobuf.message import Message
@@ -13,8 +13,9 @@ from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from tfqkd.runtime.signature import KERAS_METADATA
+
 _DATE = (1980, 1, 1, 0, 0, 0)  # The first that a zip archive can hold.
-_KERAS_METADATA = "metadata.json"
 _FINGERPRINT = "fingerprint.pb"
 # Attributes of TensorFlow that hold its counters, for messages and gradients.
 _COUNTERS = {"_user_specified_name": r"\d+", "_gradient_op_type": r"(Stateful)?PartitionedCall-\d+"}
@@ -39,14 +40,22 @@ def settle_saved_model(directory: pathlib.Path) -> None:
     (directory / _FINGERPRINT).unlink(missing_ok=True)
 
 
-def settle_archive(file: pathlib.Path) -> None:
-    """Takes the dates out of a .keras file."""
+def settle_archive(file: pathlib.Path, said: Mapping[str, Any]) -> None:
+    """Takes the dates out of a .keras file.
+
+    Args:
+        file: The file.
+        said: What goes into its `metadata.json` beside what Keras keeps there. An entry of its own would make
+            both Kerases unpack the archive, in which Python 3.13.0 and 3.13.1 lose their place (CPython's
+            issue 127847).
+    """
     settled = file.with_name(f"{file.name}.settled")
     with zipfile.ZipFile(file) as old, zipfile.ZipFile(settled, "w") as new:
         for entry in old.infolist():
             content = old.read(entry)
-            if entry.filename == _KERAS_METADATA:
-                content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
+            if entry.filename == KERAS_METADATA:
+                kept = {**json.loads(content), "date_saved": "", **said}
+                content = json.dumps(kept).encode()
             new.writestr(zipfile.ZipInfo(entry.filename, _DATE), content, entry.compress_type)
     shutil.move(settled, file)
 

@@ -35,7 +35,8 @@ def format_table(markdown: bool = False) -> str:
     Args:
         markdown: For a page; else for the terminal.
     """
-    table = Table("format", "for", "computes in", "tried on")
+    headings = ("format", "for", "computes in", "tried on")
+    table = Table(*headings, text=headings)
     for name in FORMATS:
         table.add(name, *_NOTES[name])
     return table.markdown() if markdown else str(table)

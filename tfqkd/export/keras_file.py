@@ -1,8 +1,8 @@
 """Files of the stripped Keras model."""
 
+import json
 import pathlib
 import re
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,8 @@ from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import StoredKernel
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, variables_read_back, write_verified
-from tfqkd.runtime.signature import METADATA_ENTRY
+from tfqkd.runtime.signature import METADATA
 
-"""The entry of the .keras file, a zip archive, with the class names; Keras leaves it alone."""
 _OF_KERAS = ("keras", "tf_keras", "builtins")
 _RUNNER = str(pathlib.Path(__file__).with_name("keras_runner.py"))
 
@@ -25,8 +24,8 @@ _RUNNER = str(pathlib.Path(__file__).with_name("keras_runner.py"))
 def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["keras"]) -> Report:
     """Writes the stripped model as a .keras file, which tf_keras loads without tfqkd.
 
-    The kernels hold the quantized values as float32. The class names are in the archive's entry
-    `tfqkd.json`.
+    The kernels hold the quantized values as float32. The class names are in `metadata.json` of the archive,
+    under `tfqkd`.
 
     Args:
         source: The model.
@@ -42,9 +41,7 @@ def write_keras(source: Source, path: pathlib.Path, form: Format = FORMATS["kera
 
     def write(draft: pathlib.Path) -> list[StoredKernel]:
         source.model.save(draft)
-        with zipfile.ZipFile(draft, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(METADATA_ENTRY, metadata(source, form))
-        settle_archive(draft)
+        settle_archive(draft, {METADATA: json.loads(metadata(source, form))})
         return variables_read_back(source, _variables(draft))
 
     try:

@@ -21,13 +21,13 @@ _BATCH = 64  # Bounds the memory for activations, however many examples there ar
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Reads the inputs in the order of the model's, writes what it returns by the names in `tfqkd.json`."""
+    """Reads the inputs in the order of the model's, writes what it returns by the names that it says."""
     model_path, input_path, output_path = arguments
     model = tf_keras.models.load_model(model_path, compile=False)
     with np.load(input_path, allow_pickle=False) as arrays:
         inputs = list(arrays.values())
     with zipfile.ZipFile(model_path) as archive:
-        said = json.loads(archive.read("tfqkd.json"))["output"]
+        said = json.loads(archive.read("metadata.json"))["tfqkd"]["output"]
     given = tf.nest.pack_sequence_as(model._nested_inputs, inputs)
     outputs = tf.nest.flatten(model.predict(given, batch_size=_BATCH, verbose=0))
     names = list(said) if isinstance(said, dict) else ["output"]

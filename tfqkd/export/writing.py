@@ -9,7 +9,6 @@ import numpy as np
 from tfqkd.export.accuracy import checked_accuracy
 from tfqkd.export.code_sizes import packings
 from tfqkd.export.formats import Format
-from tfqkd.export.notices import without_notices
 from tfqkd.export.report import Report, file_sizes
 from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import (
@@ -20,6 +19,7 @@ from tfqkd.export.stored_kernels import (
     wrong_kernel,
 )
 from tfqkd.export.verification import ExportError, run_file, staged_file, verify
+from tfqkd.process.notices import without_notices
 from tfqkd.runtime.signature import INPUT
 from tfqkd.version import __version__
 

@@ -11,6 +11,7 @@ import numpy as np
 from tfqkd.fronts.files import open_file
 from tfqkd.fronts.front import Facts, Opened
 from tfqkd.fronts.model_archive import is_of_keras3
+from tfqkd.process.notices import without_notices
 from tfqkd.runtime.classification import require_classifier
 from tfqkd.runtime.loading import RUNTIME_SUFFIXES, load
 from tfqkd.runtime.outputs import LOGITS, SOFTMAX
@@ -87,7 +88,8 @@ def is_foreign(path: pathlib.Path, keras: int | None) -> bool:
 def open_any(path: pathlib.Path) -> Opened:
     """Opens a Keras model of either kind, or an exported file."""
     if path.suffix in RUNTIME_SUFFIXES:
-        model = load(path)
+        with without_notices():
+            model = load(path)
         require_classifier(model)
         return Opened(model.input_shape, model, model.output, model.centre_crop)
     return open_file(path)

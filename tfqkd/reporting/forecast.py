@@ -97,7 +97,7 @@ def forecast(
 
 def forecast_table(forecasts: Sequence[Forecast]) -> Table:
     """Returns the stages as a table, with the whole time in its last row."""
-    table = Table("stage", "parameters", "epochs left", "time", "state")
+    table = Table("stage", "parameters", "epochs left", "time", "state", text=("state",))
     for each in forecasts:
         time = "" if each.is_done else _time(each.seconds)
         table.add(each.title, f"{each.parameters:,}", each.epochs, time, each.why or "done")

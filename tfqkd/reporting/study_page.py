@@ -94,8 +94,6 @@ def print_study(results: StudyResults, directory: pathlib.Path) -> None:
     for finding in findings(results):
         print(f"- {finding}")
     print(f"\nReport          {directory / PAGE_FILE}")
-    if results.best() is not None:
-        print(f"Best recipe     bin/train --flagfile={directory / BEST_FILE}")
     print(f"TensorBoard     tensorboard --logdir {directory / 'trials'}")
 
 

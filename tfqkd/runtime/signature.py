@@ -18,7 +18,9 @@ images are to be cut to their middle before they are resized), inputs (their nam
 is missing), class_names and output (see `outputs.OUTPUTS`; logits where it is missing), both objects by the
 name of the output where there are several, and the options that were chosen."""
 METADATA_ENTRY = f"{METADATA}.json"
-"""Where a `.keras` file, a zip archive, has the same."""
+"""Where a `.tflm` folder has the same."""
+KERAS_METADATA = "metadata.json"
+"""Where a `.keras` file, a zip archive, has the same, under METADATA and beside what Keras keeps there."""
 METADATA_FILE = f"assets.extra/{METADATA}.json"
 """Where a SavedModel, a folder, has the same."""
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import pathlib
+import sys
 import zipfile
 
 import h5py
@@ -238,7 +239,10 @@ def test_an_archive_is_not_followed_outside(tmp_path, trace):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"../../..{trace}", "followed")
         archive.writestr(str(trace), "followed")
-    load_model(path)
+    # There zipfile loses its place in an archive with more entries than Keras wrote (CPython's issue 127847).
+    loses_its_place = (3, 13) <= sys.version_info < (3, 13, 2)
+    with contextlib.suppress(ValueError) if loses_its_place else contextlib.nullcontext():
+        load_model(path)
     assert not trace.exists()
 
 

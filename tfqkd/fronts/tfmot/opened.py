@@ -13,7 +13,7 @@ from tfqkd.fronts.tfmot.model_files import require_pure_graph
 from tfqkd.fronts.tfmot.outputs import output_of
 from tfqkd.fronts.tfmot.saved_models import load_model
 from tfqkd.runtime.outputs import LOGITS
-from tfqkd.runtime.signature import INPUT, METADATA_ENTRY, METADATA_FILE, SIGNATURE
+from tfqkd.runtime.signature import INPUT, KERAS_METADATA, METADATA, METADATA_FILE, SIGNATURE
 
 
 def open_model(path: pathlib.Path) -> Opened:
@@ -39,8 +39,7 @@ def _stored_output(path: pathlib.Path) -> str | None:
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
-        known = METADATA_ENTRY in archive.namelist()
-        return json.loads(archive.read(METADATA_ENTRY)).get("output") if known else None
+        return json.loads(archive.read(KERAS_METADATA)).get(METADATA, {}).get("output")
 
 
 def _open_saved_model(path: pathlib.Path) -> Opened:

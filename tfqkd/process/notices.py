@@ -1,4 +1,4 @@
-"""Keeps what TensorFlow and its converters say of themselves out of a user's program."""
+"""Keeps what TensorFlow, its converters and LiteRT say of themselves out of a user's program."""
 
 import contextlib
 import logging
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 # "I0000 00:00:1795778432.471162    6690 reader.cc:83] Reading SavedModel from: ..."
 _NOTICE = re.compile(
-    rb"[IW]\d{4} [\d:.]+\s+\d+ \S+\.(cc|h):\d+\] |WARNING: All log messages before absl::"
+    rb"[IW]\d{4} [\d:.]+\s+\d+ \S+\.(cc|h):\d+\] |WARNING: All log messages before absl::|INFO: Created "
 )
 
 
 @contextlib.contextmanager
 def without_notices() -> Iterator[None]:
-    """Drops the information and warnings that TensorFlow writes meanwhile; all else reaches stderr after.
+    """Drops what TensorFlow and LiteRT say of themselves meanwhile; all else reaches stderr after.
 
     C++ writes to the file descriptor, past `sys.stderr` and after TensorFlow has read its log level.
     """
