@@ -50,7 +50,8 @@ def plain(folder: str) -> tf.data.Dataset:
 
     stream = tf.data.Dataset.from_tensor_slices((files, labels)).shuffle(len(files)).repeat()
     stream = stream.map(image, num_parallel_calls=tf.data.AUTOTUNE)
-    return stream.batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    # As many as ours has ready; AUTOTUNE made a hundred while the others had their turn.
+    return stream.batch(BATCH, drop_remainder=True).prefetch(2)
 
 
 def _drawing(batches: tf.data.Dataset) -> Callable[[int], object]:

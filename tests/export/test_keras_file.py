@@ -9,6 +9,7 @@ import pytest
 import tfqkd
 from tfqkd.compat import keras
 from tfqkd.export import ExportError, export
+from tfqkd.export.keras_file import require_own_layers
 
 from . import classifier
 
@@ -32,6 +33,12 @@ def test_the_stripped_model_loads_without_tfqkd_and_computes_the_same(tmp_path):
     with zipfile.ZipFile(report.path) as archive:
         metadata = json.loads(archive.read("metadata.json"))["tfqkd"]
     assert metadata["class_names"] == list(classifier.CLASS_NAMES)
+
+
+def test_a_tensor_that_is_given_by_name_is_no_lambda():
+    inputs = keras.Input((3, 4))
+    attended = keras.layers.MultiHeadAttention(2, 4)(inputs, value=inputs)
+    require_own_layers(keras.Model(inputs, attended))
 
 
 def test_a_directory_is_refused(tmp_path):

@@ -100,7 +100,7 @@ def _what(entry: dict[str, Any], certain: bool) -> str:
     name, module = str(entry.get("class_name")), entry.get("module", "keras")
     value = entry.get("value")
     # Keras keeps a lambda as its bytecode; as an activation, without a class.
-    bare = isinstance(value, (list, tuple)) and isinstance(next(iter(value), None), str)
+    bare = isinstance(value, (list, tuple)) and _is_bytecode(*value)
     if name in ("Lambda", "__lambda__") or bare:
         return "which holds a Lambda"
     if module == "builtins" and name == "function":
@@ -111,6 +111,11 @@ def _what(entry: dict[str, Any], certain: bool) -> str:
     if module is None or (root not in _OF_KERAS and not certain):
         return f"with the class {name} of your own"
     return ""
+
+
+def _is_bytecode(first: Any = None, second: Any = None, *_: Any) -> bool:
+    """Whether a list is code with its defaults, not the place of a tensor: a name and a number."""
+    return isinstance(first, str) and not isinstance(second, int)
 
 
 def _variables(file: pathlib.Path) -> list[np.ndarray]:
