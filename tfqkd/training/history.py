@@ -25,13 +25,17 @@ class History(Watcher):
 
     def __init__(self, path: pathlib.Path, first_epoch: int = 0) -> None:
         self._path = path
-        self._rows: list[dict[str, Any]] = list(_read(path)[:first_epoch] if first_epoch else [])
-        if len(self._rows) < first_epoch:
-            raise _damaged(path, f"{len(self._rows)} rows after {first_epoch} epochs")
+        self._names: list[str] = []
+        self._text = ""
+        rows = _read(path)[:first_epoch] if first_epoch else []
+        if len(rows) < first_epoch:
+            raise _damaged(path, f"{len(rows)} rows after {first_epoch} epochs")
+        for row in rows:
+            self._add(row)
 
     def on_train_begin(self) -> None:
         """Drops the rows of epochs that run again."""
-        self._write()
+        write_atomically(self._path, self._text)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Starts the clock."""
@@ -45,16 +49,17 @@ class History(Watcher):
             "learning_rate": logs["learning_rate"],
             **{name: float(value) for name, value in logs.items()},
         }
-        self._rows.append(row)
-        self._write()
+        self._add(row)
+        write_atomically(self._path, self._text)
 
-    def _write(self) -> None:
+    def _add(self, row: dict[str, Any]) -> None:
+        """Appends a row to the text: after a thousand epochs a thousand rows would take long to format."""
         text = io.StringIO(newline="")
-        if self._rows:
-            writer = csv.DictWriter(text, fieldnames=list(self._rows[0]))
-            writer.writeheader()
-            writer.writerows(self._rows)
-        write_atomically(self._path, text.getvalue())
+        if not self._names:
+            self._names = list(row)
+            csv.DictWriter(text, self._names).writeheader()
+        csv.DictWriter(text, self._names).writerow(row)
+        self._text += text.getvalue()
 
 
 def read_history(path: pathlib.Path) -> list[dict[str, float]]:
