@@ -74,7 +74,7 @@ def _load(base: Any, name: str, file: pathlib.Path) -> None:
     try:
         base.load_weights(str(file))
     except Exception as error:  # Keras and h5py raise what they like.
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise ValueError(
             f"`weights` must be a file of {name} without its top. Received: {file}: {why}. Take the file "
             "that Keras publishes with `no_top` in its name, or base.save_weights(FILE) of the network with "
