@@ -9,16 +9,15 @@ from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_tensorflow, print_json, set_up_tensorflow
 from tfqkd.cli.evaluate import require_run_directory
-from tfqkd.export.format_table import format_table
-from tfqkd.export.formats import (
-    FORMATS,
+from tfqkd.export.format_options import (
     INPUT_TYPES,
     OUTPUT_TYPES,
-    parse_formats,
     with_arena,
     with_options,
     with_types,
 )
+from tfqkd.export.format_table import format_table
+from tfqkd.export.formats import FORMATS, parse_formats
 
 if TYPE_CHECKING:
     from tfqkd.export.measure import Measured

@@ -12,7 +12,8 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.export.exporter import write_format
-from tfqkd.export.formats import Format, parse_formats, with_arena
+from tfqkd.export.format_options import with_arena
+from tfqkd.export.formats import Format, parse_formats
 from tfqkd.export.source import Source
 from tfqkd.export.verification import ExportError
 from tfqkd.runtime.outputs import LOGITS

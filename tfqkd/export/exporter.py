@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras
-from tfqkd.export.formats import Format, parse_formats, with_arena, with_options, with_types
+from tfqkd.export.format_options import with_arena, with_options, with_types
+from tfqkd.export.formats import Format, parse_formats
 from tfqkd.export.keras_file import write_keras
 from tfqkd.export.litert import write_litert
 from tfqkd.export.micro import write_micro

@@ -12,7 +12,8 @@ import numpy as np
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfqkd.compat import keras, tf
-from tfqkd.export.formats import Format, format_of, with_options, with_types
+from tfqkd.export.format_options import with_options, with_types
+from tfqkd.export.formats import Format, format_of
 from tfqkd.export.owners import layer_paths
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save

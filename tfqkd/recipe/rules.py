@@ -3,7 +3,8 @@
 import pathlib
 from typing import TYPE_CHECKING
 
-from tfqkd.export.formats import parse_formats, with_arena
+from tfqkd.export.format_options import with_arena
+from tfqkd.export.formats import parse_formats
 from tfqkd.recipe.layers import bits_by_layer
 from tfqkd.recipe.models import check_model, check_weights, is_model_path
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize

@@ -12,8 +12,8 @@ from tfqkd.data.pictures import Pictures
 from tfqkd.export.formats import FORMATS
 from tfqkd.export.report import Report
 from tfqkd.fronts.files import load_file
-from tfqkd.fronts.foreign import open_any
-from tfqkd.fronts.front import Opened
+from tfqkd.fronts.foreign import ForeignTeacher, is_foreign, open_any
+from tfqkd.fronts.front import Front, Opened
 from tfqkd.reporting.evaluated import EVALUATION_FILE
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.reporting.results import rows_of
@@ -23,7 +23,6 @@ from tfqkd.storage import write_atomically
 from tfqkd.training.directory import read_recipe
 from tfqkd.training.execution import front_of, load_data
 from tfqkd.training.exporting import shown
-from tfqkd.training.making import logits_of
 from tfqkd.training.results import ModelResult, Results
 from tfqkd.training.run import EXPORT_DIRECTORY
 
@@ -62,7 +61,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     names = model_names(results)
     # The models of a run were trained on their logits.
     logits = {
-        model: logits_of(front, directory / model.model, recipe.run.keras, data.test.images)
+        model: _logits_of(front, directory / model.model, recipe.run.keras, data.test.images)
         for model in results.models
     }
 
@@ -247,3 +246,12 @@ def _write(
         if measurement.name not in hidden
     }
     plot_confusion(matrices, data.class_names, directory / "confusion.png")
+
+
+def _logits_of(
+    front: Front, path: pathlib.Path, keras: int, images: np.ndarray | Pictures
+) -> np.ndarray:
+    """Returns a saved model's logits for raw images, whoever loads it."""
+    if is_foreign(path, keras):
+        return ForeignTeacher(path).logits(images)
+    return front.logits(front.load(path), images)

@@ -11,7 +11,7 @@ from tfqkd.fronts.front import Facts, Model
 from tfqkd.methods.hooks import require_capable
 from tfqkd.methods.method import require_together
 from tfqkd.training.fitting import fitting_of
-from tfqkd.training.making import Maker, is_foreign_file
+from tfqkd.training.making import Maker
 from tfqkd.training.presets import student_stage
 from tfqkd.training.products import model_key
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
@@ -76,7 +76,7 @@ def check(
 def _fitting_model(source: Source, maker: Maker) -> Model:
     """Returns a model as the first stage that has it finds it."""
     front, name = maker.front, source.network
-    if is_foreign_file(source):
+    if source.is_foreign:
         foreign = ForeignTeacher(pathlib.Path(name))
         _require_fit(name, foreign.facts(), maker.data)
         return foreign
@@ -102,7 +102,7 @@ def _require_loaded(stage: Stage) -> None:
     """What the run's Keras does not load can be asked for logits that are kept, and nothing else."""
     live = () if stage.training.fixed_views else stage.teachers
     for each in (*live, *([stage.start] if stage.start else [])):
-        if is_foreign_file(each):
+        if each.is_foreign:
             raise ValueError(
                 "A file that the run's Keras does not load can be a teacher whose logits are kept. Received: "
                 f"{each.network} for the {stage.label}. Set --teacher.views=16, or train under the Keras "

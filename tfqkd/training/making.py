@@ -5,11 +5,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tfqkd.data.images import ImageData
-from tfqkd.data.pictures import Pictures
-from tfqkd.fronts.foreign import ForeignTeacher, is_foreign
+from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Front, Model, Place
 from tfqkd.fronts.settings import Training
 from tfqkd.fronts.terms import Term
@@ -25,7 +22,7 @@ from tfqkd.training.products import (
     Products,
     model_key,
 )
-from tfqkd.training.stage import Execution, ModelFile, Source, Stage
+from tfqkd.training.stage import Execution, Source, Stage
 from tfqkd.training.teacher_cache import TeacherCache
 from tfqkd.training.trial import Trial
 
@@ -247,15 +244,11 @@ class Maker:
         front, workers = self.front, self.place.workers
         # Outside the place's scope: there workers read variables together, but one asks alone.
         loaded = [
-            ForeignTeacher(self.path(each))
-            if is_foreign_file(each)
-            else front.load(self.path(each))
+            ForeignTeacher(self.path(each)) if each.is_foreign else front.load(self.path(each))
             for each in stage.teachers
         ]
         prints = [
-            model_key(self.path(source))
-            if is_foreign_file(source)
-            else front.model_fingerprint(model)
+            model_key(self.path(source)) if source.is_foreign else front.model_fingerprint(model)
             for source, model in zip(stage.teachers, loaded, strict=True)
         ]
         if not workers.is_chief:
@@ -273,27 +266,6 @@ class Maker:
         if workers.is_chief:
             workers.wait()
         return logits
-
-
-def is_foreign_file(source: Source) -> bool:
-    """Whether a source is a file that the run's Keras does not load."""
-    return isinstance(source, ModelFile) and source.is_foreign
-
-
-def logits_of(
-    front: Front, path: pathlib.Path, keras: int, images: np.ndarray | Pictures
-) -> np.ndarray:
-    """Returns a saved model's logits for raw images, whoever loads it.
-
-    Args:
-        front: Of the run.
-        path: The model.
-        keras: Of the run: 2 or 3.
-        images: The images.
-    """
-    if is_foreign(path, keras):
-        return ForeignTeacher(path).logits(images)
-    return front.logits(front.load(path), images)
 
 
 def _identity(stage: Stage, fingerprints: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ from tfqkd.training.execution import (
     with_stream,
 )
 from tfqkd.training.exporting import export_key, exported
-from tfqkd.training.making import Maker, counted_replicas, is_foreign_file
+from tfqkd.training.making import Maker, counted_replicas
 from tfqkd.training.presets import PAPER, Preset, student_stage
 from tfqkd.training.products import (
     EXPORT,
@@ -204,7 +204,7 @@ def _measure(source: Source, maker: Maker, store: Products, run_path: pathlib.Pa
 
     def make(partial: pathlib.Path) -> None:
         front.set_precision("float32")
-        foreign = ForeignTeacher(path) if is_foreign_file(source) else None
+        foreign = ForeignTeacher(path) if source.is_foreign else None
         model = None if foreign else front.load(path)
         said = (
             foreign.logits(data.test.images) if foreign else front.logits(model, data.test.images)

@@ -116,6 +116,11 @@ class Stage:
         return f"{self.label} ({self.network}), seed {self.seed}"
 
     @property
+    def is_foreign(self) -> bool:
+        """As a file's: what is trained here is none."""
+        return False
+
+    @property
     def architecture(self) -> tuple[str, str]:
         """Network and weights: what it is built of if it starts from nothing else."""
         return self.network, self.weights
