@@ -2,15 +2,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfqkd.core.crops import random_boxes, random_flips
+from tfqkd.core.crops import RandomBoxes, random_flips
 
 COUNT = 20_000
 EXAMPLES = np.arange(COUNT)
-SIZES = np.tile([[480, 640]], (COUNT, 1))
+HEIGHT, WIDTH = 480, 640
+
+
+def boxes_of(key, epoch, examples=EXAMPLES, **limits):
+    boxes = RandomBoxes(key, epoch, examples, **limits)
+    return np.array([boxes.fit(index, HEIGHT, WIDTH) for index in range(len(examples))])
 
 
 def test_boxes_lie_in_their_image_with_shares_and_ratios_as_asked():
-    top, left, height, width = random_boxes(7, 3, EXAMPLES, SIZES).T
+    top, left, height, width = boxes_of(7, 3).T
     assert min(top.min(), left.min()) >= 0 and height.min() > 0
     assert (top + height <= 480).all() and (left + width <= 640).all()
     share, ratio = height * width / (480 * 640), width / height
@@ -18,7 +23,7 @@ def test_boxes_lie_in_their_image_with_shares_and_ratios_as_asked():
     # Rounding to whole pixels moves the ratio by at most a per cent.
     assert ratio.min() > 0.74 and ratio.max() < 1.35
     # Where every box fits at once, the definition holds: uniform shares, and ratios uniform in the log.
-    boxes = random_boxes(7, 3, EXAMPLES, SIZES, area=(0.1, 0.4)).T
+    boxes = boxes_of(7, 3, area=(0.1, 0.4)).T
     share, ratio = boxes[2] * boxes[3] / (480 * 640), boxes[3] / boxes[2]
     assert stats.kstest(share, stats.uniform(0.1, 0.3).cdf).pvalue > 0.01
     logs = stats.uniform(np.log(3 / 4), np.log(16 / 9))
@@ -28,18 +33,18 @@ def test_boxes_lie_in_their_image_with_shares_and_ratios_as_asked():
 
 
 def test_an_image_in_which_no_box_fits_gives_the_largest_in_its_middle():
-    sizes = np.array([[10, 1000], [1000, 10]])
-    boxes = random_boxes(0, 0, [0, 1], sizes, area=(1.0, 1.0))
-    assert boxes.tolist() == [[0, 493, 10, 13], [493, 0, 13, 10]]
+    boxes = RandomBoxes(0, 0, [0, 1], area=(1.0, 1.0))
+    assert boxes.fit(0, 10, 1000) == (0, 493, 10, 13)
+    assert boxes.fit(1, 1000, 10) == (493, 0, 13, 10)
 
 
 def test_what_is_drawn_depends_on_seed_epoch_and_example_alone():
-    whole = random_boxes(7, 3, EXAMPLES, SIZES)
+    whole = boxes_of(7, 3)
     some = np.array([17, 4, 3999])
-    np.testing.assert_array_equal(random_boxes(7, 3, some, SIZES[some]), whole[some])
+    np.testing.assert_array_equal(boxes_of(7, 3, some), whole[some])
     np.testing.assert_array_equal(random_flips(7, 3, some), random_flips(7, 3, EXAMPLES)[some])
     for key, epoch in ((8, 3), (7, 4)):
-        other = random_boxes(key, epoch, EXAMPLES, SIZES)
+        other = boxes_of(key, epoch)
         assert (other == whole).all(axis=1).mean() < 0.01
         correlation = np.corrcoef(whole[:, 0], other[:, 0])[0, 1]
         assert abs(correlation) < 4 / COUNT**0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfqkd.core.crops import random_boxes, random_flips
+from tfqkd.core.crops import RandomBoxes, random_flips
 from tfqkd.data import Augmentation, load
 from tfqkd.data.epochs import Epochs
 from tfqkd.data.images import Split
@@ -228,8 +228,7 @@ def test_a_part_is_the_box_that_was_drawn_for_it(names):
     shown = varied_images(data.train.images, rows, 7, 2, AUGMENTATIONS["parts"])
     for row, image in zip(rows, shown, strict=True):
         whole = data.train.images.open(row)
-        size = np.array([[whole.height, whole.width]])
-        ((top, left, high, wide),) = random_boxes(7, 2, row[None], size)
+        top, left, high, wide = RandomBoxes(7, 2, row[None]).fit(0, whole.height, whole.width)
         part = np.asarray(whole)[top : top + high, left : left + wide]
         if random_flips(7, 2, row[None])[0]:
             part = part[:, ::-1]

@@ -1,5 +1,7 @@
 """Random resized crops, and the box of an evaluation, as functions of seed, epoch and example."""
 
+import math
+
 import numpy as np
 
 from tfqkd.core.views import CROP, FLIP, NUMPY, draw, uniform
@@ -7,15 +9,8 @@ from tfqkd.core.views import CROP, FLIP, NUMPY, draw, uniform
 _ATTEMPTS = 10
 
 
-def random_boxes(
-    key: int,
-    epoch: int,
-    examples: np.ndarray,
-    sizes: np.ndarray,
-    area: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-) -> np.ndarray:
-    """Draws a box of each image, whose area and ratio of sides lie between two limits.
+class RandomBoxes:
+    """A random box for each example, whatever the size of its image turns out to be.
 
     As in Szegedy and others, arXiv 1409.4842, and torchvision's RandomResizedCrop: the share of the area is
     uniform, the ratio of width to height uniform in its logarithm, the place uniform. A box that does not fit
@@ -25,44 +20,39 @@ def random_boxes(
       key: Of the training, 0..2**32-1.
       epoch: Its number.
       examples: Numbers of examples `[n]`.
-      sizes: Height and width of each image, integers `[n, 2]`.
       area: The limits of the share of the image's area.
       ratio: Those of width over height.
-
-    Returns:
-      Top, left, height and width of each box, int64 `[n, 4]`.
     """
-    examples, sizes = np.asarray(examples), np.asarray(sizes, np.int64)
-    boxes = _in_the_middle(sizes, ratio)
-    waiting = np.arange(len(examples))
-    for attempt in range(_ATTEMPTS):
-        if not len(waiting):
-            break
-        parts = [
-            uniform(key, (CROP, 4 * attempt + part), epoch, examples[waiting], NUMPY)
-            for part in range(4)
-        ]
-        height, width = sizes[waiting].T
-        share = area[0] + (area[1] - area[0]) * parts[0]
-        logs = np.log(ratio[0]) + (np.log(ratio[1]) - np.log(ratio[0])) * parts[1]
-        pixels = share * height * width
-        high = np.rint(np.sqrt(pixels / np.exp(logs))).astype(np.int64)
-        wide = np.rint(np.sqrt(pixels * np.exp(logs))).astype(np.int64)
-        fits = (high > 0) & (high <= height) & (wide > 0) & (wide <= width)
-        top = np.floor(parts[2] * (height - high + 1)).astype(np.int64)
-        left = np.floor(parts[3] * (width - wide + 1)).astype(np.int64)
-        boxes[waiting[fits]] = np.stack([top, left, high, wide], axis=1)[fits]
-        waiting = waiting[~fits]
-    return boxes
+
+    def __init__(
+        self,
+        key: int,
+        epoch: int,
+        examples: np.ndarray,
+        area: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ) -> None:
+        purposes = np.arange(4 * _ATTEMPTS, dtype=np.uint32)[:, None]
+        drawn = uniform(key, (CROP, purposes), epoch, np.asarray(examples)[None], NUMPY)
+        parts = drawn.reshape(_ATTEMPTS, 4, -1)
+        parts[:, 0] = area[0] + (area[1] - area[0]) * parts[:, 0]
+        parts[:, 1] = np.exp(np.log(ratio[0]) + np.log(ratio[1] / ratio[0]) * parts[:, 1])
+        self._attempts = parts.transpose(2, 0, 1).tolist()
+        self._ratio = ratio
+
+    def fit(self, index: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Returns top, left, height and width of the box of `examples[index]` in an image of a size."""
+        for share, ratio, down, right in self._attempts[index]:
+            pixels = share * height * width
+            high, wide = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
+            if 0 < high <= height and 0 < wide <= width:
+                top, left = int(down * (height - high + 1)), int(right * (width - wide + 1))
+                return top, left, high, wide
+        wide = min(width, round(height * self._ratio[1]))
+        high = min(height, round(width / self._ratio[0]))
+        return (height - high) // 2, (width - wide) // 2, high, wide
 
 
 def random_flips(key: int, epoch: int, examples: np.ndarray) -> np.ndarray:
     """Draws which images are mirrored: each with a chance of a half, bool `[n]`."""
     return (draw(key, FLIP, epoch, np.asarray(examples), NUMPY) & np.uint32(1)).astype(bool)
-
-
-def _in_the_middle(sizes: np.ndarray, ratio: tuple[float, float]) -> np.ndarray:
-    height, width = sizes.T
-    wide = np.minimum(width, np.rint(height * ratio[1]).astype(np.int64))
-    high = np.minimum(height, np.rint(width / ratio[0]).astype(np.int64))
-    return np.stack([(height - high) // 2, (width - wide) // 2, high, wide], axis=1)

@@ -145,19 +145,20 @@ def draw_numbers(key: Any, view: Any, examples: Any, count: int, words: Words) -
 
 
 def uniform(
-    key: int, purpose: tuple[int, ...], epoch: int, examples: np.ndarray, words: Words
+    key: int, purpose: tuple[Any, ...], epoch: int, examples: np.ndarray, words: Words
 ) -> np.ndarray:
     """Draws a number in 0 ≤ u < 1 for each example, a multiple of 2**-24.
 
     Args:
         key: Of the training, 0..2**32-1.
-        purpose: What is drawn, and which draw of it: 0..2**32-1 each.
+        purpose: What is drawn, and which draw of it: 0..2**32-1 each; the last may be words that broadcast
+            against `examples`.
         epoch: Number of the epoch.
         examples: Numbers of examples `[n]`.
         words: The arithmetic, NumPy's.
 
     Returns:
-        float64 `[n]`.
+        float64 `[n]`, or as broadcast.
     """
     *first, last = purpose
     drawn = draw(folded(key, *first), last, epoch, examples, words)

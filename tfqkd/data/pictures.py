@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -76,15 +76,27 @@ class Pictures:
         return self._source.open(int(self._rows[row]))
 
 
-def in_threads(make: Callable[[_Given], _Made], each: Iterable[_Given]) -> list[_Made]:
+def in_threads(make: Callable[[_Given], _Made], each: Sequence[_Given]) -> list[_Made]:
     """Returns what is made of each, in several threads."""
-    return list(_threads().map(make, each))
+    made: dict[int, _Made] = {}
+    waiting = enumerate(each)
+
+    # A task for each thread, not for each picture: nobody is woken before all are made.
+    def work() -> None:
+        for index, given in waiting:
+            made[index] = make(given)
+
+    executor, count = _threads()
+    for task in [executor.submit(work) for _ in range(count)]:
+        task.result()
+    return [made[index] for index in range(len(made))]
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
+def _threads() -> tuple[ThreadPoolExecutor, int]:
     # Pillow decodes and resizes without Python's lock.
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="pictures")
+    count = len(os.sched_getaffinity(0))
+    return ThreadPoolExecutor(count, thread_name_prefix="pictures"), count
 
 
 def opened(images: "np.ndarray | Pictures", row: int) -> Image.Image:

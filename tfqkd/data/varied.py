@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from tfqkd.core.crops import random_boxes, random_flips
+from tfqkd.core.crops import RandomBoxes, random_flips
 from tfqkd.core.views import NUMPY, draw_numbers
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.padded import show
@@ -52,16 +52,18 @@ def varied_images(
 def _parts(
     images: np.ndarray | Pictures, rows: np.ndarray, seed: int, number: int, flip: bool
 ) -> np.ndarray:
-    stored = in_threads(lambda row: opened(images, row), rows.tolist())
-    sizes = np.array([[image.height, image.width] for image in stored])
-    boxes = random_boxes(seed, number, rows, sizes).tolist()
+    boxes = RandomBoxes(seed, number, rows)
     flips = random_flips(seed, number, rows) if flip else np.zeros(len(rows), bool)
+    shown = np.empty((len(rows), *images.shape[1:]), np.uint8)
 
-    def part(place: int) -> np.ndarray:
-        top, left, height, width = boxes[place]
-        image = stored[place].crop((left, top, left + width, top + height))
-        if flips[place]:
+    # From the file to its place in the batch at once, while the pixels are in the processor's cache.
+    def show_part(index: int) -> None:
+        image = opened(images, int(rows[index]))
+        top, left, height, width = boxes.fit(index, image.height, image.width)
+        image = image.crop((left, top, left + width, top + height))
+        if flips[index]:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return to_pixels(image, images.shape[1:])
+        shown[index] = to_pixels(image, shown.shape[1:])
 
-    return np.stack(in_threads(part, range(len(rows))))
+    in_threads(show_part, range(len(rows)))
+    return shown

@@ -1,5 +1,6 @@
 """Image files as batches of pixels."""
 
+import io
 import pathlib
 
 import numpy as np
@@ -70,7 +71,8 @@ def open_picture(path: pathlib.Path) -> Image.Image:
         UnreadablePictureError: If it is no image, or far larger than any photograph.
     """
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as file:
+        # Read at once: a decoder asks for a file's bytes in many pieces.
+        with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG", "JPEG")) as file:
             file.load()
             # In place: a copy takes as long as to decode it.
             ImageOps.exif_transpose(file, in_place=True)
