@@ -1,4 +1,4 @@
-"""Masks and clusters on two replicas: equal there, and what one device would have.
+"""Soft losses, and methods without a term, on two replicas: equal there, and what one device would have.
 
 For methods with terms see `test_every_method.py`.
 
@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+from methods.test_every_other import LEARNS_ALONE, kinds
+
 SCRIPT = """
 import contextlib, json
 from tfqkd.compat import keras, tf
@@ -19,23 +21,19 @@ from tfqkd.compat import keras, tf
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import dataclasses
 import numpy as np
-from methods.training_of import FITTING, Training
-from tfqkd.core.schemes import UniformScheme
-from tfqkd.methods.clustering import Clustering
-from tfqkd.methods.pruning import Pruning
+from methods.test_every_other import kinds, taught
+from methods.training_of import FITTING
 
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-kinds = {
-    "zeros": ((Pruning(sparsity=0.6), Clustering(clusters=6)), UniformScheme(8)),
-}
 # One set of statistics, so that two replicas train what one does.
-fitting = dataclasses.replace(FITTING, epochs=2, synchronized_batch_norm=True)
+fitting = dataclasses.replace(FITTING, synchronized_batch_norm=True)
+makers = kinds(fitting, soft_weight=1.0)
 found = {}
-for name, (methods, scheme) in kinds.items():
+for name, make in makers.items():
     weights = []
     for strategy in (None, mirrored):
         with strategy.scope() if strategy else contextlib.nullcontext():
-            training = Training(methods, scheme=scheme, fitting=fitting)
+            training = make()
             training.run()
         weights.append(training.weights())
     apart = 0.0
@@ -44,7 +42,14 @@ for name, (methods, scheme) in kinds.items():
         apart = max(apart, float(np.abs(values[0] - values[-1]).max()))
     pairs = zip(*weights, strict=True)
     found[name] = [apart, max(float(np.abs(one - two).max()) for one, two in pairs)]
-print(json.dumps(found))
+refused = ""
+with mirrored.scope():
+    balanced = taught("kl", fitting, soft_weight="balanced:1")
+    try:
+        balanced.run()
+    except ValueError as error:
+        refused = str(error)
+print(json.dumps([found, refused]))
 """
 
 
@@ -58,8 +63,9 @@ def test_two_replicas_train_what_one_device_does():
         cwd="tests",
     )
     assert child.returncode == 0, child.stderr[-3000:]
-    found = json.loads(child.stdout.splitlines()[-1])
-    assert set(found) == {"zeros"}
+    found, refused = json.loads(child.stdout.splitlines()[-1])
+    assert set(found) == set(kinds())
     for name, (apart, difference) in found.items():
         assert apart == 0, name
-        assert difference < 1e-3, name
+        assert (difference < 1e-3) is (name not in LEARNS_ALONE), (name, difference)
+    assert "balanced weights of soft_loss on 2 replicas with synchronized batch norm" in refused

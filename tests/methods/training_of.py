@@ -104,8 +104,12 @@ class Training:
         for method in self.methods:
             fitting = method.fitting(fitting)
             quantization = method.quantization(quantization)
-        self.student = front.quantize(network(1, dropout=self.dropout), quantization)
+        model = network(1, dropout=self.dropout)
+        for method in self.methods:
+            model = method.model(front, model)
+        self.student = front.quantize(model, quantization)
         teachers = [] if self.teacher is None else [self.teacher]
+        teachers = list(self.teacher) if isinstance(self.teacher, tuple) else teachers
         twin = functools.partial(front.quantize, network(2), quantization)
         terms = terms_of(self.methods, front, self.student, teachers, self._build, twin)
         trained = self.student

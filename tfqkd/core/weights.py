@@ -4,6 +4,11 @@ Weight = float | str
 """0 or more; or `balanced:R`: the gradient of the weighted loss is R times that of the hard loss."""
 
 _BALANCED = "balanced:"
+NOT_SYNCHRONIZED = (
+    "A weight cannot be balanced where several replicas share the statistics of batch norm: they cannot meet "
+    "while its gradients are measured. Received: balanced weights of {losses} on {replicas} replicas with "
+    "synchronized batch norm. Give the numbers that one device logs, or leave batch norm to each replica."
+)
 
 
 def ratio_of(weight: Weight) -> float | None:

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from tfqkd.core.weights import NOT_SYNCHRONIZED, ratio_of
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.export.choice import require_exportable
@@ -58,6 +59,7 @@ def check(
         fitting_of(stage, maker.execution, maker.data_of(stage))
         require_together(stage.methods)
         require_capable(stage.methods, maker.front.CAPABILITIES)
+        _require_balance(stage, maker.place.replicas)
         if isinstance(stage.start, ModelFile):
             maker.front.require_precision(stage.network, model, stage.precision)
         if quantization and (stage.network, quantization) not in checked:
@@ -96,6 +98,16 @@ def _require_terms(stage: Stage, models: dict[tuple[str, str], Model], maker: Ma
         live = () if stage.training.fixed_views else stage.teachers
         model = maker.quantized(models[stage.architecture], stage)
         maker.terms(stage, model, [models[each.architecture] for each in live])
+
+
+def _require_balance(stage: Stage, replicas: int) -> None:
+    """Replicas that meet within a step cannot do so where it only measures."""
+    weights = {method.name: getattr(method, "weight", 0.0) for method in stage.methods}
+    if stage.distillation:
+        weights["soft_loss"] = stage.distillation.soft_weight or 0.0
+    losses = [name for name, weight in weights.items() if ratio_of(weight) is not None]
+    if losses and replicas > 1 and stage.training.synchronized_batch_norm:
+        raise ValueError(NOT_SYNCHRONIZED.format(losses=", ".join(losses), replicas=replicas))
 
 
 def _require_loaded(stage: Stage) -> None:

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.weights import Weight, ratio_of
+from tfqkd.core.weights import NOT_SYNCHRONIZED, Weight, ratio_of
 from tfqkd.fronts.tfmot.model import quantizer_variables
 from tfqkd.fronts.tfmot.replicas import replica_variable
 
@@ -46,9 +46,13 @@ class Balances:
             hard: The mean of the hard loss over this replica's examples.
             losses: The unweighted others, by name; the first of a list, and none of an empty one.
             student: Whose weights the gradients are of.
+
+        Raises:
+            ValueError: If several replicas synchronize its batch norm; as the step is traced.
         """
         if not self:
             return {}
+        self._require_apart(student)
         scales = {id(variable) for variable in quantizer_variables(student)}
         weights = [each for each in student.trainable_variables if id(each) not in scales]
         single = {
@@ -62,6 +66,13 @@ class Balances:
                 for name in self._ratios
                 if single[name]
             }
+
+    def _require_apart(self, student: keras.Model) -> None:
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        parts = getattr(student, "submodules", ())
+        if replicas > 1 and any(getattr(part, "synchronized", False) for part in parts):
+            losses = ", ".join(self._ratios)
+            raise ValueError(NOT_SYNCHRONIZED.format(losses=losses, replicas=replicas))
 
     def _found(self, name: str, measure: Callable[[], tf.Tensor]) -> tf.Tensor:
         variable = self.variables[name]
