@@ -30,12 +30,3 @@ def require_settings(
         )
     require_weight("`soft_weight`", soft_weight, f"soft_weight={soft_weight}")
     require_task(task)
-
-
-def require_number(name: str, weight: Weight) -> None:
-    """Raises ValueError if a front that finds no weights is asked for one that is balanced."""
-    if isinstance(weight, str):
-        raise ValueError(
-            f"`{name}` can be balanced on the tfmot front alone. "
-            f"Received: {name}={weight}. Give a number."
-        )

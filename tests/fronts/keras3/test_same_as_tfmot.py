@@ -1,4 +1,4 @@
-"""The same settings and weights give the same steps and codes on both fronts.
+"""The same settings and weights give the same steps, codes and balanced weights on both fronts.
 
 Keras 3 has one backend in a process: another than that of the tests has a process of its own.
 """
@@ -9,7 +9,7 @@ import pytest
 
 from tests.fronts.keras3.backends import run, slow_on
 from tests.fronts.keras3.children import quantized_values
-from tests.fronts.keras3.settings import SCHEMES, network
+from tests.fronts.keras3.settings import SCHEMES, balanced_weights, network
 from tfqkd import tfmot
 from tfqkd.compat import keras
 from tfqkd.fronts.tfmot.model import quantized_kernels
@@ -61,4 +61,7 @@ def test_both_fronts_give_the_same(weights, backend, tmp_path):
         expected = np.array([*rows, (summary.packed_bytes, 0, 0, 0)])
         np.testing.assert_allclose(found[f"{scheme}/summary"], expected, rtol=1e-6)
         compared.add(f"{scheme}/summary")
-    assert compared == set(found.files)
+    weights = balanced_weights(tfmot, keras, model.get_weights())
+    assert min(weights) > 0
+    np.testing.assert_allclose(found["balanced"], weights, rtol=1e-3)
+    assert compared | {"balanced"} == set(found.files)

@@ -68,6 +68,15 @@ def test_what_others_read_stays_whole():
         without_filters(model, 1.0)
 
 
+def test_what_also_reads_others_loses_no_inputs():
+    """A layer that is called twice would lose the same channels of both."""
+    image = keras.Input((8, 8, 1))
+    shared = keras.layers.Dense(2, name="shared")
+    maps = [keras.layers.Conv2D(4, 3, name=name)(image) for name in ("one", "other")]
+    model = keras.Model(image, keras.layers.Add()([shared(each) for each in maps]))
+    assert chains(model) == []
+
+
 def test_no_share_is_a_copy():
     model = random_model("cnn4")
     copy = without_filters(model, 0.0)

@@ -1,21 +1,26 @@
 """The loss that Keras minimises for a `Distiller`, and the metrics of its training."""
 
+import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfqkd.core.ops import NUMPY, Ops
+from tfqkd.core.weights import Weight
+from tfqkd.fronts.keras3.balance import Balances
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.notes import Notes
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.scheduled import Schedules
 from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.step_terms import StepTerms
+from tfqkd.fronts.terms import Raised
 
 _ops = keras.ops
+SOFT = "soft_loss"
 
 
 # On TensorFlow each replica has a thread; torch.compile does not see what changes in a thread's own objects.
@@ -29,6 +34,7 @@ class Step(_Own):
         training: Whether it trains.
         inputs: What the student was shown.
         taps: The outputs of its layers that terms read.
+        raised: Its outputs in second passes.
         answers: The teacher's outputs, and those of its layers.
     """
 
@@ -40,6 +46,7 @@ class Step(_Own):
         self.training = False
         self.inputs: Any = None
         self.taps: Sequence[Any] = ()
+        self.raised: Mapping[Raised, Any] = {}
         self.answers: tuple[Any, Sequence[Any]] = (None, ())
 
 
@@ -58,52 +65,105 @@ class Blend(keras.losses.Loss):
         self,
         hard: CalledLoss,
         soft: SoftTerm | None,
-        soft_weight: float,
+        soft_weight: Weight,
         terms: StepTerms,
         schedules: Schedules,
+        balances: Balances,
         step: Step,
     ) -> None:
         super().__init__(name=hard.read.name, dtype="float32")
         self.hard, self.soft, self._soft_weight = hard, soft, soft_weight
         self._terms, self._schedules, self._step = terms, schedules, step
+        self._balances = balances
         self.notes = Notes(hard.read, soft.task if soft else None)
         self._share = _One()
         names = ["hard_loss", *(soft.logged if soft else []), *(term.name for term in terms.terms)]
         softens = soft is None or soft.task.softens
-        self.tracker = _Logs(names, ["coefficient", *(["temperature"] if softens else [])])
+        settings = ["coefficient", *(["temperature"] if softens else [])]
+        self.tracker = _Logs(names, [*settings, *map(_logged, balances.names)])
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the loss of the batch at hand, and takes it down where the step trains."""
+        found = self._losses(y_true, y_pred, sample_weight)
+        if not self._step.training:
+            return found.hard
+        scheduled, share = found.scheduled, found.share
+        balanced = self._balances.weights if self._balances else {}
+        blended = (1 - scheduled["coefficient"]) * found.hard
+        if self.soft:
+            weight = balanced.get(SOFT, self._soft_weight)
+            blended = blended + scheduled["coefficient"] * weight * found.soft
+        for name, value in found.terms.items():
+            weight = scheduled[f"{name}_weight"]
+            weight = balanced[name] * weight if name in balanced else weight
+            blended = blended + weight * value * share
+        means = found.means()
+        if self.soft:
+            answers, logits = self._step.answers[0], found.logits
+            self.notes.answers(answers)
+            if self.soft.task.agreement:
+                means["agreement"] = _ops.mean(self.soft.task.agreement(answers, logits, OPS))
+        settings = scheduled | {_logged(name): value for name, value in balanced.items()}
+        self.tracker.update_state(means, settings, _ops.shape(found.logits)[0])
+        return blended
+
+    def means(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Returns the mean of each loss over this replica's part of the batch at hand, by name."""
+        return self._losses(y_true, y_pred, sample_weight).means()
+
+    def _losses(self, y_true: Any, y_pred: Any, sample_weight: Any) -> "_Losses":
         step = self._step
         logits = _ops.cast(y_pred, "float32")
         labels = self.notes.labels(y_true, logits)
-        hard = self.hard(labels, logits, sample_weight)
+        found = _Losses(logits, self.hard(labels, logits, sample_weight))
         if not step.training:
-            return hard
-        scheduled = self._schedules.advance()
-        coefficient, (answers, _) = scheduled["coefficient"], step.answers
+            return found
+        found.scheduled = self._schedules.advance()
         # Keras divides losses by the number of replicas; 1 becomes its inverse.
-        share = self._share(_ops.ones((1,)), _ops.ones((1,)))
-        means, blended = {"hard_loss": hard / share}, (1 - coefficient) * hard
+        found.share = share = self._share(_ops.ones((1,)), _ops.ones((1,)))
         if self.soft:
-            self.notes.answers(answers)
-            temperature = scheduled["temperature"]
-            soft = self.soft.mean(answers, logits, labels, temperature, sample_weight)
-            blended = blended + coefficient * self._soft_weight * soft
-            means["soft_loss"] = soft / share
-            if self.soft.task.agreement:
-                means["agreement"] = _ops.mean(self.soft.task.agreement(answers, logits, OPS))
-        terms = self._terms.losses(
+            temperature = found.scheduled["temperature"]
+            found.soft = self.soft.mean(step.answers[0], logits, labels, temperature, sample_weight)
+        found.terms = self._terms.losses(
             step.inputs,
             labels,
             (logits, step.taps),
             step.answers,
+            step.raised,
             lambda outputs: self.hard(labels, outputs, sample_weight) / share,
         )
-        for name, value in terms.items():
-            blended = blended + scheduled[f"{name}_weight"] * value * share
-        self.tracker.update_state(means | terms, scheduled, _ops.shape(logits)[0])
-        return blended
+        return found
+
+
+@dataclasses.dataclass
+class _Losses:
+    """The losses of a batch, unweighted.
+
+    Attributes:
+        logits: The student's outputs, float32.
+        hard: Divided by the number of replicas, as Keras does.
+        scheduled: The settings of the step.
+        share: The inverse of that number.
+        soft: As `hard`; None where there is none.
+        terms: By name; not divided.
+    """
+
+    logits: Any
+    hard: Any
+    scheduled: dict[str, Any] = dataclasses.field(default_factory=dict)
+    share: Any = 1.0
+    soft: Any = None
+    terms: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def means(self) -> dict[str, Any]:
+        """Returns the means over this replica's examples, by name."""
+        soft = {} if self.soft is None else {SOFT: self.soft / self.share}
+        return {"hard_loss": self.hard / self.share, **soft, **self.terms}
+
+
+def _logged(name: str) -> str:
+    """The name under which the weight of a balanced loss is logged."""
+    return f"{name}_weight"
 
 
 class _One(keras.losses.Loss):

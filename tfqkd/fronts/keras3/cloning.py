@@ -77,14 +77,23 @@ def shown(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
             outputs[operation.name] = found
         return found
 
+    return traced(model, called), outputs
+
+
+def traced(model: keras.Model, called: Callable[..., Any]) -> keras.Model:
+    """Returns a Functional model of the same layers, made by calling each of them in the order of the graph.
+
+    Args:
+        model: A Functional or built Sequential model.
+        called: Given a layer, or another operation, and what it is called with; returns its outputs.
+    """
     # Keras shows what is called in Functional models alone.
     is_sequence = isinstance(model, keras.Sequential)
     graph = keras.Model(model.inputs, model.outputs) if is_sequence else model
     with _uncompiled(graph):
-        same = keras.models.clone_model(
+        return keras.models.clone_model(
             graph, _inputs_of(graph), clone_function=lambda layer: layer, call_function=called
         )
-    return same, outputs
 
 
 def copied(

@@ -10,9 +10,11 @@ import numpy as np
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.fronts.arguments import require_number, require_settings
+from tfqkd.core.weights import Weight
+from tfqkd.fronts.arguments import require_settings
 from tfqkd.fronts.hard_loss import NO_LABELS, NO_LOSS
-from tfqkd.fronts.keras3.blend import Blend, Step
+from tfqkd.fronts.keras3.balance import Balances
+from tfqkd.fronts.keras3.blend import SOFT, Blend, Step
 from tfqkd.fronts.keras3.callbacks import followed
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.outside import Outside
@@ -69,7 +71,8 @@ class Distiller(Unsaved, keras.Model):
             (arXiv 2403.01427), "dkd" (arXiv 2203.08679), "dist" (arXiv 2205.10536) and "cosine" (after the
             abstract of arXiv 2009.14502): those of `tfqkd.core.losses`. "none" is the control, which scales
             the hard loss by 1-λ and asks no teacher.
-        soft_weight: Multiplies the soft loss besides λ, 0 or more.
+        soft_weight: Multiplies the soft loss besides λ, 0 or more. `balanced:R` finds it once, at the first
+            step: the gradient of the soft loss is then R times that of the hard loss.
         dkd_beta: β of "dkd", 0 or more.
         scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
             1503.02531).
@@ -90,7 +93,7 @@ class Distiller(Unsaved, keras.Model):
         temperature: float = 2.0,
         coefficient: float = 0.5,
         soft_loss: str = "cross_entropy",
-        soft_weight: float = 1.0,
+        soft_weight: Weight = 1.0,
         dkd_beta: float = 8.0,
         scale_by_temperature_squared: bool = True,
         task: str = AUTO,
@@ -98,9 +101,6 @@ class Distiller(Unsaved, keras.Model):
         **kwargs: Any,
     ) -> None:
         require_settings(temperature, coefficient, soft_weight, task)
-        require_number("soft_weight", soft_weight)
-        for term in terms:
-            require_number(f"{term.name}_weight", term.weight)
         compared = SoftLoss(
             "kl" if soft_loss == "none" else soft_loss, dkd_beta, scale_by_temperature_squared
         )
@@ -123,6 +123,9 @@ class Distiller(Unsaved, keras.Model):
             require_same_shapes(student, teacher)
         settings = {"coefficient": coefficient, "temperature": temperature}
         self._outside.schedules = Schedules(settings | self._outside.terms.weights)
+        weights = {SOFT: 0.0 if soft_loss == "none" else soft_weight}
+        weights |= {term.name: term.weight for term in terms}
+        self._outside.balances = Balances(weights, student)
         self._outside.step = Step()
         self._outside.soft_weight = soft_weight
         self._outside.task = task
@@ -169,7 +172,13 @@ class Distiller(Unsaved, keras.Model):
             soft.require_shape(getattr(self.student, "output_shape", None))
         outside = self._outside
         outside.blend = Blend(
-            hard, soft, outside.soft_weight, outside.terms, outside.schedules, outside.step
+            hard,
+            soft,
+            outside.soft_weight,
+            outside.terms,
+            outside.schedules,
+            outside.balances,
+            outside.step,
         )
         self._trackers = [self._blend.tracker]
         super().compile(optimizer, self._blend, metrics=metrics, **kwargs)
@@ -184,6 +193,7 @@ class Distiller(Unsaved, keras.Model):
                 where the backend fails on them, else at the end.
         """
         self._blend.notes.forget()
+        self._outside.balances.look_again()
         callbacks = followed(
             [callbacks, self._outside.terms.schedulers()],
             self._require_noted,
@@ -220,7 +230,9 @@ class Distiller(Unsaved, keras.Model):
         require_takes(self.student, "student", images)
         if not training:
             return self.student(images, training=training)
-        outputs, self._outside.step.taps = self._outside.terms.student(images, training=True)
+        step, terms = self._outside.step, self._outside.terms
+        outputs, step.taps = terms.student(images, training=True)
+        step.raised = terms.raised(images)
         return outputs
 
     def compute_loss(
@@ -232,18 +244,36 @@ class Distiller(Unsaved, keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns what the trainers of all backends minimise: the blend of both losses, and regularisers."""
-        blend, step = self._blend, self._outside.step
         if y is None:
             raise ValueError(NO_LABELS)
-        step.training = training
-        if training:
-            step.inputs = self._images(x)
-            if blend.soft or self._outside.terms.teacher.names:
-                step.answers = self._answers(x)
-        try:
+        with self._step_on(x, training):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        finally:
-            step.forget()
+
+    def train_step(self, *arguments: Any) -> Any:
+        """Makes one step; weights that are balanced are found before it, where they are not known."""
+        if self.balances:
+            arguments = self.balances.before_step(self, *arguments)
+        return super().train_step(*arguments)
+
+    def losses_apart(self, data: Any) -> dict[str, Any]:
+        """Returns the mean of each loss of a batch of `fit`, unweighted, by name, as a step computes it."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(x, training=True)
+        with self._step_on(x, training=True):
+            labels, logits = keras.tree.flatten(y)[0], keras.tree.flatten(outputs)[0]
+            return self._blend.means(labels, logits, sample_weight)
+
+    @property
+    def balances(self) -> Balances:
+        """The weights that are found by gradients."""
+        return self._outside.balances
+
+    @property
+    def kept(self) -> dict[str, keras.Variable]:
+        """What belongs into a checkpoint besides networks and optimizer, by name."""
+        draws = enumerate(self._outside.terms.variables)
+        found = {"balances": self.balances.variable} if self.balances else {}
+        return found | {f"raised_{place}": variable for place, variable in draws}
 
     @property
     def coefficient(self) -> keras.Variable:
@@ -293,6 +323,20 @@ class Distiller(Unsaved, keras.Model):
         if self._outside.blend is None:
             raise ValueError(NO_LOSS)
         return self._outside.blend
+
+    @contextlib.contextmanager
+    def _step_on(self, x: Any, training: bool) -> Iterator[None]:
+        """Within it the loss is that of a batch, whose teacher is asked where the step trains."""
+        step = self._outside.step
+        step.training = training
+        if training:
+            step.inputs = self._images(x)
+            if self._blend.soft or self._outside.terms.teacher.names:
+                step.answers = self._answers(x)
+        try:
+            yield
+        finally:
+            step.forget()
 
     @contextlib.contextmanager
     def _labels_explained(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from tfqkd.fronts.keras3.divergence import Divergence
 from tfqkd.fronts.keras3.model import quantized_kernels
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.rates import make_optimizer
-from tfqkd.fronts.keras3.replicas import AverageReplicas, read, synchronized
+from tfqkd.fronts.keras3.replicas import AverageReplicas, read, replicas_of, synchronized
 from tfqkd.fronts.keras3.state import State, variables_added
 from tfqkd.fronts.keras3.watching import Calls, as_callbacks
 from tfqkd.fronts.settings import Fitting
@@ -64,6 +64,8 @@ class KerasTrainer:
         networks = [self._trained, *self._beside]
         self._replicas = AverageReplicas(networks)
         self._state = state = State(network, networks, network.optimizer)
+        for name, variable in network.kept.items() if distils else ():
+            state.add(name, variable)
         self.read_state = state.read
         self.write_averages, self.read_averages = state.write_averages, state.read_averages
         self.damage = state.damage
@@ -133,8 +135,7 @@ class KerasTrainer:
 
     def _make_metrics(self) -> None:
         """Makes what compiled metrics count in, as TensorFlow does in a step: it is read before."""
-        strategy = getattr(self._network, "distribute_strategy", None)
-        if strategy is None or strategy.num_replicas_in_sync == 1:
+        if replicas_of(self._network) == 1:
             one = np.eye(self._data.classes, dtype=np.float32)[:1]
             self._network.compute_metrics(None, one, one, None)
             self._network.reset_metrics()

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -26,18 +27,25 @@ from tfqkd.fronts.keras3.cloning import leaves
 from tfqkd.fronts.keras3.distiller import Distiller
 from tfqkd.fronts.keras3.files import load_model
 from tfqkd.fronts.keras3.files import open_model as open
+from tfqkd.fronts.keras3.filters import without_filters
 from tfqkd.fronts.keras3.fitting import KerasTrainer, calibrate, has_accelerator
 from tfqkd.fronts.keras3.gradual import GradualQuantization
-from tfqkd.fronts.keras3.model import quantize_model, strip_quantization
+from tfqkd.fronts.keras3.model import quantize_model, quantized_activations, strip_quantization
 from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.place import DISTRIBUTES, Place, make_place
 from tfqkd.fronts.keras3.profile import Profile
 from tfqkd.fronts.keras3.quickly import compiled_quickly
 from tfqkd.fronts.keras3.summary import quantization_summary
-from tfqkd.fronts.keras3.taps import layers_of
+from tfqkd.fronts.keras3.taps import between, layers_of
 from tfqkd.fronts.keras3.teachers import Ensemble, require_logits
-from tfqkd.fronts.settings import Capabilities, Distillation, Fitting, Quantization
+from tfqkd.fronts.settings import (
+    METHOD_NEEDS,
+    Capabilities,
+    Distillation,
+    Fitting,
+    Quantization,
+)
 from tfqkd.fronts.tensorboard import EpochScalars
 from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.trainer import Watcher
@@ -77,6 +85,7 @@ __all__ = [
     "taught",
     "together",
     "trainer",
+    "without_filters",
 ]
 
 _SEVERAL = ["mirrored"] if keras.backend.backend() in DISTRIBUTES else []
@@ -86,9 +95,7 @@ CAPABILITIES = Capabilities(
     # What makes TensorFlow and PyTorch so is theirs to import.
     deterministic=keras.backend.backend() == "jax",
     jit_compile=True,
-    methods=frozenset(
-        {"average", "gradual", "rounding", "rate", "variables", "terms", "peers", "layers"}
-    ),
+    methods=frozenset(METHOD_NEEDS),
     profile=keras.backend.backend() == "jax",
     # Keras has it on the others alone.
     steps_per_execution=keras.backend.backend() != "torch",
@@ -168,7 +175,16 @@ def build(
 
 def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
     """Returns a model as a method sees it when it makes its terms."""
-    return Network(model.name, layers_of(model), build, OPS, keras)
+    widths = tuple(each.quantizer.bits for each in quantized_activations(model))
+    return Network(
+        model.name,
+        layers_of(model),
+        build,
+        OPS,
+        keras,
+        activation_bits=widths,
+        between=functools.partial(between, model),
+    )
 
 
 @compiled_quickly()

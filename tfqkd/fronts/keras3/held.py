@@ -1,6 +1,8 @@
 """What a quantized layer holds: kernels with the state of their quantizers, and the scale of its output."""
 
 import dataclasses
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -14,6 +16,9 @@ from tfqkd.fronts.keras3.ops import OPS
 
 _ops = keras.ops
 State = dict[str, keras.Variable]
+Draw = Callable[[keras.Variable], tuple[int, Any]]
+second_pass: ContextVar[Draw | None] = ContextVar("second_pass", default=None)
+"""In a second pass of a network: from a learned scale to a width, and whether it is that this time."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,9 +122,17 @@ class HeldOutput:
     def value(self, outputs: Any) -> Any:
         """Returns the quantized outputs, in the dtype that they came in."""
 
+        scale, draw = self.learned.value, second_pass.get()
+
         def quantized(values: Any) -> Any:
-            exact = self.quantizer.quantize(_ops.cast(values, "float32"), self.learned.value, OPS)
-            return _ops.cast(exact, values.dtype)
+            exact = _ops.cast(values, "float32")
+            coarse = self.quantizer.quantize(exact, scale, OPS)
+            if draw is None:
+                return _ops.cast(coarse, values.dtype)
+            bits, is_raised = draw(self.learned)
+            finer = self.quantizer.with_bits(bits, self.quantizer.signed)
+            raised = finer.quantize(exact, self.quantizer.scale_at(scale, bits), OPS)
+            return _ops.cast(_ops.where(is_raised, raised, coarse), values.dtype)
 
         return keras.tree.map_structure(quantized, outputs)
 

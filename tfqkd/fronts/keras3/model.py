@@ -196,6 +196,12 @@ def quantized_activations(model: keras.Model) -> Iterator[QuantizedActivation]:
             yield QuantizedActivation(name, held.quantizer, held.learned)
 
 
+def quantizer_variables(model: keras.Model) -> list[keras.Variable]:
+    """Returns the state of such a model's quantizers: steps and scales, trained or not."""
+    states = [value for kernel in quantized_kernels(model) for value in kernel.state.values()]
+    return [*states, *(activation.learned for activation in quantized_activations(model))]
+
+
 def wrappers(model: keras.Model) -> Iterator[tuple[str, QuantizedLayer]]:
     """Yields the quantized layers of a model with their names."""
     for name, layer in leaves(model):

@@ -4,6 +4,8 @@ import keras
 
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
+from tfqkd.core.weights import Weight
+from tfqkd.fronts.keras3.balance import Balances
 from tfqkd.fronts.keras3.blend import Blend, Step
 from tfqkd.fronts.keras3.scheduled import Schedules
 from tfqkd.fronts.keras3.step_terms import StepTerms
@@ -17,10 +19,11 @@ class Outside:
     terms: StepTerms
     step: Step
     schedules: Schedules
+    balances: Balances
     logits_in_batch = False
     evaluating = False
     task = AUTO
-    soft_weight = 1.0
+    soft_weight: Weight = 1.0
     soft_loss: SoftLoss | None = None
     blend: Blend | None = None
 
@@ -29,4 +32,6 @@ class Outside:
         """All that a step reads or assigns besides the model's own."""
         teachers = self.teacher.variables if self.teacher else []
         noted = [self.blend.notes.variable] if self.blend else []
-        return [*teachers, *self.schedules.variables, *noted]
+        found = [self.balances.variable] if self.balances else []
+        draws = self.terms.variables
+        return [*teachers, *self.schedules.variables, *noted, *found, *draws]

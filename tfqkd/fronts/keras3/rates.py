@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfqkd.core.schedules import Cosine, Step, values
-from tfqkd.fronts.keras3.model import quantized_activations, quantized_kernels
+from tfqkd.fronts.keras3.model import quantizer_variables
 from tfqkd.fronts.settings import Fitting
 
 _ops = keras.ops
@@ -120,10 +120,8 @@ def make_optimizer(
         ema_momentum=fitting.ema or 0.99,
     )
     if fitting.weight_decay:
-        learned = [value for kernel in quantized_kernels(model) for value in kernel.state.values()]
-        learned += [activation.learned for activation in quantized_activations(model)]
         trained = [value for each in (model, *beside) for value in each.trainable_variables]
-        taken = {id(value) for value in learned}
+        taken = {id(value) for value in quantizer_variables(model)}
         optimizer.exclude_from_weight_decay(
             var_list=[value for value in trained if id(value) in taken or len(value.shape) < 2]
         )

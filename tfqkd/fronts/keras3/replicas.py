@@ -10,6 +10,12 @@ import numpy as np
 _ops = keras.ops
 
 
+def replicas_of(model: keras.Model) -> int:
+    """Returns on how many replicas of TensorFlow a model is trained; 1 on other backends."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.num_replicas_in_sync if strategy else 1
+
+
 def copies(model: keras.Model, variable: keras.Variable) -> list[np.ndarray]:
     """Returns what each replica that a model is trained on holds of a variable."""
     strategy = getattr(model, "distribute_strategy", None)
@@ -64,8 +70,7 @@ class AverageReplicas(keras.callbacks.Callback):
 
     def average(self) -> None:
         """Before a state is written inside an epoch; nothing before the first batch, or on one device."""
-        strategy = getattr(self.model, "distribute_strategy", None)
-        if strategy is None or strategy.num_replicas_in_sync == 1:
+        if replicas_of(self.model) == 1:
             return
         for variable in (v for each in self._networks for v in each.non_trainable_variables):
             if "float" in str(variable.dtype):

@@ -1,14 +1,15 @@
 """The terms of a `Distiller`: networks with taps, weights that follow schedules, and the losses of a step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from tfqkd.core.schedulers import TermScheduler
 from tfqkd.fronts.keras3.ops import OPS
+from tfqkd.fronts.keras3.raised import RaisedPass
 from tfqkd.fronts.keras3.taps import Tapped
-from tfqkd.fronts.terms import Seen, Term
+from tfqkd.fronts.terms import Raised, Seen, Term
 
 _ops = keras.ops
 
@@ -29,25 +30,30 @@ class StepTerms:
         teacher: What was given as teacher.
 
     Raises:
-        ValueError: If two have one name, a network has no layer that they name, or one wants a second pass.
+        ValueError: If two have one name, or a network has no layer that they name.
     """
 
     def __init__(self, terms: Sequence[Term], student: keras.Model, teacher: object) -> None:
         names = [term.name for term in terms]
         if len(set(names)) < len(names):
             raise ValueError(f"Terms must have different names. Received: {names}.")
-        for term in terms:
-            if term.raised is not None:
-                raise ValueError(
-                    "Terms with a second pass at more activation bits are for the Distiller of tf_keras. "
-                    f"Received: {term.name} with raised={term.raised}. Leave it out."
-                )
         self.terms = tuple(terms)
         self.weights = {f"{term.name}_weight": term.factor for term in terms}
         self.networks = _distinct(network for term in terms for network in term.networks)
         self._peers = _distinct(term.peer for term in terms if term.peer is not None)
+        settings = dict.fromkeys(term.raised for term in terms if term.raised is not None)
+        self._raised = {each: RaisedPass(each, student) for each in settings}
         self.student = Tapped(student, [term.student_taps for term in terms], "student")
         self.teacher = Tapped(teacher, [term.teacher_taps for term in terms], "teacher")
+
+    @property
+    def variables(self) -> list[Any]:
+        """What second passes draw from; for checkpoints."""
+        return [each.state for each in self._raised.values()]
+
+    def raised(self, inputs: Any) -> dict[Raised, Any]:
+        """Returns the student's outputs in each second pass; inside of another layer's call."""
+        return {settings: again(inputs) for settings, again in self._raised.items()}
 
     def losses(
         self,
@@ -55,6 +61,7 @@ class StepTerms:
         labels: Any,
         outputs: tuple[Any, Sequence[Any]],
         answers: tuple[Any, Sequence[Any]],
+        raised: Mapping[Raised, Any],
         hard: Callable[[Any], Any],
     ) -> dict[str, Any]:
         """Returns the unweighted mean of each term over this replica's examples, by name.
@@ -64,6 +71,7 @@ class StepTerms:
             labels: Of it.
             outputs: The student's, and its taps.
             answers: The teacher's, and its taps.
+            raised: What `raised` returned.
             hard: The compiled loss of any outputs.
         """
         peers = [(peer, _ops.cast(peer(inputs, training=True), "float32")) for peer in self._peers]
@@ -77,7 +85,7 @@ class StepTerms:
                 peer=next((out for peer, out in peers if peer is term.peer), None),
                 student_taps=self.student.of(term.student_taps, outputs[1]),
                 teacher_taps=self.teacher.of(term.teacher_taps, answers[1]),
-                raised=None,
+                raised=None if term.raised is None else raised[term.raised],
                 hard=hard,
                 ops=OPS,
             )

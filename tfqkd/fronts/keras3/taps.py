@@ -55,6 +55,32 @@ def layers_of(model: Any) -> tuple[Layer, ...]:
     )
 
 
+def between(model: keras.Model, lower: str, upper: str) -> keras.Model:
+    """Returns the part of a model from one layer's output to another's: the same layers.
+
+    Args:
+        model: A Functional or Sequential Keras 3 model.
+        lower: Name of the layer whose output it takes.
+        upper: Name of the layer whose output it returns, and that reads nothing but what is behind `lower`.
+
+    Raises:
+        ValueError: If there are no such layers, or the upper one reads something else too.
+    """
+    _, outputs = shown(model)
+    if not {lower, upper} <= set(outputs):
+        raise ValueError(
+            f"A part of a network lies between two of its layers. Received: {lower} and {upper}. "
+            f"It has {', '.join(outputs)}."
+        )
+    try:
+        return keras.Model(outputs[lower], outputs[upper], name=f"{model.name}_part")
+    except ValueError as error:
+        raise ValueError(
+            f"A part of a network must be reached through one layer. Received: {upper}, which reads more "
+            f"than what {lower} puts out. Name other layers."
+        ) from error
+
+
 def _tapped(model: Any, names: Sequence[str], role: str) -> keras.Model:
     if not is_graph(model):
         raise ValueError(

@@ -67,7 +67,7 @@ class Teacher:
             batch: What the student is shown.
             tapped: The teacher with the taps that are asked for; it is asked itself where there are none.
         """
-        with _without_gradient():
+        with without_gradient():
             taps: list[Any] = []
             if tapped.names:
                 answer, taps = tapped(batch, training=False)
@@ -98,8 +98,8 @@ def _logits(output: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _without_gradient() -> Iterator[None]:
-    """On PyTorch an answer would bring its graph along, to be dropped at once."""
+def without_gradient() -> Iterator[None]:
+    """On PyTorch what is computed outside would bring its graph along, to be dropped at once."""
     if keras.backend.backend() != "torch":
         yield
         return

@@ -1,11 +1,11 @@
-"""Quantizes a Keras 3 network with given weights, and writes the steps and values that come out."""
+"""Quantizes a Keras 3 network with given weights, and writes what comes out: steps, values, balanced weights."""
 
 import sys
 
 import keras
 import numpy as np
 
-from tests.fronts.keras3.settings import SCHEMES, network
+from tests.fronts.keras3.settings import SCHEMES, balanced_weights, network
 from tfqkd.fronts import keras3
 
 
@@ -24,6 +24,7 @@ def main(source: str, target: str) -> None:
         summary = keras3.quantization_summary(quantized, print_fn=None)
         rows = [(row.bits, row.zeros, row.error, row.packed_bytes) for row in summary.layers]
         found[f"{scheme}/summary"] = np.array([*rows, (summary.packed_bytes, 0, 0, 0)])
+    found["balanced"] = balanced_weights(keras3, keras, model.get_weights())
     np.savez(target, **found)
 
 

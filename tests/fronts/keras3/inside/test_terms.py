@@ -11,13 +11,15 @@ import pytest
 from tests.fronts.keras3.inside.nets import BACKEND, array, batch, cross_entropy, same_weights
 from tests.fronts.keras3.inside.test_training import two_devices
 from tfqkd import fronts
+from tfqkd.core.activations import LsqActivationQuantizer
 from tfqkd.core.ops import NUMPY
+from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.schedules import Linear
-from tfqkd.core.schemes import TernaryScheme
+from tfqkd.core.schemes import Scheme
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.images import ImageData, Split
 from tfqkd.fronts.keras3 import Distiller, quantize_model
-from tfqkd.fronts.keras3.taps import Tapped, layers_of
+from tfqkd.fronts.keras3.taps import Tapped, between, layers_of
 from tfqkd.fronts.settings import Fitting
 from tfqkd.fronts.terms import Term
 from tfqkd.fronts.trainer import Position, Watcher
@@ -26,10 +28,12 @@ from tfqkd.methods.attention import Attention, attention_loss
 from tfqkd.methods.fsp import Fsp
 from tfqkd.methods.hints import Hints
 from tfqkd.methods.hooks import Hooks, terms_of
+from tfqkd.methods.interactive import Interactive
 from tfqkd.methods.latent import Latent
 from tfqkd.methods.mutual import Mutual
 from tfqkd.methods.past_self import PastSelf
 from tfqkd.methods.rkd import Rkd
+from tfqkd.methods.speq import Speq
 
 FRONT = fronts.choose("keras3")
 START = Position(0, 0)
@@ -57,14 +61,18 @@ FITTING = Fitting(
 )
 METHODS = (
     ATTENTION,
-    HINTS,
+    dataclasses.replace(HINTS, weight="balanced:0.3"),
     Mutual(weight=0.5),
     PastSelf(weight=0.5),
-    Rkd(weight=0.5),
+    Rkd(weight="balanced:0.5"),
     Fsp(weight=3.0),
     Latent(weight=0.5, student_taps=("late",), teacher_taps=("late",)),
+    Speq(weight=0.5),
+    # Its state loss reaches no student, and the message loss has a weight of its own.
+    Interactive(weight=0.1, message_weight=0.0),
 )
 """All that add terms: they go together."""
+SCHEME = Scheme(UniformQuantizer(2), LsqActivationQuantizer(2))
 STILL = dataclasses.replace(
     FITTING, epochs=1, steps=1, batch_size=24, learning_rate=0.0, augmentation=Augmentation.NONE
 )
@@ -107,10 +115,10 @@ class Training:
     """A student under methods, or under none, as a stage makes it."""
 
     def __init__(self, *methods, fitting=FITTING):
-        self.student = quantize_model(network(1), TernaryScheme(), "second")
+        self.student = quantize_model(network(1), SCHEME, "second")
         self.teacher = network(9, filters=4 if Fsp in map(type, methods) else 7)
         teachers = [self.teacher]
-        twin = lambda: quantize_model(network(2), TernaryScheme(), "second")  # noqa: E731
+        twin = lambda: quantize_model(network(2), SCHEME, "second")  # noqa: E731
         terms = terms_of(
             methods, FRONT, self.student, teachers, lambda _, seed: network(seed), twin
         )
@@ -134,9 +142,9 @@ def test_all_that_the_front_can_do_are_here():
     assert {name for name in able if "terms" in needs[name]} == {each.name for each in METHODS}
 
 
-def tap(model, training):
-    """What the layer "late" puts out for all images; batch norm in training takes the batch's moments."""
-    part = keras.Model(model.inputs, model.get_layer("late").output)
+def tap(model, training, name="late"):
+    """What a layer puts out for all images; batch norm in training takes the batch's moments."""
+    part = keras.Model(model.inputs, model.get_layer(name).output)
     before = part.get_weights()
     found = array(part(data().train.images.astype("float32"), training=training))
     part.set_weights(before)
@@ -267,6 +275,9 @@ def test_all_of_them_go_on_to_the_bit(tmp_path, scan):
     assert sum(moved) > len(whole.student.trainable_variables)
     for weight, same in zip(whole.weights(), again.weights(), strict=True):
         np.testing.assert_array_equal(weight, same)
+    found, kept = (each.network.balances.weights for each in (whole, again))
+    assert list(found) == ["hint_loss", "rkd_loss"]
+    assert all(float(kept[name]) == float(found[name]) > 0 for name in found)
 
 
 def test_what_trains_beside_is_in_the_checkpoint_and_in_no_file(tmp_path):
@@ -310,6 +321,38 @@ def test_taps_change_no_outputs(kind):
         np.testing.assert_allclose(array(outputs), array(taps[0]) + 1.0, rtol=1e-6)
 
 
+def test_a_part_of_the_teacher_is_the_teacher():
+    teacher = network(2, 6)
+    images = data().train.images[:3].astype("float32")
+    outputs, (low, high) = Tapped(teacher, [("early", "late")], "teacher")(images, training=False)
+    part = between(teacher, "early", "late")
+    np.testing.assert_allclose(array(part(low)), array(high), rtol=1e-6)
+    assert {id(each) for each in part.weights} <= {id(each) for each in teacher.weights}
+    np.testing.assert_array_equal(array(teacher(images, training=False)), array(outputs))
+    with pytest.raises(ValueError, match="reads more than what late puts out"):
+        between(teacher, "late", "early")
+    with pytest.raises(ValueError, match="between two of its layers"):
+        between(teacher, "early", "none")
+
+
+@pytest.mark.parametrize("way", ["two", "one"])
+def test_the_student_hears_the_teachers_answer(way):
+    """By what the modules say of the taps of one step."""
+    method = Interactive(weight=0.5, width=5, way=way, falls=False)
+    training = Training(method, fitting=STILL)
+    low, high, their_low, their_high = (
+        [training.network.beside[at] for at in (first, first + 1)] for first in range(0, 8, 2)
+    )
+    mine = tap(training.student, training=True, name="early"), tap(training.student, training=True)
+    theirs = tap(training.teacher, training=False)
+    if way == "two":
+        heard = their_low[1](low[0](mine[0].astype("float32")))
+        theirs = array(between(training.teacher, "early", "late")(heard))
+    answer = array(high[1](their_high[0](theirs.astype("float32"))))
+    (logs,) = training.run()
+    assert logs["interact_loss"] == pytest.approx(np.mean((mine[1] - answer) ** 2), rel=1e-4)
+
+
 def test_what_has_no_such_layers_is_refused():
     with pytest.raises(ValueError, match=r"Taps of the student .* Received: absent.*It has .*late"):
         Training(Attention(student_taps=("absent",), teacher_taps=("late",)))
@@ -318,9 +361,6 @@ def test_what_has_no_such_layers_is_refused():
     term = Term("hint", lambda seen: seen.ops.mean(seen.teacher_taps[0]), teacher_taps=("late",))
     with pytest.raises(ValueError, match="layers of the teacher, it must be a Functional"):
         Distiller(student=network(1), teacher=lambda x: x, terms=[term])
-    balanced = dataclasses.replace(term, weight="balanced:1", teacher_taps=())
-    with pytest.raises(ValueError, match="`hint_weight` can be balanced on the tfmot front alone"):
-        Distiller(student=network(1), teacher=network(2), terms=[balanced])
     with pytest.raises(ValueError, match="Terms must have different names"):
         Distiller(student=network(1), teacher=network(2), terms=[term, term])
 

@@ -1,0 +1,57 @@
+"""A second pass of the student, whose quantized activations have more bits at random."""
+
+from typing import Any
+
+import keras
+
+from tfqkd.fronts.keras3.held import second_pass
+from tfqkd.fronts.keras3.model import quantized_activations
+from tfqkd.fronts.keras3.teachers import without_gradient
+from tfqkd.fronts.terms import Raised
+
+_ops = keras.ops
+
+
+class RaisedPass:
+    """What a student says with activations of more bits; see `tfqkd.fronts.terms.Raised`.
+
+    Attributes:
+        state: Seed and number of the next draw, on all replicas alike; for checkpoints.
+
+    Args:
+        settings: Which bits, how often.
+        student: A model with quantized activations.
+    """
+
+    def __init__(self, settings: Raised, student: keras.Model) -> None:
+        self._settings, self._student = settings, student
+        found = list(quantized_activations(student))
+        self._places = {id(each.learned): place for place, each in enumerate(found)}
+        self._bits = [max(settings.bits, each.quantizer.bits) for each in found]
+        self._seed = keras.random.SeedGenerator(settings.seed)
+        self.state = self._seed.state
+
+    def __call__(self, inputs: Any) -> Any:
+        """Returns the student's outputs, float32, without a gradient, and moves nothing but its own state.
+
+        To call inside of another layer's call: as a call by itself it would forget the losses of the last.
+
+        Args:
+            inputs: Of a batch.
+        """
+        drawn = keras.random.uniform((len(self._bits),), seed=self._seed, dtype="float32")
+        are_raised = drawn < self._settings.probability
+
+        def draw(learned: keras.Variable) -> tuple[int, Any]:
+            place = self._places[id(learned)]
+            return self._bits[place], are_raised[place]
+
+        # What is assigned in a scope, and the losses of layers, end with it.
+        held = [(variable, variable.value) for variable in self._student.variables]
+        token = second_pass.set(draw)
+        try:
+            with keras.StatelessScope(held), without_gradient():
+                outputs = self._student(inputs, training=True)
+        finally:
+            second_pass.reset(token)
+        return _ops.stop_gradient(_ops.cast(outputs, "float32"))
