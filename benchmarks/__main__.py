@@ -8,7 +8,7 @@ import sys
 from benchmarks.keras3 import GROUPS
 
 PARTS = {
-    "steps": "benchmarks.steps",
+    "steps": "benchmarks.training_steps",
     "keras3": "benchmarks.keras3",
     "peers": "benchmarks.peers_part",
     "bfloat16": "benchmarks.bfloat16",

@@ -98,8 +98,8 @@ def make(folder: pathlib.Path, stage: str, data: ImageData, to: pathlib.Path) ->
     model = network(folder, stage, data.image_shape, data.classes)
     formats = ["keras", *(["litert-int2"] if read(folder, stage)["stage"]["ternary"] else [])]
     names, images = data.class_names, data.test.sample(64)
-    with tempfile.TemporaryDirectory() as place:
-        reports = export(model, place, formats, class_names=names, images=images, output="logits")
+    with tempfile.TemporaryDirectory() as exports:
+        reports = export(model, exports, formats, class_names=names, images=images, output="logits")
         compress(pathlib.Path(reports[0].path), to.with_name(f"{to.name}.keras"))
         for report in reports[1:]:
             pathlib.Path(report.path).rename(to.with_name(f"{to.name}.tflite"))

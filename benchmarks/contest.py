@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """A process that `worker.serve` answers for.
+    """A process that `worker.serve` replies for.
 
     Attributes:
         name: What its row is called.
@@ -87,13 +87,13 @@ def compete(
         for contestant in contestants:
             progress(f"starting {contestant.name}")
             process = stack.enter_context(_started(contestant))
-            answer = process.answer()
-            if "error" in answer:
-                failed[contestant.name] = answer["error"]
-                progress(f"{contestant.name} does not take part: {answer['error']}")
+            reply = process.reply()
+            if "error" in reply:
+                failed[contestant.name] = reply["error"]
+                progress(f"{contestant.name} does not take part: {reply['error']}")
             else:
                 running[contestant.name] = process
-        answers: dict[str, list[dict[str, float]]] = {name: [] for name in running}
+        replies: dict[str, list[dict[str, float]]] = {name: [] for name in running}
         for number in range(rounds):
             # Everyone begins in turn, forwards and backwards: nobody always follows the same one.
             order = collections.deque(running)
@@ -101,17 +101,14 @@ def compete(
             if number % 2:
                 order.reverse()
             for name in order:
-                answers[name].append(running[name].turn(steps))
+                replies[name].append(running[name].turn(steps))
             progress(f"round {number + 1} of {rounds}")
-    turns = {
-        name: Turns(
-            [turn["wall"] for turn in taken],
-            [turn["cpu"] for turn in taken],
-            max(turn["peak_mib"] for turn in taken),
-        )
-        for name, taken in answers.items()
-    }
-    return turns, failed
+    return {name: _turns(taken) for name, taken in replies.items()}, failed
+
+
+def _turns(taken: list[dict[str, float]]) -> Turns:
+    peak = max(turn["peak_mib"] for turn in taken)
+    return Turns([turn["wall"] for turn in taken], [turn["cpu"] for turn in taken], peak)
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
@@ -132,7 +129,7 @@ class _Process:
     def __init__(self, process: subprocess.Popen[str], log: pathlib.Path) -> None:
         self._process, self._log = process, log
 
-    def answer(self) -> dict[str, float]:
+    def reply(self) -> dict[str, float]:
         line = self._process.stdout.readline()
         if line:
             return json.loads(line)
@@ -142,10 +139,10 @@ class _Process:
     def turn(self, steps: int) -> dict[str, float]:
         self._process.stdin.write(f"{steps}\n")
         self._process.stdin.flush()
-        answer = self.answer()
-        if "error" in answer:
-            raise RuntimeError(f"A contestant died: {answer['error']}")
-        return answer
+        reply = self.reply()
+        if "error" in reply:
+            raise RuntimeError(f"A contestant died: {reply['error']}")
+        return reply
 
 
 @contextlib.contextmanager

@@ -16,8 +16,7 @@ from benchmarks.worker import serve
 from tfqkd.cli.flagfiles import expand
 from tfqkd.compat import keras
 from tfqkd.fronts.tfmot import front
-from tfqkd.fronts.tfmot.strategy import make_strategy
-from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.fronts.tfmot.strategy import RunStrategy, make_strategy
 from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.study.space import ARM, Space, parse_space
@@ -61,16 +60,16 @@ def recipe_of(arm: str) -> Recipe:
 
 def prepare(arm: str) -> Callable[[int], object]:
     """Starts a training as `bin/train` does it, that makes steps when it is told to."""
-    recipe, place = recipe_of(arm), StrategyPlace(make_strategy("auto", 1))
+    recipe, strategy = recipe_of(arm), RunStrategy(make_strategy("auto", 1))
     stage = student_stage(PAPER(recipe))
     directory = pathlib.Path(tempfile.mkdtemp(prefix="tfqkd-benchmark-"))
     atexit.register(shutil.rmtree, directory)
     data, execution = random_data(), execution_of(recipe)
-    maker = Maker(data, Products(directory), front, place, execution)
+    maker = Maker(data, Products(directory), front, strategy, execution)
 
     def train(turn: keras.callbacks.Callback) -> None:
         keras.utils.set_random_seed(0)
-        with place.scope():
+        with strategy.scope():
             model = maker.quantized(maker.build(stage.network), stage)
             teachers = [maker.build(each.network) for each in stage.teachers]
             terms = maker.terms(stage, model, teachers)
@@ -83,7 +82,7 @@ def prepare(arm: str) -> Callable[[int], object]:
                 stage=stage,
                 execution=execution,
                 data=data,
-                workers=place.workers,
+                workers=strategy.workers,
                 progress=ProgressBar,
                 callbacks=[*front.quantization_callbacks(stage.quantized), turn],
             )

@@ -21,8 +21,7 @@ from tfqkd.data.kept_logits import whole_logits, write_logits
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantize_model
-from tfqkd.fronts.tfmot.strategy import make_strategy
-from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.fronts.tfmot.strategy import RunStrategy, make_strategy
 from tfqkd.models import build
 from tfqkd.progress import ProgressBar
 from tfqkd.recipe.recipe import Recipe
@@ -71,7 +70,7 @@ def prepare(row: str, data_dir: str = "", precision: str = "float32") -> Callabl
 
 def _training(row: str, data_dir: str) -> Callable[[int], object]:
     """Starts a training as `bin/train` does it, callbacks and all, that makes steps when it is told to."""
-    place = StrategyPlace(make_strategy("auto", 1))
+    strategy = RunStrategy(make_strategy("auto", 1))
     data = load("cifar10", data_dir=data_dir) if data_dir else random_data()
     # Random images are not augmented.
     augmented = {} if data_dir else {"data.crop_padding": 0, "data.flip": False}
@@ -95,7 +94,7 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
     atexit.register(shutil.rmtree, directory)
 
     def train(turn: keras.callbacks.Callback) -> None:
-        with place.scope():
+        with strategy.scope():
             model = build(MODEL, (32, 32, 3), CLASSES)
             if row != "float":
                 model = quantize_model(model, SCHEMES.get(row, SCHEMES["ternary"]))
@@ -111,7 +110,7 @@ def _training(row: str, data_dir: str) -> Callable[[int], object]:
                 stage=stage,
                 execution=execution_of(recipe),
                 data=data,
-                workers=place.workers,
+                workers=strategy.workers,
                 progress=ProgressBar,
                 callbacks=[turn],
                 teacher_logits=[kept_logits(len(data.train), data.classes)] if kept else [],

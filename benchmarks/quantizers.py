@@ -12,8 +12,6 @@ import statistics
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
 from tfqkd.cli.command import Command, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, WEIGHT_QUANTIZERS
@@ -105,11 +103,12 @@ def measure(cells: Cells, directory: pathlib.Path, seeds: Sequence[int]) -> Accu
 def minus_plain(accuracies: Accuracies) -> Accuracies:
     """Returns what each way gains on the plain one, seed by seed: what a seed does to both cancels."""
     plain = accuracies.get((PLAIN, "accuracy"), [])
-    return {
-        (row, "minus plain"): [one - other for one, other in zip(found, plain, strict=True)]
-        for (row, _), found in accuracies.items()
-        if plain and row != PLAIN
-    }
+    gains: Accuracies = {}
+    for (row, _), found in accuracies.items():
+        if plain and row != PLAIN:
+            pairs = zip(found, plain, strict=True)
+            gains[row, "minus plain"] = [one - other for one, other in pairs]
+    return gains
 
 
 def table(accuracies: Accuracies) -> Table:
@@ -138,15 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("python -m benchmarks.quantizers --flagfile=benchmarks/quantizers.flags",),
     )
     values = command.flags
-    flags.DEFINE_enum("table", "family", TABLES, "Which table.", flag_values=values)
-    flags.DEFINE_string(
-        "run_dir", "runs/quantizers", "Where the runs are kept.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "repeats", 3, "Seeds to run, from --seed upwards.", flag_values=values, lower_bound=1
-    )
-    for name in ("table", "run_dir", "repeats"):
-        command.group("what to run", name)
+    what = command.group("what to run")
+    what.choice("table", list(TABLES), "Which table.")
+    what.text("run_dir", "Where the runs are kept.", default="runs/quantizers")
+    what.count("repeats", 3, "Seeds to run, from --seed upwards.", lowest=1)
     define_recipe_flags(command)
 
     def run_it() -> None:

@@ -16,8 +16,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
 from benchmarks.trained import PRETRAINED, Done, done_rows, row_path
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.recipe.recipe import Recipe
@@ -49,11 +47,11 @@ def require_one_table(
     recipe = read_recipe(run)
     for results in _kept(directory):
         row, seed = results["row"], results["seed"]
-        place = row_path(directory, row, seed)
-        differences = with_seed(read_recipe(place), recipe.run.seed).differences(recipe)
+        folder = row_path(directory, row, seed)
+        differences = with_seed(read_recipe(folder), recipe.run.seed).differences(recipe)
         if differences:
             raise UsageError(
-                f"The rows of a table must have one recipe. Received: {place}, which differs "
+                f"The rows of a table must have one recipe. Received: {folder}, which differs "
                 f"from that of {run} (there, here): {differences}. "
                 "Remove it, or gather another --run_dir."
             )
@@ -63,7 +61,7 @@ def require_one_table(
             if one.seed == seed and not math.isclose(there, here, rel_tol=_SAME_LOSS):
                 raise UsageError(
                     f"The rows of a table must share their {row}. Received: that of "
-                    f"{run}, with a test loss of {here:.6f}, and {place}, with "
+                    f"{run}, with a test loss of {here:.6f}, and {folder}, with "
                     f"{there:.6f}. Remove {directory}, or gather another --run_dir."
                 )
 
@@ -110,11 +108,11 @@ def keep(rows: dict[str, list[Done]], directory: pathlib.Path) -> None:
     """Writes recipe, results and history of each row and seed into a directory of its own."""
     for row, done in rows.items():
         for one in done:
-            place = row_path(directory, row, one.seed)
-            place.mkdir(parents=True, exist_ok=True)
+            folder = row_path(directory, row, one.seed)
+            folder.mkdir(parents=True, exist_ok=True)
             # Where the data lay on one machine says nothing on another.
             recipe = one.recipe.changed(data_dir="", seed=one.seed)
-            write_atomically(place / RECIPE_FILE, recipe.to_json())
+            write_atomically(folder / RECIPE_FILE, recipe.to_json())
             measured = dataclasses.asdict(dataclasses.replace(one.figures, seed=one.seed))
             del measured["model"], measured["label"]
             results = {
@@ -123,8 +121,8 @@ def keep(rows: dict[str, list[Done]], directory: pathlib.Path) -> None:
                 "file_bytes": one.file_bytes(),
                 "minutes": round(one.minutes(), 1),
             }
-            write_atomically(place / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
-            shutil.copy(one.model.with_name(HISTORY_FILE), place)
+            write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
+            shutil.copy(one.model.with_name(HISTORY_FILE), folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,18 +134,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("python -m benchmarks.reproduction --run_dir=runs/cifar10_cpu",),
     )
     values = command.flags
-    flags.DEFINE_string("run_dir", "", "The comparison's directory.", flag_values=values)
-    command.group("what to gather", "run_dir")
+    command.group("what to gather").text("run_dir", "The comparison's directory.")
 
     def run_it() -> None:
         directory = pathlib.Path(values.run_dir)
         rows = done_rows(directory)
         recipe = read_recipe(directory)
-        place = pathlib.Path("results") / recipe.data.dataset
-        require_one_table(place, directory, rows)
-        keep(rows, place)
-        text = table(place, recipe).markdown()
-        write_atomically(place / "table.md", text + "\n")
+        folder = pathlib.Path("results") / recipe.data.dataset
+        require_one_table(folder, directory, rows)
+        keep(rows, folder)
+        text = table(folder, recipe).markdown()
+        write_atomically(folder / "table.md", text + "\n")
         print(text)
 
     return command.main(argv, run_it)

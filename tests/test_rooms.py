@@ -9,7 +9,7 @@ import tfqkd
 
 ROOT = pathlib.Path(tfqkd.__file__).parent
 ROOMS = (
-    ("version", "compat", "storage", "tables", "process"),
+    ("version", "compat", "lazy", "storage", "tables", "process"),
     ("core",),
     ("runtime",),
     ("data",),

@@ -80,7 +80,7 @@ class ProgressBar(Watcher):
             else None
         )
         display = None if self._bar else _notebook_display()
-        self._line = _NotebookLine(display) if display else None
+        self._notebook = _NotebookDisplay(display) if display else None
 
     def on_train_begin(self) -> None:
         """Starts the bar."""
@@ -102,7 +102,7 @@ class ProgressBar(Watcher):
             # The first call also traced the graph: count from its end, or the rate would mislead.
             self._traced, self._begin = True, now
         self._done = steps
-        changes = self._bar or self._line
+        changes = self._bar or self._notebook
         wait = _SECONDS_BETWEEN_DRAWINGS if changes else _SECONDS_BETWEEN_LINES
         if now - self._last_drawn <= wait:
             return
@@ -110,7 +110,7 @@ class ProgressBar(Watcher):
         if self._bar:
             self._bar.update(self._task, completed=steps, rate=self._rate(), metrics=_text(logs))
         else:
-            self._print_line(logs)
+            self._print_epoch(logs)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Notes the epoch."""
@@ -137,13 +137,13 @@ class ProgressBar(Watcher):
             return ""
         return f"{before}{self._images / max(time.monotonic() - self._begin, 1e-9):,.0f} images/s"
 
-    def _print_line(self, logs: dict[str, Any]) -> None:
+    def _print_epoch(self, logs: dict[str, Any]) -> None:
         epoch = f"epoch {self._epoch + 1}/{self._epochs}"
         self._say(f"{self._title}: {epoch}{self._rate(', ')}{self._time_left()}, {_text(logs)}")
 
     def _say(self, text: str) -> None:
-        if self._line:
-            self._line.change(text)
+        if self._notebook:
+            self._notebook.change(text)
         else:
             print(text, flush=True)
 
@@ -155,7 +155,7 @@ class ProgressBar(Watcher):
         return f", {datetime.timedelta(seconds=round(seconds))} left"
 
 
-class _NotebookLine:
+class _NotebookDisplay:
     """A line below a notebook's cell, which changes in its place.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 from tfqkd.fronts import tfmot as _front
 from tfqkd.fronts.tfmot import configs, layers, wrapper  # noqa: F401 (each registers its classes)
 
-__all__ = list(_front.__all__)
+__all__ = list(dir(_front))
 
 
 def __getattr__(name: str) -> Any:

@@ -35,8 +35,10 @@ class Row(NamedTuple):
 def plan(text: str, chosen: str, seeds: int) -> list[Row]:
     """Returns the rows that a regular expression matches, and those whose networks they need."""
     tiers = [block.strip().splitlines() for block in re.split(r"(?m)^#.*\n", text) if block.strip()]
-    copies = ((line, n) for tier in tiers for n in range(seeds) for line in tier)
-    lines = dict.fromkeys(re.sub(r"\bS\b", str(n), line) for line, n in copies)
+    lines: dict[str, None] = {}
+    for tier in tiers:
+        for seed in range(seeds):
+            lines |= dict.fromkeys(re.sub(r"\bS\b", str(seed), line) for line in tier)
     rows = []
     for name, *words in map(str.split, lines):
         flags = [word for word in words if word[0] == "-" and f"{{{name}:" not in word]
@@ -124,8 +126,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=type(default), default=default)
     o = parser.parse_args()
     o.flags, o.deadline = o.flags.split(), time.time() + o.seconds
-    place = pathlib.Path(o.folder).absolute()
-    o.cache, o.folder = place / "cache", place / (o.dataset if o.what == "rows" else o.what)
+    folder = pathlib.Path(o.folder).absolute()
+    o.cache, o.folder = folder / "cache", folder / (o.dataset if o.what == "rows" else o.what)
     o.folder.mkdir(parents=True, exist_ok=True)
     o.file = arrays.make(pathlib.Path(o.data).absolute() / o.dataset, real=o.what == "rows")
     if o.what == "warm":

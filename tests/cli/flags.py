@@ -1,7 +1,7 @@
 """A recipe as the flags that give it."""
 
-from tfqkd.recipe.names import value_of
 from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.setting_names import value_of
 from tfqkd.recipe.values import to_text
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from tfqkd.cli import evaluate, export, train
 from tfqkd.recipe.flag_file import flag_file
-from tfqkd.recipe.names import SHORT
 from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.setting_names import SHORT
 
 SMALL = ["--dataset=digits", "--student=cnn2", "--teacher=none", "--formats="]
 INTERRUPTED = [

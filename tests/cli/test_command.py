@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-from absl import flags
 
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.models.dimensions import scale_filters
@@ -21,20 +20,12 @@ PACKAGE = ROOT / "tfqkd"
 @pytest.fixture
 def command():
     made = Command("brew", "Makes tea. " * 20, ("bin/brew --sort=green", "bin/brew --hot"))
-    values = made.flags
-    flags.DEFINE_string("sort", "green", "What tea.", flag_values=values)
-    flags.DEFINE_bool("hot", True, "Whether it is hot.", flag_values=values)
-    flags.DEFINE_integer("cups", 0, "How many.", flag_values=values)
-    flags.DEFINE_list("with", [], "What comes with it.", flag_values=values)
-    flags.DEFINE_enum("size", "small", ["small", "large"], "How big.", flag_values=values)
-    for group, name in (
-        ("tea", "sort"),
-        ("tea", "hot"),
-        ("table", "cups"),
-        ("table", "with"),
-        ("table", "size"),
-    ):
-        made.group(group, name)
+    tea, table = made.group("tea"), made.group("table")
+    tea.text("sort", "What tea.", default="green")
+    tea.switch("hot", "Whether it is hot.", default=True)
+    table.count("cups", 0, "How many.")
+    table.texts("with", "What comes with it.")
+    table.choice("size", ["small", "large"], "How big.")
     return made
 
 

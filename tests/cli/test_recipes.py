@@ -6,8 +6,8 @@ from tfqkd.cli.command import Command, UsageError
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.methods.attention import Attention
 from tfqkd.methods.ema import Ema
-from tfqkd.recipe.names import value_of
 from tfqkd.recipe.recipe import TRAINED, Recipe
+from tfqkd.recipe.setting_names import value_of
 from tfqkd.training.plans import methods_of
 
 from .flags import of_recipe

@@ -135,14 +135,14 @@ def test_a_password_is_not_kept_with_the_command():
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (ValueError, 1)])
 def test_a_study_that_ends_early_reports_what_is_done(error, status, tmp_path, monkeypatch, capsys):
-    from tfqkd.study.status_line import StatusLine
+    from tfqkd.study.status import StudyStatus
     from tfqkd.study.worker import work
 
     def fail(trial):
         raise error("no memory for this model")
 
     def end_early(plan, location, command):
-        work(location.join(plan), fail, StatusLine(), location.grace_seconds)
+        work(location.join(plan), fail, StudyStatus(), location.grace_seconds)
 
     monkeypatch.setattr("tfqkd.cli.study.load_keras", lambda version: None)
     monkeypatch.setattr("tfqkd.study.study.run_study", end_early)
@@ -158,11 +158,11 @@ def test_the_next_command_trains_the_best_recipe_once_there_is_one(tmp_path, mon
         (directory / "best.flags").write_text("--dataset=digits")
 
     monkeypatch.setattr("tfqkd.cli.study.missing_packages", lambda: ["optuna"])
-    monkeypatch.setattr("tfqkd.cli.study._grid", lambda *_: None)
+    monkeypatch.setattr("tfqkd.cli.study._run_locally", lambda *_: None)
     asked = ["study", *GOOD, f"--run_dir={tmp_path}"]
     assert main(asked) == 0
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr("tfqkd.cli.study._grid", grid)
+    monkeypatch.setattr("tfqkd.cli.study._run_locally", grid)
     assert main(asked) == 0
     next_command = f"Next            tfqkd-train --flagfile={tmp_path / 'best.flags'}\n"
     assert capsys.readouterr().out == next_command

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tfqkd.core.around import FloatQuantizer
 from tfqkd.core.clustered import ClusteredQuantizer, first_centroids
+from tfqkd.core.composite import FloatQuantizer
 from tfqkd.core.ops import NUMPY
 from tfqkd.core.pruned import PrunedQuantizer, masked
 from tfqkd.core.quantizers import (

@@ -13,7 +13,7 @@ from benchmarks.environments import python_of
 from tests.core.drawn import CASES, COUNT, VIEWS
 from tfqkd.compat import tf
 from tfqkd.core.views import NUMPY, draw, draw_numbers, draw_order, fold, folded, mix
-from tfqkd.fronts.tfmot.words import TENSORFLOW
+from tfqkd.fronts.tfmot.uint32 import TENSORFLOW
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORD = st.integers(0, 2**32 - 1)

@@ -18,11 +18,11 @@ from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData, Split
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.tfmot import front
-from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.fronts.tfmot.strategy import RunStrategy
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.products import Products
 
-PLACE = StrategyPlace(tf.distribute.get_strategy())
+STRATEGY = RunStrategy(tf.distribute.get_strategy())
 PACKAGE = pathlib.Path(tfqkd.__file__).parent
 NUMBERS = ["0", "-1", "1e400", "nan", "1e-300", "7", "9" * 30, "", " ", "0x10", "١", "1_0", "½"]
 TEXTS = [
@@ -179,7 +179,7 @@ def stages_of(model, directory, **settings):
 
 
 def staged(recipe, directory):
-    return Staged(recipe, DATA, Products(directory / "products"), front, PLACE)
+    return Staged(recipe, DATA, Products(directory / "products"), front, STRATEGY)
 
 
 def require_ours(error):

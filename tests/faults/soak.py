@@ -27,7 +27,7 @@ import psutil
 from tfqkd.compat import keras, tf
 from tfqkd.data import ImageData, Split, load
 from tfqkd.fronts.tfmot import front
-from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.fronts.tfmot.strategy import RunStrategy
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.training.execution import execution_of
 from tfqkd.training.making import Maker
@@ -90,9 +90,9 @@ def main() -> int:
     soak = Soak(minutes)
     with tempfile.TemporaryDirectory() as directory:
         data = _repeated(load("digits", validation_split=recipe.data.validation_split))
-        place = StrategyPlace(tf.distribute.get_strategy())
+        strategy = RunStrategy(tf.distribute.get_strategy())
         store = Products(pathlib.Path(directory))
-        maker = Maker(data, store, front, place, execution_of(recipe))
+        maker = Maker(data, store, front, strategy, execution_of(recipe))
         with contextlib.suppress(TimeIsUpError):
             maker.make(PAPER(recipe)[-1], (soak,))
     return _report(soak.samples, soak.steps)

@@ -6,8 +6,8 @@ from export.in_process import files_run_here
 
 import tfqkd
 from methods.training_of import FITTING, Training, assert_same, data, resumed
-from tfqkd.core.around import FloatQuantizer
 from tfqkd.core.clustered import ClusteredQuantizer
+from tfqkd.core.composite import FloatQuantizer
 from tfqkd.core.pruned import PrunedQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TwnQuantizer, UniformQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme

@@ -13,7 +13,7 @@ from tfqkd.fronts.terms import Raised
 from tfqkd.fronts.tfmot import front
 from tfqkd.fronts.tfmot.activations import second_pass
 from tfqkd.fronts.tfmot.model import quantized_activations
-from tfqkd.fronts.tfmot.raised import RaisedPass
+from tfqkd.fronts.tfmot.second_pass import RaisedPass
 from tfqkd.methods.speq import Speq
 
 PACT = Scheme(UniformQuantizer(2, step_update="every_step"), PactQuantizer(2))

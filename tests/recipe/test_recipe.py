@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tfqkd.recipe.distil import Distil
 from tfqkd.recipe.flag_file import flag_file
-from tfqkd.recipe.names import SHORT
 from tfqkd.recipe.recipe import TRAINED, Recipe
+from tfqkd.recipe.setting_names import SHORT
 from tfqkd.recipe.training import Training
 
 # For every setting: another valid value, and values it must refuse.
@@ -588,7 +588,7 @@ def test_every_valid_recipe_survives_json_and_flags(values):
 
 
 def _text_of(recipe, name):
-    from tfqkd.recipe.names import value_of
+    from tfqkd.recipe.setting_names import value_of
     from tfqkd.recipe.values import to_text
 
     value = value_of(recipe, name)

@@ -3,9 +3,9 @@ import pathlib
 
 import pytest
 
-from tfqkd.recipe.names import SHORT
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.renamed import RENAMED
+from tfqkd.recipe.setting_names import SHORT
 
 # As the last version with flat names wrote its defaults.
 OLD = json.loads((pathlib.Path(__file__).parent / "recipe_of_before.json").read_text())

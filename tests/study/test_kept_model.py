@@ -10,7 +10,7 @@ from tfqkd.study import attributes
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import to_parameter
 from tfqkd.study.space import parse_space
-from tfqkd.study.status_line import StatusLine
+from tfqkd.study.status import StudyStatus
 from tfqkd.study.trial import TrialRunner
 from tfqkd.training.history import read_history
 
@@ -73,7 +73,7 @@ def tried(tmp_path_factory):
     plain = {name: to_parameter(values[0]) for name, values in AFTER_THE_LAST_EPOCH.items()}
     for name, values in AFTER_THE_LAST_EPOCH.items():
         study.enqueue_trial({**plain, name: to_parameter(values[1])})
-    runner = TrialRunner(plan, directory, StatusLine())
+    runner = TrialRunner(plan, directory, StudyStatus())
     study.optimize(runner, n_trials=len(AFTER_THE_LAST_EPOCH))
     return directory, study
 

@@ -66,7 +66,7 @@ class Taught:
     settings: object
 
 
-class Place:
+class Strategy:
     workers = Workers()
     replicas = 1
 
@@ -74,8 +74,8 @@ class Place:
         return contextlib.nullcontext()
 
 
-def place(strategy, batch_size, jit_compile):
-    return Place()
+def strategy(name, batch_size, jit_compile):
+    return Strategy()
 
 
 def computes_in_bfloat16():
@@ -188,7 +188,7 @@ def together(teachers, distillation=None):
     return lambda images: np.mean([teacher(images) for teacher in teachers], axis=0)
 
 
-def answering(teacher, split, augmentation):
+def view_logits(teacher, split, augmentation):
     def answer(view, first, last):
         rows = np.arange(first, last)
         return teacher(show(split, rows, FIXED_VIEWS_SEED, view, augmentation))
@@ -212,8 +212,8 @@ def taught(student, teachers, kept, distillation, terms=()):
     return Taught(student, list(teachers), kept, distillation)
 
 
-def trainer(network, fitting, data):
-    return Trainer(network, fitting, data)
+def trainer(model, fitting, data):
+    return Trainer(model, fitting, data)
 
 
 def logs(directory, profile):

@@ -116,7 +116,7 @@ def test_stages_one_and_two_read_no_label_and_the_run_ends_in_a_model(tmp_path):
     from tfqkd.models import build
     from tfqkd.process.generators import generators_kept
     from tfqkd.training.checking import check
-    from tfqkd.training.execution import execution_of, front_of, load_general, place_of
+    from tfqkd.training.execution import execution_of, front_of, load_general, strategy_of
     from tfqkd.training.making import Maker
     from tfqkd.training.products import Products
 
@@ -147,10 +147,10 @@ def test_stages_one_and_two_read_no_label_and_the_run_ends_in_a_model(tmp_path):
     )
     kept = []
     with generators_kept(), front.state_kept():
-        place = place_of(recipe, front)
+        strategy = strategy_of(recipe, front)
         for number, shown in enumerate((general, garbage)):
             store = Products(tmp_path / "products")
-            maker = Maker(data, store, front, place, execution_of(recipe), general=shown)
+            maker = Maker(data, store, front, strategy, execution_of(recipe), general=shown)
             stages = PAPER(recipe)
             if number == 0:
                 check(stages, (), maker)

@@ -54,7 +54,7 @@ DATA = ImageData("stripes", tuple("abcd"), make_split(70, 0), make_split(30, 1),
 
 
 def make_stages(recipe, directory, data=DATA):
-    return Staged(recipe, data, Products(directory), numpy_front, numpy_front.Place())
+    return Staged(recipe, data, Products(directory), numpy_front, numpy_front.Strategy())
 
 
 def save_model(path, seed, classes=CLASSES, **options):

@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import flags
 
+from tfqkd.cli.flag_group import FlagGroup
 from tfqkd.cli.flagfiles import expand
 from tfqkd.process.interruption import Interrupted, orderly
 from tfqkd.process.kept_out import keep_out
@@ -41,22 +42,20 @@ class Command:
         self.flags = flags.FlagValues()
         self.renamed: Callable[[str], str] = lambda name: ""
         self.prepare: Callable[[Sequence[str]], None] = lambda arguments: None
-        self._groups: dict[str, list[str | tuple[str, str]]] = {}
-        self._program = ""
-        flags.DEFINE_bool(
-            "quiet",
-            False,
-            "Print nothing but errors, on stderr; what is written is the same.",
-            flag_values=self.flags,
+        self._groups: dict[str, FlagGroup] = {}
+        self._printing = FlagGroup(self.flags)
+        self._printing.switch(
+            "quiet", "Print nothing but errors, on stderr; what is written is the same."
         )
+        self._program = ""
 
-    def group(self, name: str, flag: str) -> None:
-        """Puts a flag that was defined in `self.flags` under a heading of the manual page."""
-        self._groups.setdefault(name, []).append(flag)
+    def group(self, name: str) -> FlagGroup:
+        """Returns what defines flags under a heading of the manual page."""
+        return self._groups.setdefault(name, FlagGroup(self.flags))
 
     def describe(self, name: str, title: str, text: str) -> None:
         """Puts an entry that is no flag of one name under a heading of the manual page."""
-        self._groups.setdefault(name, []).append((title, text))
+        self.group(name).entries.append((title, text))
 
     def choose_output(self, keys: str) -> None:
         """Defines `--output`.
@@ -64,14 +63,11 @@ class Command:
         Args:
             keys: Of the JSON object, in words.
         """
-        flags.DEFINE_enum(
+        self._printing.choice(
             "output",
-            "table",
             ["table", "json"],
             f"json prints one JSON object to stdout, and nothing else there: {keys}",
-            flag_values=self.flags,
         )
-        self.group("how to print it", "output")
 
     @property
     def is_json(self) -> bool:
@@ -89,7 +85,6 @@ class Command:
         """
         argv = list(sys.argv if argv is None else argv)
         self._program = argv[0]
-        self.group("how to print it", "quiet")
         if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
             try:
                 print(self._as_typed(self.manual()), flush=True)
@@ -120,8 +115,8 @@ class Command:
             number = error.number if isinstance(error, Interrupted) else signal.SIGINT
             words = shlex.join(self.command_line(argv))
             # A worker goes on only as the one that it was.
-            place = os.environ.get("TF_CONFIG")
-            words = f"TF_CONFIG={shlex.quote(place)} {words}" if place else words
+            cluster = os.environ.get("TF_CONFIG")
+            words = f"TF_CONFIG={shlex.quote(cluster)} {words}" if cluster else words
             out = sys.stderr if self.is_json else sys.stdout
             print(f"\n{error}\nTo go on: {words}", file=out, flush=True)
             return 128 + number
@@ -167,10 +162,10 @@ class Command:
         lines = [f"NAME\n    {self.name}\n\nDESCRIPTION"]
         lines += flags.text_wrap(self.description, 96, "    ").splitlines()
         lines += ["", "EXAMPLES", *(f"    {example}" for example in self.examples)]
-        for group, names in self._groups.items():
-            lines += ["", group.upper()]
-            for name in names:
-                title, text = name if isinstance(name, tuple) else self._entry(name)
+        for name, group in {**self._groups, "how to print it": self._printing}.items():
+            lines += ["", name.upper()]
+            for entry in group.entries:
+                title, text = entry if isinstance(entry, tuple) else self._entry(entry)
                 lines += [f"    {title}", *flags.text_wrap(text, 96, "        ").splitlines()]
         lines += ["", "FLAG FILES"]
         lines += flags.text_wrap(

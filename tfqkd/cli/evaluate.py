@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from tfqkd.reporting.measurement import Measurement
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
+def _command() -> Command:
     command = Command(
         "evaluate",
         "Measures the models of a finished run and every exported file, each by its own "
@@ -33,35 +32,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             "bin/evaluate --models=student-int2.tflite,teacher.keras --dataset=cifar10 --data_dir=DIR",
         ),
     )
-    values = command.flags
-    flags.DEFINE_string("run_dir", "", "The run directory.", flag_values=values)
-    flags.DEFINE_list(
+    what = command.group("what to evaluate")
+    what.text("run_dir", "The run directory.")
+    what.texts(
         "models",
-        [],
         "Instead of a run: models of tf_keras or Keras 3 and exported files, or folders of them, separated "
         "by commas.",
-        flag_values=values,
     )
-    flags.DEFINE_string(
-        "dataset", "", "With --models: the data set, as for bin/train.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
-    )
-    flags.DEFINE_string(
+    what.text("dataset", "With --models: the data set, as for bin/train.")
+    what.text("data_dir", "Where TFDS data sets lie; as in the run if empty.")
+    what.text(
         "image_size",
-        "0",
         "With --models: resize images, as --data.image_size of bin/train does.",
-        flag_values=values,
+        default="0",
     )
-    flags.DEFINE_bool(
+    what.switch(
         "centre_crop",
-        False,
         "With --models: resize the middle of images, as --data.centre_crop of bin/train does.",
-        flag_values=values,
     )
-    for name in ("run_dir", "models", "dataset", "data_dir", "image_size", "centre_crop"):
-        command.group("what to evaluate", name)
     command.choose_output(
         "`runs`, a list of objects with `directory` (null with --models) and `models`: each with `name`, "
         "`accuracy`, `top5` (null for five classes or fewer), `loss`, `calibration_error`, `precision` and "
@@ -69,37 +57,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         "losses in nats."
     )
 
-    def run_it() -> None:
-        if values.models:
-            measured = _evaluate_files(values)
-            if command.is_json:
-                print_json({"runs": [_as_json(None, measured)]})
-            else:
-                print(f"\n{_table(measured)}")
-                _print_next(command, pathlib.Path(values.models[0]))
-            return
-        directory = require_run_directory(values.run_dir)
-        from tfqkd.training.directory import read_recipe
-        from tfqkd.training.results import Results
+    return command
 
-        # What is not finished is said first.
-        Results.read(directory)
-        if read_recipe(directory).run.keras == 2:
-            load_tensorflow()
-        set_up_tensorflow()
-        from tfqkd.reporting.measurement import measure_run
-        from tfqkd.reporting.run_page import write_run_page
 
-        measured = measure_run(directory, values.data_dir)
-        write_run_page(directory)
-        if command.is_json:
-            print_json({"runs": [_as_json(directory, measured)]})
-            return
-        print(f"\n{directory}\n{_table(measured)}")
-        print("\nThe run directory has evaluation.json, confusion.png and a new report.html.")
-        command.print_next("export", f"--run_dir={directory}")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command = _command()
 
-    return command.main(argv, run_it)
+    def evaluate() -> None:
+        if command.flags.models:
+            _evaluate_models(command)
+        else:
+            _evaluate_run(command)
+
+    return command.main(argv, evaluate)
+
+
+def _evaluate_run(command: Command) -> None:
+    directory = require_run_directory(command.flags.run_dir)
+    from tfqkd.training.directory import read_recipe
+    from tfqkd.training.results import Results
+
+    # What is not finished is said first.
+    Results.read(directory)
+    if read_recipe(directory).run.keras == 2:
+        load_tensorflow()
+    set_up_tensorflow()
+    from tfqkd.reporting.measurement import measure_run
+    from tfqkd.reporting.run_page import write_run_page
+
+    measured = measure_run(directory, command.flags.data_dir)
+    write_run_page(directory)
+    if command.is_json:
+        print_json({"runs": [_as_json(directory, measured)]})
+        return
+    print(f"\n{directory}\n{_table(measured)}")
+    print("\nThe run directory has evaluation.json, confusion.png and a new report.html.")
+    command.print_next("export", f"--run_dir={directory}")
+
+
+def _evaluate_models(command: Command) -> None:
+    measured = _measured(command.flags)
+    if command.is_json:
+        print_json({"runs": [_as_json(None, measured)]})
+        return
+    print(f"\n{_table(measured)}")
+    _print_next(command, pathlib.Path(command.flags.models[0]))
 
 
 def _print_next(command: Command, path: pathlib.Path) -> None:
@@ -139,7 +142,7 @@ def _as_json(
     return {"directory": None if directory is None else str(directory), "models": models}
 
 
-def _evaluate_files(values: flags.FlagValues) -> list["Measurement"]:
+def _measured(values: flags.FlagValues) -> list["Measurement"]:
     models, dataset, run_dir = values.models, values.dataset, values.run_dir
     missing = [path for path in models if not pathlib.Path(path).exists()]
     if missing:

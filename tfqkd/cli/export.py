@@ -46,43 +46,27 @@ def _command() -> Command:
             "bin/export --widen=student-w2a8.packed",
         ),
     )
-    values = command.flags
-    flags.DEFINE_string("run_dir", "", "The run directory; or give --model.", flag_values=values)
-    flags.DEFINE_string(
+    what = command.group("what to export")
+    what.text("run_dir", "The run directory; or give --model.")
+    what.text(
         "model",
-        "",
         "Instead of a run: a saved model of tf_keras or Keras 3, or the folder that holds it alone.",
-        flag_values=values,
     )
-    flags.DEFINE_string(
+    what.text(
         "dataset",
-        "",
         "With --model: the data set that the file is tested on, as for bin/train; random images if empty.",
-        flag_values=values,
     )
-    flags.DEFINE_string(
+    what.text(
         "format",
-        "litert-int2",
         f"Formats, separated by commas; list prints what each is for. {known}",
-        flag_values=values,
+        default="litert-int2",
     )
-    flags.DEFINE_string(
+    what.text("output_dir", "Where to; `export` in the run, or beside the model, if empty.")
+    what.text("data_dir", "Where TFDS data sets lie; as in the run if empty.")
+    what.text(
         "widen",
-        "",
         "Instead of an export: a .packed file, beside which the .tflite file that it stands for is written.",
-        flag_values=values,
     )
-    flags.DEFINE_string(
-        "output_dir",
-        "",
-        "Where to; `export` in the run, or beside the model, if empty.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "data_dir", "", "Where TFDS data sets lie; as in the run if empty.", flag_values=values
-    )
-    for name in ("run_dir", "model", "dataset", "format", "output_dir", "data_dir", "widen"):
-        command.group("what to export", name)
     _define_options(command)
     command.choose_output(
         "`directory`, and what report.json holds: `files`, each with its `path` there, `format`, `bytes`, "
@@ -93,56 +77,38 @@ def _command() -> Command:
 
 
 def _define_options(command: Command) -> None:
-    values = command.flags
-    flags.DEFINE_enum(
+    exactness = command.group("how small and how exact")
+    exactness.choice(
         "head",
-        "float32",
         ["float32", "int8"],
         "int8 rounds the last layer's kernel in litert-int2, if it is float.",
-        flag_values=values,
     )
-    flags.DEFINE_enum(
+    exactness.choice(
         "dense_kernels",
-        "exact",
         ["exact", "int2"],
         "int2 lets dense layers of litert-int2 multiply 2-bit codes natively; their activations become int8, "
         "about 1 % off, which is measured and printed.",
-        flag_values=values,
     )
-    flags.DEFINE_enum(
+    exactness.choice(
         "input_type",
-        "float32",
         INPUT_TYPES,
         "What litert-w8a8 and its kind take: pixels as float32 or uint8, or pixels less 128 as int8.",
-        flag_values=values,
     )
-    flags.DEFINE_enum(
-        "output_type",
-        "float32",
-        OUTPUT_TYPES,
-        "What litert-w8a8 and its kind return: float32, or int8 codes.",
-        flag_values=values,
+    exactness.choice(
+        "output_type", OUTPUT_TYPES, "What litert-w8a8 and its kind return: float32, or int8 codes."
     )
-    flags.DEFINE_integer(
+    exactness.count(
         "arena_bytes",
         0,
         "Of tflm: the most that tensors and structures may take on the device; 0 for any.",
-        lower_bound=0,
-        flag_values=values,
+        lowest=0,
     )
-    flags.DEFINE_bool(
-        "latency", True, "Also measures load time, memory and latency.", flag_values=values
-    )
-    flags.DEFINE_bool(
+    shown = command.group("what to report")
+    shown.switch("latency", "Also measures load time, memory and latency.", default=True)
+    shown.switch(
         "per_layer",
-        False,
         "Also prints each file's kernels and their bytes; --output=json always has them.",
-        flag_values=values,
     )
-    for name in _OPTIONS:
-        command.group("how small and how exact", name)
-    for name in ("latency", "per_layer"):
-        command.group("what to report", name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

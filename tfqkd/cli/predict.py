@@ -5,8 +5,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
 from tfqkd.cli.command import Command, UsageError, print_json
 from tfqkd.runtime.outputs import VALUES
 
@@ -24,24 +22,12 @@ def _command() -> Command:
             "bin/predict --model=student-int2.onnx --images=photos --top=1",
         ),
     )
-    values = command.flags
-    flags.DEFINE_string("model", "", "The .tflite or .onnx file; required.", flag_values=values)
-    flags.DEFINE_list(
-        "images",
-        [],
-        "Image files, or directories of them, separated by commas; required.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "top", 5, "How many classes to print for each image.", flag_values=values, lower_bound=1
-    )
-    flags.DEFINE_integer(
-        "threads", 1, "How many threads the runtime uses.", flag_values=values, lower_bound=1
-    )
-    for name in ("model", "images"):
-        command.group("what to classify", name)
-    for name in ("top", "threads"):
-        command.group("how", name)
+    what = command.group("what to classify")
+    what.text("model", "The .tflite or .onnx file; required.")
+    what.texts("images", "Image files, or directories of them, separated by commas; required.")
+    how = command.group("how")
+    how.count("top", 5, "How many classes to print for each image.", lowest=1)
+    how.count("threads", 1, "How many threads the runtime uses.", lowest=1)
     command.choose_output(
         "`model`; `images`, a list of objects with `path` and `classes`, the likeliest first: each with "
         "`name` and `probability`, 0 to 1, or `value` where the model returns "

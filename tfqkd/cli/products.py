@@ -5,8 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-from absl import flags
-
 from tfqkd.cli.command import Command
 from tfqkd.cli.evaluate import require_run_directory
 
@@ -24,16 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
     )
     values = command.flags
-    flags.DEFINE_string("run_dir", "", "The directory that holds `products`.", flag_values=values)
-    flags.DEFINE_bool(
+    what = command.group("what to show")
+    what.text("run_dir", "The directory that holds `products`.")
+    what.switch(
         "prune",
-        False,
         "Remove the products that nothing uses. What a run uses or a process makes stays. A run that "
         "lies elsewhere and shares these products is not known: move it beside this one first.",
-        flag_values=values,
     )
-    for name in ("run_dir", "prune"):
-        command.group("what to show", name)
 
     def run_it() -> None:
         directory = require_run_directory(values.run_dir)

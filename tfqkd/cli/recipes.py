@@ -7,9 +7,9 @@ from absl import flags
 from tfqkd.cli.command import Command, UsageError
 from tfqkd.recipe import described
 from tfqkd.recipe.methods import method_of, settings_of_method
-from tfqkd.recipe.names import SHORT, Setting
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.renamed import now
+from tfqkd.recipe.setting_names import SHORT, Setting
 
 
 def define_recipe_flags(command: Command) -> None:

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from absl import flags
-
 from tfqkd.cli.command import Command, UsageError, load_keras
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.data.locations import require_location
@@ -40,84 +38,59 @@ def _command() -> Command:
 
 
 def _define_trials(command: Command) -> None:
-    values = command.flags
-    flags.DEFINE_multi_string(
+    what = command.group("what to try")
+    what.texts(
         "vary",
-        [],
         "FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH or FIELD=LOW:HIGH:log, once for each field of the recipe "
         "that varies, by its name as a flag. A value that holds a comma stands in double quotes.",
-        flag_values=values,
+        repeated=True,
     )
-    flags.DEFINE_multi_string(
+    what.texts(
         "arm",
-        [],
         "NAME: FIELD=VALUE FIELD=VALUE ..., once for each arm: named settings, of which a trial takes one. "
         "The report compares all with the first.",
-        flag_values=values,
+        repeated=True,
     )
-    flags.DEFINE_enum(
+    what.choice(
         "sampler",
-        "grid",
         SAMPLERS,
         "grid tries all settings; random and tpe (tree-structured Parzen estimator) draw --trials of them.",
-        flag_values=values,
     )
-    flags.DEFINE_integer(
-        "trials", 0, "Settings that random or tpe draw, besides the controls.", flag_values=values
-    )
-    flags.DEFINE_integer(
+    what.count("trials", 0, "Settings that random or tpe draw, besides the controls.")
+    what.count(
         "repeats",
         1,
         "Seeds of every trial, from --seed upwards; the report's error bars are over them.",
-        flag_values=values,
-        lower_bound=1,
+        lowest=1,
     )
-    flags.DEFINE_enum(
+    what.choice(
         "pruner",
-        "none",
         PRUNERS,
         "hyperband gives up trials whose first seed does badly on the validation images.",
-        flag_values=values,
     )
-    for name in ("vary", "arm", "sampler", "trials", "repeats", "pruner"):
-        command.group("what to try", name)
 
 
 def _define_storage(command: Command) -> None:
-    values = command.flags
-    flags.DEFINE_string(
+    kept = command.group("where it is kept")
+    kept.text(
         "run_dir",
-        "",
         "Where trials, products and report are kept; runs/study_DATASET if empty. Workers on several "
         "machines share teachers if this is a shared directory.",
-        flag_values=values,
     )
-    flags.DEFINE_string(
-        "study_name",
-        "",
-        "Of the study in its storage; that of run_dir if empty.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
+    kept.text("study_name", "Of the study in its storage; that of run_dir if empty.")
+    kept.text(
         "storage",
-        "",
         "URL of the database that the workers share: postgresql://..., mysql+pymysql://... or "
         "sqlite:///FILE; RUN_DIR/study.db if empty. Keep passwords out of it: PostgreSQL reads "
         "~/.pgpass.",
-        flag_values=values,
     )
-    flags.DEFINE_integer(
+    kept.count(
         "grace_seconds",
         120,
         "A worker that gives no sign of life for this long has died, and its trial goes to another.",
-        flag_values=values,
-        lower_bound=6,
+        lowest=6,
     )
-    flags.DEFINE_bool(
-        "report_only", False, "Only write the report of what is done so far.", flag_values=values
-    )
-    for name in ("run_dir", "study_name", "storage", "grace_seconds", "report_only"):
-        command.group("where it is kept", name)
+    kept.switch("report_only", "Only write the report of what is done so far.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -144,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         is_plain = plan.sampler == "grid" and plan.pruner == "none" and not values.storage
         if is_plain and missing_packages():
-            _grid(plan, directory, values.report_only, command.command_line(arguments))
+            _run_locally(plan, directory, values.report_only, command.command_line(arguments))
             _print_next(command, directory)
             return
         require_packages()
@@ -164,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.main(arguments, run_it)
 
 
-def _grid(plan: Plan, directory: pathlib.Path, report_only: bool, words: list[str]) -> None:
+def _run_locally(plan: Plan, directory: pathlib.Path, report_only: bool, words: list[str]) -> None:
     """Runs a grid in this process alone, and writes its report."""
     print(
         "Optuna is not installed: the trials run one after the other, in this process.", flush=True
@@ -173,19 +146,19 @@ def _grid(plan: Plan, directory: pathlib.Path, report_only: bool, words: list[st
     require_location(data.dataset, data.dir, data.download)
     load_keras(plan.recipe.run.keras)
     from tfqkd.reporting.study_page import print_study, write_study_page
-    from tfqkd.study.grid import GRID_FILE, GridStudy, run_grid
+    from tfqkd.study.local import LOCAL_FILE, LocalStudy, run_local_study
     from tfqkd.study.results import StudyResults
 
-    if report_only and not (directory / GRID_FILE).exists():
+    if report_only and not (directory / LOCAL_FILE).exists():
         raise ValueError(
             "A study must be begun before it can be reported on. "
-            f"Received: {directory}, without {GRID_FILE}. Leave --report_only out."
+            f"Received: {directory}, without {LOCAL_FILE}. Leave --report_only out."
         )
     try:
         if not report_only:
-            run_grid(plan, directory, words)
+            run_local_study(plan, directory, words)
     finally:
-        results = StudyResults.read(GridStudy(plan, directory), plan)
+        results = StudyResults.read(LocalStudy(plan, directory), plan)
         if len(results.runs):
             write_study_page(results, directory)
             print_study(results, directory)

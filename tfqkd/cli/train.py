@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tfqkd.cli.command import Command, UsageError, load_keras
+from tfqkd.cli.flag_group import FlagGroup
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.data.locations import require_location
 from tfqkd.export.formats import FORMATS
@@ -34,38 +35,26 @@ def _command() -> Command:
             "bin/train --flagfile=configs/cifar10.flags --run_dir=runs/t5 --temperature=5 --dry_run",
         ),
     )
-    values = command.flags
-    flags.DEFINE_string(
-        "run_dir", "", "Where the run is kept; runs/DATASET if empty.", flag_values=values
-    )
-    flags.DEFINE_string(
+    what = command.group("what to run")
+    what.text("run_dir", "Where the run is kept; runs/DATASET if empty.")
+    what.text(
         "products",
-        "",
         "Where teachers, students and exports are kept; runs that name the same place train nothing twice. "
         "The run directory's own products if empty.",
-        flag_values=values,
     )
-    _define_presets(values)
-    flags.DEFINE_bool(
+    _define_presets(what)
+    what.switch(
         "dry_run",
-        False,
         "Train nothing: print the stages, which are done, which would be trained and why, their parameters, "
         "and how long they take, if stages of their kind have been trained there.",
-        flag_values=values,
     )
-    flags.DEFINE_enum(
+    what.choice(
         "log_to",
-        None,
         ["mlflow", "wandb"],
         "Also write what each epoch logs to MLflow or to Weights & Biases, as their own settings say "
         "(MLFLOW_TRACKING_URI; WANDB_MODE=offline).",
-        flag_values=values,
+        optional=True,
     )
-    for name in (
-        *("run_dir", "products", "compare", "controls", "repeats", "assistants", "generations"),
-        *("dry_run", "log_to"),
-    ):
-        command.group("what to run", name)
     define_recipe_flags(command)
     return command
 
@@ -104,42 +93,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.main(arguments, run_it)
 
 
-def _define_presets(values: flags.FlagValues) -> None:
-    flags.DEFINE_bool(
+def _define_presets(what: FlagGroup) -> None:
+    what.switch(
         "compare",
-        False,
         "Also train the student without a teacher and with a fixed coefficient (the mean of the annealed "
         "one's first and last value), and print a table of all.",
-        flag_values=values,
     )
-    flags.DEFINE_bool(
+    what.switch(
         "controls",
-        False,
         "With --compare: also train the float student on for as many epochs, and the quantized one with the "
         "teacher's term off: (1-λ)·hard alone.",
-        flag_values=values,
     )
-    flags.DEFINE_integer(
+    what.count(
         "repeats",
         1,
         "With --compare: seeds to run, from --seed upwards; the table gives mean ± standard deviation.",
-        flag_values=values,
-        lower_bound=1,
+        lowest=1,
     )
-    flags.DEFINE_list(
+    what.texts(
         "assistants",
-        [],
         "Networks between teacher and student, separated by commas, the largest first: each is taught by the "
         "one before, and the last one teaches the student.",
-        flag_values=values,
     )
-    flags.DEFINE_integer(
+    what.count(
         "generations",
         1,
         "Quantized students to train one after the other, each taught by the one before; the last one is "
         "exported.",
-        flag_values=values,
-        lower_bound=1,
+        lowest=1,
     )
 
 

@@ -1,21 +1,21 @@
-"""Whether student and teacher choose alike, and whether a teacher's answers are probabilities."""
+"""Whether student and teacher choose alike, and whether a teacher's outputs are probabilities."""
 
 from tfqkd.core.ops import Ops, Tensor, ops_of
 
 
-def are_probabilities(answers: Tensor, ops: Ops | None = None) -> Tensor:
+def are_probabilities(outputs: Tensor, ops: Ops | None = None) -> Tensor:
     """Returns whether every row is a distribution: no value below zero, a sum of 1 to within a hundredth.
 
     Args:
-        answers: Float, `[..., classes]`. None at all are no distributions.
+        outputs: Float, `[..., classes]`. None at all are no distributions.
         ops: The table of their framework; None finds it.
     """
-    ops = ops or ops_of(answers)
-    answers = ops.cast(answers, "float32")
+    ops = ops or ops_of(outputs)
+    outputs = ops.cast(outputs, "float32")
     # bfloat16 rounds each of them by up to 0.4 %.
-    sums = ops.abs(ops.sum(answers, axis=-1) - 1) < 0.01
-    rows = ops.logical_and(ops.all(answers >= 0, axis=-1), sums)
-    return ops.logical_and(ops.all(rows), ops.size(answers) > 0)
+    sums = ops.abs(ops.sum(outputs, axis=-1) - 1) < 0.01
+    rows = ops.logical_and(ops.all(outputs >= 0, axis=-1), sums)
+    return ops.logical_and(ops.all(rows), ops.size(outputs) > 0)
 
 
 def agreement(teacher_logits: Tensor, student_logits: Tensor, ops: Ops | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the answers of several teachers become one."""
+"""How the outputs of several teachers become one."""
 
 import functools
 import operator
@@ -11,7 +11,7 @@ COMBINATIONS = (LOGITS, PROBABILITIES, CONFIDENCE)
 
 
 def combined(
-    answers: Sequence[Tensor], how: str = LOGITS, temperature: float = 1.0, ops: Ops | None = None
+    outputs: Sequence[Tensor], how: str = LOGITS, temperature: float = 1.0, ops: Ops | None = None
 ) -> Tensor:
     """Returns the logits of several teachers as those of one.
 
@@ -24,7 +24,7 @@ def combined(
       compares itself with.)
 
     Args:
-        answers: Of K teachers, float32 `[..., classes]`.
+        outputs: Of K teachers, float32 `[..., classes]`.
         how: One of `COMBINATIONS`.
         temperature: T of the distributions: that of the soft loss.
         ops: The table of their framework.
@@ -32,18 +32,18 @@ def combined(
     Returns:
         Float32 `[..., classes]`.
     """
-    ops = ops or ops_of(answers[0])
-    count = len(answers)
+    ops = ops or ops_of(outputs[0])
+    count = len(outputs)
     if how == LOGITS:
-        return functools.reduce(operator.add, answers) / count
-    together = ops.stack([ops.cast(answer, "float32") for answer in answers])
+        return functools.reduce(operator.add, outputs) / count
+    together = ops.stack([ops.cast(each, "float32") for each in outputs])
     weights = _confidences(together, ops) if how == CONFIDENCE and count > 1 else 1 / count
     softened = ops.log_softmax(together / temperature, -1) + ops.log(ops.cast(weights, "float32"))
     return temperature * ops.logsumexp(softened, 0)
 
 
 def require_combination(how: object) -> None:
-    """Raises ValueError if answers cannot be combined so."""
+    """Raises ValueError if outputs cannot be combined so."""
     if how not in COMBINATIONS:
         raise ValueError(
             f"Teachers are combined by one of {', '.join(COMBINATIONS)}. Received: {how!r}."

@@ -66,13 +66,13 @@ def choose_bits(
 
     def width_of(layer: Any) -> bool | Width:
         for selector, width in rules:
-            answer = _selects(selector, layer)
-            if answer is not None and answer is not False:
-                return width if answer is True else answer
+            selected = _selects(selector, layer)
+            if selected is not None and selected is not False:
+                return width if selected is True else selected
         return True if layer.name in rest else others
 
-    answers = {layer.name: _bits(width_of(layer), default) for layer in layers}
-    chosen = {name: bits for name, bits in answers.items() if bits != FLOAT}
+    bits_of = {layer.name: _bits(width_of(layer), default) for layer in layers}
+    chosen = {name: bits for name, bits in bits_of.items() if bits != FLOAT}
     if not chosen:
         raise ValueError(
             "A policy must quantize at least one layer. "
@@ -125,8 +125,8 @@ def _selects(selector: Selector, layer: Any) -> bool | Width:
     if isinstance(selector, type):
         return isinstance(layer, selector)
     if callable(selector):
-        answer = selector(layer)
-        return answer.item() if isinstance(answer, np.generic) else answer
+        selected = selector(layer)
+        return selected.item() if isinstance(selected, np.generic) else selected
     return layer.name in selector
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfqkd.core.around import AROUND, AroundQuantizer
+from tfqkd.core.composite import AROUND, AroundQuantizer
 from tfqkd.core.ops import Ops, Tensor
 from tfqkd.core.quantizer import State
 from tfqkd.core.quantizers import DorefaQuantizer

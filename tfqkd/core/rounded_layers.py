@@ -9,6 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tfqkd.core.activations import ActivationQuantizer
+from tfqkd.core.policy import Bits
+from tfqkd.core.quantizer import WeightQuantizer
+from tfqkd.core.schemes import Scheme
+
 Before = Callable[[Any], Iterable[Any]]
 """From a layer to the layers and operations that make what it reads, the input of the model among them."""
 
@@ -109,6 +114,37 @@ class Wiring:
             f"keras.layers.ReLU() for {self.relu} and keras.layers.Add() for +, or leave the "
             "activations of this layer float."
         )
+
+
+def layer_quantizers(
+    scheme: Scheme, bits: Mapping[str, Bits], wired: Callable[[], Wiring]
+) -> dict[str, tuple[WeightQuantizer | None, ActivationQuantizer | None]]:
+    """Returns what quantizes the kernels of a layer and what its output, for each layer that has any of both.
+
+    Args:
+        scheme: What a quantized layer gets.
+        bits: Bits of the layers that are to be quantized. The output of a layer that one of them reads is
+            quantized too.
+        wired: Returns the wiring of the model, if it is needed.
+
+    Raises:
+        ValueError: As `activation_layers` does.
+    """
+    rounded: dict[str, ActivationBits] = {}
+    if scheme.activations is not None and scheme.is_integer:
+        rounded = integer_layers(wired(), scheme.activations.bits)
+    elif scheme.activations is not None:
+        readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
+        rounded = activation_layers(wired(), readers)
+    weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
+    found = {}
+    for name in {**weights, **rounded}:
+        kernels = scheme.quantizer_of(weights[name]) if name in weights else None
+        output = None
+        if name in rounded and scheme.activations is not None:
+            output = scheme.activations.with_bits(rounded[name].bits, rounded[name].signed)
+        found[name] = (kernels, output)
+    return found
 
 
 def activation_layers(wiring: Wiring, readers: Mapping[str, int]) -> dict[str, ActivationBits]:

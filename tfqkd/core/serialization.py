@@ -3,16 +3,16 @@
 from typing import Any
 
 from tfqkd.core.activations import ACTIVATION_QUANTIZERS, ActivationQuantizer
-from tfqkd.core.around import FloatQuantizer
 from tfqkd.core.clustered import ClusteredQuantizer
+from tfqkd.core.composite import FloatQuantizer
 from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.core.pruned import PrunedQuantizer
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.quantizers import QUANTIZERS
 
-_AROUND = (FloatQuantizer, ClusteredQuantizer, PrunedQuantizer, GradualQuantizer)
+_COMPOSITE = (FloatQuantizer, ClusteredQuantizer, PrunedQuantizer, GradualQuantizer)
 _CLASSES: dict[str, Any] = (
-    QUANTIZERS | ACTIVATION_QUANTIZERS | {cls.__name__: cls for cls in _AROUND}
+    QUANTIZERS | ACTIVATION_QUANTIZERS | {cls.__name__: cls for cls in _COMPOSITE}
 )
 
 

@@ -19,8 +19,8 @@ class Task:
         soft_loss: As `losses.soft_loss`: from the outputs of teacher and student, temperature, kind, scaling
             and table to a loss for each example.
         agreement: From both outputs to 0 or 1 for each decision; None where nothing is decided.
-        probabilities: From a teacher's answers to how many were looked at, and how many of these look like
-            probabilities; None where answers may be any values.
+        probabilities: From a teacher's outputs to how many were looked at, and how many of these look like
+            probabilities; None where outputs may be any values.
         enough: How many must have been looked at before all of them tell something.
         look: How an error calls such probabilities.
         logits: What an error tells to return instead.
@@ -58,7 +58,7 @@ class Task:
             )
 
     def require_logits(self, looked_at: int, probable: int) -> None:
-        """Raises if all answers of a teacher that were looked at are probabilities, and they are enough.
+        """Raises if all outputs of a teacher that were looked at are probabilities, and they are enough.
 
         Args:
             looked_at: How many were looked at.
@@ -74,16 +74,16 @@ class Task:
             )
 
 
-def _distributions(answers: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
-    ops = ops or ops_of(answers)
-    return ops.size(answers) > 0, are_probabilities(answers, ops)
+def _distributions(outputs: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
+    ops = ops or ops_of(outputs)
+    return ops.size(outputs) > 0, are_probabilities(outputs, ops)
 
 
-def _between_zero_and_one(answers: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
-    ops = ops or ops_of(answers)
+def _between_zero_and_one(outputs: Tensor, ops: Ops | None = None) -> tuple[Tensor, Tensor]:
+    ops = ops or ops_of(outputs)
     # Zero is a logit of no opinion as well as a probability that was rounded.
-    telling = answers != 0
-    inside = ops.logical_and(answers > 0, answers <= 1)
+    telling = outputs != 0
+    inside = ops.logical_and(outputs > 0, outputs <= 1)
     return ops.sum(ops.cast(telling, "int32")), ops.sum(ops.cast(inside, "int32"))
 
 

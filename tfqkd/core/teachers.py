@@ -1,4 +1,4 @@
-"""Teachers that are no model: several as one, and answers that are known already."""
+"""Teachers that are no model: several as one, and logits that are known already."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,9 +46,9 @@ class Ensemble:
                 f"Received: {self.teachers}. Name each once."
             )
 
-    def combined(self, answers: Sequence[Tensor], ops: Ops | None = None) -> Tensor:
-        """Returns the answers of the teachers as that of one; see `core.combining.combined`."""
-        return combined(answers, self.combine, self.temperature, ops)
+    def combined(self, outputs: Sequence[Tensor], ops: Ops | None = None) -> Tensor:
+        """Returns the outputs of the teachers as those of one; see `core.combining.combined`."""
+        return combined(outputs, self.combine, self.temperature, ops)
 
 
 def members(teacher: object) -> list[Any]:

@@ -3,26 +3,16 @@
 The package is lazy: what a name needs is imported when it is first used.
 """
 
-import importlib
-from typing import Any
+from tfqkd.lazy import lazy_names
 
 _NAMES = {
-    "Augmentation": "augmentation",
-    "ImageData": "images",
-    "Pictures": "pictures",
-    "Split": "images",
-    "load": "datasets",
-    "steps_per_epoch": "batches",
+    "Augmentation": "tfqkd.data.augmentation",
+    "ImageData": "tfqkd.data.images",
+    "Pictures": "tfqkd.data.pictures",
+    "Split": "tfqkd.data.images",
+    "load": "tfqkd.data.datasets",
+    "steps_per_epoch": "tfqkd.data.batches",
 }
 
 __all__ = list(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"tfqkd.data.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'tfqkd.data' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names("tfqkd.data", _NAMES)

@@ -16,6 +16,7 @@ from tfqkd.data.pictures import Pictures, to_image
 from tfqkd.data.problems import Problems
 from tfqkd.data.resizing import resize
 from tfqkd.data.sizing import is_streamed, sides
+from tfqkd.process.messages import first_line
 from tfqkd.storage import digest
 
 _ROLES = ("train", "test")
@@ -258,7 +259,7 @@ def _resized(images: np.ndarray, image_size: int | str, centre_crop: bool) -> np
 
 
 def _unreadable(path: Path, error: BaseException) -> ValueError:
-    said = (str(error).splitlines() or [type(error).__name__])[0]
+    said = first_line(error)
     return ValueError(
         f"{_HOLDS} Received: {path}, which cannot be read: {said}. Write it with numpy.savez."
     )

@@ -13,7 +13,7 @@ from tfqkd.data.cifar import CLASS_NAMES
 from tfqkd.data.images import ImageData, Split
 from tfqkd.data.locations import how_to_provide, unknown
 from tfqkd.data.pictures import Pictures
-from tfqkd.data.records import RecordImages, decoded, parsed, places_of
+from tfqkd.data.records import RecordImages, decoded, index_of, parsed
 from tfqkd.data.resizing import resize
 from tfqkd.data.sizing import is_streamed, sides
 from tfqkd.data.tfrecords import records
@@ -225,9 +225,9 @@ def _stream(
     centre_crop: bool,
 ) -> Split:
     paths = [str(path) for path in builder.info.splits[role].filepaths]
-    places = places_of(paths)
-    source = RecordImages(paths, places, image_shape[-1], image_size, centre_crop)
-    return Split(Pictures(source, range(len(places.labels)), image_shape), places.labels)
+    index = index_of(paths)
+    source = RecordImages(paths, index, image_shape[-1], image_size, centre_crop)
+    return Split(Pictures(source, range(len(index.labels)), image_shape), index.labels)
 
 
 def _read_split(

@@ -178,18 +178,12 @@ class ImageData:
     @property
     def mean(self) -> tuple[float, ...]:
         """Mean pixel of `train`, per channel, in pixel units 0..255; of 10,000 images of streamed ones."""
-        return tuple(
-            sum(value * count for value, count in enumerate(row)) / sum(row)
-            for row in self._pixel_counts
-        )
+        return tuple(map(_mean_of, self._pixel_counts))
 
     @property
     def std(self) -> tuple[float, ...]:
         """Population standard deviation of these pixels, per channel, in pixel units."""
-        return tuple(
-            (sum(count * (value - mean) ** 2 for value, count in enumerate(row)) / sum(row)) ** 0.5
-            for row, mean in zip(self._pixel_counts, self.mean, strict=True)
-        )
+        return tuple(map(_deviation_of, self._pixel_counts))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -208,3 +202,13 @@ class ImageData:
 
 def _bytes(images: np.ndarray) -> memoryview:
     return np.ascontiguousarray(images).reshape(-1).data
+
+
+def _mean_of(counts: list[int]) -> float:
+    return sum(value * count for value, count in enumerate(counts)) / sum(counts)
+
+
+def _deviation_of(counts: list[int]) -> float:
+    mean = _mean_of(counts)
+    squares = sum(count * (value - mean) ** 2 for value, count in enumerate(counts))
+    return (squares / sum(counts)) ** 0.5

@@ -57,7 +57,7 @@ def random_operations(key: int, epoch: int, examples: np.ndarray, count: int) ->
       int64 `[n, count]`.
     """
     drawn = [
-        draw(key, OPERATION + place, epoch, np.asarray(examples), NUMPY) for place in range(count)
+        draw(key, OPERATION + index, epoch, np.asarray(examples), NUMPY) for index in range(count)
     ]
     return np.stack(drawn, axis=1).astype(np.int64) % (2 * len(_OPERATIONS))
 

@@ -22,7 +22,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # By the number of channels, wh
 
 
 @dataclasses.dataclass(frozen=True)
-class Places:
+class RecordIndex:
     """Where the records of a split lie, and their labels: int64 `[N]` each.
 
     Attributes:
@@ -44,14 +44,14 @@ class RecordImages:
 
     Attributes:
       paths: The files.
-      places: Of the records.
+      index: Of the records.
       channels: Of an image, 1 to 4.
       image_size: As for `tfqkd.data.load`.
       centre_crop: As for `tfqkd.data.load`.
     """
 
     paths: Sequence[str]
-    places: Places
+    index: RecordIndex
     channels: int
     image_size: int | str
     centre_crop: bool
@@ -60,7 +60,7 @@ class RecordImages:
     def fingerprint(self) -> str:
         """SHA-256 in hex over the files' names, the records' lengths and labels, and how they are shown."""
         names = [Path(path).name for path in self.paths]
-        parts = (self.places.lengths, self.places.labels)
+        parts = (self.index.lengths, self.index.labels)
         numbers = [part.astype("<i8").data for part in parts]
         return digest(*names, *numbers, f"{self.image_size} {self.centre_crop}")
 
@@ -73,10 +73,10 @@ class RecordImages:
         return resize(self._stored(row), self.image_size, self.centre_crop)
 
     def _stored(self, row: int) -> np.ndarray:
-        places = self.places
-        with Path(self.paths[places.files[row]]).open("rb") as file:
-            file.seek(int(places.offsets[row]))
-            record = file.read(int(places.lengths[row]))
+        index = self.index
+        with Path(self.paths[index.files[row]]).open("rb") as file:
+            file.seek(int(index.offsets[row]))
+            record = file.read(int(index.lengths[row]))
         return decoded(parsed(record)[0], self.channels)
 
 
@@ -96,7 +96,7 @@ def decoded(encoded: bytes, channels: int) -> np.ndarray:
     return image.reshape(*image.shape[:2], channels)
 
 
-def places_of(paths: Sequence[str]) -> Places:
+def index_of(paths: Sequence[str]) -> RecordIndex:
     """Finds the records of TFRecord files, in the first call by reading all of them.
 
     What was found is kept for later calls, in the folder `tfqkd/records` of the user's cache
@@ -118,10 +118,10 @@ def places_of(paths: Sequence[str]) -> Places:
         with whole_file(kept) as draft, draft.open("wb") as file:
             np.savez(file, **vars(found))
     with np.load(kept) as arrays:
-        return Places(**{name: arrays[name] for name in arrays.files})
+        return RecordIndex(**{name: arrays[name] for name in arrays.files})
 
 
-def _found(paths: Sequence[str]) -> Places:
+def _found(paths: Sequence[str]) -> RecordIndex:
     parts = []
     for number, path in enumerate(paths):
         both = [(len(record), parsed(record)[1]) for record in records(Path(path))]
@@ -131,4 +131,4 @@ def _found(paths: Sequence[str]) -> Places:
         ends = np.cumsum(lengths + _FRAME + _TRAILER)
         starts = ends - lengths - _TRAILER
         parts.append((np.full(len(lengths), number), starts, lengths, labels))
-    return Places(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return RecordIndex(*(np.concatenate(part) for part in zip(*parts, strict=True)))

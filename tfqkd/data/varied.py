@@ -42,8 +42,8 @@ def varied_images(
         return shown
     drawn = random_operations(seed, number, rows, augmentation.operations)
 
-    def operated(place: int) -> np.ndarray:
-        image = varied(to_image(shown[place]), drawn[place].tolist(), augmentation.magnitude)
+    def operated(index: int) -> np.ndarray:
+        image = varied(to_image(shown[index]), drawn[index].tolist(), augmentation.magnitude)
         return to_pixels(image, images.shape[1:])
 
     return np.stack(in_threads(operated, range(len(rows))))

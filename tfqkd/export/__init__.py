@@ -1,7 +1,6 @@
 """Writes models for deployment, each verified in its own runtime before it appears."""
 
-import importlib
-from typing import Any
+from tfqkd.lazy import lazy_names
 
 _NAMES = {
     "FORMATS": "tfqkd.export.formats",
@@ -16,25 +15,5 @@ _NAMES = {
     "to_saved_model": "tfqkd.export.choice",
 }
 
-__all__ = [
-    "FORMATS",
-    "ExportError",
-    "Report",
-    "export",
-    "load",
-    "parse_formats",
-    "require_twin",
-    "to_litert",
-    "to_onnx",
-    "to_saved_model",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'tfqkd.export' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = list(_NAMES)
+__getattr__, __dir__ = lazy_names("tfqkd.export", _NAMES)

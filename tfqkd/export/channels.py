@@ -1,4 +1,4 @@
-"""The kernels of layers of tf_keras as rows: one for each output channel."""
+"""The kernels of a tf_keras model as rows: one for each output channel."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,42 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.core.einsum import channel_axes
+from tfqkd.core.summary import FLOAT_BITS
+from tfqkd.export.codes import find_planes
+from tfqkd.export.owners import layer_paths
 from tfqkd.fronts.tfmot.kernels import kernels_of
+from tfqkd.fronts.tfmot.model import quantized_kernels
 
 _CELLS = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
+
+
+def quantized_channels(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.ndarray, ...]]:
+    """Returns the kernels of the layers that are quantized, by layer.
+
+    Args:
+        model: A model of tf_keras, quantized or stripped; or a twin of one of Keras 3.
+        plain: The stripped one.
+
+    Returns:
+        float32 [channels, weights of a channel] for each kernel; of a stripped model those that have codes.
+    """
+    wrapped = {
+        (kernel.layer, kernel.attribute)
+        for kernel in quantized_kernels(model)
+        if kernel.quantizer.bits < FLOAT_BITS
+    }
+    # Of a twin: the names of layers of Keras 3.
+    told: frozenset[str] = getattr(model, "quantized_layers", frozenset())
+    found: dict[str, tuple[np.ndarray, ...]] = {}
+    for path, layer in layer_paths(plain):
+        name = "/".join(path)
+        is_told = any("/".join(path[:length]) in told for length in range(1, len(path) + 1))
+        for attribute, rows, is_looked_for in rows_of(layer):
+            known = is_told or (name, attribute) in wrapped
+            # A kernel of zeros has any codes, and no converter has to keep it.
+            if rows.any() and (known or (is_looked_for and find_planes(rows, axis=0))):
+                found[name] = (*found.get(name, ()), rows)
+    return found
 
 
 def rows_of(layer: keras.layers.Layer) -> Iterator[tuple[str, np.ndarray, bool]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.fronts.tfmot.structure import input_names, output_names
+from tfqkd.fronts.tfmot.output_form import input_names, output_names
 from tfqkd.runtime.signature import INPUT, OTHER_INPUT, Tensor
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")

@@ -21,6 +21,7 @@ from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, write_verified
+from tfqkd.process.messages import last_line
 from tfqkd.runtime.inputs import Arrays, Given, batches, filled
 from tfqkd.runtime.signature import METADATA, SIGNATURE
 
@@ -189,7 +190,7 @@ def _convert(source: Source, weights: str = "float32") -> bytes:
         except (RuntimeError, ValueError) as error:
             raise ExportError(
                 "TensorFlow's converter must be able to run the model that it converts. Received: "
-                f"the model '{source.model.name}', with which it fails ({_last_line(error)}). "
+                f"the model '{source.model.name}', with which it fails ({last_line(error)}). "
                 "Nothing was written. Export to saved_model or onnx-float32."
             ) from error
 
@@ -222,7 +223,3 @@ def _no_operation(source: Source, error: ConverterError) -> ExportError:
         f"{rule}Received: the model '{source.model.name}' with {named}. Nothing was written. "
         "Export to saved_model."
     )
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

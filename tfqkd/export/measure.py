@@ -85,12 +85,12 @@ def measure(reports: Sequence[Report]) -> list[Measured]:
     Raises:
         ExportError: If a child process fails.
     """
-    runs = [
-        (report, direct)
-        for report in reports
-        if FORMATS[report.format].runtime != _MICRO
-        for direct in ((False, True) if FORMATS[report.format].has_narrow_codes else (False,))
-    ]
+    runs: list[tuple[Report, bool]] = []
+    for report in reports:
+        form = FORMATS[report.format]
+        if form.runtime != _MICRO:
+            ways = (False, True) if form.has_narrow_codes else (False,)
+            runs += [(report, direct) for direct in ways]
     if not runs:
         return []
     files = [(report.path, direct) for report, direct in runs]
@@ -99,17 +99,14 @@ def measure(reports: Sequence[Report]) -> list[Measured]:
         _child("latency", {"files": files, "threads": threads, "rounds": rounds})
         for threads in THREADS
     ]
-    footprints = [_child("footprint", {"path": path, "direct": direct}) for path, direct in files]
-    return [
-        Measured(
-            report.format,
-            direct,
-            footprints[index]["load_seconds"],
-            footprints[index]["peak_bytes"],
-            tuple(Latency(**entry) for measured in by_threads for entry in measured[index]),
-        )
-        for index, (report, direct) in enumerate(runs)
-    ]
+    measured = []
+    for index, (report, direct) in enumerate(runs):
+        found = _child("footprint", {"path": report.path, "direct": direct})
+        entries = [entry for each in by_threads for entry in each[index]]
+        latencies_of = tuple(Latency(**entry) for entry in entries)
+        seconds, peak = found["load_seconds"], found["peak_bytes"]
+        measured.append(Measured(report.format, direct, seconds, peak, latencies_of))
+    return measured
 
 
 def latencies(
@@ -186,10 +183,10 @@ class _Opened(NamedTuple):
 
     def zeros(self, count: int) -> Any:
         """Returns a batch of zeros, images or others; of several inputs one of each, by name."""
-        found = {
-            name: np.zeros((count, *(size or 0 for size in tensor.shape[1:])), tensor.type)
-            for name, tensor in self.inputs.items()
-        }
+        found = {}
+        for name, tensor in self.inputs.items():
+            sizes = [size or 0 for size in tensor.shape[1:]]
+            found[name] = np.zeros((count, *sizes), tensor.type)
         return found if len(found) > 1 else next(iter(found.values()))
 
 

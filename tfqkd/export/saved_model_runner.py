@@ -30,14 +30,14 @@ def main(arguments: Sequence[str]) -> None:
     fixed = next(iter(serve.structured_input_signature[1].values())).shape[0]
     size = fixed or _BATCH
     # A batch of a fixed size is filled up.
-    places = np.minimum(np.arange(-(-count // size) * size if fixed else count), count - 1)
-    starts = range(0, len(places), size)
-    parts = [
-        serve(**{n: tf.constant(v[places[at : at + size]]) for n, v in inputs.items()})
-        for at in starts
-    ]
-    names = parts[0]
-    outputs = {n: tf.concat([part[n] for part in parts], 0).numpy()[:count] for n in names}
+    rows = np.minimum(np.arange(-(-count // size) * size if fixed else count), count - 1)
+    parts = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        parts.append(serve(**{name: tf.constant(each[part]) for name, each in inputs.items()}))
+    outputs = {}
+    for name in parts[0]:
+        outputs[name] = tf.concat([part[name] for part in parts], 0).numpy()[:count]
     np.savez(output_path, **outputs)
 
 

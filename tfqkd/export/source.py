@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.summary import FLOAT_BITS
-from tfqkd.export.channels import rows_of
-from tfqkd.export.codes import find_planes
+from tfqkd.export.channels import quantized_channels
 from tfqkd.export.interface import ClassNames, Interface, random_examples
 from tfqkd.export.owners import Owners, layer_paths
 from tfqkd.export.verification import ExportError
@@ -112,11 +110,11 @@ class Source:
         inputs = checked_inputs(examples, taken)
         tested = None if test is None else _checked_test(*test, interface, taken)
         plain = _in_float32(_stripped(model))
-        answers = _answers(plain, inputs)
-        _require_finite(answers)
+        outputs = _outputs_of(plain, inputs)
+        _require_finite(outputs)
         kinds = {
-            name: output_of(model, answer, given[name], index)
-            for index, (name, answer) in enumerate(zip(given, answers, strict=True))
+            name: output_of(model, output, given[name], index)
+            for index, (name, output) in enumerate(zip(given, outputs, strict=True))
         }
         if len(kinds) == 1:
             kinds = {SIGNATURE_NAMES[kind]: kind for kind in kinds.values()}
@@ -125,12 +123,12 @@ class Source:
             interface.inputs,
             names,
             inputs,
-            dict(zip(kinds, answers, strict=True)),
+            dict(zip(kinds, outputs, strict=True)),
             kinds,
-            _quantized(model, plain),
+            quantized_channels(model, plain),
             None if calibration is None else checked_inputs(calibration, taken),
             tested,
-            None if tested is None else _answers(plain, tested.inputs)[0],
+            None if tested is None else _outputs_of(plain, tested.inputs)[0],
             centre_crop,
         )
 
@@ -235,43 +233,21 @@ def _checked_test(
     return TestSet(inputs, labels)
 
 
-def _require_finite(answers: Sequence[np.ndarray]) -> None:
-    bad = sum(np.count_nonzero(~np.isfinite(each)) for each in answers)
+def _require_finite(outputs: Sequence[np.ndarray]) -> None:
+    bad = sum(np.count_nonzero(~np.isfinite(each)) for each in outputs)
     if bad:
-        size = sum(each.size for each in answers)
+        size = sum(each.size for each in outputs)
         raise ExportError(
             "The model's logits must be finite. "
-            f"Received: {bad} of {size} logits on {len(answers[0])} images are NaN or infinite. Look for NaN "
+            f"Received: {bad} of {size} logits on {len(outputs[0])} images are NaN or infinite. Look for NaN "
             "weights, or train again."
         )
 
 
 def _stripped(model: keras.Model) -> keras.Model:
-    from tfqkd.fronts.tfmot.model import strip_quantization
+    from tfqkd.fronts.tfmot.stripping import strip_quantization
 
     return strip_quantization(model)
-
-
-def _quantized(model: keras.Model, plain: keras.Model) -> dict[str, tuple[np.ndarray, ...]]:
-    from tfqkd.fronts.tfmot.model import quantized_kernels
-
-    wrapped = {
-        (kernel.layer, kernel.attribute)
-        for kernel in quantized_kernels(model)
-        if kernel.quantizer.bits < FLOAT_BITS
-    }
-    # Of a twin: the names of layers of Keras 3.
-    told: frozenset[str] = getattr(model, "quantized_layers", frozenset())
-    found: dict[str, tuple[np.ndarray, ...]] = {}
-    for path, layer in layer_paths(plain):
-        name = "/".join(path)
-        is_told = any("/".join(path[:length]) in told for length in range(1, len(path) + 1))
-        for attribute, rows, is_looked_for in rows_of(layer):
-            known = is_told or (name, attribute) in wrapped
-            # A kernel of zeros has any codes, and no converter has to keep it.
-            if rows.any() and (known or (is_looked_for and find_planes(rows, axis=0))):
-                found[name] = (*found.get(name, ()), rows)
-    return found
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
@@ -293,7 +269,7 @@ def _flat_outputs(model: keras.Model, tensors: Sequence[tf.Tensor]) -> list[tf.T
     return tf.nest.flatten(model(given, training=False))
 
 
-def _answers(model: keras.Model, inputs: Arrays) -> list[np.ndarray]:
+def _outputs_of(model: keras.Model, inputs: Arrays) -> list[np.ndarray]:
     # On a GPU, convolutions may round to TF32 and differ by 1e-3 from what a device computes.
     with tf.device("/CPU:0"):
         serve = tf.function(lambda *batch: _flat_outputs(model, batch), reduce_retracing=True)

@@ -94,17 +94,13 @@ def as_rows(value: np.ndarray, order: Sequence[int]) -> np.ndarray:
 
 def quantized_kernels(kernels: Iterable[StoredKernel]) -> tuple[QuantizedKernel, ...]:
     """Returns what the report says about the kernels that are stored as codes."""
-    return tuple(
-        QuantizedKernel(
-            layer,
-            kernel.value.size,
-            max(plane.max_code for plane in kernel.planes),
-            sum(kernel.bits),
-        )
-        for kernel in kernels
-        if kernel.planes
-        for layer in kernel.layers
-    )
+    found = []
+    for kernel in kernels:
+        if kernel.planes:
+            code = max(plane.max_code for plane in kernel.planes)
+            size, bits = kernel.value.size, sum(kernel.bits)
+            found += [QuantizedKernel(layer, size, code, bits) for layer in kernel.layers]
+    return tuple(found)
 
 
 def float_layers(kernels: Iterable[StoredKernel]) -> tuple[str, ...]:

@@ -32,14 +32,13 @@ def read_back(file: pathlib.Path) -> schema.ModelT:
 
 def found_kernels(model: schema.ModelT) -> list[FoundKernel]:
     """Returns a file's kernels, each once, in the order of the operators that read them."""
-    return [
-        FoundKernel(
-            tuple(_constant(model, tensor) for tensor in tensors),
-            is_direct=model.buffers[graph.tensors[index].buffer].data is not None,
-        )
-        for graph in model.subgraphs
-        for _, index, tensors in tflite.constant_kernels(model, graph)
-    ]
+    found = []
+    for graph in model.subgraphs:
+        for _, index, tensors in tflite.constant_kernels(model, graph):
+            constants = tuple(_constant(model, tensor) for tensor in tensors)
+            buffer = model.buffers[graph.tensors[index].buffer]
+            found.append(FoundKernel(constants, is_direct=buffer.data is not None))
+    return found
 
 
 def _constant(model: schema.ModelT, tensor: schema.TensorT) -> Constant:

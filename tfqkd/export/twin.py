@@ -8,7 +8,7 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.export.codes import find_planes
-from tfqkd.export.twin_check import Pair, difference_of, require_same_answers
+from tfqkd.export.twin_check import Pair, difference_of, require_same_outputs
 from tfqkd.export.twin_layers import require_twin
 from tfqkd.export.twin_settings import twin_layer
 from tfqkd.export.verification import ExportError
@@ -53,7 +53,7 @@ def twin(model: Any) -> keras.Model:
         pair.made.set_weights(weights)
         if isinstance(pair.layer, keras3.layers.Normalization) and weights:
             pair.made.finalize_state()  # Only now it computes with them.
-        require_same_answers(pair)
+        require_same_outputs(pair)
     copy.quantized_layers = frozenset(pair.path for pair in pairs if _has_codes(pair.layer))
     return copy
 
@@ -141,7 +141,7 @@ def _functional(model: Any, called: Any) -> keras.Model:
         else:
             outputs = _computed(operation, f"{name}_{index}" if index else name, args)
         flat = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        tensors.update({(name, index, place): tensor for place, tensor in enumerate(flat)})
+        tensors.update({(name, index, position): tensor for position, tensor in enumerate(flat)})
     outputs = [tensors[_history(tensor, model)] for tensor in model.outputs]
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=model.name)
 
@@ -169,24 +169,26 @@ def _nodes(config: dict[str, Any], tensors: dict[tuple, Any]) -> Iterator[tuple[
 
 
 def _history(tensor: Any, model: Any) -> tuple[str, int, int]:
-    """A tensor's name, call and place, as the model's config counts the calls within the model."""
+    """A tensor's name, call and position, as the model's config counts the calls within the model."""
     history = tensor._keras_history
-    places = _flat_places(model.get_config()["output_layers"])
-    name, index, place = next(
-        place for place, output in zip(places, model.outputs, strict=True) if output is tensor
+    references = _references(model.get_config()["output_layers"])
+    name, index, position = next(
+        reference
+        for reference, output in zip(references, model.outputs, strict=True)
+        if output is tensor
     )
     # Among outputs alone it counts the first node of a Functional model, which is no call.
-    return name, index - hasattr(history.operation, "operations"), place
+    return name, index - hasattr(history.operation, "operations"), position
 
 
-def _flat_places(nested: Any) -> Iterator[list]:
+def _references(nested: Any) -> Iterator[list]:
     if isinstance(nested, dict):
         nested = list(nested.values())
     if len(nested) == 3 and isinstance(nested[0], str):
         yield list(nested)
     else:
         for each in nested:
-            yield from _flat_places(each)
+            yield from _references(each)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -36,7 +36,7 @@ class Pair:
     kwargs: dict[str, Any]
 
 
-def require_same_answers(pair: Pair) -> None:
+def require_same_outputs(pair: Pair) -> None:
     """Raises if a twin with the weights of its layer computes something else at inference.
 
     This finds what configs do not show: a setting that both have under one name and mean otherwise.

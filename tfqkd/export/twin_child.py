@@ -17,10 +17,11 @@ from tfqkd.export.interface import Interface, random_examples
 from tfqkd.export.report import Report
 from tfqkd.export.twin import require_same, twin
 from tfqkd.export.twin_layers import ONLY_THE_TWIN
-from tfqkd.export.twin_process import ANSWER, ARRAYS, CALL, MODEL, unpacked
+from tfqkd.export.twin_process import ARRAYS, CALL, MODEL, RESULT, unpacked
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.keras3.kernels import parts
-from tfqkd.fronts.keras3.model import is_quantized, strip_quantization
+from tfqkd.fronts.keras3.model import is_quantized
+from tfqkd.fronts.keras3.stripping import strip_quantization
 from tfqkd.runtime.inputs import checked_inputs
 
 _FEW = 16
@@ -35,17 +36,17 @@ _FUNCTIONS = {
 
 
 def main(folder: pathlib.Path) -> None:
-    """Makes the call that lies in a folder, and leaves the answer there."""
+    """Makes the call that lies in a folder, and leaves the result there."""
     call = json.loads((folder / CALL).read_text())
     try:
-        answer: dict[str, Any] = {"reports": _made(folder, call)}
+        result: dict[str, Any] = {"reports": _made(folder, call)}
     except ExportError as error:
         reports = [dataclasses.asdict(report) for report in error.reports]
-        answer = {"reports": reports, "error": "ExportError", "message": str(error)}
+        result = {"reports": reports, "error": "ExportError", "message": str(error)}
     except (ValueError, TypeError, ImportError) as error:
         kind = next(k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins")
-        answer = {"reports": [], "error": kind, "message": str(error)}
-    (folder / ANSWER).write_text(json.dumps(answer))
+        result = {"reports": [], "error": kind, "message": str(error)}
+    (folder / RESULT).write_text(json.dumps(result))
 
 
 def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
@@ -67,8 +68,8 @@ def _made(folder: pathlib.Path, call: dict[str, Any]) -> list[dict[str, Any]]:
     require_same(model, copy, _examples(copy, settings.get("images")))
     function = getattr(importlib.import_module(_FUNCTIONS[call["function"]]), call["function"])
     made = function(copy, call["path"], **settings)
-    reports: list[Report] = made if isinstance(made, list) else [made] if made else []
-    return [dataclasses.asdict(report) for report in reports]
+    reports: list[Report] = made if isinstance(made, list) else [made]
+    return [dataclasses.asdict(report) for report in reports if report]
 
 
 def _examples(copy: Any, given: Any) -> list[np.ndarray]:

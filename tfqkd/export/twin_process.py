@@ -25,7 +25,7 @@ from tfqkd.export.verification import ExportError
 from tfqkd.fronts.choice import strip_quantization
 
 MODEL, CALL, ARRAYS = "model.keras", "call.json", "arrays.npz"
-ANSWER, SAID = "answer.json", "said.txt"
+RESULT, SAID = "result.json", "said.txt"
 _CHILD = "tfqkd.export.twin_child"
 _ERRORS = {each.__name__: each for each in (ValueError, TypeError, ImportError)}
 
@@ -84,7 +84,7 @@ class Exporting:
             self._child.wait(seconds)
         return self._child.returncode is not None
 
-    def answer(self) -> list[Report]:
+    def reports(self) -> list[Report]:
         """Waits for the process to end, and returns the reports of the files that were written.
 
         Raises:
@@ -92,14 +92,14 @@ class Exporting:
             ExportError: As the exporter raises it.
         """
         status = self._child.wait()
-        answer = self._folder / ANSWER
-        if not answer.exists():
+        result = self._folder / RESULT
+        if not result.exists():
             said = (self._folder / SAID).read_text(errors="replace").strip()[-500:]
             raise ExportError(
-                "The process that exports must end with an answer. Received: exit status "
+                "The process that exports must end with a result. Received: exit status "
                 f"{status}: {said}. Nothing was written."
             )
-        return _answered(json.loads(answer.read_text()))
+        return _checked(json.loads(result.read_text()))
 
     def close(self) -> None:
         """Ends the process, whatever it does."""
@@ -130,7 +130,7 @@ def exported(function: str, model: Any, path: Any, settings: dict[str, Any]) -> 
     plain = strip_quantization(model)
     require_twin(plain)
     with Exporting(function, model, plain, path, settings) as exporting:
-        return exporting.answer()
+        return exporting.reports()
 
 
 def require_tensorflow() -> None:
@@ -206,13 +206,13 @@ def _quantized_layers(model: Any) -> list[str]:
     return list(dict.fromkeys(kernel.layer for kernel in kernels))
 
 
-def _answered(answer: dict[str, Any]) -> list[Report]:
-    reports = [_report(each) for each in answer["reports"]]
-    if "error" not in answer:
+def _checked(result: dict[str, Any]) -> list[Report]:
+    reports = [_report(each) for each in result["reports"]]
+    if "error" not in result:
         return reports
-    if answer["error"] in _ERRORS:
-        raise _ERRORS[answer["error"]](answer["message"])
-    raise ExportError(answer["message"], reports)
+    if result["error"] in _ERRORS:
+        raise _ERRORS[result["error"]](result["message"])
+    raise ExportError(result["message"], reports)
 
 
 def _report(fields: dict[str, Any]) -> Report:

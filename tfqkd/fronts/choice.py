@@ -110,8 +110,34 @@ class _OfEitherFront(type):
 class Distiller(metaclass=_OfEitherFront):
     """Makes the `Distiller` of the student's Keras: `tfqkd.tfmot.Distiller` or `tfqkd.keras3.Distiller`.
 
-    What it returns is one of those two, which are Keras models; `isinstance` knows both. Their own
-    documentation says what they take. Subclass one of them, not this.
+    Both are Keras models, and `isinstance` knows both; subclass one of them, not this. A `Distiller` trains a
+    student with `loss = (1-λ)·hard + λ·soft` (arXiv 1909.01688) plus its regularisers: `hard` is the compiled
+    loss on the labels, `soft` the loss between the outputs of teacher and student, λ the coefficient. Both
+    are means over the global batch, with sample and class weights. The compiled loss tells what the outputs
+    are, or `task` does:
+
+    - "softmax", of a categorical cross-entropy: the logits of classes, `[batch, ..., classes]`, at least two.
+      `soft` is `losses.soft_loss` at the temperature, of the logits or of `losses.standardized` ones,
+      `losses.decoupled_soft_loss`, `losses.correlation_soft_loss` or `losses.cosine_soft_loss`; teacher and
+      student agree where both choose the same class.
+    - "sigmoid", of a binary cross-entropy: a logit for each label, `[batch, ..., labels]`. `soft` is
+      `losses.sigmoid_soft_loss`, the mean over labels; they agree on a label where both say yes or both no.
+    - "regression", of a squared, absolute or like error: values, `[batch, ..., values]`. `soft` is
+      `losses.squared_error`; the temperature does not matter, and there is nothing to agree on.
+
+    Axes between batch and outputs are of time or of pixels: a decision for each. Methods add `terms`,
+    `Σ weight·s(t)·loss`, each logged by its name; the networks that they train beside the student are in
+    `beside`, and their weights among those of the distiller.
+
+    `evaluate`, `predict` and calling it are the student's; quantize the student before it is bound here. The
+    teacher is frozen, runs in inference mode, and is in no file and no checkpoint of the distiller.
+
+    `fit` logs loss, hard_loss, soft_loss, agreement (share of examples or labels on which student and teacher
+    agree), coefficient, temperature and the compiled metrics. Without a teacher's outputs it logs neither
+    soft_loss nor agreement, and of a regression neither agreement nor temperature.
+
+    `coefficient` and `temperature` are variables: assign to them at any time, or let a callback do it
+    (`tfqkd.CoefficientScheduler`); nothing is traced or compiled again.
 
     Example:
         ```python
@@ -121,20 +147,42 @@ class Distiller(metaclass=_OfEitherFront):
         ```
 
     Args:
-        student: A model of tf_keras or Keras 3.
-        teacher: A model of the same Keras, or what else the student's Distiller takes.
-        **settings: As for that.
+        student: A model of tf_keras or Keras 3 that returns logits or values. By keyword, as the teacher:
+            Keras' own Distiller has them the other way round.
+        teacher: Any callable from the same batch to the same outputs: a model of the same Keras, an
+            `Ensemble`, a function. Or `LOGITS_IN_BATCH`: training batches are `((x, teacher_logits), y)`, of
+            any float type, such as a `TeacherCache` gives; those of `evaluate` and `predict` stay `x`.
+        temperature: `T > 0`, finite, 2 by default; it divides both logits in the soft loss.
+        coefficient: λ in [0, 1], 0.5 by default, the weight of the soft loss.
+        soft_loss: "cross_entropy" (default, as in the paper), "kl", which has the same gradient and is zero
+            at a match, or "none": the control, which scales the hard loss by 1-λ and asks no teacher. The
+            squared error of a regression is both. For classes also "standardized", the KL of logits without
+            their mean and deviation (arXiv 2403.01427), "dkd", decoupled distillation (arXiv 2203.08679),
+            "dist", correlations within examples and within classes (arXiv 2205.10536), and "cosine", the
+            angle between the probabilities (after the abstract of arXiv 2009.14502).
+        soft_weight: Multiplies the soft loss besides λ, 0 or more: the small gradient of standardized logits
+            has 10 in its paper's recipe. `balanced:R` finds it once, at the first step: the
+            gradient of the soft loss is then R times that of the hard loss; it is logged as soft_loss_weight.
+        dkd_beta: β of "dkd", 0 or more, 8 by default.
+        scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
+            1503.02531), so that λ weighs the same at every temperature. The paper does not say.
+        task: "softmax", "sigmoid" or "regression"; "auto" (default) reads it off the compiled loss. A loss
+            of your own, a hinge and the like do not tell it.
+        terms: What methods add to the loss (`fronts.terms.Term`). One that reads layers needs a Functional or
+            Sequential model: the student, or the one live teacher.
 
     Raises:
-        TypeError: If the student is of no Keras, or the teacher of one that cannot answer to it.
-        ValueError: If a setting is out of range.
+        TypeError: If student or teacher is of no usable kind, or the teacher is a model of another Keras that
+            cannot run on the student's batches.
+        ValueError: If a setting is out of range, a model ends in softmax, or teacher and student take other
+            batches or have other numbers of outputs.
     """
 
     def __new__(cls, *, student: Any, teacher: Any, **settings: Any) -> Any:
         """Returns the Distiller of the student's front."""
         made = of_front(student, "Distiller")
         for each in members(teacher):
-            _require_answers(student, each)
+            _require_one_keras(student, each)
         return made(student=student, teacher=teacher, **settings)
 
     def __init_subclass__(cls) -> NoReturn:
@@ -155,8 +203,8 @@ def _front_of(model: object) -> str:
     return front
 
 
-def _require_answers(student: Any, teacher: Any) -> None:
-    """Raises TypeError if a teacher is a model of another Keras that cannot compute what the student does."""
+def _require_one_keras(student: Any, teacher: Any) -> None:
+    """Raises TypeError if a teacher is a model of another Keras that cannot run on the student's batches."""
     own, other = front_name(student), front_name(teacher)
     if own is None or other is None or own == other:
         return

@@ -34,7 +34,7 @@ class Facts:
         name: Its own.
         parameters: Trainable ones, also those of frozen layers.
         input_shape: Of an image; None where any size will do.
-        output_shape: Of an answer.
+        output_shape: Of what it returns for an image.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Opened:
     centre_crop: bool = False
 
 
-class Place(Protocol):
+class Strategy(Protocol):
     """Where a run computes.
 
     Attributes:
@@ -72,7 +72,7 @@ class Place(Protocol):
     replicas: int
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Models that are made inside belong to this place."""
+        """Models that are made inside belong to all its devices."""
 
 
 class Front(Protocol):
@@ -80,11 +80,11 @@ class Front(Protocol):
 
     CAPABILITIES: Capabilities
 
-    def place(self, strategy: str, batch_size: int, jit_compile: bool) -> Place:
+    def strategy(self, name: str, batch_size: int, jit_compile: bool) -> Strategy:
         """Returns where to compute; before anything else is computed.
 
         Raises:
-            ValueError: If the batch cannot be shared evenly, or the place cannot do what is asked.
+            ValueError: If the batch cannot be shared evenly, or the devices cannot do what is asked.
         """
 
     def computes_in_bfloat16(self) -> bool:
@@ -173,7 +173,7 @@ class Front(Protocol):
     def together(self, teachers: Sequence[Model], distillation: Distillation | None = None) -> Any:
         """Returns several teachers as one, combined as the distillation says."""
 
-    def answering(
+    def view_logits(
         self, teacher: object, split: Split, augmentation: Augmentation
     ) -> Callable[[int, int, int], np.ndarray]:
         """Returns a teacher's logits as a function of (view, first image, image behind the last)."""
@@ -215,7 +215,7 @@ class Front(Protocol):
             terms: What methods add to the loss.
         """
 
-    def trainer(self, network: Model, fitting: Fitting, data: ImageData) -> Trainer:
+    def trainer(self, model: Model, fitting: Fitting, data: ImageData) -> Trainer:
         """Returns a network, or what trains it, ready to be trained."""
 
     def logs(self, directory: pathlib.Path, profile: tuple[int, int] | None) -> Sequence[Any]:

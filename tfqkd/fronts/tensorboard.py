@@ -26,8 +26,8 @@ class EventFile:
 
     def __init__(self, directory: pathlib.Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        place = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
-        self._file = (directory / f"events.out.tfevents.{place}").open("xb")
+        suffix = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+        self._file = (directory / f"events.out.tfevents.{suffix}").open("xb")
         self._writer = RecordWriter(self._file)
         self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
 

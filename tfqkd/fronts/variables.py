@@ -40,8 +40,8 @@ class KerasView:
         taken = {id(kernel.latent) for kernel, _ in quantized}
         taken |= {id(value) for kernel, _ in quantized for value in kernel.state.values()}
         self.floats = [
-            wrap(f"{place}/{weight.name}", weight)
-            for place, layer in enumerate(layers)
+            wrap(f"{index}/{weight.name}", weight)
+            for index, layer in enumerate(layers)
             if layer.trainable
             for weight in layer.weights
             if id(weight) not in taken and _is_float(weight)
@@ -49,13 +49,13 @@ class KerasView:
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         kept = {id(optimizer.iterations), id(getattr(optimizer, "_learning_rate", None))}
         self.slots = [
-            wrap(f"{place}/{slot.name}", slot)
-            for place, slot in enumerate(optimizer.variables)
+            wrap(f"{index}/{slot.name}", slot)
+            for index, slot in enumerate(optimizer.variables)
             if id(slot) not in kept and _is_float(slot)
         ]
         self.peers = [
-            wrap(f"{place}/{number}/{weight.name}", weight)
-            for place, network in enumerate(beside)
+            wrap(f"{index}/{number}/{weight.name}", weight)
+            for index, network in enumerate(beside)
             for number, weight in enumerate(network.weights)
         ]
         self._own: dict[str, Variable] = {}

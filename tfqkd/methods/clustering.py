@@ -3,8 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from tfqkd.core.around import FLOAT_WIDTH
 from tfqkd.core.clustered import ClusteredQuantizer
+from tfqkd.core.composite import FLOAT_WIDTH
 from tfqkd.core.pruned import PrunedQuantizer
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.fronts.settings import Quantization

@@ -100,10 +100,10 @@ class Interactive(Method):
 
         def messages(seen: Seen) -> Tensor:
             total: Any = 0.0
-            for place in (0, 1):
-                theirs = seen.ops.stop_gradient(seen.teacher_taps[place])
-                own = coders[0][place].encode(seen.student_taps[place])
-                total += _apart(own, coders[1][place].encode(theirs), seen)
+            for index in (0, 1):
+                theirs = seen.ops.stop_gradient(seen.teacher_taps[index])
+                own = coders[0][index].encode(seen.student_taps[index])
+                total += _apart(own, coders[1][index].encode(theirs), seen)
             return total
 
         def states(seen: Seen) -> Tensor:

@@ -4,34 +4,24 @@ A network is a plain function of a Keras module: of tf_keras, which is imported 
 the one that is given. The package is lazy; `tfqkd.models.names` needs the standard library alone.
 """
 
-import importlib
-from typing import Any
+from tfqkd.lazy import lazy_names
 
 _NAMES = {
-    "application": "applications",
-    "build": "zoo",
-    "cnn": "cnns",
-    "efficientnet_lite": "efficientnets",
-    "imagenet_resnet": "resnets",
-    "load_pretrained": "pretrained",
-    "mobilenetv2": "mobilenets",
-    "mobilenetv3": "mobilenets",
-    "pretrained_file": "pretrained",
-    "pretrained_names": "pretrained",
-    "resnet": "resnets",
-    "resnet8_mlperf": "mlperf",
-    "vgg": "vggs",
-    "vit": "vits",
+    "application": "tfqkd.models.applications",
+    "build": "tfqkd.models.zoo",
+    "cnn": "tfqkd.models.cnns",
+    "efficientnet_lite": "tfqkd.models.efficientnets",
+    "imagenet_resnet": "tfqkd.models.resnets",
+    "load_pretrained": "tfqkd.models.pretrained",
+    "mobilenetv2": "tfqkd.models.mobilenets",
+    "mobilenetv3": "tfqkd.models.mobilenets",
+    "pretrained_file": "tfqkd.models.pretrained",
+    "pretrained_names": "tfqkd.models.pretrained",
+    "resnet": "tfqkd.models.resnets",
+    "resnet8_mlperf": "tfqkd.models.mlperf",
+    "vgg": "tfqkd.models.vggs",
+    "vit": "tfqkd.models.vits",
 }
 
 __all__ = list(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"tfqkd.models.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'tfqkd.models' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names("tfqkd.models", _NAMES)

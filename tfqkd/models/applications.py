@@ -7,6 +7,7 @@ from typing import Any
 
 from tfqkd.models.blocks import Model, Tensor, default_keras, pixels
 from tfqkd.models.names import APPLICATIONS
+from tfqkd.process.messages import first_line
 
 _SMALLEST = 32
 # Of ImageNet, in 0..255.
@@ -74,7 +75,7 @@ def _load(base: Any, name: str, file: pathlib.Path) -> None:
     try:
         base.load_weights(str(file))
     except Exception as error:  # Keras and h5py raise what they like.
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+        why = first_line(error)[:200]
         raise ValueError(
             f"`weights` must be a file of {name} without its top. Received: {file}: {why}. Take the file "
             "that Keras publishes with `no_top` in its name, or base.save_weights(FILE) of the network with "

@@ -28,7 +28,7 @@ def end_with_parent(folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    module, place = sys.argv[1], pathlib.Path(sys.argv[2])
+    module, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     # Before what is slow to import.
-    end_with_parent(place)
-    importlib.import_module(module).main(place)
+    end_with_parent(folder)
+    importlib.import_module(module).main(folder)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tfqkd.process.messages import first_line
+
 _DISK = {
     errno.ENOSPC: "Free some space",
     errno.EDQUOT: "Free some space",
@@ -52,7 +54,7 @@ def _told(error: Exception) -> RuntimeError | None:
     advice = _disk_advice(error) if from_tensorflow or isinstance(error, OSError) else None
     if advice:
         return RuntimeError(
-            f"Files must be readable and writable throughout. Received: {_first_line(error)}. "
+            f"Files must be readable and writable throughout. Received: {first_line(error)}. "
             f"{advice}; {_GO_ON}"
         )
     return _told_by_tensorflow(error, errors) if from_tensorflow else None
@@ -61,14 +63,14 @@ def _told(error: Exception) -> RuntimeError | None:
 def _told_by_tensorflow(error: Exception, errors: Any) -> RuntimeError | None:
     if isinstance(error, errors.DataLossError):
         return RuntimeError(
-            f"A file must hold what was written to it. Received: {_first_line(error)}. "
+            f"A file must hold what was written to it. Received: {first_line(error)}. "
             f"Restore or remove it; {_GO_ON}"
         )
     if isinstance(
         error, (errors.UnavailableError, errors.AbortedError, errors.DeadlineExceededError)
     ):
         return RuntimeError(
-            f"All workers must keep running and reach each other. Received: {_first_line(error)}. Read what "
+            f"All workers must keep running and reach each other. Received: {first_line(error)}. Read what "
             f"the others printed, and start all of them again; {_GO_ON}"
         )
     return _out_of_memory(error) if isinstance(error, errors.ResourceExhaustedError) else None
@@ -76,7 +78,7 @@ def _told_by_tensorflow(error: Exception, errors: Any) -> RuntimeError | None:
 
 def _out_of_memory(error: Exception) -> RuntimeError:
     return RuntimeError(
-        f"A run must fit into memory. Received: {_first_line(error) or 'an allocation that failed'}. "
+        f"A run must fit into memory. Received: {first_line(error)}. "
         f"Free some memory, or start over with a smaller --training.batch_size; {_GO_ON}"
     )
 
@@ -89,8 +91,3 @@ def _disk_advice(error: Exception) -> str | None:
         return "Fix what the error names"
     text = str(error)
     return next((_DISK[number] for number in _DISK if os.strerror(number) in text), None)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else ""

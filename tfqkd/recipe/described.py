@@ -9,8 +9,8 @@ import typing
 from collections.abc import Sequence
 
 from tfqkd.recipe.methods import METHODS
-from tfqkd.recipe.names import Setting
 from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.setting_names import Setting
 from tfqkd.recipe.values import to_text
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "recipe.md"

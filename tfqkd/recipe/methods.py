@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfqkd.methods import NAMES, find
-from tfqkd.recipe.names import Setting
+from tfqkd.recipe.setting_names import Setting
 
 # Those that have settings elsewhere: `training.batch_norm` and `quantize.gradient_bits`.
 METHODS = tuple(name for name in NAMES if name not in ("batch_norm", "gradient_rounding"))

@@ -1,24 +1,22 @@
 """A `Recipe` says everything about a run; pure Python, so that flags are checked before TensorFlow loads."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfqkd.recipe import rules
+from tfqkd.recipe import json_form, rules
 from tfqkd.recipe.data import AUTO_STREAM, Data
 from tfqkd.recipe.distil import Distil
 from tfqkd.recipe.export import Export
 from tfqkd.recipe.methods import made, method_of, settings_of_method
 from tfqkd.recipe.models import NO_TEACHER
-from tfqkd.recipe.names import Setting, full_name, replaced, settings_of, value_of
 from tfqkd.recipe.networks import Student, Teacher
 from tfqkd.recipe.progressive import Progressive
 from tfqkd.recipe.quantize import Quantize
 from tfqkd.recipe.quantized import Quantized
-from tfqkd.recipe.renamed import now, renewed
 from tfqkd.recipe.run import AUTO_PRECISION, Run
 from tfqkd.recipe.setting import FLOAT_BITS
+from tfqkd.recipe.setting_names import Setting, full_name, replaced, settings_of, value_of
 from tfqkd.recipe.training import Training
 
 TEACHER, STUDENT, QUANTIZED = TRAINED = ("teacher", "student", "quantized")
@@ -215,14 +213,9 @@ class Recipe:
         values: dict[str, Any] = {}
         for name, setting in self.settings(self.quantized.methods).items():
             value = value_of(self, name)
-            if value is setting.default is None:
-                continue
-            *groups, last = name.split(".")
-            place = values
-            for group in groups:
-                place = place.setdefault(group, {})
-            place[last] = value
-        return json.dumps(values, indent=2) + "\n"
+            if value is not None or setting.default is not None:
+                values[name] = value
+        return json_form.text_of(values)
 
     @classmethod
     def from_json(cls, text: str, *, finished: bool = False) -> "Recipe":
@@ -236,24 +229,7 @@ class Recipe:
         Raises:
             ValueError: If it is not a JSON object of known settings.
         """
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"A recipe must be JSON. Received: {text[:40]!r} ({error}). "
-                "Restore the file, or give another --run_dir."
-            ) from error
-        if not isinstance(values, dict):
-            raise ValueError(
-                f"A recipe must be a JSON object of settings. Received: {values}. Restore the file."
-            )
-        old = next((name for name in values if now(name)), "")
-        if old and not finished:
-            raise ValueError(
-                f"What a version before has begun cannot be gone on with: `{old}` is now `{now(old)}`. "
-                f"Received: a recipe with {old}. Begin anew, in another --run_dir."
-            )
-        return cls(renewed(values) if old else _flat(values))
+        return cls(json_form.values_of(text, finished=finished))
 
 
 _SETTINGS = settings_of(Recipe)
@@ -293,15 +269,3 @@ def _of_method(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_full_name(given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {Recipe.setting(name).name: value for name, value in given}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Groups of settings as settings by their names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{name}": value}
-        )
-    return flat

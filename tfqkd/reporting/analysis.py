@@ -28,11 +28,11 @@ def importances(results: StudyResults) -> pd.DataFrame:
     study.add_trials([t for t in results.trials if attributes.CONTROL not in t.user_attrs])
     if len({trial.value for trial in study.trials}) < 2:
         return pd.DataFrame(columns=["field", "importance"])
-    fields = [
-        field
-        for field in results.plan.space.fields
-        if len({str(trial.params[field]) for trial in study.trials}) > 1
-    ]
+
+    def varies(field: str) -> bool:
+        return len({str(trial.params[field]) for trial in study.trials}) > 1
+
+    fields = list(filter(varies, results.plan.space.fields))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=fields)
     return pd.DataFrame(list(shares.items()), columns=["field", "importance"])
@@ -113,10 +113,7 @@ def interactions(results: StudyResults) -> Drawing | Missing:
         )
     figure = new_figure(10, 0.35 * len(table) + 1.2)
     axes = figure.subplots()
-    colours = [
-        "#999999" if source == "rest" else COLOURS[4] if " × " in source else COLOURS[0]
-        for source in table["source"]
-    ]
+    colours = [_colour_of(source) for source in table["source"]]
     bars = axes.barh(table["source"], 100 * table["share"], color=colours, height=0.6)
     chances = ["" if np.isnan(p) else f"p = {p:.2g}" for p in table["p"]]
     axes.bar_label(bars, chances, padding=4, fontsize=8)
@@ -133,3 +130,9 @@ def interactions(results: StudyResults) -> Drawing | Missing:
         figure,
         table,
     )
+
+
+def _colour_of(source: str) -> str:
+    if source == "rest":
+        return "#999999"
+    return COLOURS[4] if " × " in source else COLOURS[0]

@@ -32,16 +32,16 @@ def plot_confusion(
     size = max(5.0, 0.36 * len(class_names) + 1.6) if readable else 5.0
     columns = min(len(matrices), 3)
     rows = -(-len(matrices) // columns)
-    figure, grid = plt.subplots(
+    figure, panels = plt.subplots(
         rows,
         columns,
         figsize=(size * columns, (size - 0.4) * rows),
         squeeze=False,
         layout="constrained",
     )
-    for axes in grid.flat[len(matrices) :]:
+    for axes in panels.flat[len(matrices) :]:
         axes.set_axis_off()
-    for axes, (name, counts) in zip(grid.flat, matrices.items(), strict=False):
+    for axes, (name, counts) in zip(panels.flat, matrices.items(), strict=False):
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, vmin=0, vmax=100, cmap="viridis")
         axes.set_title(textwrap.fill(name, 44, break_long_words=True), fontsize=10, color=INK)
@@ -51,7 +51,7 @@ def plot_confusion(
             _write_numbers(axes, shares)
             axes.set_xticks(range(len(class_names)), class_names, rotation=90)
             axes.set_yticks(range(len(class_names)), class_names)
-    figure.colorbar(image, ax=grid, label="% of the label's images", shrink=0.8)
+    figure.colorbar(image, ax=panels, label="% of the label's images", shrink=0.8)
     with whole_file(path) as draft:
         figure.savefig(draft, dpi=120)
     plt.close(figure)

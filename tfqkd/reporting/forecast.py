@@ -17,8 +17,8 @@ from tfqkd.training.execution import (
     front_of,
     load_data,
     load_general,
-    place_of,
     require_capable,
+    strategy_of,
     with_precision,
 )
 from tfqkd.training.history import read_history
@@ -77,10 +77,10 @@ def forecast(
     front = front_of(recipe)
     require_capable(front.CAPABILITIES, recipe)
     recipe = with_precision(RunDirectory(path, recipe, preset).recipe, front)
-    place, execution = place_of(recipe, front), execution_of(recipe)
+    strategy, execution = strategy_of(recipe, front), execution_of(recipe)
     data = load_data(recipe)
     general = load_general(recipe, data)
-    maker = Maker(data, Products(store), front, place, execution, general=general)
+    maker = Maker(data, Products(store), front, strategy, execution, general=general)
     finished = list(_finished(store))
     counted: dict[str, int] = {}
     found = []

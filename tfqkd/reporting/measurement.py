@@ -78,8 +78,8 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
     for form in FORMATS.values():
         path = directory / EXPORT_DIRECTORY / form.file_name
         if path.exists():
-            answer = _run(open_any(path), data.test.images)
-            measurements.append(_measure(form.file_name, *answer, data, teacher))
+            returned = _run(open_any(path), data.test.images)
+            measurements.append(_measure(form.file_name, *returned, data, teacher))
     others = {model for row in rows_of(results) for model in row.models[:-1]}
     hidden = {name for name, model in zip(names, results.models, strict=True) if model in others}
     _write(directory, measurements, data, hidden)

@@ -76,17 +76,17 @@ def _accuracies(rows: list[Row]) -> Drawing:
     axes = figure.subplots()
     values = [100 * row.mean("accuracy") for row in rows]
     colours = [COLOURS[index % len(COLOURS)] for index in range(len(rows))]
-    places = range(len(rows))
-    axes.barh(places, values, color=colours, height=0.6, alpha=0.7)
+    heights = range(len(rows))
+    axes.barh(heights, values, color=colours, height=0.6, alpha=0.7)
     low, high = 100 * table["accuracy"].min(), 100 * table["accuracy"].max()
     margin = max(high - low, 1.0)
-    for place, row in zip(places, rows, strict=True):
+    for height, row in zip(heights, rows, strict=True):
         if len(row.models) > 1:
             shown = [100 * accuracy for accuracy in row.accuracies]
-            axes.plot(shown, [place] * len(shown), "o", color=INK, markersize=4)
+            axes.plot(shown, [height] * len(shown), "o", color=INK, markersize=4)
         # Beside all points.
-        axes.text(high + 0.05 * margin, place, row.accuracy_text(), va="center", color=INK)
-    axes.set_yticks(places, [row.label for row in rows])
+        axes.text(high + 0.05 * margin, height, row.accuracy_text(), va="center", color=INK)
+    axes.set_yticks(heights, [row.label for row in rows])
     axes.invert_yaxis()
     # Bars that start at zero would hide what is compared; the axis says where it starts.
     start = max(0.0, low - margin)

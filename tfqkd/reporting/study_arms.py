@@ -80,16 +80,16 @@ def arms_figure(results: StudyResults) -> Drawing:
     first = _first(results)
     figure = new_figure(10, 0.35 * len(table) + 1.2)
     axes = figure.subplots()
-    places = range(len(table))
+    heights = range(len(table))
     axes.errorbar(
         table["first"],
-        places,
+        heights,
         xerr=table["first_deviation"].fillna(0.0),
         fmt="o",
         color=COLOURS[0],
         capsize=3,
     )
-    axes.set_yticks(places, list(table["arm"]))
+    axes.set_yticks(heights, list(table["arm"]))
     axes.invert_yaxis()
     axes.axvline(0, color=INK, linewidth=1, linestyle="--")
     label(axes, "", f"test accuracy over that of {first} (points)", "")

@@ -186,8 +186,10 @@ def robustness(results: StudyResults) -> Drawing | Missing:
         medianprops={"color": COLOURS[3]},
     )
     for index, group in enumerate(groups):
-        places = index + 1 + jitter.uniform(-0.12, 0.12, len(group))
-        axes.plot(places, group, "o", color=COLOURS[index % len(COLOURS)], alpha=0.7, markersize=4)
+        positions = index + 1 + jitter.uniform(-0.12, 0.12, len(group))
+        axes.plot(
+            positions, group, "o", color=COLOURS[index % len(COLOURS)], alpha=0.7, markersize=4
+        )
     ticks = [f"{row.schedule}\nspread {row.deviation:.2f}" for row in table.itertuples()]
     axes.set_xticks(range(1, len(names) + 1), ticks)
     label(axes, "", "schedule of the coefficient", _ACCURACY)

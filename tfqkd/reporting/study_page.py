@@ -24,7 +24,7 @@ from tfqkd.reporting.study_tables import (
 )
 from tfqkd.reporting.training_figures import Curve, draw_curves, draw_layers
 from tfqkd.storage import locked, write_atomically
-from tfqkd.study.grid import GridTrial
+from tfqkd.study.local import LocalTrial
 from tfqkd.study.queue import shown
 from tfqkd.study.results import StudyResults
 from tfqkd.tables import Table
@@ -113,7 +113,7 @@ def figures(results: StudyResults) -> list[Drawing | Missing]:
 
 
 def _analysis(results: StudyResults) -> list[Drawing | Missing]:
-    if any(isinstance(trial, GridTrial) for trial in results.trials):
+    if any(isinstance(trial, LocalTrial) for trial in results.trials):
         reason = "It needs Optuna and statsmodels: pip install 'tfqkd[study]', and the same command again."
         titles = ("Importance of the hyper-parameters (fANOVA)", "Main effects and interactions")
         return [Missing(title, reason) for title in titles]

@@ -37,10 +37,10 @@ def draw_curves(curves: Sequence[Curve], caption: str) -> Drawing:
     named = [curve.name for curve in curves if curve.name]
     for curve in sorted(curves, key=lambda curve: bool(curve.name)):
         rows = curve.rows
-        place = named.index(curve.name) if curve.name else 0
-        colour = COLOURS[place % len(COLOURS)] if curve.name else GRID
+        index = named.index(curve.name) if curve.name else 0
+        colour = COLOURS[index % len(COLOURS)] if curve.name else GRID
         # The colours come again, dashed.
-        whole = "--" if place >= len(COLOURS) else "-"
+        whole = "--" if index >= len(COLOURS) else "-"
         marker = "." if len(rows) == 1 else ""
         losses.plot(
             rows["epoch"],

@@ -1,7 +1,6 @@
 """Runs exported files with NumPy and the file's own runtime, never with TensorFlow."""
 
-import importlib
-from typing import Any
+from tfqkd.lazy import lazy_names
 
 _NAMES = {
     "LitertModel": "tfqkd.runtime.litert",
@@ -10,14 +9,5 @@ _NAMES = {
     "load": "tfqkd.runtime.loading",
 }
 
-__all__ = ["LitertModel", "MicroModel", "OnnxModel", "load"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'tfqkd.runtime' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = list(_NAMES)
+__getattr__, __dir__ = lazy_names("tfqkd.runtime", _NAMES)

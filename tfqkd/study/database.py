@@ -14,6 +14,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from tfqkd.process.messages import first_line
 from tfqkd.study.plan import Plan
 from tfqkd.study.queue import fill
 
@@ -67,7 +68,7 @@ def required(url: str) -> Iterator[None]:
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise RuntimeError(
             f"A study's storage must answer as long as a worker runs. Received: {without_password(url)} "
-            f"({_first_line(error.__cause__ or error)}). Bring it back, and run the same command again: "
+            f"({first_line(error.__cause__ or error)}). Bring it back, and run the same command again: "
             "finished trials are kept."
         ) from error
 
@@ -100,7 +101,7 @@ def open_storage(url: str, grace_seconds: int) -> RDBStorage:
         raise ValueError(
             "`storage` must be the URL of a database that can be reached: sqlite:///FILE, "
             "postgresql://USER@HOST/DATABASE or mysql+pymysql://USER@HOST/DATABASE. "
-            f"Received: {without_password(url)} ({_first_line(error)}). {advice}"
+            f"Received: {without_password(url)} ({first_line(error)}). {advice}"
         ) from error
     return _storage(url, connect, grace_seconds)
 
@@ -233,8 +234,3 @@ def _require_same(study: optuna.Study, plan: Plan, finished: bool = False) -> No
             f"A study belongs to one recipe and space. Received: another one for {study.study_name}:"
             f"\n{listed}\nGive another --study_name and --run_dir, or what is there."
         )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

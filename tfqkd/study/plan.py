@@ -91,10 +91,9 @@ class Plan:
         A field with a range keeps the recipe's own value.
         """
         axes = [axis for axis in self.space.listed if axis.field not in NOT_OF_CONTROLS]
-        return [
-            dict(zip((axis.field for axis in axes), values, strict=True))
-            for values in itertools.product(*(axis.values for axis in axes))
-        ]
+        fields = [axis.field for axis in axes]
+        rows = itertools.product(*(axis.values for axis in axes))
+        return [dict(zip(fields, values, strict=True)) for values in rows]
 
     def control_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings of the control that a trial is compared with."""

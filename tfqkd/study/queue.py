@@ -11,7 +11,7 @@ from tfqkd.study.space import Axis, Listed
 if TYPE_CHECKING:
     import optuna
 
-    from tfqkd.study.grid import GridTrial
+    from tfqkd.study.local import LocalTrial
 
 _QUEUED = {attributes.QUEUED: True}
 
@@ -31,17 +31,16 @@ def planned(plan: Plan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         ({}, {**_QUEUED, attributes.CONTROL: settings}) for settings in plan.controls()
     ]
     drawn: list[dict[str, Any]] = [{}] * plan.trials
-    if plan.sampler == "grid":
-        drawn = [
-            {axis.field: to_parameter(settings[axis.field]) for axis in plan.space.axes}
-            for settings in plan.grid()
-        ]
+    if plan.sampler == "grid":  # Draws none.
+        fields = [axis.field for axis in plan.space.axes]
+        for settings in plan.grid():
+            drawn.append({field: to_parameter(settings[field]) for field in fields})
         # What is there when a study is stopped early is then a fair sample of the whole.
         random.Random(plan.recipe.run.seed).shuffle(drawn)
     return [*controls, *((parameters, dict(_QUEUED)) for parameters in drawn)]
 
 
-def settings_of(trial: "optuna.Trial | GridTrial", plan: Plan) -> dict[str, Any]:
+def settings_of(trial: "optuna.Trial | LocalTrial", plan: Plan) -> dict[str, Any]:
     """Returns the settings of a trial: the queue's, or else the sampler's."""
     control = trial.user_attrs.get(attributes.CONTROL)
     if control is not None:

@@ -41,7 +41,7 @@ class StudyResults:
         curves: By (trial, seed), the history of the quantized stage, a row an epoch.
         layers: By (trial, seed), the table of layers.
         counts: Number of trials by state.
-        trials: As they are kept, by Optuna or as `GridTrial`.
+        trials: As they are kept, by Optuna or as `LocalTrial`.
     """
 
     name: str
@@ -54,16 +54,16 @@ class StudyResults:
 
     @classmethod
     def read(cls, study: Any, plan: Plan) -> "StudyResults":
-        """Reads what the trials of a study of Optuna's, or of a `GridStudy`, have left."""
+        """Reads what the trials of a study of Optuna's, or of a `LocalStudy`, have left."""
         trials = list(map(_by_names_of_now, study.get_trials()))
         done = [trial for trial in trials if trial.state.name == "COMPLETE"]
         rows, curves, layers = [], {}, {}
         for trial in done:
             for seed in plan.seeds:
-                record = trial.user_attrs[attributes.of_seed(seed)]
-                rows.append(_row(trial, seed, record, plan))
-                curves[trial.number, seed] = pd.DataFrame(record["curves"])
-                layers[trial.number, seed] = pd.DataFrame(record["layers"])
+                kept = trial.user_attrs[attributes.of_seed(seed)]
+                rows.append(_row(trial, seed, kept, plan))
+                curves[trial.number, seed] = pd.DataFrame(kept["curves"])
+                layers[trial.number, seed] = pd.DataFrame(kept["layers"])
         counts = {
             state.lower(): sum(trial.state.name == state for trial in trials) for state in _STATES
         }
@@ -115,7 +115,7 @@ def _by_names_of_now(trial: Any) -> Any:
     return trial
 
 
-def _row(trial: Any, seed: int, record: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def _row(trial: Any, seed: int, kept: dict[str, Any], plan: Plan) -> dict[str, Any]:
     settings = trial.user_attrs[attributes.SETTINGS]
     control = attributes.CONTROL in trial.user_attrs
     recipe = plan.trial_recipe(settings, control, seed)
@@ -128,7 +128,7 @@ def _row(trial: Any, seed: int, record: dict[str, Any], plan: Plan) -> dict[str,
         "seed": seed,
         "control": control,
         **values,
-        **{name: record.get(name) for name in _MEASURED},
+        **{name: kept.get(name) for name in _MEASURED},
     }
 
 

@@ -8,8 +8,8 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tfqkd.recipe.names import Setting
 from tfqkd.recipe.recipe import Recipe
+from tfqkd.recipe.setting_names import Setting
 from tfqkd.recipe.values import to_text
 
 ARM = "arm"
@@ -81,10 +81,10 @@ class Arms(Listed):
         return dict(self.settings[self.values.index(name)])
 
     def __str__(self) -> str:
-        texts = [
-            " ".join([f"{name}:", *(shlex.quote(f"{f}={to_text(v)}") for f, v in settings)])
-            for name, settings in zip(self.values, self.settings, strict=True)
-        ]
+        texts = []
+        for name, settings in zip(self.values, self.settings, strict=True):
+            words = [shlex.quote(f"{field}={to_text(value)}") for field, value in settings]
+            texts.append(" ".join([f"{name}:", *words]))
         return f"{self.field}={to_text(tuple(texts))}"
 
 

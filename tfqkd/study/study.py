@@ -4,10 +4,10 @@ from tfqkd.study.database import required
 from tfqkd.study.location import StudyLocation
 from tfqkd.study.plan import Plan
 from tfqkd.study.results import StudyResults
-from tfqkd.study.status_line import StatusLine
+from tfqkd.study.status import StudyStatus
 from tfqkd.study.trial import TrialRunner
 from tfqkd.study.worker import work
-from tfqkd.training.directory import record_command
+from tfqkd.training.directory import append_command
 
 
 def run_study(
@@ -28,8 +28,8 @@ def run_study(
             has another plan; before any trial.
         RuntimeError: If the storage is lost on the way.
     """
-    line = StatusLine()
-    runner = TrialRunner(plan, location.directory, line)
+    status = StudyStatus()
+    runner = TrialRunner(plan, location.directory, status)
     # Before the study is begun, so that a mistake takes no name in the storage.
     location.open()
     runner.check()
@@ -37,9 +37,9 @@ def run_study(
         study = location.join(plan)
         if command:
             location.directory.mkdir(parents=True, exist_ok=True)
-            record_command(location.directory, command)
+            append_command(location.directory, command)
         try:
-            work(study, runner, line, location.grace_seconds)
+            work(study, runner, status, location.grace_seconds)
         finally:
-            line.close()
+            status.close()
         return StudyResults.read(study, plan)

@@ -19,7 +19,7 @@ from tfqkd.study.plan import Plan
 from tfqkd.study.queue import settings_of, to_parameter
 from tfqkd.study.seed_result import SeedResult, read_seed_result, softened_entropy
 from tfqkd.training.checking import check
-from tfqkd.training.execution import data_of, execution_of, front_of, load_data, place_of
+from tfqkd.training.execution import data_of, execution_of, front_of, load_data, strategy_of
 from tfqkd.training.making import Maker
 from tfqkd.training.presets import PAPER
 from tfqkd.training.products import Products, model_key
@@ -29,7 +29,7 @@ from tfqkd.training.run import run
 if TYPE_CHECKING:
     import optuna
 
-    from tfqkd.study.grid import GridTrial
+    from tfqkd.study.local import LocalTrial
 
 _ACCURACY = "val_accuracy"
 
@@ -44,7 +44,7 @@ class PruneByEpoch(Watcher):
         optuna.TrialPruned: During `fit`.
     """
 
-    def __init__(self, trial: "optuna.Trial | GridTrial") -> None:
+    def __init__(self, trial: "optuna.Trial | LocalTrial") -> None:
         self._trial: Any = trial
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -62,11 +62,11 @@ class TrialRunner:
     Args:
         plan: Of the study.
         directory: Of the study: gets `trials/NUMBER-seedSEED` and `products`.
-        line: Shows how it goes on: `begin` a trial, and the progress of a `stage`.
+        status: Shows how it goes on: `begin` a trial, and the progress of a `stage`.
     """
 
-    def __init__(self, plan: Plan, directory: pathlib.Path, line: Any) -> None:
-        self._plan, self._directory, self._line = plan, directory, line
+    def __init__(self, plan: Plan, directory: pathlib.Path, status: Any) -> None:
+        self._plan, self._directory, self._status = plan, directory, status
         self._data: tuple[dict[str, Any], ImageData] | None = None
         self._logits: dict[str, np.ndarray] = {}
 
@@ -91,25 +91,25 @@ class TrialRunner:
                 seen.add(models)
                 store = Products(self._directory / "products")
                 front, execution = front_of(recipe), execution_of(recipe)
-                place = place_of(recipe, front)
-                maker = Maker(self._load(recipe), store, front, place, execution)
+                strategy = strategy_of(recipe, front)
+                maker = Maker(self._load(recipe), store, front, strategy, execution)
                 check(PAPER(recipe), (), maker, {})
 
-    def __call__(self, trial: "optuna.Trial | GridTrial") -> float:
+    def __call__(self, trial: "optuna.Trial | LocalTrial") -> float:
         """Returns the mean validation accuracy over the seeds, of the models that are kept."""
         settings = settings_of(trial, self._plan)
         control = attributes.CONTROL in trial.user_attrs
         trial.set_user_attr(attributes.SETTINGS, settings)
-        self._line.begin(trial.study, trial.number, settings, control)
+        self._status.begin(trial.study, trial.number, settings, control)
         # A control has no settings that a sampler could learn from, and is never given up.
         prunes = not control and self._plan.pruner != "none"
         accuracies = []
         for index, seed in enumerate(self._plan.seeds):
             recipe = self._plan.trial_recipe(settings, control, seed)
             callbacks: list[Any] = [PruneByEpoch(trial)] if prunes and not index else []
-            record = self._run(trial.number, recipe, settings, callbacks)
-            trial.set_user_attr(attributes.of_seed(seed), dataclasses.asdict(record))
-            accuracies.append(record.validation_accuracy)
+            result = self._run(trial.number, recipe, settings, callbacks)
+            trial.set_user_attr(attributes.of_seed(seed), dataclasses.asdict(result))
+            accuracies.append(result.validation_accuracy)
         return statistics.fmean(accuracies)
 
     def _run(
@@ -127,15 +127,15 @@ class TrialRunner:
             self._directory / "products",
             data=data,
             callbacks=callbacks,
-            progress=self._line.stage,
+            progress=self._status.stage,
         )
-        record = read_seed_result(path, results, _validation_accuracy(path, results, data, recipe))
+        result = read_seed_result(path, results, _validation_accuracy(path, results, data, recipe))
         if recipe.has_teacher:
             logits = self._teacher_logits(path, results, data, recipe)
             entropy = softened_entropy(logits, recipe.distil.temperature)
-            record = dataclasses.replace(record, teacher_entropy=entropy)
-        _write_hparams(path / "tensorboard", settings, recipe, record)
-        return record
+            result = dataclasses.replace(result, teacher_entropy=entropy)
+        _write_hparams(path / "tensorboard", settings, recipe, result)
+        return result
 
     def _load(self, recipe: Recipe) -> ImageData:
         asked = data_of(recipe)
@@ -177,7 +177,7 @@ def _held_back(data: ImageData) -> Split:
 
 
 def _write_hparams(
-    path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, record: SeedResult
+    path: pathlib.Path, settings: dict[str, Any], recipe: Recipe, result: SeedResult
 ) -> None:
     values = {name: to_parameter(value) for name, value in settings.items()}
     file = EventFile(path)
@@ -187,8 +187,8 @@ def _write_hparams(
         )
     )
     accuracies = {
-        "validation_accuracy": record.validation_accuracy,
-        "test_accuracy": record.test_accuracy,
+        "validation_accuracy": result.validation_accuracy,
+        "test_accuracy": result.test_accuracy,
     }
-    file.add_scalars(accuracies, step=int(record.curves["epoch"][-1]))
+    file.add_scalars(accuracies, step=int(result.curves["epoch"][-1]))
     file.close()

@@ -13,7 +13,7 @@ from tfqkd.study.queue import describe
 from tfqkd.study.watch import Watch
 
 if TYPE_CHECKING:
-    from tfqkd.study.status_line import StatusLine
+    from tfqkd.study.status import StudyStatus
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _MOST_ERRORS_IN_A_ROW = 3
@@ -22,7 +22,7 @@ _MOST_ERRORS_IN_A_ROW = 3
 def work(
     study: optuna.Study,
     objective: Callable[[optuna.Trial], float],
-    line: "StatusLine",
+    status: "StudyStatus",
     grace_seconds: float,
 ) -> int:
     """Runs trials until all of the study are done, by this worker or another.
@@ -35,7 +35,7 @@ def work(
     Args:
         study: To work on.
         objective: Runs one trial.
-        line: Shows how it goes on.
+        status: Shows how it goes on.
         grace_seconds: A worker that gives no sign of life for this long has died.
 
     Returns:
@@ -53,7 +53,7 @@ def work(
             trial = _run_one(study, objective)
             if attributes.QUEUED not in trial.user_attrs:
                 continue
-            line.end(_ending(trial))
+            status.end(_ending(trial))
             ended, waits = ended + 1, False
             errors = errors + 1 if attributes.ERROR in trial.user_attrs else 0
             if errors == _MOST_ERRORS_IN_A_ROW:

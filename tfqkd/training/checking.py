@@ -59,7 +59,7 @@ def check(
         fitting_of(stage, maker.execution, maker.data_of(stage))
         require_together(stage.methods)
         require_capable(stage.methods, maker.front.CAPABILITIES)
-        _require_balance(stage, maker.place.replicas)
+        _require_balance(stage, maker.strategy.replicas)
         if isinstance(stage.start, ModelFile):
             maker.front.require_precision(stage.network, model, stage.precision)
         if quantization and (stage.network, quantization) not in checked:

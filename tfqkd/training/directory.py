@@ -127,7 +127,7 @@ class RunDirectory:
         if there is None or _files_of(there) != _files_of(self.recipe):
             write_atomically(self.path / RECIPE_FILE, self.recipe.to_json())
         if command:
-            record_command(self.path, command)
+            append_command(self.path, command)
 
     def _require_same(self) -> Recipe | None:
         """Returns the recipe that is there, if any, and refuses another one."""
@@ -170,7 +170,7 @@ def _files_of(recipe: Recipe) -> tuple[Any, ...]:
     return formats_of(recipe), options_of(recipe)
 
 
-def record_command(path: pathlib.Path, command: list[str]) -> None:
+def append_command(path: pathlib.Path, command: list[str]) -> None:
     """Appends a command to `command.txt`, with the directory that its relative paths start from."""
     with (path / COMMAND_FILE).open("a", encoding="utf-8") as file:
         file.write(f"{shlex.join(command)}  # in {shlex.quote(str(pathlib.Path.cwd()))}\n")

@@ -1,4 +1,4 @@
-"""Where and on what a recipe is computed: data, front, place, precision."""
+"""Where and on what a recipe is computed: data, front, strategy, precision."""
 
 import math
 import pathlib
@@ -6,7 +6,7 @@ from typing import Any
 
 from tfqkd.data.images import ImageData
 from tfqkd.fronts import choose
-from tfqkd.fronts.front import Front, Place
+from tfqkd.fronts.front import Front, Strategy
 from tfqkd.fronts.settings import Capabilities
 from tfqkd.fronts.workers import Workers
 from tfqkd.process.interruption import keep_handlers
@@ -114,18 +114,18 @@ def require_capable(capabilities: Capabilities, recipe: Recipe) -> None:
         )
 
 
-def place_of(recipe: Recipe, front: Front) -> Place:
+def strategy_of(recipe: Recipe, front: Front) -> Strategy:
     """Returns where a recipe is computed; before anything else is.
 
     Raises:
-        ValueError: If the batch cannot be shared evenly, or the place cannot do what is asked.
+        ValueError: If the batch cannot be shared evenly, or the devices cannot do what is asked.
     """
     # What can be shared evenly of this can be of all batches.
     batch = math.gcd(*(recipe.training_of(stage).batch_size for stage in TRAINED))
-    place = front.place(recipe.run.strategy, batch, recipe.run.jit_compile)
+    strategy = front.strategy(recipe.run.strategy, batch, recipe.run.jit_compile)
     # TensorFlow takes SIGTERM for a cluster's notice of preemption, and Python hears no more of it.
     keep_handlers()
-    return place
+    return strategy
 
 
 def with_precision(recipe: Recipe, front: Front, workers: Workers | None = None) -> Recipe:

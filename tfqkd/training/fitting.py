@@ -39,7 +39,7 @@ def fit(
 
     Args:
         front: Whose network it is.
-        network: A model, or what `front.taught` returned. Made within the place's scope.
+        network: A model, or what `front.taught` returned. Made within the strategy's scope.
         directory: Where checkpoints, history and logs of TensorBoard are kept.
         stage: How to train.
         execution: How it is computed, and when checkpoints are written.

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfqkd.data.images import ImageData
 from tfqkd.fronts.foreign import ForeignTeacher
-from tfqkd.fronts.front import Front, Model, Place
+from tfqkd.fronts.front import Front, Model, Strategy
 from tfqkd.fronts.settings import Training
 from tfqkd.fronts.terms import Term
 from tfqkd.fronts.trainer import Logits
@@ -15,6 +15,7 @@ from tfqkd.methods.hooks import terms_of
 from tfqkd.progress import MakeProgress, ProgressBar
 from tfqkd.recipe.models import is_model_path
 from tfqkd.training.fitting import fit, fitting_of
+from tfqkd.training.format_trial import FormatTrialWatcher
 from tfqkd.training.products import (
     LAYERS_FILE,
     MODEL_FILE,
@@ -24,7 +25,6 @@ from tfqkd.training.products import (
 )
 from tfqkd.training.stage import Execution, Source, Stage
 from tfqkd.training.teacher_cache import TeacherCache
-from tfqkd.training.trial import Trial
 
 
 class Maker:
@@ -34,7 +34,7 @@ class Maker:
         data: What all stages are trained on.
         products: Where their products are kept.
         front: Makes and trains the models.
-        place: Where they are trained.
+        strategy: Where they are trained.
         execution: How.
         progress: Makes the watcher that shows the progress of a stage.
         general: What stages are trained on that take general data.
@@ -46,22 +46,22 @@ class Maker:
         data: ImageData,
         products: Products,
         front: Front,
-        place: Place,
+        strategy: Strategy,
         execution: Execution,
         progress: MakeProgress = ProgressBar,
         general: ImageData | None = None,
-        trial: Trial | None = None,
+        trial: FormatTrialWatcher | None = None,
     ) -> None:
         self.data, self.products, self.front = data, products, front
-        self.trial = trial or Trial()
+        self.trial = trial or FormatTrialWatcher()
         self._general = general
-        self.place, self.execution = place, execution
+        self.strategy, self.execution = strategy, execution
         self._progress = progress
         self._files: dict[str, str] = {}
 
     def key(self, stage: Stage) -> dict[str, Any]:
         """Returns all that a stage's result depends on: its settings, its inputs, the data."""
-        replicas = counted_replicas(stage.training, self.place)
+        replicas = counted_replicas(stage.training, self.strategy)
         return {
             **stage.settings(),
             **({"start": self.name(stage.start)} if stage.start else self._weights(stage)),
@@ -191,7 +191,7 @@ class Maker:
         front.start(stage.training.seed, stage.precision)
         with self.trial.undone(partial):
             kept = self._kept_logits(stage)
-            with self.place.scope():
+            with self.strategy.scope():
                 model, stripped = self._trained(partial, stage, kept, callbacks)
         if stage.quantization:
             front.save_wrapped(model, partial)
@@ -219,7 +219,7 @@ class Maker:
             stage=stage,
             execution=self.execution,
             data=self.data_of(stage),
-            workers=self.place.workers,
+            workers=self.strategy.workers,
             progress=self._progress,
             callbacks=[self.trial, *self._quantization_callbacks(stage), *callbacks],
             teacher_logits=kept,
@@ -241,8 +241,8 @@ class Maker:
         if not (stage.training.fixed_views and stage.teachers):
             return []
         self.trial.require()
-        front, workers = self.front, self.place.workers
-        # Outside the place's scope: there workers read variables together, but one asks alone.
+        front, workers = self.front, self.strategy.workers
+        # Outside the strategy's scope: there workers read variables together, but one asks alone.
         loaded = [
             ForeignTeacher(self.path(each)) if each.is_foreign else front.load(self.path(each))
             for each in stage.teachers
@@ -275,10 +275,10 @@ def _identity(stage: Stage, fingerprints: Sequence[str]) -> str:
     return ",".join([*fingerprints, *map(str, combined)])
 
 
-def counted_replicas(training: Training, place: Place) -> int:
+def counted_replicas(training: Training, strategy: Strategy) -> int:
     """Returns on how many replicas a training depends; 1 where it is the same on any number of them.
 
     Each replica takes the statistics of batch norm over its own part of a batch, unless they are
     synchronized.
     """
-    return 1 if training.synchronized_batch_norm else place.replicas
+    return 1 if training.synchronized_batch_norm else strategy.replicas

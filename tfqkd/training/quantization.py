@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
-from tfqkd.core.around import FloatQuantizer
+from tfqkd.core.composite import FloatQuantizer
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.quantizers import (
     DorefaQuantizer,

@@ -171,7 +171,9 @@ def _made(kind: type, value: Mapping[str, Any]) -> Any:
 def _as_now(model: dict[str, Any], is_last: bool) -> dict[str, Any]:
     """A model of a tfqkd that knew it by its label alone, under the name `role`."""
     label = model["role"]
-    role = QUANTIZED if is_last else TEACHER if label.startswith("float teacher") else STUDENT
+    role = TEACHER if label.startswith("float teacher") else STUDENT
+    if is_last:
+        role = QUANTIZED
     product = pathlib.PurePath(model["model"]).parent.name
     own = product.startswith((f"{TEACHER}-", f"{STUDENT}-", f"{QUANTIZED}-"))
     return {**model, "label": label, "role": role, "stage": product if own else ""}

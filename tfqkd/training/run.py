@@ -27,12 +27,13 @@ from tfqkd.training.execution import (
     load_data,
     load_general,
     options_of,
-    place_of,
     require_capable,
+    strategy_of,
     with_precision,
     with_stream,
 )
 from tfqkd.training.exporting import export_key, exported
+from tfqkd.training.format_trial import FormatTrialWatcher
 from tfqkd.training.making import Maker, counted_replicas
 from tfqkd.training.presets import PAPER, Preset, student_stage
 from tfqkd.training.products import (
@@ -46,7 +47,6 @@ from tfqkd.training.products import (
 )
 from tfqkd.training.results import EXPORTED, MEASURED_MODEL, ExportedFile, ModelResult, Results
 from tfqkd.training.stage import ModelFile, Source, Stage, walk
-from tfqkd.training.trial import Trial
 
 EXPORT_DIRECTORY = "export"
 _LAYER = {"shape": [int], "bits": int}
@@ -105,16 +105,16 @@ def run(
         return done
     front, execution = front_of(recipe), execution_of(recipe)
     require_capable(front.CAPABILITIES, recipe)
-    with generators_kept(), front.state_kept(), explained(), Trial() as trial:
+    with generators_kept(), front.state_kept(), explained(), FormatTrialWatcher() as trial:
         if execution.deterministic:
             front.make_deterministic()
         # Workers must be joined before anything is computed.
-        place = place_of(recipe, front)
-        workers = place.workers
+        strategy = strategy_of(recipe, front)
+        workers = strategy.workers
         recipe = run_directory.recipe
         recipe = run_directory.recipe = with_precision(recipe, front, workers)
         stages = preset(recipe)
-        replicas = counted_replicas(student_stage(stages).training, place)
+        replicas = counted_replicas(student_stage(stages).training, strategy)
         run_directory.require_replicas(replicas)
         with run_directory.locked() if workers.is_chief else nullcontext():
             data = data or load_data(recipe)
@@ -122,7 +122,7 @@ def run(
             store = Products(pathlib.Path(products) if products else path / "products", workers)
             watched = progress if workers.is_chief else NoProgress
             general = load_general(recipe, data)
-            maker = Maker(data, store, front, place, execution, watched, general, trial)
+            maker = Maker(data, store, front, strategy, execution, watched, general, trial)
             check(stages, formats_of(recipe), maker, options_of(recipe))
             if workers.is_chief:
                 uses = _uses(stages, recipe, maker)

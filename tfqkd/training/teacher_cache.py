@@ -86,7 +86,7 @@ class TeacherCache:
     @functools.cached_property
     def classes(self) -> int:
         """Number of the teacher's classes."""
-        return self._answer(0, 0, 1).shape[1]
+        return self._view_logits(0, 0, 1).shape[1]
 
     @property
     def bytes(self) -> int:
@@ -167,13 +167,13 @@ class TeacherCache:
                 partial,
                 count,
                 self.classes,
-                lambda start, stop: self._answer(view, start, stop),
+                lambda start, stop: self._view_logits(view, start, stop),
                 progress,
             )
 
     @functools.cached_property
-    def _answer(self) -> Callable[[int, int, int], np.ndarray]:
-        return self.front.answering(self.teacher, self.split, self.augmentation)
+    def _view_logits(self) -> Callable[[int, int, int], np.ndarray]:
+        return self.front.view_logits(self.teacher, self.split, self.augmentation)
 
 
 def cache_bytes(count: int, classes: int, views: int) -> int:

@@ -15,10 +15,10 @@ from tfqkd.export import (
     ExportError,
     early_check,
     export,
+    format_trial,
     load,
     tflite,
     to_litert,
-    trying,
 )
 from tfqkd.export.integer import files
 from tfqkd.export.integer.few_digits import with_few_digits
@@ -186,7 +186,7 @@ def test_types_that_do_not_fit_are_refused(quantized, tmp_path, settings, messag
 @pytest.mark.usefixtures("in_this_process")
 def test_an_untrained_model_passes_the_check_before_training(capsys):
     quantized = tfqkd.quantize_model(networks.inverted(), tfqkd.DeployScheme())
-    assert trying.try_formats(quantized, [FORMAT], networks.pixels(4)) is None
+    assert format_trial.try_formats(quantized, [FORMAT], networks.pixels(4)) is None
     assert FORMAT in capsys.readouterr().out
 
 

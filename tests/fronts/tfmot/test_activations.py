@@ -9,13 +9,8 @@ from tfqkd.core.quantizers import LsqQuantizer, UniformQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.calibration import calibrate_activations
 from tfqkd.fronts.tfmot.configs import LayerQuantizeConfig
-from tfqkd.fronts.tfmot.model import (
-    quantize_model,
-    quantized_activations,
-    quantized_kernels,
-    strip_quantization,
-    strip_weights,
-)
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_activations, quantized_kernels
+from tfqkd.fronts.tfmot.stripping import strip_quantization, strip_weights
 from tfqkd.fronts.tfmot.summary import quantization_summary
 
 layers = keras.layers

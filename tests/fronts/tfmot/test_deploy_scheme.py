@@ -8,7 +8,8 @@ from tfqkd import models
 from tfqkd.compat import keras
 from tfqkd.core.activations import LsqActivationQuantizer
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
-from tfqkd.fronts.tfmot.model import quantized_activations, quantized_kernels, strip_weights
+from tfqkd.fronts.tfmot.model import quantized_activations, quantized_kernels
+from tfqkd.fronts.tfmot.stripping import strip_weights
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype(np.float32)
 

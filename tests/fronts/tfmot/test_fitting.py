@@ -51,8 +51,8 @@ def train(directory, steps, **settings):
     )
     noted = EachStep()
     data = ImageData("noise", tuple("abcd"), split, None, split)
-    place = front.place("one_device", 4, False)
-    Staged(recipe, data, Products(directory), front, place, (noted,)).quantized()
+    strategy = front.strategy("one_device", 4, False)
+    Staged(recipe, data, Products(directory), front, strategy, (noted,)).quantized()
     return np.array(noted.rates) / 1e-3, np.array(noted.coefficients)
 
 

@@ -6,7 +6,8 @@ import pytest
 from tfqkd.compat import keras, tf
 from tfqkd.core.schemes import TernaryScheme
 from tfqkd.fronts.tfmot.flattening import flattened
-from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 layers = keras.layers
 SHAPE = (6, 6, 2)

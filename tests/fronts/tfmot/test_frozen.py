@@ -8,7 +8,8 @@ from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer, UniformQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.distiller import Distiller
-from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 layers = keras.layers
 FROZEN = ("a", "norm", "rectified", "b")

@@ -8,7 +8,8 @@ from tfqkd.core.activations import LsqActivationQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.gradients import round_gradient
-from tfqkd.fronts.tfmot.model import quantize_model, quantized_activations, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_activations
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 layers = keras.layers
 DATA = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)

@@ -7,7 +7,8 @@ from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, UniformQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.gradual import GradualQuantization
-from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 layers = keras.layers
 DATA = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)

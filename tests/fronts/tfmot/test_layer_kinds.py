@@ -15,7 +15,8 @@ from tfqkd.core.quantizers import (
 )
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.calibration import calibrate_activations
-from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 from tfqkd.fronts.tfmot.summary import quantization_summary
 
 layers = keras.layers

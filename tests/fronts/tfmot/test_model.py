@@ -11,13 +11,9 @@ from tfqkd.compat import keras, tf, tfmot
 from tfqkd.core.policy import Bits
 from tfqkd.core.schemes import TernaryScheme, UniformScheme
 from tfqkd.fronts.tfmot.cloning import plain_layer
-from tfqkd.fronts.tfmot.model import (
-    is_quantized,
-    quantize_model,
-    quantized_kernels,
-    strip_quantization,
-)
+from tfqkd.fronts.tfmot.model import is_quantized, quantize_model, quantized_kernels
 from tfqkd.fronts.tfmot.policy import choose_bits
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 from tfqkd.fronts.tfmot.summary import quantization_summary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

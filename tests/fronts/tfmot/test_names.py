@@ -12,12 +12,8 @@ from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.fronts.tfmot.batch_norm import reestimate_batch_norm
 from tfqkd.fronts.tfmot.calibration import calibrate_activations
 from tfqkd.fronts.tfmot.cloning import plain_layer
-from tfqkd.fronts.tfmot.model import (
-    quantize_model,
-    quantized_kernels,
-    strip_quantization,
-    strip_weights,
-)
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels
+from tfqkd.fronts.tfmot.stripping import strip_quantization, strip_weights
 
 layers = keras.layers
 DATA = np.random.default_rng(0).normal(size=(16, 6)).astype(np.float32)

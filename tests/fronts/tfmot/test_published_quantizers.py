@@ -17,12 +17,8 @@ from tfqkd.core.quantizers import (
 )
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.gradual import GradualQuantization
-from tfqkd.fronts.tfmot.model import (
-    quantize_model,
-    quantized_kernels,
-    quantizer_variables,
-    strip_quantization,
-)
+from tfqkd.fronts.tfmot.model import quantize_model, quantized_kernels, quantizer_variables
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 layers = keras.layers
 

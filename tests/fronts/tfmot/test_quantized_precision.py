@@ -5,7 +5,8 @@ import pytest
 
 from tests.core import reference
 from tfqkd.compat import keras
-from tfqkd.fronts.tfmot.model import quantize_model, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 layers = keras.layers
 IMAGES = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype(np.float32)

@@ -9,7 +9,8 @@ from tfqkd.core.quantizers import LsqQuantizer, UniformQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.kernels import kernels_of
-from tfqkd.fronts.tfmot.model import quantize_model, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 layers = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -2,8 +2,8 @@ import pytest
 
 from tfqkd import models
 from tfqkd.compat import keras, tf
-from tfqkd.core.rounded_layers import ActivationBits
-from tfqkd.fronts.tfmot.rounded_layers import activation_layers, integer_layers
+from tfqkd.core.rounded_layers import ActivationBits, activation_layers, integer_layers
+from tfqkd.fronts.tfmot.wiring import wiring
 
 layers = keras.layers
 
@@ -13,7 +13,9 @@ def test_a_resnet_is_quantized_behind_every_relu_that_a_convolution_reads():
     convolutions = [
         x.name for x in model.layers if "conv" in x.name or x.name[-10:] == "projection"
     ]
-    rounded = activation_layers(model, {name: 4 for name in convolutions if name != "stem_conv"})
+    rounded = activation_layers(
+        wiring(model), {name: 4 for name in convolutions if name != "stem_conv"}
+    )
     relus = {x.name for x in model.layers if isinstance(x, layers.ReLU)} - {"stage3_block1_relu2"}
     assert rounded == {name: ActivationBits(4, signed=False) for name in relus}
 
@@ -53,18 +55,22 @@ def chain(*between):
 def test_a_site_is_where_values_are_made_and_signed_if_they_can_be_negative(between, expected):
     fresh = [type(layer).from_config(layer.get_config()) for layer in between]
     name, signed = expected
-    assert activation_layers(chain(*fresh), {"reader": 3}) == {name: ActivationBits(3, signed)}
+    assert activation_layers(wiring(chain(*fresh)), {"reader": 3}) == {
+        name: ActivationBits(3, signed)
+    }
 
 
 def test_the_largest_width_counts_where_several_layers_read():
     inputs = keras.Input((4,))
     x = layers.Dense(4, activation="relu", name="source")(inputs)
     model = keras.Model(inputs, [layers.Dense(2, name="a")(x), layers.Dense(2, name="b")(x)])
-    assert activation_layers(model, {"a": 2, "b": 8}) == {"source": ActivationBits(8, False)}
+    assert activation_layers(wiring(model), {"a": 2, "b": 8}) == {
+        "source": ActivationBits(8, False)
+    }
 
 
 def test_the_input_of_the_model_stays_as_it_comes():
-    assert activation_layers(chain(), {"source": 8, "reader": 4}) == {
+    assert activation_layers(wiring(chain()), {"source": 8, "reader": 4}) == {
         "source": ActivationBits(4, True)
     }
 
@@ -73,12 +79,12 @@ def test_an_operation_that_is_no_layer_is_refused():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, layers.Dense(2, name="b")(tf.nn.relu(layers.Dense(3)(inputs))))
     with pytest.raises(ValueError, match=r"made by a Keras layer.*'b' from the operation '.*relu"):
-        activation_layers(model, {"b": 4})
+        activation_layers(wiring(model), {"b": 4})
 
 
 def test_an_integer_resnet_has_steps_at_image_rectifiers_both_inputs_of_additions_pool_and_logits():
     model = models.build("resnet8", (8, 8, 3), 4, mean=[120.0] * 3, std=[60.0] * 3)
-    rounded = integer_layers(model, 8)
+    rounded = integer_layers(wiring(model), 8)
     relus = {layer.name for layer in model.layers if isinstance(layer, layers.ReLU)}
     added = {
         before.name
@@ -105,7 +111,7 @@ def test_an_integer_image_is_signed_if_a_pixel_can_become_negative(scale, offset
     x = layers.Conv2D(4, 3, name="a")(layers.Rescaling(scale, offset, name="image")(inputs))
     model = keras.Model(inputs, layers.Flatten()(layers.Dropout(0.5, name="last")(x)))
     # The dropout does nothing in a file; what it gives out is the output.
-    assert integer_layers(model, 8) == {
+    assert integer_layers(wiring(model), 8) == {
         "image": ActivationBits(8, signed),
         "last": ActivationBits(8, True),
     }
@@ -115,4 +121,4 @@ def test_an_integer_model_whose_output_is_made_by_no_layer_is_refused():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, tf.nn.relu(layers.Dense(3, name="a")(inputs)))
     with pytest.raises(ValueError, match=r"made by a Keras layer.*from the operation '.*relu"):
-        integer_layers(model, 8)
+        integer_layers(wiring(model), 8)

@@ -18,7 +18,8 @@ from tfqkd.core.quantizers import (
     UniformQuantizer,
 )
 from tfqkd.core.schemes import Scheme, TernaryScheme
-from tfqkd.fronts.tfmot.model import quantize_model, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 from tfqkd.fronts.tfmot.summary import quantization_summary
 
 layers = keras.layers

@@ -21,7 +21,7 @@ from tfqkd.fronts.tfmot.layers import ActivationQuantization
 from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.tfmot.model import quantized_kernels as wrapped_kernels
 from tfqkd.fronts.tfmot.saved_models import load_model
-from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.fronts.tfmot.strategy import RunStrategy
 from tfqkd.fronts.trainer import Position
 from tfqkd.models import build
 from tfqkd.process.interruption import Interrupted, orderly
@@ -31,7 +31,7 @@ from tfqkd.training.products import Products
 from tfqkd.training.quantization import scheme_of
 
 CLASSES = 4
-ONE_DEVICE = StrategyPlace(tf.distribute.OneDeviceStrategy("CPU:0"))
+ONE_DEVICE = RunStrategy(tf.distribute.OneDeviceStrategy("CPU:0"))
 RECIPE = Recipe(
     {
         "teacher.training.epochs": 1,

@@ -82,11 +82,11 @@ cluster = {"worker": ["127.0.0.1:" + sys.argv[1]]}
 os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
 from tfqkd.fronts import choose
 from tfqkd.process.interruption import Interrupted, orderly
-from tfqkd.training.execution import place_of
+from tfqkd.training.execution import strategy_of
 from tfqkd.recipe.recipe import Recipe
 
 with orderly():
-    place_of(Recipe({"run.strategy": "multi_worker", "training.batch_size": 64}), choose())
+    strategy_of(Recipe({"run.strategy": "multi_worker", "training.batch_size": 64}), choose())
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         print("goes on")

@@ -2,7 +2,8 @@ import numpy as np
 
 from tfqkd.compat import keras
 from tfqkd.core.schemes import TernaryScheme
-from tfqkd.fronts.tfmot.model import quantize_model, strip_quantization
+from tfqkd.fronts.tfmot.model import quantize_model
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 from tfqkd.fronts.tfmot.synchronized import synchronize_batch_norm
 from tfqkd.models import build
 

@@ -4,11 +4,9 @@ It imports Keras 3 and neither TensorFlow, tf_keras nor tfmot. Import it before 
 Keras the classes that a file may name.
 """
 
-import importlib
-from typing import Any
-
 # They tell Keras their classes.
 from tfqkd.fronts.keras3 import fused_batch_norm, layers, wrapper  # noqa: F401
+from tfqkd.lazy import lazy_names
 
 _NAMES = {
     "Distiller": "tfqkd.fronts.keras3.distiller",
@@ -23,17 +21,8 @@ _NAMES = {
     "quantized_kernels": "tfqkd.fronts.keras3.model",
     "reestimate_batch_norm": "tfqkd.fronts.keras3.batch_norm",
     "sensitivity": "tfqkd.fronts.sensitivity",
-    "strip_quantization": "tfqkd.fronts.keras3.model",
+    "strip_quantization": "tfqkd.fronts.keras3.stripping",
 }
 
 __all__ = list(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'tfqkd.keras3' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names("tfqkd.keras3", _NAMES)

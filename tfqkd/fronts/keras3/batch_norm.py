@@ -8,8 +8,9 @@ import numpy as np
 
 from tfqkd.core.batch_norm import NONE_TO_MEASURE, Moments
 from tfqkd.fronts.batches import input_batches
-from tfqkd.fronts.keras3.cloning import copied, leaves
-from tfqkd.fronts.keras3.model import clone_changed, plain_layer, strip_quantization
+from tfqkd.fronts.keras3.cloning import clone, copied, leaves
+from tfqkd.fronts.keras3.stripping import strip_quantization
+from tfqkd.fronts.keras3.wrapper import plain_layer
 
 _ops = keras.ops
 
@@ -45,7 +46,7 @@ def reestimate_batch_norm(model: keras.Model, data: Any) -> None:
         observed[name].set_weights(layer.get_weights())
         return observed[name]
 
-    probe = clone_changed(plain, {}, change)
+    probe = clone(plain, change)
     for inputs in input_batches(data):
         probe(inputs, training=False)
     for name, layer in norms.items():

@@ -86,7 +86,7 @@ class ScannedBatches(keras.utils.PyDataset):
 
     def __init__(self, network: keras.Model, epochs: Epochs, optimizer: ScheduledSGD) -> None:
         # JAX alone has it.
-        from tfqkd.fronts.keras3.scanned import ScannedEpoch  # noqa: PLC0415
+        from tfqkd.fronts.keras3.compiled_epochs import ScannedEpoch  # noqa: PLC0415
 
         super().__init__()
         self.steps_in_call = epochs.steps

@@ -35,7 +35,7 @@ class Step(_Own):
         inputs: What the student was shown.
         taps: The outputs of its layers that terms read.
         raised: Its outputs in second passes.
-        answers: The teacher's outputs, and those of its layers.
+        targets: The teacher's outputs, and those of its layers.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Step(_Own):
         self.inputs: Any = None
         self.taps: Sequence[Any] = ()
         self.raised: Mapping[Raised, Any] = {}
-        self.answers: tuple[Any, Sequence[Any]] = (None, ())
+        self.targets: tuple[Any, Sequence[Any]] = (None, ())
 
 
 class Blend(keras.losses.Loss):
@@ -58,7 +58,7 @@ class Blend(keras.losses.Loss):
 
     Attributes:
         tracker: The metric of training.
-        notes: What steps note of labels and answers.
+        notes: What steps note of labels and targets.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Blend(keras.losses.Loss):
             blended = blended + weight * value * share
         means = found.means()
         if self.soft:
-            answers, logits = self._step.answers[0], found.logits
-            self.notes.answers(answers)
+            targets, logits = self._step.targets[0], found.logits
+            self.notes.targets(targets)
             if self.soft.task.agreement:
-                means["agreement"] = _ops.mean(self.soft.task.agreement(answers, logits, OPS))
+                means["agreement"] = _ops.mean(self.soft.task.agreement(targets, logits, OPS))
         settings = scheduled | {_logged(name): value for name, value in balanced.items()}
         self.tracker.update_state(means, settings, _ops.shape(found.logits)[0])
         return blended
@@ -123,12 +123,12 @@ class Blend(keras.losses.Loss):
         found.share = share = self._share(_ops.ones((1,)), _ops.ones((1,)))
         if self.soft:
             temperature = found.scheduled["temperature"]
-            found.soft = self.soft.mean(step.answers[0], logits, labels, temperature, sample_weight)
+            found.soft = self.soft.mean(step.targets[0], logits, labels, temperature, sample_weight)
         found.terms = self._terms.losses(
             step.inputs,
             labels,
             (logits, step.taps),
-            step.answers,
+            step.targets,
             step.raised,
             lambda outputs: self.hard(labels, outputs, sample_weight) / share,
         )
@@ -206,7 +206,7 @@ class _Logs(keras.metrics.Metric):
         """Returns all of it by name."""
         ops, (sums, last) = _at_hand(self._sums.value, self._last.value)
         means = ops.divide_no_nan(sums[1:], sums[0])
-        values = [each[place] for each in (means, last) for place in range(each.shape[0])]
+        values = [each[index] for each in (means, last) for index in range(each.shape[0])]
         return dict(zip(self.names, values, strict=True))
 
 

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 
 from tfqkd.fronts.batches import input_batches
-from tfqkd.fronts.keras3.model import clone_changed, quantized_activations, strip_weights
+from tfqkd.fronts.keras3.cloning import clone, copied, leaves
+from tfqkd.fronts.keras3.model import quantized_activations
+from tfqkd.fronts.keras3.stripping import strip_weights
 
 _ops = keras.ops
 
@@ -31,7 +33,9 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
             f"Received: {model.name}, which has none. Quantize it with Scheme(..., activations=...)."
         )
     probes = {name: _Probe(name=f"{name.rpartition('/')[2]}_probe") for name in activations}
-    observed = clone_changed(strip_weights(model), probes)
+    plain = strip_weights(model)
+    behind = {id(layer): probes[name] for name, layer in leaves(plain) if name in probes}
+    observed = clone(plain, copied, behind)
     count = 0
     for inputs in input_batches(data):
         observed(inputs, training=True)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfqkd.fronts.keras3.kernels import parts
+from tfqkd.fronts.keras3.wrapper import plain_layer
 
 Change = Callable[[keras.layers.Layer], keras.layers.Layer]
 
@@ -14,7 +15,7 @@ Change = Callable[[keras.layers.Layer], keras.layers.Layer]
 def clone(
     model: keras.Model, change: Change, behind: Mapping[int, keras.layers.Layer] | None = None
 ) -> keras.Model:
-    """Returns a model of the same graph with another layer in the place of each one.
+    """Returns a model of the same graph with another layer in the place of each one, and the same frozen.
 
     Models within the model are cloned too; what is shared stays shared. The copy is not compiled.
 
@@ -58,7 +59,27 @@ def clone(
             layers += [copy_of(layer), *([followers[id(layer)]] if id(layer) in followers else [])]
         return keras.Sequential(layers, name=graph.name)
 
-    return cloned(model)
+    twin = cloned(model)
+    _freeze_as(model, twin)
+    return twin
+
+
+def _freeze_as(model: keras.Model, twin: keras.Model) -> None:
+    for old, new in zip(graphs(model), graphs(twin), strict=True):
+        if new.trainable != old.trainable:
+            new.trainable = old.trainable
+    copies = dict(leaves(twin))
+    for name, old in leaves(model):
+        new = copies[name]
+        new.trainable = old.trainable
+        _keep_frozen(plain_layer(old), plain_layer(new))
+
+
+def _keep_frozen(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Freezes in a copy what is frozen in a layer or model; configs leave out what lies within it."""
+    for each, copy in zip(parts(old), parts(new), strict=False):
+        if copy.trainable != each.trainable:
+            copy.trainable = each.trainable
 
 
 def shown(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
@@ -127,13 +148,6 @@ def copied(
             "from_config; register functions by keras.saving.register_keras_serializable."
         ) from error
     return copy
-
-
-def keep_frozen(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Freezes in a copy what is frozen in a layer or model; configs leave out what lies within it."""
-    for each, copy in zip(parts(old), parts(new), strict=False):
-        if copy.trainable != each.trainable:
-            copy.trainable = each.trainable
 
 
 def leaves(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
-from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.core.weights import Weight
 from tfqkd.fronts.arguments import require_settings
 from tfqkd.fronts.hard_loss import NO_LABELS, NO_LOSS
@@ -21,68 +20,26 @@ from tfqkd.fronts.keras3.outside import Outside
 from tfqkd.fronts.keras3.replicas import copies
 from tfqkd.fronts.keras3.scheduled import Schedule, Schedules
 from tfqkd.fronts.keras3.shapes import require_same_shapes, require_takes
+from tfqkd.fronts.keras3.soft_targets import SoftTargets
 from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.step_terms import StepTerms
-from tfqkd.fronts.keras3.teachers import Teacher
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.terms import Term
 from tfqkd.fronts.unsaved import Unsaved
 
-_ops = keras.ops
-
 
 class Distiller(Unsaved, keras.Model):
-    """Trains a student with `loss = (1-λ)·hard + λ·soft` (arXiv 1909.01688) plus its regularisers.
+    """The `tfqkd.Distiller` of Keras 3: see there for the losses, the settings and what `fit` logs.
 
-    `hard` is the compiled loss on the labels, `soft` the loss between the outputs of teacher and student, λ
-    the coefficient. Both are means over the global batch, with sample and class weights. What the outputs
-    are, the compiled loss tells, or `task`:
-
-    - "softmax", of a categorical cross-entropy: the logits of classes, `[batch, ..., classes]`.
-    - "sigmoid", of a binary cross-entropy: a logit for each label, `[batch, ..., labels]`.
-    - "regression", of a squared, absolute or like error: values, `[batch, ..., values]`.
-
-    Methods add `terms`, `Σ weight·s(t)·loss`, each logged by its name; what they train beside the student
-    lies in `beside`, and among the weights of the distiller.
-
-    `evaluate`, `predict` and calling it are the student's; quantize the student before it is bound here. The
-    teacher is frozen, runs in inference mode, is in no file and no checkpoint of the distiller, and on JAX
-    an argument of the compiled step, no constant in it.
-
-    `fit` logs loss, hard_loss, soft_loss, agreement (share of examples or labels on which student and teacher
-    agree), coefficient, temperature and the compiled metrics; without a teacher's answers neither soft_loss
-    nor agreement, and of a regression neither agreement nor temperature.
-
-    Example:
-        ```python
-        distiller = tfqkd.Distiller(student=quantized, teacher=teacher, temperature=2.0, coefficient=0.5)
-        distiller.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
-        distiller.fit(images, labels, epochs=10, callbacks=[CoefficientScheduler(Linear(1.0, 0.0))])
-        ```
+    On JAX the teacher is an argument of the compiled step, no constant in it.
 
     Args:
         student: A Keras 3 model that returns `[batch, ..., outputs]`: logits or values.
-        teacher: Any callable from the same batch to the same outputs: a Keras 3 model, an `Ensemble`, a
-            function. Or `LOGITS_IN_BATCH`: training batches are `((x, teacher_logits), y)`; those of
-            `evaluate` and `predict` stay `x`.
-        temperature: `T > 0`, finite, that divides both logits in the soft loss.
-        coefficient: λ in [0, 1], the weight of the soft loss.
-        soft_loss: "cross_entropy" (default, as in the paper), "kl", "none", and for classes "standardized"
-            (arXiv 2403.01427), "dkd" (arXiv 2203.08679), "dist" (arXiv 2205.10536) and "cosine" (after the
-            abstract of arXiv 2009.14502): those of `tfqkd.core.losses`. "none" is the control, which scales
-            the hard loss by 1-λ and asks no teacher.
-        soft_weight: Multiplies the soft loss besides λ, 0 or more. `balanced:R` finds it once, at the first
-            step: the gradient of the soft loss is then R times that of the hard loss.
-        dkd_beta: β of "dkd", 0 or more.
-        scale_by_temperature_squared: Whether the soft loss is multiplied by `T²` (default, as in arXiv
-            1503.02531).
-        task: "softmax", "sigmoid" or "regression"; "auto" (default) reads it off the compiled loss.
-        terms: What methods add to the loss (`fronts.terms.Term`). One that reads layers needs a Functional or
-            Sequential model: the student, or the one live teacher.
+        teacher: Any callable from the same batch to the same outputs, or `LOGITS_IN_BATCH`.
 
     Raises:
-        TypeError: If student or teacher are of no usable kind.
-        ValueError: If a setting is out of range, or a model ends in softmax.
+        TypeError: As `tfqkd.Distiller` does.
+        ValueError: As `tfqkd.Distiller` does.
     """
 
     def __init__(
@@ -113,13 +70,13 @@ class Distiller(Unsaved, keras.Model):
         self._outside = Outside()
         self._outside.terms = StepTerms(terms, student, teacher)
         self.beside = self._outside.terms.networks
-        for place, network in enumerate(self.beside):
+        for index, network in enumerate(self.beside):
             # PyTorch sets the gradients of attributes back, and in a list knows variables by name alone.
-            setattr(self, f"_beside_{place}", network)
-        self._outside.logits_in_batch = teacher is LOGITS_IN_BATCH
-        asks = soft_loss != "none" or self._outside.terms.teacher.names
-        if asks and not self._outside.logits_in_batch:
-            self._outside.teacher = Teacher(teacher, task)
+            setattr(self, f"_beside_{index}", network)
+        self._outside.targets = SoftTargets(
+            student, teacher, task, self._outside.terms.teacher, soft_loss != "none"
+        )
+        if self._outside.targets.teacher:
             require_same_shapes(student, teacher)
         settings = {"coefficient": coefficient, "temperature": temperature}
         self._outside.schedules = Schedules(settings | self._outside.terms.weights)
@@ -167,8 +124,8 @@ class Distiller(Unsaved, keras.Model):
             # Export looks for it: the student's file says what its outputs are.
             self.student.distilled_task = task.name
             require_logits(self.student, "student", task.name)
-            if self._outside.teacher:
-                self._outside.teacher.require_logits(task.name)
+            if self._outside.targets.teacher:
+                self._outside.targets.teacher.require_logits(task.name)
             soft.require_shape(getattr(self.student, "output_shape", None))
         outside = self._outside
         outside.blend = Blend(
@@ -188,7 +145,7 @@ class Distiller(Unsaved, keras.Model):
 
         Raises:
             ValueError: If there are no labels, the batches are not what student and teacher take, labels are
-                out of range of the student's classes, or a teacher that shows no layers answers in
+                out of range of the student's classes, or a teacher without visible layers returns
                 probabilities: in the first step, or after it where a step must tell. Labels of later steps
                 where the backend fails on them, else at the end.
         """
@@ -226,7 +183,7 @@ class Distiller(Unsaved, keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the student's outputs."""
-        images = self._images(inputs)
+        images = self._outside.targets.inputs(inputs)
         require_takes(self.student, "student", images)
         if not training:
             return self.student(images, training=training)
@@ -273,7 +230,7 @@ class Distiller(Unsaved, keras.Model):
         """What belongs into a checkpoint besides networks and optimizer, by name."""
         draws = enumerate(self._outside.terms.variables)
         found = {"balances": self.balances.variable} if self.balances else {}
-        return found | {f"raised_{place}": variable for place, variable in draws}
+        return found | {f"raised_{index}": variable for index, variable in draws}
 
     @property
     def coefficient(self) -> keras.Variable:
@@ -330,9 +287,9 @@ class Distiller(Unsaved, keras.Model):
         step = self._outside.step
         step.training = training
         if training:
-            step.inputs = self._images(x)
-            if self._blend.soft or self._outside.terms.teacher.names:
-                step.answers = self._answers(x)
+            step.inputs = self._outside.targets.inputs(x)
+            if self._outside.targets.is_read:
+                step.targets = self._outside.targets.of(x)
         try:
             yield
         finally:
@@ -358,24 +315,6 @@ class Distiller(Unsaved, keras.Model):
         if hasattr(self, "jax_state_sync"):
             self.jax_state_sync()
         return copies(self, self._blend.notes.variable)
-
-    def _answers(self, x: Any) -> tuple[Any, Sequence[Any]]:
-        """The teacher's outputs for a batch, and those of its layers that terms read."""
-        if self._outside.teacher:
-            return self._outside.teacher(x, self._outside.terms.teacher)
-        if self._images(x) is x:
-            raise ValueError(
-                "With LOGITS_IN_BATCH every training batch must be ((x, teacher_logits), y). "
-                f"Received: {keras.tree.map_structure(lambda t: t.shape, x)} for x. "
-                "Or give the Distiller a teacher to ask."
-            )
-        return _ops.cast(x[1], "float32"), ()
-
-    def _images(self, x: Any) -> Any:
-        """What of a batch the student takes: all of it, or what stands before the teacher's logits."""
-        taken = len(getattr(self.student, "inputs", None) or [x])
-        with_logits = len(keras.tree.flatten(x)) == taken + 1
-        return x[0] if self._outside.logits_in_batch and with_logits else x
 
 
 def _require_student(student: object) -> None:

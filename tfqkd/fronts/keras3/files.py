@@ -13,6 +13,7 @@ import tfqkd.fronts.keras3  # noqa: F401 (tells Keras its classes)
 from tfqkd.fronts.front import Opened
 from tfqkd.fronts.keras3.outputs import output_of
 from tfqkd.fronts.model_archive import WEIGHTS, entries, keras_version, require_own_data
+from tfqkd.process.messages import first_line
 
 _MODULES = ("keras", "builtins", "tfqkd")
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
@@ -34,7 +35,7 @@ def load_model(path: pathlib.Path) -> keras.Model:
     except (MemoryError, PermissionError):
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        first = first_line(error)
         raise ValueError(
             f"A file of Keras {keras_version(path)} must load in Keras {keras.__version__}, without code of "
             f"its own. Received: {path}, at which it says: {first}. Call tfqkd.export from the program that "

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 
 from tfqkd.fronts import filters
-from tfqkd.fronts.keras3.cloning import is_graph, traced
-from tfqkd.fronts.keras3.model import clone_changed
+from tfqkd.fronts.keras3.cloning import clone, is_graph, traced
 
 
 def without_filters(model: keras.Model, share: float, norm: str = "l2") -> keras.Model:
@@ -28,7 +27,7 @@ def without_filters(model: keras.Model, share: float, norm: str = "l2") -> keras
             # Not built: the layers before it say what it reads.
             return type(layer).from_config({**layer.get_config(), **sized})
 
-        return clone_changed(model, {}, change)
+        return clone(model, change)
 
     found = filters.chains(model, _readers(model), keras) if is_graph(model) else []
     return filters.narrowed(model, share, norm, found, copy)

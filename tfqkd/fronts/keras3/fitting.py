@@ -215,7 +215,7 @@ def scans(wanted: str, on_device: bool, epochs: Epochs) -> bool:
     if wanted == "on" or not (on_jax and on_device and wanted == "auto" and has_accelerator()):
         return wanted == "on"
     # JAX alone has it.
-    from tfqkd.fronts.keras3.scanned import has_room  # noqa: PLC0415
+    from tfqkd.fronts.keras3.compiled_epochs import has_room  # noqa: PLC0415
 
     return has_room(epochs)
 

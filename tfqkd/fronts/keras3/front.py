@@ -7,86 +7,37 @@ import json
 import os
 import pathlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfqkd.core import ops
 from tfqkd.core.gradual import GradualQuantizer
-from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.data.augmentation import Augmentation
-from tfqkd.data.batches import FIXED_VIEWS_SEED
-from tfqkd.data.images import ImageData, Split
-from tfqkd.data.pictures import Pictures
-from tfqkd.data.varied import varied_images
-from tfqkd.fronts.foreign import ForeignTeacher
+from tfqkd.data.images import ImageData
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.keras3.cloning import leaves
-from tfqkd.fronts.keras3.distiller import Distiller
+from tfqkd.fronts.keras3.fast_compilation import compiled_quickly
 from tfqkd.fronts.keras3.files import load_model
 from tfqkd.fronts.keras3.files import open_model as open
 from tfqkd.fronts.keras3.filters import without_filters
 from tfqkd.fronts.keras3.fitting import KerasTrainer, calibrate, has_accelerator
 from tfqkd.fronts.keras3.gradual import GradualQuantization
-from tfqkd.fronts.keras3.model import quantize_model, quantized_activations, strip_quantization
+from tfqkd.fronts.keras3.model import quantize_model
 from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
-from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.keras3.place import DISTRIBUTES, Place, make_place
 from tfqkd.fronts.keras3.profile import Profile
-from tfqkd.fronts.keras3.quickly import compiled_quickly
+from tfqkd.fronts.keras3.strategy import DISTRIBUTES, OneDevice, make_strategy
+from tfqkd.fronts.keras3.stripping import strip_quantization
 from tfqkd.fronts.keras3.summary import quantization_summary
-from tfqkd.fronts.keras3.taps import between, layers_of
-from tfqkd.fronts.keras3.teachers import Ensemble, require_logits
-from tfqkd.fronts.settings import (
-    METHOD_NEEDS,
-    Capabilities,
-    Distillation,
-    Fitting,
-    Quantization,
-)
+from tfqkd.fronts.keras3.teaching import logits, map_logits, network, taught, view_logits
+from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities, Fitting, Quantization
+from tfqkd.fronts.teaching import together
 from tfqkd.fronts.tensorboard import EpochScalars
-from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.trainer import Watcher
 from tfqkd.models import build as build_network
+from tfqkd.process.messages import last_line
 from tfqkd.storage import digest
-
-__all__ = [
-    "CAPABILITIES",
-    "answering",
-    "build",
-    "calibrate",
-    "computes_in_bfloat16",
-    "facts",
-    "is_model",
-    "load",
-    "logits",
-    "logs",
-    "make_deterministic",
-    "map_logits",
-    "model_fingerprint",
-    "network",
-    "open",
-    "place",
-    "quantization_callbacks",
-    "quantize",
-    "require_logits",
-    "require_precision",
-    "require_quantizable",
-    "require_runs",
-    "save",
-    "save_wrapped",
-    "set_precision",
-    "start",
-    "state_kept",
-    "strip",
-    "summary",
-    "taught",
-    "together",
-    "trainer",
-    "without_filters",
-]
 
 _SEVERAL = ["mirrored"] if keras.backend.backend() in DISTRIBUTES else []
 CAPABILITIES = Capabilities(
@@ -100,14 +51,13 @@ CAPABILITIES = Capabilities(
     # Keras has it on the others alone.
     steps_per_execution=keras.backend.backend() != "torch",
 )
-_TERMS_ALONE: dict[str, Any] = {"coefficient": 0.0, "soft_loss": "none"}
 _WRAPPED_FILE = "quantized.keras"
 _XLA_FLAGS, _ALWAYS_SAME = "XLA_FLAGS", "--xla_gpu_deterministic_ops=true"
 
 
-def place(strategy: str, batch_size: int, jit_compile: bool) -> Place:
+def strategy(name: str, batch_size: int, jit_compile: bool) -> OneDevice:
     """Returns where to compute."""
-    return make_place(strategy, batch_size, jit_compile)
+    return make_strategy(name, batch_size, jit_compile)
 
 
 def computes_in_bfloat16() -> bool:
@@ -173,20 +123,6 @@ def build(
     )
 
 
-def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
-    """Returns a model as a method sees it when it makes its terms."""
-    widths = tuple(each.quantizer.bits for each in quantized_activations(model))
-    return Network(
-        model.name,
-        layers_of(model),
-        build,
-        OPS,
-        keras,
-        activation_bits=widths,
-        between=functools.partial(between, model),
-    )
-
-
 @compiled_quickly()
 def load(path: pathlib.Path) -> keras.Model:
     """Loads a saved model."""
@@ -232,10 +168,10 @@ def require_runs(name: str, model: keras.Model, data: ImageData) -> None:
     try:
         logits(model, data.train.images[:1])
     except Exception as error:
-        said = str(error).strip().splitlines()[-1].strip()
         raise ValueError(
             f"A saved model must run on images of the data set {data.name}. "
-            f"Received: {name}, with which Keras fails ({said}). Train or build it anew."
+            f"Received: {name}, which Keras refuses to call ({last_line(error)}). "
+            "Build it again, and train it."
         ) from error
 
 
@@ -283,67 +219,11 @@ def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
     return str(found), [dataclasses.asdict(layer) for layer in found.layers]
 
 
-def together(teachers: Sequence[Any], distillation: Distillation | None = None) -> Any:
-    """Returns several teachers as one, combined as the distillation says."""
-    if len(teachers) == 1:
-        return teachers[0]
-    return Ensemble(teachers, *(distillation.combination() if distillation else ()))
-
-
-def answering(
-    teacher: object, split: Split, augmentation: Augmentation
-) -> Callable[[int, int, int], np.ndarray]:
-    """Returns a teacher's logits as a function of (view, first image, image behind the last)."""
-
-    def answer(view: int, start: int, stop: int) -> np.ndarray:
-        rows = np.arange(start, stop)
-        images = varied_images(split.images, rows, FIXED_VIEWS_SEED, view, augmentation)
-        return _said(teacher, images)
-
-    return answer
-
-
-def _said(teacher: Any, images: np.ndarray) -> np.ndarray:
-    if isinstance(teacher, Ensemble):
-        return teacher.combined([_said(each, images) for each in teacher.teachers], ops.NUMPY)
-    return logits(teacher, images)
-
-
-def map_logits(file: pathlib.Path, count: int, classes: int) -> np.ndarray:
-    """Maps kept logits into memory."""
-    return np.memmap(file, np.float16, mode="r", shape=(count, classes))
-
-
-def taught(
-    student: keras.Model,
-    teachers: Sequence[keras.Model],
-    kept: bool,
-    distillation: Distillation | None,
-    terms: Sequence[Term] = (),
-) -> Distiller:
-    """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
-    teacher = LOGITS_IN_BATCH if kept else together(teachers, distillation) if teachers else None
-    settings = _TERMS_ALONE
-    if distillation:
-        settings = {"coefficient": distillation.coefficient(0.0), **distillation.soft()}
-    return Distiller(student=student, teacher=teacher, terms=terms, **settings)
-
-
-def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTrainer:
+def trainer(model: keras.Model, fitting: Fitting, data: ImageData) -> KerasTrainer:
     """Returns a network, or what trains it, ready to be trained."""
-    return KerasTrainer(network, fitting, data)
+    return KerasTrainer(model, fitting, data)
 
 
 def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> list[Watcher]:
     """Returns watchers: Keras' own callback for TensorBoard would import TensorFlow."""
     return [EpochScalars(directory), *([Profile(directory, profile)] if profile else [])]
-
-
-def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:
-    """Returns the logits of a model, or of a foreign teacher, for raw images, float32 `[N, classes]`."""
-    if isinstance(model, ForeignTeacher):
-        return model.logits(images)
-    if isinstance(images, Pictures):
-        parts = (images[at : at + batch_size] for at in range(0, len(images), batch_size))
-        return np.concatenate([logits(model, part, batch_size) for part in parts])
-    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)

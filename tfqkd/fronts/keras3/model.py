@@ -1,7 +1,7 @@
-"""Whole models: quantize them, look at their quantized kernels, and strip them for deployment."""
+"""Whole models: quantize them, and look at what is quantized in them."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -9,14 +9,13 @@ import keras
 from tfqkd.core.activations import ActivationQuantizer
 from tfqkd.core.policy import Bits, LayerPolicy
 from tfqkd.core.quantizer import WeightQuantizer
-from tfqkd.core.rounded_layers import ActivationBits
+from tfqkd.core.rounded_layers import layer_quantizers
 from tfqkd.core.schemes import Scheme, TernaryScheme
-from tfqkd.fronts.keras3.cloning import clone, copied, graphs, is_graph, keep_frozen, leaves
-from tfqkd.fronts.keras3.fused_batch_norm import plain_class, trained_class
-from tfqkd.fronts.keras3.held import HeldKernel
-from tfqkd.fronts.keras3.layers import ActivationQuantization
+from tfqkd.fronts.keras3.cloning import clone, copied, is_graph, leaves
+from tfqkd.fronts.keras3.fused_batch_norm import trained_class
 from tfqkd.fronts.keras3.policy import choose_bits
-from tfqkd.fronts.keras3.rounded_layers import activation_layers, integer_layers
+from tfqkd.fronts.keras3.quantizer_state import HeldKernel
+from tfqkd.fronts.keras3.wiring import wiring
 from tfqkd.fronts.keras3.wrapper import QuantizedLayer
 
 
@@ -111,33 +110,13 @@ def quantize_model(
     bits = require_quantizable(model, scheme, layers)
     graph = as_graph(model)
     names = {id(layer): name for name, layer in leaves(graph)}
-    rounded = _rounded(graph, scheme, bits)
+    quantizers = layer_quantizers(scheme, bits, lambda: wiring(graph))
 
     def quantized(layer: keras.layers.Layer) -> keras.layers.Layer:
         name, copy = names[id(layer)], copied(layer, trained_class(layer))
-        width, activation = bits.get(name), rounded.get(name)
-        weights = None if width is None else width.weights
-        if weights is None and activation is None:
-            return copy
-        output = None
-        if activation is not None and scheme.activations is not None:
-            output = scheme.activations.with_bits(activation.bits, activation.signed)
-        quantizer = None if weights is None else scheme.quantizer_of(weights)
-        return QuantizedLayer(copy, quantizer, output)
+        return QuantizedLayer(copy, *quantizers[name]) if name in quantizers else copy
 
-    return _cloned(graph, quantized)
-
-
-def _rounded(
-    graph: keras.Model, scheme: Scheme, bits: Mapping[str, Bits]
-) -> dict[str, ActivationBits]:
-    """Returns where activations are quantized, by layer name."""
-    if scheme.activations is None:
-        return {}
-    if scheme.is_integer:
-        return integer_layers(graph, scheme.activations.bits)
-    readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
-    return activation_layers(graph, readers)
+    return clone(graph, quantized)
 
 
 def require_quantizable(
@@ -212,85 +191,6 @@ def wrappers(model: keras.Model) -> Iterator[tuple[str, QuantizedLayer]]:
 def is_quantized(model: keras.Model) -> bool:
     """Returns whether a layer of the model is quantized."""
     return any(True for _ in wrappers(model))
-
-
-def strip_quantization(model: keras.Model) -> keras.Model:
-    """Returns the plain Keras model with the quantized values as its kernels, bit for bit.
-
-    Its outputs are those of `model` at inference: bit for bit on TensorFlow; XLA, and so JAX, computes the
-    two graphs in other orders, which changes the last bits of an output. It needs Keras alone, unless
-    activations are quantized: each stays as a layer `<layer>_quantization` with the trained step
-    (`layers.ActivationQuantization`), and such a model loads where `tfqkd.keras3` is imported.
-
-    Args:
-        model: A model that `quantize_model` made; a float model is copied.
-    """
-    return _stripped(model, activations=True)
-
-
-def strip_weights(model: keras.Model) -> keras.Model:
-    """Returns the plain Keras model with the quantized values as its kernels and float activations.
-
-    Args:
-        model: As for `strip_quantization`.
-    """
-    return _stripped(model, activations=False)
-
-
-def _stripped(model: keras.Model, activations: bool) -> keras.Model:
-    behind = {
-        id(wrapper): ActivationQuantization(
-            wrapper.quantized_output.step,
-            *wrapper.quantized_output.quantizer.code_range(),
-            name=f"{wrapper.name}_quantization",
-            dtype=wrapper.dtype_policy,
-        )
-        for _, wrapper in wrappers(model)
-        if activations and wrapper.quantized_output
-    }
-
-    def stripped(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if not isinstance(layer, QuantizedLayer):
-            return copied(layer, plain_class(layer))
-        plain = copied(layer.layer, plain_class(layer.layer))
-        twins = {id(v): twin for v, twin in zip(layer.layer.weights, plain.weights, strict=True)}
-        for held in layer.quantized:
-            twins[id(held.kernel.variable)].assign(held.value())
-        return plain
-
-    return _cloned(model, stripped, behind)
-
-
-def clone_changed(
-    model: keras.Model, behind: Mapping[str, keras.layers.Layer], change: Any = copied
-) -> keras.Model:
-    """Returns a copy of a plain model with layers behind some of its layers, or in their place.
-
-    Args:
-        model: A Functional or Sequential model without quantized layers.
-        behind: What to put behind a layer, by the layer's name.
-        change: Called with each layer; returns the one in its place.
-    """
-    layers = dict(leaves(model))
-    return _cloned(model, change, {id(layers[name]): layer for name, layer in behind.items()})
-
-
-def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Returns the layer that a quantized one holds; any other layer as it is."""
-    return layer.layer if isinstance(layer, QuantizedLayer) else layer
-
-
-def _cloned(model: keras.Model, change: Any, behind: Any = None) -> keras.Model:
-    twin = clone(model, change, behind)
-    for old, new in zip(graphs(model), graphs(twin), strict=True):
-        if new.trainable != old.trainable:
-            new.trainable = old.trainable
-    copies = dict(leaves(twin))
-    for name, old in leaves(model):
-        new = copies[name]
-        new.trainable = old.trainable
-        keep_frozen(plain_layer(old), plain_layer(new))
-    return twin
 
 
 def _require_supported(model: object) -> None:

@@ -1,4 +1,4 @@
-"""What steps note of labels and of a teacher's answers, for a look from outside."""
+"""What steps note of labels and of a teacher's outputs, for a look from outside."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ _NOTHING = [np.inf, -np.inf, 0.0, 0.0, 0.0]
 
 
 class Notes:
-    """The range of the labels that were seen, and how many answers of a teacher look like probabilities.
+    """The range of the labels that were seen, and how many outputs of a teacher look like probabilities.
 
     A step may be compiled, where nothing can be raised, and what a backend says of a class that does not
     exist is an error, a NaN, or nothing. So every step leaves the lowest label, the highest, the number of
-    outputs, and how many answers were looked at and were probabilities, in a variable. It belongs to no
+    outputs, and how many outputs were looked at and were probabilities, in a variable. It belongs to no
     layer, file or checkpoint.
 
     Attributes:
@@ -39,7 +39,7 @@ class Notes:
             # Each replica notes what it sees.
             synchronization="on_read",
             aggregation="only_first_replica",
-            name="labels_and_answers",
+            name="labels_and_targets",
         )
 
     def forget(self) -> None:
@@ -78,19 +78,12 @@ class Notes:
         self.variable.assign(_ops.stack(seen))
         return self._after(labels)
 
-    def answers(self, answers: Any) -> None:
-        """Looks at a teacher's answers `[batch, ..., outputs]` to one batch; in a graph."""
+    def targets(self, targets: Any) -> None:
+        """Looks at a teacher's outputs `[batch, ..., outputs]` for one batch; in a graph."""
         if self._task and self._task.probabilities:
-            looked_at, probable = self._task.probabilities(answers, OPS)
-            counts = [
-                0.0,
-                0.0,
-                0.0,
-                _ops.cast(looked_at, "float32"),
-                _ops.cast(probable, "float32"),
-            ]
-            noted = self.variable.value
-            self.variable.assign(noted + _ops.stack([_ops.cast(c, "float32") for c in counts]))
+            looked_at, probable = self._task.probabilities(targets, OPS)
+            counts = [_ops.cast(count, "float32") for count in (0.0, 0.0, 0.0, looked_at, probable)]
+            self.variable.assign(self.variable.value + _ops.stack(counts))
 
     def require_labels(self, copies: list[np.ndarray]) -> None:
         """Raises if a label that was noted is out of range, and forgets it.
@@ -111,7 +104,7 @@ class Notes:
             raise
 
     def require_logits(self, copies: list[np.ndarray]) -> None:
-        """Raises ValueError if all answers that were noted are probabilities, and they are enough."""
+        """Raises ValueError if all outputs that were noted are probabilities, and they are enough."""
         looked_at, probable = np.stack(copies)[:, 3:].sum(axis=0)
         if self._task:
             self._task.require_logits(int(looked_at), int(probable))

@@ -8,19 +8,18 @@ from tfqkd.core.weights import Weight
 from tfqkd.fronts.keras3.balance import Balances
 from tfqkd.fronts.keras3.blend import Blend, Step
 from tfqkd.fronts.keras3.scheduled import Schedules
+from tfqkd.fronts.keras3.soft_targets import SoftTargets
 from tfqkd.fronts.keras3.step_terms import StepTerms
-from tfqkd.fronts.keras3.teachers import Teacher
 
 
 class Outside:
     """What Keras must neither track nor save: it is no layer, no list and no dict."""
 
-    teacher: Teacher | None = None
+    targets: SoftTargets
     terms: StepTerms
     step: Step
     schedules: Schedules
     balances: Balances
-    logits_in_batch = False
     evaluating = False
     task = AUTO
     soft_weight: Weight = 1.0
@@ -30,8 +29,7 @@ class Outside:
     @property
     def variables(self) -> list[keras.Variable]:
         """All that a step reads or assigns besides the model's own."""
-        teachers = self.teacher.variables if self.teacher else []
         noted = [self.blend.notes.variable] if self.blend else []
         found = [self.balances.variable] if self.balances else []
         draws = self.terms.variables
-        return [*teachers, *self.schedules.variables, *noted, *found, *draws]
+        return [*self.targets.variables, *self.schedules.variables, *noted, *found, *draws]

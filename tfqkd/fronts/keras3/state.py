@@ -31,7 +31,7 @@ class State:
     ) -> None:
         self._network = network
         found = [*optimizer.variables, *(each for one in networks for each in one.variables)]
-        self._variables = {f"{place}/{each.path}": each for place, each in enumerate(found)}
+        self._variables = {f"{index}/{each.path}": each for index, each in enumerate(found)}
 
     def add(self, name: str, variable: keras.Variable) -> None:
         """Adds a variable to the state."""
@@ -63,7 +63,7 @@ class State:
     def _averages(self) -> dict[str, keras.Variable]:
         # They are made when the network sees its first batch.
         found = enumerate(self._network.metrics_variables)
-        return {f"{place}/{each.path}": each for place, each in found}
+        return {f"{index}/{each.path}": each for index, each in found}
 
 
 def synchronize(network: keras.Model) -> None:

@@ -13,19 +13,19 @@ class Scalar:
 
     Args:
         array: Float32 `[..., numbers]`.
-        place: Of the number, in the last axis.
+        index: Of the number, in the last axis.
     """
 
-    __slots__ = ("_array", "_place")
+    __slots__ = ("_array", "_index")
 
-    def __init__(self, array: Any, place: int) -> None:
-        self._array, self._place = array, place
+    def __init__(self, array: Any, index: int) -> None:
+        self._array, self._index = array, index
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(np.asarray(self._array)[..., self._place], dtype)
+        return np.array(np.asarray(self._array)[..., self._index], dtype)
 
     def __float__(self) -> float:
-        return float(np.asarray(self._array)[self._place])
+        return float(np.asarray(self._array)[self._index])
 
 
 @jax.tree_util.register_pytree_node_class
@@ -52,8 +52,8 @@ class StepLogs(dict):
         (array, *values), (packed, others) = children, names
         logs = cls.__new__(cls)
         logs._packed, logs._array = packed, array
-        for place, name in enumerate(packed):
-            logs[name] = Scalar(array, place)
+        for index, name in enumerate(packed):
+            logs[name] = Scalar(array, index)
         logs.update(zip(others, values, strict=True))
         return logs
 

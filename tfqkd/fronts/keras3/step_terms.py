@@ -7,7 +7,7 @@ import keras
 
 from tfqkd.core.schedulers import TermScheduler
 from tfqkd.fronts.keras3.ops import OPS
-from tfqkd.fronts.keras3.raised import RaisedPass
+from tfqkd.fronts.keras3.second_pass import RaisedPass
 from tfqkd.fronts.keras3.taps import Tapped
 from tfqkd.fronts.terms import Raised, Seen, Term
 
@@ -60,7 +60,7 @@ class StepTerms:
         inputs: Any,
         labels: Any,
         outputs: tuple[Any, Sequence[Any]],
-        answers: tuple[Any, Sequence[Any]],
+        targets: tuple[Any, Sequence[Any]],
         raised: Mapping[Raised, Any],
         hard: Callable[[Any], Any],
     ) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class StepTerms:
             inputs: What the student was shown.
             labels: Of it.
             outputs: The student's, and its taps.
-            answers: The teacher's, and its taps.
+            targets: The teacher's, and its taps.
             raised: What `raised` returned.
             hard: The compiled loss of any outputs.
         """
@@ -81,10 +81,10 @@ class StepTerms:
                 inputs=inputs,
                 labels=labels,
                 student=outputs[0],
-                teacher=answers[0],
+                teacher=targets[0],
                 peer=next((out for peer, out in peers if peer is term.peer), None),
                 student_taps=self.student.of(term.student_taps, outputs[1]),
-                teacher_taps=self.teacher.of(term.teacher_taps, answers[1]),
+                teacher_taps=self.teacher.of(term.teacher_taps, targets[1]),
                 raised=None if term.raised is None else raised[term.raised],
                 hard=hard,
                 ops=OPS,

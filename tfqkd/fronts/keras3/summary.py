@@ -9,9 +9,9 @@ import numpy as np
 
 from tfqkd.core.summary import QuantizationSummary
 from tfqkd.fronts.keras3.cloning import leaves
-from tfqkd.fronts.keras3.held import HeldKernel
-from tfqkd.fronts.keras3.model import as_graph, plain_layer, quantized_activations
-from tfqkd.fronts.keras3.wrapper import QuantizedLayer
+from tfqkd.fronts.keras3.model import as_graph, quantized_activations
+from tfqkd.fronts.keras3.quantizer_state import HeldKernel
+from tfqkd.fronts.keras3.wrapper import QuantizedLayer, plain_layer
 from tfqkd.fronts.summary import LayerWeights, summarized
 
 
@@ -24,15 +24,11 @@ def quantization_summary(
         model: A float or quantized model.
         print_fn: Called with the table; None prints nothing.
     """
-    layers = [
-        LayerWeights(
-            name,
-            plain_layer(layer).weights,
-            {id(held.kernel.variable): held for held in _held(layer)},
-            functools.partial(_path, name.rpartition("/")[2]),
-        )
-        for name, layer in leaves(as_graph(model))
-    ]
+    layers = []
+    for name, layer in leaves(as_graph(model)):
+        held = {id(each.kernel.variable): each for each in _held(layer)}
+        path = functools.partial(_path, name.rpartition("/")[2])
+        layers.append(LayerWeights(name, plain_layer(layer).weights, held, path))
     return summarized(layers, quantized_activations(model), _array, print_fn)
 
 

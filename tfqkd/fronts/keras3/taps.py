@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from tfqkd.fronts.keras3.cloning import is_graph, shown
-from tfqkd.fronts.keras3.model import plain_layer
+from tfqkd.fronts.keras3.wrapper import plain_layer
 from tfqkd.fronts.terms import Layer
 
 _ops = keras.ops

@@ -70,16 +70,16 @@ class Teacher:
         with without_gradient():
             taps: list[Any] = []
             if tapped.names:
-                answer, taps = tapped(batch, training=False)
-                answer = _logits(answer)
+                returned, taps = tapped(batch, training=False)
+                outputs = _logits(returned)
             else:
-                answer = _answer(self._teacher, batch)
-            return _ops.stop_gradient(answer), [_ops.stop_gradient(tap) for tap in taps]
+                outputs = _outputs_of(self._teacher, batch)
+            return _ops.stop_gradient(outputs), [_ops.stop_gradient(tap) for tap in taps]
 
 
-def _answer(teacher: Any, batch: Any) -> Any:
+def _outputs_of(teacher: Any, batch: Any) -> Any:
     if isinstance(teacher, Ensemble):
-        return teacher.combined([_answer(each, batch) for each in teacher.teachers], OPS)
+        return teacher.combined([_outputs_of(each, batch) for each in teacher.teachers], OPS)
     require_takes(teacher, "teacher", batch)
     if isinstance(teacher, keras.layers.Layer):
         return _logits(teacher(batch, training=False))

@@ -8,8 +8,8 @@ from tfqkd.core.activations import ActivationQuantizer
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.serialization import deserialized, serialized
 from tfqkd.fronts.keras3.gradients import GradientRounding
-from tfqkd.fronts.keras3.held import HeldKernel, HeldOutput
 from tfqkd.fronts.keras3.kernels import kernels_of
+from tfqkd.fronts.keras3.quantizer_state import HeldKernel, HeldOutput
 
 
 @keras.saving.register_keras_serializable("tfqkd")
@@ -149,3 +149,8 @@ class QuantizedLayer(keras.layers.Wrapper):
         for loss in scope.losses:
             self.add_loss(loss)
         return outputs
+
+
+def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Returns the layer that a quantized one holds; any other layer as it is."""
+    return layer.layer if isinstance(layer, QuantizedLayer) else layer

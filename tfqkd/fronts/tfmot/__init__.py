@@ -3,8 +3,7 @@
 The package is lazy: TensorFlow is imported when a name is first used.
 """
 
-import importlib
-from typing import Any
+from tfqkd.lazy import lazy_names
 
 _NAMES = {
     "Distiller": "tfqkd.fronts.tfmot.distiller",
@@ -21,18 +20,9 @@ _NAMES = {
     "quantized_kernels": "tfqkd.fronts.tfmot.model",
     "reestimate_batch_norm": "tfqkd.fronts.tfmot.batch_norm",
     "sensitivity": "tfqkd.fronts.sensitivity",
-    "strip_quantization": "tfqkd.fronts.tfmot.model",
+    "strip_quantization": "tfqkd.fronts.tfmot.stripping",
     "training_batches": "tfqkd.fronts.tfmot.batches",
 }
 
 __all__ = list(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'tfqkd.tfmot' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names("tfqkd.tfmot", _NAMES)

@@ -3,7 +3,7 @@
 from tfqkd.compat import tf
 from tfqkd.core.views import draw_numbers
 from tfqkd.data.augmentation import Augmentation
-from tfqkd.fronts.tfmot.words import TENSORFLOW
+from tfqkd.fronts.tfmot.uint32 import TENSORFLOW
 
 
 def draw_views(

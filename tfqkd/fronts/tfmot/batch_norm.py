@@ -6,7 +6,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.core.batch_norm import NONE_TO_MEASURE, Moments
 from tfqkd.fronts.batches import input_batches
 from tfqkd.fronts.tfmot.cloning import clone, copied, plain_layer
-from tfqkd.fronts.tfmot.model import strip_quantization
+from tfqkd.fronts.tfmot.stripping import strip_quantization
 
 
 def reestimate_batch_norm(model: keras.Model, data: Any) -> None:

@@ -11,7 +11,7 @@ from tfqkd.data.epochs import Epochs
 from tfqkd.data.images import Split
 from tfqkd.fronts.tfmot.augmenting import augment, draw_views
 from tfqkd.fronts.tfmot.host_batches import Share, made_on_host, read_on_host, said_of
-from tfqkd.fronts.tfmot.words import TENSORFLOW
+from tfqkd.fronts.tfmot.uint32 import TENSORFLOW
 
 _AHEAD = 2  # Batches of images that are read from the disk while one is trained on.
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.batches import input_batches
-from tfqkd.fronts.tfmot.model import quantized_activations, strip_weights
+from tfqkd.fronts.tfmot.model import quantized_activations
+from tfqkd.fronts.tfmot.stripping import strip_weights
 
 
 def calibrate_activations(model: keras.Model, data: Any) -> None:

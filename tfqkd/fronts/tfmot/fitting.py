@@ -125,9 +125,9 @@ class KerasTrainer:
             self._network.optimizer.finalize_variable_values(self._trained.trainable_variables)
 
 
-def trainer(network: keras.Model, fitting: Fitting, data: ImageData) -> KerasTrainer:
+def trainer(model: keras.Model, fitting: Fitting, data: ImageData) -> KerasTrainer:
     """Returns a network, or what trains it, ready to be trained."""
-    return KerasTrainer(network, fitting, data)
+    return KerasTrainer(model, fitting, data)
 
 
 def logs(directory: pathlib.Path, profile: tuple[int, int] | None) -> list[EpochLogs]:

@@ -14,11 +14,12 @@ from tfqkd.compat import keras, tf
 from tfqkd.data.pictures import Pictures
 from tfqkd.fronts.front import Facts
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.prediction import predicted
 from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities
+from tfqkd.fronts.teaching import together
 from tfqkd.fronts.tfmot.batches import training_batches
 from tfqkd.fronts.tfmot.filters import without_filters
 from tfqkd.fronts.tfmot.fitting import calibrate, logs, trainer
-from tfqkd.fronts.tfmot.model import strip_quantization as strip
 from tfqkd.fronts.tfmot.opened import open_model as open
 from tfqkd.fronts.tfmot.precision import computes_in_bfloat16
 from tfqkd.fronts.tfmot.quantizing import (
@@ -28,49 +29,12 @@ from tfqkd.fronts.tfmot.quantizing import (
 )
 from tfqkd.fronts.tfmot.saved_models import load_model as load
 from tfqkd.fronts.tfmot.saved_models import require_precision, require_runs
-from tfqkd.fronts.tfmot.strategy import make_strategy
+from tfqkd.fronts.tfmot.strategy import RunStrategy, make_strategy
+from tfqkd.fronts.tfmot.stripping import strip_quantization as strip
 from tfqkd.fronts.tfmot.summary import quantization_summary
-from tfqkd.fronts.tfmot.teaching import answering, map_logits, network, taught, together
-from tfqkd.fronts.tfmot.workers import StrategyPlace
+from tfqkd.fronts.tfmot.teaching import map_logits, network, taught, view_logits
 from tfqkd.models import build as build_network
 from tfqkd.storage import digest
-
-__all__ = [
-    "CAPABILITIES",
-    "answering",
-    "build",
-    "calibrate",
-    "computes_in_bfloat16",
-    "facts",
-    "is_model",
-    "load",
-    "logits",
-    "logs",
-    "make_deterministic",
-    "map_logits",
-    "model_fingerprint",
-    "network",
-    "open",
-    "place",
-    "quantization_callbacks",
-    "quantize",
-    "require_logits",
-    "require_precision",
-    "require_quantizable",
-    "require_runs",
-    "save",
-    "save_wrapped",
-    "set_precision",
-    "start",
-    "state_kept",
-    "strip",
-    "summary",
-    "taught",
-    "together",
-    "trainer",
-    "training_batches",
-    "without_filters",
-]
 
 CAPABILITIES = Capabilities(
     strategies=frozenset({"auto", "one_device", "mirrored", "multi_worker"}),
@@ -82,9 +46,9 @@ CAPABILITIES = Capabilities(
 _WRAPPED_FILE = "quantized.h5"
 
 
-def place(strategy: str, batch_size: int, jit_compile: bool) -> StrategyPlace:
+def strategy(name: str, batch_size: int, jit_compile: bool) -> RunStrategy:
     """Returns where to compute."""
-    return StrategyPlace(make_strategy(strategy, batch_size, jit_compile))
+    return RunStrategy(make_strategy(name, batch_size, jit_compile))
 
 
 def make_deterministic() -> None:
@@ -178,7 +142,4 @@ def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
 
 def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:
     """Returns a model's logits for raw images, float32 `[N, classes]`."""
-    if isinstance(images, Pictures):
-        parts = (images[at : at + batch_size] for at in range(0, len(images), batch_size))
-        return np.concatenate([logits(model, part, batch_size) for part in parts])
-    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
+    return predicted(model, images, batch_size)

@@ -5,8 +5,8 @@ from typing import Any
 
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.hard_loss import NO_LABELS, NO_LOSS, HardLoss, only_loss, read_hard_loss
+from tfqkd.fronts.tfmot.output_form import by_output
 from tfqkd.fronts.tfmot.step_error import step_error
-from tfqkd.fronts.tfmot.structure import by_output
 
 
 def read_losses(compiled: Any, outputs: Sequence[str]) -> list[HardLoss | None]:

@@ -62,9 +62,9 @@ def made_on_host(
         )
 
     def make(number: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        step, place = divmod(int(number), len(parts))
+        step, part = divmod(int(number), len(parts))
         epoch, step = divmod(step, count)
-        rows = order(epoch)[step][parts[place] * size : (parts[place] + 1) * size]
+        rows = order(epoch)[step][parts[part] * size : (parts[part] + 1) * size]
         images, labels = epochs.batch(epoch, rows)
         return images, labels, rows
 

@@ -50,8 +50,8 @@ def _functional_config(
     """The config with an entry for every new layer, called once for each call of the layer before it."""
 
     def redirect(reference: list) -> list:
-        name, *place = reference
-        return [layers[name].name, *place] if name in layers else reference
+        name, *rest = reference
+        return [layers[name].name, *rest] if name in layers else reference
 
     entries = []
     for entry in config["layers"]:

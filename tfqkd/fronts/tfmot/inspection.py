@@ -1,4 +1,4 @@
-"""What the steps of a `Distiller` noted of labels and answers, looked at from outside the graph."""
+"""What the steps of a `Distiller` noted of labels and of a teacher's outputs, looked at outside the graph."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from tfqkd.fronts.tfmot.teacher_outputs import TeacherOutputs
 
 
 class Inspection:
-    """Notes labels and a teacher's answers inside a step, and raises of them outside.
+    """Notes labels and a teacher's outputs inside a step, and raises errors about them outside.
 
     Args:
         outputs: How many the student has.
@@ -25,8 +25,8 @@ class Inspection:
 
     def forget(self) -> None:
         """Forgets what was noted."""
-        for answers, labels in zip(self._teacher, self._labels, strict=True):
-            answers.forget()
+        for teacher, labels in zip(self._teacher, self._labels, strict=True):
+            teacher.forget()
             labels.forget()
 
     def note_labels(
@@ -42,14 +42,14 @@ class Inspection:
             for noting, label, output, loss in given
         ]
 
-    def note_answers(self, answers: Sequence[tf.Tensor], tasks: Sequence[Task | None]) -> None:
-        """Notes the answers to a batch, for each output; see `TeacherOutputs.note`."""
-        for noting, answer, task in zip(self._teacher, answers, tasks, strict=True):
+    def note_targets(self, targets: Sequence[tf.Tensor], tasks: Sequence[Task | None]) -> None:
+        """Notes the teacher's outputs for a batch; see `TeacherOutputs.note`."""
+        for noting, target, task in zip(self._teacher, targets, tasks, strict=True):
             if task is not None:
-                noting.note(answer, task)
+                noting.note(target, task)
 
     def require_logits(self, tasks: Sequence[Task | None]) -> None:
-        """Raises ValueError if all answers that were noted of an output are probabilities."""
+        """Raises ValueError if all that was noted of an output are probabilities."""
         for noted, task in zip(self._teacher, tasks, strict=True):
             if task is not None:
                 noted.require_logits(task)
@@ -73,15 +73,15 @@ def looking_once(
     model: keras.Model,
     execute: Callable[[Any], Any],
     inspection: Inspection,
-    require_answers: Callable[[], None],
+    require_logits: Callable[[], None],
 ) -> Callable[[Any], Any]:
-    """Returns a train function whose first call also looks at the labels and the teacher's answers.
+    """Returns a train function whose first call also looks at the labels and the teacher's outputs.
 
     Args:
         model: The distiller that has this train function; after the first call, `execute`.
         execute: Makes steps on an iterator's batches.
         inspection: What the steps note in.
-        require_answers: Raises if the answers are no logits.
+        require_logits: Raises if the teacher's outputs are no logits.
     """
 
     def look_once(iterator: Any) -> Any:
@@ -90,7 +90,7 @@ def looking_once(
             logs = execute(iterator)
         if model.train_function is look_once:
             model.train_function = execute
-            require_answers()
+            require_logits()
         return logs
 
     return look_once

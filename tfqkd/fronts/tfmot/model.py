@@ -1,4 +1,4 @@
-"""Whole models: quantize them, look at their quantized kernels, and strip them for deployment."""
+"""Whole models: quantize them, and look at what is quantized in them."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,11 +9,9 @@ from tfqkd.core.policy import Bits, LayerPolicy
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.schemes import Scheme, TernaryScheme
 from tfqkd.fronts.tfmot.activations import OutputQuantizer
-from tfqkd.fronts.tfmot.cloning import clone, copied, plain_layer
+from tfqkd.fronts.tfmot.cloning import clone
 from tfqkd.fronts.tfmot.flattening import flattened, is_graph
 from tfqkd.fronts.tfmot.gradients import GradientRounding
-from tfqkd.fronts.tfmot.insertion import insert_behind
-from tfqkd.fronts.tfmot.layers import ActivationQuantization
 from tfqkd.fronts.tfmot.ops import OPS
 from tfqkd.fronts.tfmot.policy import choose_bits
 from tfqkd.fronts.tfmot.quantizers import KernelQuantizer, read
@@ -158,7 +156,7 @@ def _flat(model: keras.Model, scheme: Scheme) -> keras.Model:
 
 def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
     """Yields the quantized kernels of a model that `quantize_model` or `quantize_apply` made."""
-    for wrapper in _wrappers(model):
+    for wrapper in wrappers(model):
         for latent, quantizer, state in wrapper._weight_vars:
             attribute = latent.name.split("/")[-1].split(":")[0]
             yield QuantizedKernel(
@@ -168,7 +166,7 @@ def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:
 
 def quantized_activations(model: keras.Model) -> Iterator[QuantizedActivation]:
     """Yields the quantized activations of such a model, with their steps, for an exporter say."""
-    for wrapper in _wrappers(model):
+    for wrapper in wrappers(model):
         for quantizer in map(_activation_of, wrapper._output_quantizers):
             if quantizer is not None:
                 variable = quantizer.variable(wrapper._output_quantizer_vars)
@@ -182,97 +180,20 @@ def quantizer_variables(model: keras.Model) -> list[tf.Variable]:
     return [variable for variable in states if variable.trainable]
 
 
-def is_quantized(model: keras.Model) -> bool:
-    """Returns whether a layer of the model is quantized."""
-    return any(True for _ in _wrappers(model))
-
-
-def strip_quantization(model: keras.Model) -> keras.Model:
-    """Returns the plain Keras model with the quantized values as its kernels.
-
-    Its outputs are bit-identical to those of `model` at inference, and it needs neither tfqkd nor tfmot.
-    Quantized activations stay, each as a layer `<layer>_quantization` with the trained step
-    (`layers.ActivationQuantization`); such a model loads where `tfqkd.tfmot` is imported.
-
-    Args:
-        model: A model that `quantize_model` or `quantize_apply` made; a float model is copied.
-
-    Raises:
-        ValueError: If a wrapper quantizes anything not by a tfqkd quantizer: a plain layer cannot hold what
-            it does.
-    """
-    stripped = strip_weights(model)
-    activations = {
-        activation.layer: ActivationQuantization(
-            activation.step,
-            *activation.code_range,
-            name=f"{activation.layer}_quantization",
-            dtype=stripped.get_layer(activation.layer).dtype_policy,
-        )
-        for activation in quantized_activations(model)
-    }
-    return insert_behind(stripped, activations) if activations else stripped
-
-
-def strip_weights(model: keras.Model) -> keras.Model:
-    """Returns the plain Keras model with the quantized values as its kernels and float activations.
-
-    Args:
-        model: As for `strip_quantization`.
-
-    Raises:
-        ValueError: As `strip_quantization` does.
-    """
-    for wrapper in _wrappers(model):
-        _require_ours(wrapper)
-
-    stripped = clone(model, lambda layer: copied(plain_layer(layer)))
-    kernels: dict[str, list[QuantizedKernel]] = {}
-    for kernel in quantized_kernels(model):
-        kernels.setdefault(kernel.layer, []).append(kernel)
-    for layer in model.layers:
-        inner = plain_layer(layer)
-        plain = stripped.get_layer(inner.name)
-        quantized = kernels.get(inner.name, [])
-        targets = [getattr(plain, kernel.attribute) for kernel in quantized]
-        for target, kernel in zip(targets, quantized, strict=True):
-            target.assign(kernel.value())
-        # What was not quantized: a bias, say.
-        kept = _without(inner.weights, [kernel.latent for kernel in quantized])
-        for variable, weight in zip(_without(plain.weights, targets), kept, strict=True):
-            variable.assign(weight)
-        # What a layer computes of its weights once, as an adapted Normalization does.
-        for part in plain._flatten_layers():
-            part.finalize_state()
-    return stripped
-
-
-def _without(weights: list[tf.Variable], some: list[tf.Variable]) -> list[tf.Variable]:
-    return [weight for weight in weights if not any(weight is each for each in some)]
-
-
-def _wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def wrappers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields the quantized layers of a model."""
     for layer in model.layers:
         if isinstance(layer, tfmot.quantization.keras.QuantizeWrapper):
             yield layer
 
 
+def is_quantized(model: keras.Model) -> bool:
+    """Returns whether a layer of the model is quantized."""
+    return any(True for _ in wrappers(model))
+
+
 def _activation_of(output: object) -> OutputQuantizer | None:
     return output.activation if isinstance(output, GradientRounding) else output  # type: ignore[return-value]
-
-
-def _require_ours(wrapper: keras.layers.Layer) -> None:
-    weights = all(
-        isinstance(quantizer, KernelQuantizer) for _, quantizer, _ in wrapper._weight_vars
-    )
-    ours = (OutputQuantizer, GradientRounding)
-    outputs = all(isinstance(quantizer, ours) for quantizer in wrapper._output_quantizers)
-    if not (weights and outputs) or wrapper._quantize_activations:
-        raise ValueError(
-            "strip_quantization needs layers that only tfqkd quantizers were put on. "
-            f"Received: '{wrapper.name}' with {wrapper.quantize_config}. "
-            "Quantize the model with a tfqkd scheme, and let no annotation bring another config."
-        )
 
 
 def _require_supported(model: object) -> None:

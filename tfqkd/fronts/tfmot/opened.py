@@ -63,8 +63,8 @@ def _open_saved_model(path: pathlib.Path) -> Opened:
 
     def serve(batch: np.ndarray) -> np.ndarray:
         # Reached through `loaded`, which must live as long as its function.
-        answer = loaded.signatures["serving_default"](images=tf.constant(batch, tf.float32))
-        (outputs,) = answer.values()
+        returned = loaded.signatures["serving_default"](images=tf.constant(batch, tf.float32))
+        (outputs,) = returned.values()
         return outputs.numpy()
 
     output = json.loads(said.read_text("utf-8"))["output"] if said.exists() else LOGITS

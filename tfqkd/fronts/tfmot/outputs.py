@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.fronts.tfmot.structure import output_names
+from tfqkd.fronts.tfmot.output_form import output_names
 from tfqkd.runtime.outputs import LOGITS, OUTPUTS, SIGMOID, SIGMOID_LOGITS, SOFTMAX, VALUES
 
 # By the names of layers, and of functions of TensorFlow between layers, in lower case.

@@ -4,9 +4,10 @@ import pathlib
 
 from tfqkd.compat import keras, tf
 from tfqkd.data.images import ImageData
-from tfqkd.fronts.tfmot.model import plain_layer
+from tfqkd.fronts.tfmot.cloning import plain_layer
 from tfqkd.fronts.tfmot.model_advice import advice_on
 from tfqkd.fronts.tfmot.model_files import require_data_only
+from tfqkd.process.messages import last_line
 
 
 def load_model(path: pathlib.Path) -> keras.Model:
@@ -42,10 +43,10 @@ def require_runs(name: str, model: keras.Model, data: ImageData) -> None:
     try:
         model(data.train.images[:1], training=False)
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        said = str(error).strip().splitlines()[-1].strip()
         raise ValueError(
             f"A saved model must run on images of the data set {data.name}. "
-            f"Received: {name}, which Keras refuses to call ({said}). Build it again, and train it."
+            f"Received: {name}, which Keras refuses to call ({last_line(error)}). "
+            "Build it again, and train it."
         ) from error
 
 

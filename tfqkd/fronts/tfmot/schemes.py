@@ -6,14 +6,14 @@ that nobody asked for, and batch norm would be refused.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from tfqkd.compat import keras, tfmot
 from tfqkd.core.policy import Bits
+from tfqkd.core.rounded_layers import layer_quantizers
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.tfmot.configs import LayerQuantizeConfig
 from tfqkd.fronts.tfmot.kernels import require_kernels
-from tfqkd.fronts.tfmot.rounded_layers import activation_layers, integer_layers
+from tfqkd.fronts.tfmot.wiring import wiring
 
 
 def layer_configs(
@@ -27,27 +27,13 @@ def layer_configs(
         bits: Bits of the layers that are to be quantized. A layer is also wrapped if one of them reads
             what it puts out.
     """
-    activations: Any = scheme.activations
-    rounded = {}
-    if scheme.is_integer:
-        rounded = integer_layers(model, activations.bits)
-    elif activations:
-        readers = {name: b.activations for name, b in bits.items() if b.activations is not None}
-        rounded = activation_layers(model, readers)
-    weights = {name: b.weights for name, b in bits.items() if b.weights is not None}
-    configs = {}
-    for layer in model.layers:
-        width, activation = weights.get(layer.name), rounded.get(layer.name)
-        if width is None and activation is None:
-            continue
-        configs[layer.name] = LayerQuantizeConfig(
-            None if width is None else scheme.quantizer_of(width),
-            None
-            if activation is None
-            else activations.with_bits(activation.bits, activation.signed),
-            None if width is None else scheme.quantizer.gradient_bits,
+    found = layer_quantizers(scheme, bits, lambda: wiring(model))
+    return {
+        name: LayerQuantizeConfig(
+            weights, output, None if weights is None else scheme.quantizer.gradient_bits
         )
-    return configs
+        for name, (weights, output) in found.items()
+    }
 
 
 class TfmotScheme(tfmot.quantization.keras.QuantizeScheme):

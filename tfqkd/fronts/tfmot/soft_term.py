@@ -6,9 +6,9 @@ from tfqkd.compat import tf
 from tfqkd.fronts import soft_term
 from tfqkd.fronts.tfmot.means import mean
 from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.fronts.tfmot.output_form import mask_of
 from tfqkd.fronts.tfmot.shapes import known_shape
 from tfqkd.fronts.tfmot.step_error import step_error
-from tfqkd.fronts.tfmot.structure import mask_of
 
 
 class SoftTerm(soft_term.SoftTerm):

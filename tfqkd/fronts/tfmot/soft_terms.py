@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfqkd.compat import tf
+from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import Task
 from tfqkd.fronts.tfmot.means import mean
 from tfqkd.fronts.tfmot.soft_term import SoftTerm, masked
@@ -24,6 +25,26 @@ class SoftTerms:
     names: Sequence[str]
     weights: Sequence[float | None]
 
+    @classmethod
+    def of(
+        cls,
+        tasks: Sequence[Task | None],
+        loss: SoftLoss,
+        names: Sequence[str],
+        shapes: Sequence[Any],
+        weights: Sequence[float | None],
+    ) -> "SoftTerms":
+        """Returns the terms of outputs that are compared by one soft loss.
+
+        Raises:
+            ValueError: If the soft loss does not take outputs of a task or shape.
+        """
+        terms = [None if task is None else SoftTerm(task, loss) for task in tasks]
+        for term, shape in zip(terms, shapes, strict=True):
+            if term is not None:
+                term.require_shape(shape)
+        return cls(terms, names, weights)
+
     @property
     def logged(self) -> list[str]:
         """The names of what `means` and `agreements` return, in order."""
@@ -41,7 +62,7 @@ class SoftTerms:
 
     def means(
         self,
-        answers: Sequence[tf.Tensor],
+        targets: Sequence[tf.Tensor],
         outputs: Sequence[tf.Tensor],
         labels: Sequence[Any],
         temperature: tf.Tensor,
@@ -50,7 +71,7 @@ class SoftTerms:
         """Returns the weighted sum of the terms, and behind it each where there are several.
 
         Args:
-            answers: The teacher's outputs, float32.
+            targets: The teacher's outputs, float32.
             outputs: The student's.
             labels: Of each output.
             temperature: `T`.
@@ -64,7 +85,7 @@ class SoftTerms:
             if term is None:
                 continue
             value = term.mean(
-                answers[index], outputs[index], labels[index], temperature, sample_weights[index]
+                targets[index], outputs[index], labels[index], temperature, sample_weights[index]
             )
             found.append(value)
             weight = self.weights[index]
@@ -73,12 +94,12 @@ class SoftTerms:
         return [total, *(found if len(self.terms) > 1 else [])]
 
     def agreements(
-        self, answers: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor]
+        self, targets: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor]
     ) -> list[tf.Tensor]:
         """Returns the share of decisions in which both agree, of each output that decides something."""
         return [
-            mean(masked(term.task.agreement(answer, output), output))
-            for term, answer, output in zip(self.terms, answers, outputs, strict=True)
+            mean(masked(term.task.agreement(target, output), output))
+            for term, target, output in zip(self.terms, targets, outputs, strict=True)
             if term is not None and term.task.agreement
         ]
 

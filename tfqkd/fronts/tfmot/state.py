@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from tfqkd.compat import keras, tf
 from tfqkd.fronts.tfmot.metrics import built_metrics
-from tfqkd.fronts.tfmot.raised import random_states
+from tfqkd.fronts.tfmot.second_pass import random_states
 from tfqkd.fronts.trainer import ForeignStateError
+from tfqkd.process.messages import first_line
 
 _STATE, _AVERAGES = "state", "metrics"
 _NO_FAULT_OF_ITS_OWN = (
@@ -70,7 +71,7 @@ class State:
             except _NO_FAULT_OF_ITS_OWN:
                 raise
             except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
-                return f"{name} is not what was written: {_first_line(error)}"
+                return f"{name} is not what was written: {first_line(error)}"
         return ""
 
     def write_averages(self, directory: pathlib.Path) -> None:
@@ -88,9 +89,4 @@ def _read(checkpoint: tf.train.Checkpoint, prefix: pathlib.Path) -> None:
     except _NO_FAULT_OF_ITS_OWN:
         raise
     except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise ForeignStateError(_first_line(error)) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        raise ForeignStateError(first_line(error)) from error

@@ -8,8 +8,8 @@ from tfqkd.core.schedulers import TermScheduler
 from tfqkd.fronts.terms import Seen, Term
 from tfqkd.fronts.tfmot.means import mean
 from tfqkd.fronts.tfmot.ops import OPS
-from tfqkd.fronts.tfmot.raised import RaisedPass
 from tfqkd.fronts.tfmot.scheduled import ScheduledVariable
+from tfqkd.fronts.tfmot.second_pass import RaisedPass
 from tfqkd.fronts.tfmot.taps import tapped
 
 
@@ -35,15 +35,15 @@ class StepTerms:
         self._peers = _distinct(term.peer for term in terms if term.peer is not None)
         settings = dict.fromkeys(term.raised for term in terms if term.raised is not None)
         self._raised = {each: RaisedPass(each, student) for each in settings}
-        self.student = _Tapped(student, [term.student_taps for term in terms], "student")
-        self.teacher = _Tapped(teacher, [term.teacher_taps for term in terms], "teacher")
+        self.student = Tapped(student, [term.student_taps for term in terms], "student")
+        self.teacher = Tapped(teacher, [term.teacher_taps for term in terms], "teacher")
 
     def losses(
         self,
         inputs: Any,
         labels: Any,
         outputs: tuple[tf.Tensor, list[tf.Tensor]],
-        answers: tuple[tf.Tensor | None, list[tf.Tensor]],
+        targets: tuple[tf.Tensor | None, list[tf.Tensor]],
         hard: Callable[[tf.Tensor], tf.Tensor],
         step: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
@@ -53,7 +53,7 @@ class StepTerms:
             inputs: What the student was shown.
             labels: Of it.
             outputs: The student's, and its taps.
-            answers: The teacher's, and its taps.
+            targets: The teacher's, and its taps.
             hard: The compiled loss of any outputs.
             step: Number of the training step.
         """
@@ -66,10 +66,10 @@ class StepTerms:
                 inputs=inputs,
                 labels=labels,
                 student=outputs[0],
-                teacher=answers[0],
+                teacher=targets[0],
                 peer=next((out for peer, out in peers if peer is term.peer), None),
                 student_taps=self.student.of(term.student_taps, outputs[1]),
-                teacher_taps=self.teacher.of(term.teacher_taps, answers[1]),
+                teacher_taps=self.teacher.of(term.teacher_taps, targets[1]),
                 raised=None if term.raised is None else raised[term.raised],
                 hard=hard,
                 ops=OPS,
@@ -97,7 +97,7 @@ class StepTerms:
         return [variable for network in self.networks for variable in network.trainable_variables]
 
 
-class _Tapped:
+class Tapped:
     """A network whose call also gives the taps that any term names."""
 
     def __init__(self, network: Any, names: Sequence[Sequence[str]], role: str) -> None:
@@ -106,8 +106,8 @@ class _Tapped:
 
     def __call__(self, inputs: Any, training: bool) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Returns the outputs, and the taps."""
-        answers = self._network(inputs, training=training)
-        *taps, outputs = answers if self.names else [answers]
+        returned = self._network(inputs, training=training)
+        *taps, outputs = returned if self.names else [returned]
         return outputs, [tf.cast(tap, tf.float32) for tap in taps]
 
     def of(self, names: Sequence[str], taps: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:

@@ -1,8 +1,30 @@
 """Where a run computes: one device, or several through `tf.distribute`."""
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 from tfqkd.compat import tf
 from tfqkd.fronts.cluster import Cluster
 from tfqkd.fronts.devices import not_compilable, require_even
+from tfqkd.fronts.tfmot.workers import StrategyWorkers
+from tfqkd.fronts.workers import Workers
+
+
+class RunStrategy:
+    """A strategy of TensorFlow as a `tfqkd.fronts.front.Strategy`.
+
+    Args:
+        strategy: Where the run computes.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self._strategy = strategy
+        self.workers: Workers = StrategyWorkers(strategy)
+        self.replicas: int = strategy.num_replicas_in_sync
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Variables that are made inside belong to all devices."""
+        return self._strategy.scope()
 
 
 def make_strategy(name: str, batch_size: int, jit_compile: bool = False) -> tf.distribute.Strategy:

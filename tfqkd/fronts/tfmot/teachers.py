@@ -8,32 +8,13 @@ from tfqkd.compat import is_keras3, keras, tf
 from tfqkd.core.teachers import Ensemble
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.tfmot.ops import OPS
+from tfqkd.fronts.tfmot.output_form import in_order
 from tfqkd.fronts.tfmot.shapes import require_takes
 from tfqkd.fronts.tfmot.step_error import is_step_error, step_error
-from tfqkd.fronts.tfmot.structure import answers_by_output
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 Teachers = Callable[[Any], list[tf.Tensor]]
 """From a batch to several outputs."""
-
-
-def unpack_logits(x: Any) -> tuple[Any, Any]:
-    """Returns the images and the teacher's logits of the first half of a batch that has both.
-
-    Args:
-        x: `(x, teacher_logits)`.
-
-    Raises:
-        ValueError: If it is no such pair; as the step is traced.
-    """
-    if not (isinstance(x, tuple) and len(x) == 2):
-        raise step_error(
-            "With LOGITS_IN_BATCH every training batch must be ((x, teacher_logits), y). "
-            f"Received: {tf.nest.map_structure(lambda t: t.shape, x)} for x. "
-            "Train on TeacherCache.batches(...), or give the Distiller a teacher to ask."
-        )
-    images, logits = x
-    return images, logits
 
 
 def as_teacher(teacher: Any, task: str = "softmax") -> Teacher:
@@ -94,7 +75,7 @@ def asked(teacher: Any, tasks: Sequence[str], names: Sequence[str]) -> Teachers:
     def ask(batch: Any) -> list[tf.Tensor]:
         require_takes(teacher, "teacher", batch)
         try:
-            answers = call(batch)
+            returned = call(batch)
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             if is_step_error(error):
                 raise
@@ -103,16 +84,16 @@ def asked(teacher: Any, tasks: Sequence[str], names: Sequence[str]) -> Teachers:
                 f"shape {getattr(batch, 'shape', '?')}, at which it raised {type(error).__name__} (above). "
                 "Pass a function that gives it what it takes."
             ) from error
-        found = _logits(answers) if len(names) == 1 else answers
-        return [tf.stop_gradient(each) for each in answers_by_output(found, names, "teacher")]
+        found = _logits(returned) if len(names) == 1 else returned
+        return [tf.stop_gradient(each) for each in in_order(found, names, "teacher")]
 
     return ask
 
 
 def _combined(ensemble: Ensemble, asked: Sequence[Teachers]) -> Teachers:
     def ask(batch: Any) -> list[tf.Tensor]:
-        answers = zip(*(each(batch) for each in asked), strict=True)
-        return [ensemble.combined(each, OPS) for each in answers]
+        by_output = zip(*(each(batch) for each in asked), strict=True)
+        return [ensemble.combined(each, OPS) for each in by_output]
 
     return ask
 

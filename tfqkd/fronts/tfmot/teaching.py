@@ -3,17 +3,16 @@
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from tfqkd.compat import keras, tf
-from tfqkd.core.teachers import LOGITS_IN_BATCH, Ensemble
 from tfqkd.data.augmentation import Augmentation
 from tfqkd.data.batches import FIXED_VIEWS_SEED
 from tfqkd.data.images import Split
 from tfqkd.data.varied import varied_images
 from tfqkd.fronts.settings import Distillation
+from tfqkd.fronts.teaching import taught_by
 from tfqkd.fronts.terms import Network, Term
 from tfqkd.fronts.tfmot.distiller import Distiller
 from tfqkd.fronts.tfmot.model import quantized_activations
@@ -22,7 +21,6 @@ from tfqkd.fronts.tfmot.taps import between, layers_of
 from tfqkd.fronts.tfmot.teachers import as_teacher
 
 _BATCH = 256
-_TERMS_ALONE: dict[str, Any] = {"coefficient": 0.0, "soft_loss": "none"}
 
 
 def taught(
@@ -33,12 +31,7 @@ def taught(
     terms: Sequence[Term] = (),
 ) -> Distiller:
     """Returns a distiller; see `tfqkd.fronts.front.Front.taught`."""
-    live = together(teachers, distillation) if teachers else None
-    teacher = LOGITS_IN_BATCH if kept else live
-    settings = _TERMS_ALONE
-    if distillation:
-        settings = {"coefficient": distillation.coefficient(0.0), **distillation.soft()}
-    return Distiller(student=student, teacher=teacher, terms=terms, **settings)
+    return Distiller(student=student, terms=terms, **taught_by(teachers, kept, distillation))
 
 
 def network(model: keras.Model, build: Callable[[str | None, int], keras.Model]) -> Network:
@@ -56,20 +49,13 @@ def network(model: keras.Model, build: Callable[[str | None, int], keras.Model])
     )
 
 
-def together(teachers: Sequence[Any], distillation: Distillation | None = None) -> Any:
-    """Returns several teachers as one, combined as the distillation says."""
-    if len(teachers) == 1:
-        return teachers[0]
-    return Ensemble(teachers, *(distillation.combination() if distillation else ()))
-
-
-def answering(
+def view_logits(
     teacher: object, split: Split, augmentation: Augmentation
 ) -> Callable[[int, int, int], np.ndarray]:
     """Returns a teacher's logits as a function of (view, first image, image behind the last)."""
     serve = tf.function(as_teacher(teacher), reduce_retracing=True)
 
-    def answer(view: int, start: int, stop: int) -> np.ndarray:
+    def logits_of(view: int, start: int, stop: int) -> np.ndarray:
         parts = [np.arange(at, min(at + _BATCH, stop)) for at in range(start, stop, _BATCH)]
         said = [
             serve(
@@ -79,7 +65,7 @@ def answering(
         ]
         return tf.concat(said, axis=0).numpy()
 
-    return answer
+    return logits_of
 
 
 def map_logits(file: pathlib.Path, count: int, classes: int) -> tf.Tensor:

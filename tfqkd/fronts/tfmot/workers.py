@@ -1,8 +1,6 @@
-"""Where a run computes, and the workers of a strategy."""
+"""The workers of a strategy of TensorFlow."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
 from tfqkd.compat import tf
 from tfqkd.fronts.cluster import Cluster
@@ -30,20 +28,3 @@ class StrategyWorkers(Workers):
             lambda _: tf.constant(values, tf.int64)
         )
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, spread, axis=None).numpy().tolist()
-
-
-class StrategyPlace:
-    """A strategy as a `tfqkd.fronts.front.Place`.
-
-    Args:
-        strategy: Where the run computes.
-    """
-
-    def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        self._strategy = strategy
-        self.workers: Workers = StrategyWorkers(strategy)
-        self.replicas: int = strategy.num_replicas_in_sync
-
-    def scope(self) -> AbstractContextManager[Any]:
-        """Variables that are made inside belong to all devices."""
-        return self._strategy.scope()

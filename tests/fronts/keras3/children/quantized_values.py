@@ -1,4 +1,4 @@
-"""Quantizes a Keras 3 network with given weights, and writes what comes out: steps, values, balanced weights."""
+"""Quantizes a Keras 3 network with given weights, and writes steps, values and balanced weights."""
 
 import sys
 

@@ -9,10 +9,10 @@ from tests.fronts.keras3.inside.nets import array, batch, cross_entropy, same_ou
 from tfqkd import models
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import UniformQuantizer
-from tfqkd.core.rounded_layers import ActivationBits
+from tfqkd.core.rounded_layers import ActivationBits, activation_layers
 from tfqkd.core.schemes import DeployScheme, Scheme
 from tfqkd.fronts import keras3
-from tfqkd.fronts.keras3.rounded_layers import activation_layers
+from tfqkd.fronts.keras3.wiring import wiring
 
 
 def network():
@@ -59,7 +59,7 @@ def test_what_adds_the_models_input_can_be_negative():
     inputs = keras.Input((4,))
     x = layers.Add(name="sum")([inputs, layers.Dense(4, activation="relu", name="a")(inputs)])
     model = keras.Model(inputs, layers.Dense(3, name="reader")(x))
-    rounded = activation_layers(model, {"reader": 4})
+    rounded = activation_layers(wiring(model), {"reader": 4})
     assert rounded == {"sum": ActivationBits(4, signed=True)}
 
 

@@ -15,7 +15,7 @@ from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.schemes import Scheme
 from tfqkd.fronts.keras3 import Distiller, quantize_model
-from tfqkd.fronts.keras3.raised import RaisedPass
+from tfqkd.fronts.keras3.second_pass import RaisedPass
 from tfqkd.fronts.terms import Raised
 from tfqkd.methods.speq import Speq
 
@@ -78,8 +78,8 @@ def test_each_activation_is_drawn_by_itself_as_often_as_asked():
     again._student = lambda inputs, training: keras.ops.zeros((1, 3))
     again._student.variables = ()
     assert not np.array_equal(low, high)
-    from tfqkd.fronts.keras3.held import second_pass
     from tfqkd.fronts.keras3.model import quantized_activations
+    from tfqkd.fronts.keras3.quantizer_state import second_pass
 
     learned = [each.learned for each in quantized_activations(student)]
     seen = []

@@ -16,9 +16,9 @@ from tfqkd.core.schedulers import CoefficientScheduler
 from tfqkd.core.schedules import Linear
 from tfqkd.core.schemes import Scheme, TernaryScheme, UniformScheme
 from tfqkd.fronts import keras3
-from tfqkd.fronts.keras3.place import make_place
 from tfqkd.fronts.keras3.replicas import copies
 from tfqkd.fronts.keras3.state import State
+from tfqkd.fronts.keras3.strategy import make_strategy
 from tfqkd.fronts.trainer import ForeignStateError
 
 
@@ -90,7 +90,7 @@ def test_keras_averages_the_latent_weights():
     watch = Watch()
     trained(quantized, 1, [watch], optimizer)
     (kernel,) = keras3.quantized_kernels(quantized)
-    # Keras puts the averages in place at the end of `fit`; the step stays that of the start.
+    # Keras puts the averages in strategy at the end of `fit`; the step stays that of the start.
     assert np.any(array(kernel.latent.value) != watch.latent[-1])
     values = array(kernel.value())
     assert len(np.unique(np.abs(values))) <= 2
@@ -168,11 +168,11 @@ def two_devices():
     """Yields a context to make models in; they are trained on two devices within."""
     if BACKEND == "torch":
         pytest.skip("Keras distributes on TensorFlow and JAX.")
-    place = make_place("mirrored", 2, jit_compile=False)
+    strategy = make_strategy("mirrored", 2, jit_compile=False)
     if BACKEND == "tensorflow":
-        yield place.scope
+        yield strategy.scope
         return
-    with place.scope():
+    with strategy.scope():
         assert len(keras.distribution.list_devices()) == 2
         yield contextlib.nullcontext
 

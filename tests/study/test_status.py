@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tfqkd.study.status_line import StatusLine
+from tfqkd.study.status import StudyStatus
 
 from .tried import accuracy, begin, objective, plan
 
@@ -21,11 +21,11 @@ def study(tmp_path):
 
 def test_the_line_says_trial_epoch_best_and_time_left(study, capsys, monkeypatch):
     # Where the output is a file a line is printed now and then: here always.
-    monkeypatch.setattr("tfqkd.study.status_line._SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr("tfqkd.study.status._SECONDS_BETWEEN_SHOWS", -1.0)
     best = study.trials[1]
-    line = StatusLine()
-    line.begin(study, 2, {"temperature": 8.0}, control=False)
-    stage = line.stage("ternary student", 5, 10, 64)
+    status = StudyStatus()
+    status.begin(study, 2, {"temperature": 8.0}, control=False)
+    stage = status.stage("ternary student", 5, 10, 64)
     stage.on_epoch_begin(2)
     shown = capsys.readouterr().out.splitlines()[-1]
     assert shown.startswith(
@@ -35,27 +35,27 @@ def test_the_line_says_trial_epoch_best_and_time_left(study, capsys, monkeypatch
 
 
 def test_the_time_left_is_that_of_the_trials_to_come(study, capsys, monkeypatch):
-    monkeypatch.setattr("tfqkd.study.status_line._SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr("tfqkd.study.status._SECONDS_BETWEEN_SHOWS", -1.0)
     trials = study.get_trials()
     for trial in trials[:2]:
         trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=600)
     monkeypatch.setattr(study, "get_trials", lambda deepcopy: trials)
-    StatusLine().begin(study, 2, {}, control=True)
+    StudyStatus().begin(study, 2, {}, control=True)
     # Two trials of ten minutes by one worker.
     assert "control 2 (2/4 done)" in (out := capsys.readouterr().out)
     assert "about 0:20:00 left" in out
 
 
 def test_the_line_keeps_up_with_the_other_workers_while_a_trial_runs(study, capsys, monkeypatch):
-    monkeypatch.setattr("tfqkd.study.status_line._SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr("tfqkd.study.status._SECONDS_BETWEEN_SHOWS", -1.0)
     clock = types.SimpleNamespace(monotonic=lambda: 0.0)
-    monkeypatch.setattr("tfqkd.study.status_line.time", clock)
+    monkeypatch.setattr("tfqkd.study.status.time", clock)
     for trial in (trials := study.get_trials())[:2]:
         trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=600)
     monkeypatch.setattr(study, "get_trials", lambda deepcopy: trials)
-    line = StatusLine()
-    line.begin(study, 2, {}, control=False)
-    stage = line.stage("ternary student", 500, 10, 64)
+    status = StudyStatus()
+    status.begin(study, 2, {}, control=False)
+    stage = status.stage("ternary student", 500, 10, 64)
     trials[2].state, trials[2].value = TrialState.COMPLETE, 0.99
     trials[2].datetime_start = trials[0].datetime_start
     trials[2].datetime_complete = trials[0].datetime_complete
@@ -75,17 +75,17 @@ def test_the_line_keeps_up_with_the_other_workers_while_a_trial_runs(study, caps
 
 
 def test_a_database_that_does_not_answer_keeps_the_line_as_it_was(study, capsys, monkeypatch):
-    for name in ("_SECONDS_BETWEEN_LINES", "_SECONDS_BETWEEN_LOOKS"):
-        monkeypatch.setattr(f"tfqkd.study.status_line.{name}", -1.0)
-    line = StatusLine()
-    line.begin(study, 2, {}, control=False)
+    for name in ("_SECONDS_BETWEEN_SHOWS", "_SECONDS_BETWEEN_LOOKS"):
+        monkeypatch.setattr(f"tfqkd.study.status.{name}", -1.0)
+    status = StudyStatus()
+    status.begin(study, 2, {}, control=False)
     before = capsys.readouterr().out.strip()
 
     def refuse(deepcopy):
         raise optuna.exceptions.StorageInternalError
 
     monkeypatch.setattr(study, "get_trials", refuse)
-    line.epoch("float student, epoch 1/2")
+    status.epoch("float student, epoch 1/2")
     assert capsys.readouterr().out == f"{before} | float student, epoch 1/2\n"
 
 
@@ -98,13 +98,13 @@ def test_in_a_terminal_one_line_is_written_over_and_over(study, monkeypatch):
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
-    line = StatusLine()
+    status = StudyStatus()
     # Square brackets are a value's own, no markup.
-    line.begin(study, 2, {"training.milestones": "[bold]0.5"}, control=False)
-    stage = line.stage("ternary student", 5, 10, 64)
+    status.begin(study, 2, {"training.milestones": "[bold]0.5"}, control=False)
+    stage = status.stage("ternary student", 5, 10, 64)
     for epoch in range(5):
         stage.on_epoch_begin(epoch)
-    line.end("trial 2: 90.00 %")
+    status.end("trial 2: 90.00 %")
     written = terminal.getvalue()
     assert "trial 2 training.milestones=[bold]0.5 (2/4 done) | best" in written
     assert "ternary student, epoch 5/5" in written
@@ -115,5 +115,5 @@ def test_in_a_terminal_one_line_is_written_over_and_over(study, monkeypatch):
 
 
 def test_a_trial_leaves_one_line(capsys):
-    StatusLine().end("trial 3 temperature=2: 90.00 %")
+    StudyStatus().end("trial 3 temperature=2: 90.00 %")
     assert capsys.readouterr().out == "trial 3 temperature=2: 90.00 %\n"

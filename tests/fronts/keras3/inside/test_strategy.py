@@ -10,15 +10,15 @@ from tests.fronts.keras3.inside import test_terms as terms
 from tests.fronts.keras3.inside.nets import BACKEND
 from tfqkd.data.images import Split
 from tfqkd.fronts.keras3.front import CAPABILITIES
-from tfqkd.fronts.keras3.place import Place, make_place
 from tfqkd.fronts.keras3.replicas import copies
+from tfqkd.fronts.keras3.strategy import OneDevice, make_strategy
 
 several = pytest.mark.skipif(BACKEND == "torch", reason="Keras distributes on TensorFlow and JAX")
 
 
 def test_processors_are_shared_only_where_it_is_asked_for():
     for strategy in ("auto", "one_device"):
-        assert type(make_place(strategy, 63, jit_compile=True)) is Place
+        assert type(make_strategy(strategy, 63, jit_compile=True)) is OneDevice
     assert ("mirrored" in CAPABILITIES.strategies) is (BACKEND != "torch")
     assert "multi_worker" not in CAPABILITIES.strategies
 
@@ -28,10 +28,10 @@ def test_what_devices_cannot_share_is_refused():
     with pytest.raises(
         ValueError, match=r"multiple of the number of devices.*on 2 devices. Use 64"
     ):
-        make_place("mirrored", 63, jit_compile=False)
+        make_strategy("mirrored", 63, jit_compile=False)
     if BACKEND == "tensorflow":
         with pytest.raises(ValueError, match="several devices needs GPUs"):
-            make_place("mirrored", 64, jit_compile=True)
+            make_strategy("mirrored", 64, jit_compile=True)
 
 
 @several
@@ -43,16 +43,16 @@ def test_two_devices_train_as_one(monkeypatch, scan):
     validated = dataclasses.replace(terms.data(), validation=odd)
     monkeypatch.setattr(terms, "data", lambda: validated)
     fitting = dataclasses.replace(terms.FITTING, synchronized_batch_norm=True, scan=scan)
-    place = make_place("mirrored", 8, jit_compile=False)
+    mirrored = make_strategy("mirrored", 8, jit_compile=False)
     found = []
-    for where in (Place(), place):
+    for where in (OneDevice(), mirrored):
         with where.scope():
             training = terms.Training(terms.HINTS, fitting=fitting)
             logs = training.run()
         found.append((training.weights(), logs))
         norm = training.student.get_layer("norm")
         held = copies(training.network, norm.moving_mean)
-        assert len(held) == (2 if where is place and BACKEND == "tensorflow" else 1)
+        assert len(held) == (2 if where is mirrored and BACKEND == "tensorflow" else 1)
         np.testing.assert_array_equal(held[0], held[-1])
         assert not norm.synchronized
     if BACKEND == "jax":

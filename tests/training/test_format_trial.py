@@ -6,9 +6,9 @@ from tfqkd.export.verification import ExportError
 from tfqkd.fronts.trainer import Watcher
 from tfqkd.process.interruption import Interrupted
 from tfqkd.recipe.recipe import Recipe
-from tfqkd.training import checking, trial
+from tfqkd.training import checking, format_trial
 from tfqkd.training import run as running
-from tfqkd.training.trial import Trial
+from tfqkd.training.format_trial import FormatTrialWatcher
 
 RECIPE = Recipe(
     {
@@ -54,7 +54,7 @@ def tries(monkeypatch):
     """Lets every run have its formats tried by a `Tried`, and export nothing."""
 
     def by(tried):
-        monkeypatch.setattr(trial, "try_formats", lambda *_, **__: tried)
+        monkeypatch.setattr(format_trial, "try_formats", lambda *_, **__: tried)
         return tried
 
     monkeypatch.setattr(checking, "require_exportable", lambda *_: None)
@@ -141,9 +141,9 @@ def test_a_run_is_begun_when_its_formats_have_passed(tmp_path, tries):
 
 
 def test_a_signal_does_not_wait_for_the_trial(tmp_path, tries, monkeypatch):
-    monkeypatch.setattr(trial, "requested", lambda: 15)
+    monkeypatch.setattr(format_trial, "requested", lambda: 15)
     tried = tries(Tried(10**6, refusal()))
-    watched = Trial()
+    watched = FormatTrialWatcher()
     watched.begin("a student", RECIPE.export.formats)
     with watched:
         watched.on_epoch_end(0, {})

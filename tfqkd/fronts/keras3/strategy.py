@@ -14,7 +14,7 @@ DISTRIBUTES = ("tensorflow", "jax")
 """The backends on which Keras trains on several devices."""
 
 
-class Place:
+class OneDevice:
     """One device.
 
     Attributes:
@@ -30,7 +30,7 @@ class Place:
         return contextlib.nullcontext()
 
 
-class MirroredPlace(Place):
+class Mirrored(OneDevice):
     """Several devices of TensorFlow: each takes the statistics of batch norm over its part of a batch.
 
     Args:
@@ -38,23 +38,23 @@ class MirroredPlace(Place):
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
-        self._strategy = _strategy(tuple(devices))
+        self._strategy = _mirrored(tuple(devices))
         self.replicas = len(devices)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """See `Place.scope`."""
+        """See `OneDevice.scope`."""
         return self._strategy.scope()
 
 
 @functools.cache
-def _strategy(devices: Sequence[str]) -> Any:
+def _mirrored(devices: Sequence[str]) -> Any:
     """One for the process: the collectives of a second would meet those of the first."""
     import tensorflow as tf  # noqa: PLC0415 (the backend)
 
     return tf.distribute.MirroredStrategy(devices)
 
 
-class ParallelPlace(Place):
+class Parallel(OneDevice):
     """Several devices of JAX: a step is that of the whole batch, whoever computes which part.
 
     Args:
@@ -66,7 +66,7 @@ class ParallelPlace(Place):
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """See `Place.scope`."""
+        """See `OneDevice.scope`."""
         before = keras.distribution.distribution()
         keras.distribution.set_distribution(self._distribution)
         try:
@@ -84,11 +84,11 @@ class _EvenParallel(keras.distribution.DataParallel):
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
 
-def make_place(strategy: str, batch_size: int, jit_compile: bool) -> Place:
+def make_strategy(name: str, batch_size: int, jit_compile: bool) -> OneDevice:
     """Returns where to compute.
 
     Args:
-        strategy: "auto" (all accelerators where there are several), "one_device", or "mirrored" (all
+        name: "auto" (all accelerators where there are several), "one_device", or "mirrored" (all
             accelerators; without any, all processors that the backend knows).
         batch_size: What the devices share evenly.
         jit_compile: Whether XLA compiles the training step.
@@ -97,15 +97,15 @@ def make_place(strategy: str, batch_size: int, jit_compile: bool) -> Place:
         ValueError: If the batch cannot be shared evenly, or XLA cannot compile for these devices.
     """
     backend = keras.backend.backend()
-    if strategy == "one_device" or backend not in DISTRIBUTES:
-        return Place()
+    if name == "one_device" or backend not in DISTRIBUTES:
+        return OneDevice()
     devices = keras.distribution.list_devices()
     on_processors = devices[0].startswith("cpu")
-    if len(devices) == 1 or (strategy == "auto" and on_processors):
-        return Place()
+    if len(devices) == 1 or (name == "auto" and on_processors):
+        return OneDevice()
     require_even(batch_size, len(devices))
     if backend == "jax":
-        return ParallelPlace(devices)
+        return Parallel(devices)
     if jit_compile and on_processors:
-        raise not_compilable(strategy)
-    return MirroredPlace(devices)
+        raise not_compilable(name)
+    return Mirrored(devices)

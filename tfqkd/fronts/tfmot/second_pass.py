@@ -21,7 +21,7 @@ class RaisedPass:
     def __init__(self, settings: Raised, student: keras.Model) -> None:
         self._settings, self._student = settings, student
         found = list(quantized_activations(student))
-        self._places = {id(each.learned): place for place, each in enumerate(found)}
+        self._indices = {id(each.learned): index for index, each in enumerate(found)}
         self._bits = [max(settings.bits, each.quantizer.bits) for each in found]
 
     def __call__(self, inputs: Any, step: tf.Tensor) -> tf.Tensor:
@@ -37,8 +37,8 @@ class RaisedPass:
         are_raised = drawn < self._settings.probability
 
         def draw(learned: tf.Variable) -> tuple[int, tf.Tensor]:
-            place = self._places[id(learned)]
-            return self._bits[place], are_raised[place]
+            index = self._indices[id(learned)]
+            return self._bits[index], are_raised[index]
 
         token = second_pass.set(draw)
         try:

@@ -1,4 +1,4 @@
-"""The line of a worker: which trial, which epoch, the best so far and the time left."""
+"""The status of a worker: which trial, which epoch, the best so far and the time left."""
 
 import contextlib
 import datetime
@@ -17,20 +17,20 @@ from tfqkd.fronts.trainer import Watcher
 from tfqkd.study import attributes
 from tfqkd.study.queue import describe
 
-_SECONDS_BETWEEN_LINES = 20.0
+_SECONDS_BETWEEN_SHOWS = 20.0
 _SECONDS_BETWEEN_LOOKS = 5.0
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class StatusLine:
+class StudyStatus:
     """Shows one line in a terminal; where the output is a file, a line a trial and one now and then."""
 
     def __init__(self) -> None:
         self._status = Status("", console=Console(file=sys.stdout)) if sys.stdout.isatty() else None
         self._name = self._state = self._stage = ""
         self._study: optuna.Study | None = None
-        self._begun = self._looked = self._last_line = time.monotonic()
+        self._begun = self._looked = self._last_shown = time.monotonic()
 
     def begin(
         self, study: optuna.Study, number: int, settings: dict[str, Any], control: bool
@@ -81,30 +81,30 @@ class StatusLine:
             # Values may hold brackets, which are no markup.
             self._status.update(Text(text))
             self._status.start()
-        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
+        elif time.monotonic() - self._last_shown > _SECONDS_BETWEEN_SHOWS:
+            self._last_shown = time.monotonic()
             print(text, flush=True)
 
 
 class StageStatus(Watcher):
-    """Tells the worker's line the epoch of a stage.
+    """Tells the worker's status the epoch of a stage.
 
     Args:
-        line: Of the worker.
+        status: Of the worker.
         title: What the stage trains.
         epochs: Of the stage.
     """
 
-    def __init__(self, line: StatusLine, title: str, epochs: int) -> None:
-        self._line, self._title, self._epochs = line, title, epochs
+    def __init__(self, status: StudyStatus, title: str, epochs: int) -> None:
+        self._status, self._title, self._epochs = status, title, epochs
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Shows the epoch."""
-        self._line.epoch(f"{self._title}, epoch {epoch + 1}/{self._epochs}")
+        self._status.epoch(f"{self._title}, epoch {epoch + 1}/{self._epochs}")
 
     def close(self) -> None:
         """Forgets the stage."""
-        self._line.epoch("")
+        self._status.epoch("")
 
 
 def _best(trials: list[FrozenTrial]) -> str:

@@ -14,8 +14,8 @@ from tfqkd import fronts
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.reporting.drawings import Missing
 from tfqkd.reporting.study_page import figures
-from tfqkd.study import grid
-from tfqkd.study.grid import GridStudy, run_grid
+from tfqkd.study import local
+from tfqkd.study.local import LocalStudy, run_local_study
 from tfqkd.study.plan import Plan
 from tfqkd.study.results import StudyResults
 from tfqkd.study.space import parse_space
@@ -55,13 +55,13 @@ def studied(tmp_path_factory):
     directory = tmp_path_factory.mktemp("studies") / "grid"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(fronts.FRONTS, "tfmot", numpy_front.__name__)
-        return directory, run_grid(make_plan(), directory, ["bin/study", "--x"])
+        return directory, run_local_study(make_plan(), directory, ["bin/study", "--x"])
 
 
 def test_its_trials_are_those_that_optuna_would_queue(tmp_path):
     plan = make_plan()
     queued = begin(tmp_path, plan).get_trials()
-    trials = GridStudy(plan, tmp_path / "grid").get_trials()
+    trials = LocalStudy(plan, tmp_path / "grid").get_trials()
     assert [trial.user_attrs for trial in trials] == [trial.user_attrs for trial in queued]
     fixed = [trial.system_attrs.get("fixed_params", {}) for trial in queued]
     assert [trial.params for trial in trials] == fixed
@@ -89,10 +89,10 @@ def test_every_setting_and_its_control_are_tried_at_every_seed(studied):
 def test_what_is_done_is_read_and_not_run_again(studied, monkeypatch):
     directory, results = studied
     monkeypatch.setattr(TrialRunner, "__call__", None)
-    again = run_grid(make_plan(), directory)
+    again = run_local_study(make_plan(), directory)
     assert again.runs.equals(results.runs)
     assert (
-        StudyResults.read(GridStudy(make_plan(), directory), make_plan()).best() == results.best()
+        StudyResults.read(LocalStudy(make_plan(), directory), make_plan()).best() == results.best()
     )
 
 
@@ -108,8 +108,8 @@ def test_a_grid_that_was_interrupted_goes_on_with_the_next_trial(tmp_path, monke
     monkeypatch.setattr(TrialRunner, "__call__", interrupted)
     plan = make_plan(repeats=1)
     with pytest.raises(KeyboardInterrupt):
-        run_grid(plan, tmp_path)
-    assert len(run_grid(plan, tmp_path).runs) == 6
+        run_local_study(plan, tmp_path)
+    assert len(run_local_study(plan, tmp_path).runs) == 6
     assert tried == [0, 1, 2, 2, 3, 4, 5]
 
 
@@ -124,20 +124,20 @@ def test_a_trial_that_breaks_off_is_tried_again_and_three_end_the_grid(tmp_path,
 
     monkeypatch.setattr(TrialRunner, "__call__", breaks)
     plan = make_plan(repeats=1)
-    assert run_grid(plan, tmp_path).counts["fail"] == 1
+    assert run_local_study(plan, tmp_path).counts["fail"] == 1
     broken.clear()
-    assert run_grid(plan, tmp_path).counts["fail"] == 0
+    assert run_local_study(plan, tmp_path).counts["fail"] == 0
     assert tried == [0, 1, 2, 3, 4, 5, 1]
     broken |= set(range(6))
     with pytest.raises(ValueError, match="must stay finite"):
-        run_grid(plan, tmp_path / "other")
+        run_local_study(plan, tmp_path / "other")
     assert tried[7:] == [0, 1, 2]
 
 
 def test_another_study_in_the_directory_is_refused(studied):
     directory, _ = studied
     with pytest.raises(ValueError, match=r"belongs to one recipe.*\n  repeats: 2 there, 1 given"):
-        run_grid(make_plan(repeats=1), directory)
+        run_local_study(make_plan(repeats=1), directory)
 
 
 def test_what_needs_a_package_is_not_drawn(studied):
@@ -145,7 +145,7 @@ def test_what_needs_a_package_is_not_drawn(studied):
     missing = [each for each in figures(results) if isinstance(each, Missing)]
     reasons = [each.reason for each in missing if "pip install" in each.reason]
     assert len(reasons) == 2
-    assert grid.GRID_FILE == "grid.json"
+    assert local.LOCAL_FILE == "study.json"
 
 
 WITHOUT = """
@@ -168,7 +168,7 @@ PACKAGES = {"optuna", "sqlalchemy", "statsmodels"}
 LOADED = (
     *(
         "cli/study",
-        "study/grid",
+        "study/local",
         "study/trial",
         "study/queue",
         "study/results",

@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from tfqkd.fronts.keras3.held import second_pass
 from tfqkd.fronts.keras3.model import quantized_activations
+from tfqkd.fronts.keras3.quantizer_state import second_pass
 from tfqkd.fronts.keras3.teachers import without_gradient
 from tfqkd.fronts.terms import Raised
 
@@ -26,7 +26,7 @@ class RaisedPass:
     def __init__(self, settings: Raised, student: keras.Model) -> None:
         self._settings, self._student = settings, student
         found = list(quantized_activations(student))
-        self._places = {id(each.learned): place for place, each in enumerate(found)}
+        self._indices = {id(each.learned): index for index, each in enumerate(found)}
         self._bits = [max(settings.bits, each.quantizer.bits) for each in found]
         self._seed = keras.random.SeedGenerator(settings.seed)
         self.state = self._seed.state
@@ -43,8 +43,8 @@ class RaisedPass:
         are_raised = drawn < self._settings.probability
 
         def draw(learned: keras.Variable) -> tuple[int, Any]:
-            place = self._places[id(learned)]
-            return self._bits[place], are_raised[place]
+            index = self._indices[id(learned)]
+            return self._bits[index], are_raised[index]
 
         # What is assigned in a scope, and the losses of layers, end with it.
         held = [(variable, variable.value) for variable in self._student.variables]

@@ -1,4 +1,4 @@
-"""A grid in one process: a trial is some calls of `run`, and a JSON file keeps what is done."""
+"""A study in one process, without Optuna: trials are calls of `run`, and a JSON file keeps what is done."""
 
 import dataclasses
 import enum
@@ -13,9 +13,9 @@ from tfqkd.study.plan import Plan
 from tfqkd.study.queue import describe, planned
 from tfqkd.study.results import StudyResults
 from tfqkd.study.trial import TrialRunner
-from tfqkd.training.directory import record_command
+from tfqkd.training.directory import append_command
 
-GRID_FILE = "grid.json"
+LOCAL_FILE = "study.json"
 _SHAPE = {"plan": dict, "trials": [{"number": int, "value": (int, float), "user_attrs": dict}, ...]}
 _MOST_ERRORS_IN_A_ROW = 3
 
@@ -29,11 +29,11 @@ class State(enum.Enum):
 
 
 @dataclasses.dataclass
-class GridTrial:
-    """A trial of a grid, with the few names of Optuna's that a trial is asked by.
+class LocalTrial:
+    """A trial of such a study, with the few names of Optuna's that a trial is asked by.
 
     Attributes:
-        number: Its place in the queue.
+        number: Its index in the queue.
         params: Its settings; none for a control.
         user_attrs: What it leaves, see `attributes`.
         value: Its mean validation accuracy.
@@ -58,11 +58,11 @@ class GridTrial:
         return self.params[name]
 
 
-class GridStudy:
-    """All trials of a grid, done or not.
+class LocalStudy:
+    """All trials of such a study, done or not.
 
     Args:
-        plan: Of the grid.
+        plan: Of the study.
         directory: Holds what is done, if anything is.
 
     Raises:
@@ -71,8 +71,8 @@ class GridStudy:
 
     def __init__(self, plan: Plan, directory: pathlib.Path) -> None:
         self.study_name = directory.resolve().name
-        self._plan, self._file = plan, directory / GRID_FILE
-        self._trials = [GridTrial(n, *each) for n, each in enumerate(planned(plan))]
+        self._plan, self._file = plan, directory / LOCAL_FILE
+        self._trials = [LocalTrial(n, *each) for n, each in enumerate(planned(plan))]
         kept = read_json(self._file, _SHAPE) if self._file.exists() else {"trials": []}
         differences = plan.differences(json.dumps(kept["plan"])) if "plan" in kept else {}
         if differences:
@@ -91,7 +91,7 @@ class GridStudy:
                 State.COMPLETE,
             )
 
-    def get_trials(self, deepcopy: bool = True) -> list[GridTrial]:
+    def get_trials(self, deepcopy: bool = True) -> list[LocalTrial]:
         """Returns them in the order of the queue."""
         return self._trials
 
@@ -104,7 +104,7 @@ class GridStudy:
         write_atomically(self._file, json.dumps(kept, indent=2) + "\n")
 
 
-class _Line:
+class _Status:
     """Shows each stage by a bar of its own."""
 
     stage = ProgressBar
@@ -114,15 +114,17 @@ class _Line:
         print(describe(number, settings, control), flush=True)
 
 
-def run_grid(plan: Plan, directory: pathlib.Path, command: list[str] | None = None) -> StudyResults:
-    """Runs the trials of a grid one after the other; the same call goes on where it stopped.
+def run_local_study(
+    plan: Plan, directory: pathlib.Path, command: list[str] | None = None
+) -> StudyResults:
+    """Runs the trials of a study one after the other; the same call goes on where it stopped.
 
     A trial that breaks off for a reason of its own, such as a loss that is not finite, is named, and tried
     again by the next call.
 
     Args:
-        plan: A grid without a pruner.
-        directory: Gets the trials' run directories, the products that they share, and `grid.json`.
+        plan: Of a grid, without a pruner.
+        directory: Gets the trials' run directories, the products that they share, and `study.json`.
         command: The command line that asked for it, kept in the directory.
 
     Returns:
@@ -132,14 +134,14 @@ def run_grid(plan: Plan, directory: pathlib.Path, command: list[str] | None = No
         ValueError: If a model does not fit the data, another study is there, or three trials in a row failed.
         RuntimeError: If another process works on the directory.
     """
-    study = GridStudy(plan, directory)
-    runner = TrialRunner(plan, directory, _Line())
+    study = LocalStudy(plan, directory)
+    runner = TrialRunner(plan, directory, _Status())
     runner.check()
     directory.mkdir(parents=True, exist_ok=True)
     with locked_at_once(directory / ".lock"):
         study.save()
         if command:
-            record_command(directory, command)
+            append_command(directory, command)
         errors = 0
         for trial in study.get_trials():
             if trial.state is State.COMPLETE:

@@ -17,12 +17,6 @@ def output_names(model: keras.Model) -> list[str]:
     return _names(model._nested_outputs, model.output_names)
 
 
-def output_shapes(model: keras.Model, names: Sequence[str]) -> list[Any]:
-    """Returns the shapes of a model's outputs in the order of the names; None where it shows none."""
-    shape = getattr(model, "output_shape", None)
-    return [shape] if len(names) == 1 else by_output(shape, names)
-
-
 def _names(structure: Any, layers: Sequence[str]) -> list[str]:
     # The keys of a dict, as `tf.nest.flatten` puts them; else Keras' names, those of layers.
     return sorted(structure) if isinstance(structure, dict) else list(layers)
@@ -55,28 +49,62 @@ def by_output(given: Any, names: Sequence[str]) -> list[Any]:
     return [given] * len(names)
 
 
-def answers_by_output(answers: Any, names: Sequence[str], role: str) -> list[tf.Tensor]:
-    """Returns a model's answers, float32, in the order of the names.
+def in_order(outputs: Any, names: Sequence[str], role: str) -> list[tf.Tensor]:
+    """Returns what a model returned, float32, in the order of the names.
 
     Args:
-        answers: A tensor; of several outputs a list in their order, or a dict by their names.
+        outputs: A tensor; of several outputs a list in their order, or a dict by their names.
         names: Of the outputs.
         role: What the error calls the model.
 
     Raises:
         ValueError: If there are others; as a step is traced.
     """
-    named = isinstance(answers, Mapping)
-    flat = tf.nest.flatten(answers)
-    if len(flat) != len(names) or (named and len(names) > 1 and set(answers) != set(names)):
-        found = ", ".join(map(str, answers)) if named else f"{len(flat)} tensors"
+    named = isinstance(outputs, Mapping)
+    flat = tf.nest.flatten(outputs)
+    if len(flat) != len(names) or (named and len(names) > 1 and set(outputs) != set(names)):
+        found = ", ".join(map(str, outputs)) if named else f"{len(flat)} tensors"
         raise step_error(
             f"The {role} must return the outputs {', '.join(names)}. Received: {found}. Pass a function that "
             "returns them in this order, or in a dict by name."
         )
     if named and len(names) > 1:
-        flat = [answers[name] for name in names]
+        flat = [outputs[name] for name in names]
     return [_in_float32(each) for each in flat]
+
+
+class OutputForm:
+    """The names of a student's outputs, and the form in which Keras has what belongs to them.
+
+    Attributes:
+        names: Of the outputs; of a subclassed model, which shows none, that of one.
+
+    Args:
+        student: A tf_keras model.
+    """
+
+    def __init__(self, student: keras.Model) -> None:
+        shows = bool(getattr(student, "outputs", None))
+        self.names = output_names(student) if shows else ["output"]
+        self._is_named = shows and isinstance(student.output, dict)
+
+    def tensors(self, outputs: Any) -> list[tf.Tensor]:
+        """Returns what the student returned, float32, in the order of the names."""
+        return in_order(outputs, self.names, "student")
+
+    def each(self, given: Any) -> list[Any]:
+        """Returns what was given for each output, as Keras takes it; see `by_output`."""
+        return by_output(given, self.names) if len(self.names) > 1 else [given]
+
+    def packed(self, outputs: list[Any]) -> Any:
+        """Returns what belongs to each output in the form in which the student returns them."""
+        if len(outputs) == 1:
+            return outputs[0]
+        return dict(zip(self.names, outputs, strict=True)) if self._is_named else outputs
+
+    def shapes(self, student: keras.Model) -> list[Any]:
+        """Returns the shapes of the outputs; None where the student shows none."""
+        return self.each(getattr(student, "output_shape", None))
 
 
 def mask_of(output: tf.Tensor) -> tf.Tensor | None:

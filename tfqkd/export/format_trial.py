@@ -10,7 +10,7 @@ from tfqkd.storage import digest
 _passed: set[str] = set()  # What this process has tried already, for comparisons of many runs.
 
 
-class Trying:
+class FormatTrial:
     """Formats that are tried by another process.
 
     Args:
@@ -32,7 +32,7 @@ class Trying:
             ExportError: If a format cannot be written; it names the format.
             ValueError: If a layer computes something else than its twin.
         """
-        self._exporting.answer()
+        self._exporting.reports()
         _passed.add(self._key)
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ def try_formats(
     images: Any,
     class_names: Any = None,
     arena_bytes: int = 0,
-) -> Trying | None:
+) -> FormatTrial | None:
     """Tries formats on an untrained model of either Keras; see `tfqkd.export.early_check.require_formats`.
 
     Returns:
@@ -65,7 +65,7 @@ def try_formats(
         settings = {"images": images, "class_names": class_names, "arena_bytes": arena_bytes}
         # The devices are for the training here.
         exporting = process.Exporting("require_formats", model, model, named, settings, "-1")
-        return Trying(exporting, key)
+        return FormatTrial(exporting, key)
     # Imported here: it imports TensorFlow, which a user of Keras 3 may not have.
     check = importlib.import_module("tfqkd.export.early_check")
     check.require_formats(model, named, images, class_names, arena_bytes)

@@ -1,48 +1,24 @@
-"""Where activations of a Keras 3 model are quantized."""
+"""What each layer of a Keras 3 model reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from tfqkd.core import rounded_layers
-from tfqkd.core.rounded_layers import ActivationBits
+from tfqkd.core.rounded_layers import Wiring
 from tfqkd.fronts.keras3.cloning import is_graph, leaves
 from tfqkd.fronts.keras3.policy import node_of
 
 
-def activation_layers(model: keras.Model, readers: Mapping[str, int]) -> dict[str, ActivationBits]:
-    """Returns where to quantize activations so that the given layers read quantized ones, by layer name.
-
-    Where a model within the model begins or ends is passed through.
+def wiring(model: keras.Model) -> Wiring:
+    """Returns the layers of a model and what comes before each; models within it have no bounds.
 
     Args:
         model: A Functional or built Sequential model.
-        readers: Names of layers, with the bits of the activations that they read.
-
-    Raises:
-        ValueError: If an activation is made by an operation that is no layer of its own.
     """
-    return rounded_layers.activation_layers(_wiring(model), readers)
-
-
-def integer_layers(model: keras.Model, bits: int) -> dict[str, ActivationBits]:
-    """Returns where to quantize activations so that a file can compute with integers alone, by layer name.
-
-    Args:
-        model: As for `activation_layers`. Images are taken as pixels, 0 to 255.
-        bits: Width of all codes.
-
-    Raises:
-        ValueError: As `activation_layers` does.
-    """
-    return rounded_layers.integer_layers(_wiring(model), bits)
-
-
-def _wiring(model: keras.Model) -> rounded_layers.Wiring:
     reads = _Reads(model)
     last = [each for tensor in model.outputs for each in reads.makers(tensor)]
-    return rounded_layers.Wiring(dict(leaves(model)), reads.before, last, "keras.ops.relu")
+    return Wiring(dict(leaves(model)), reads.before, last, "keras.ops.relu")
 
 
 class _Reads:
@@ -86,8 +62,8 @@ class _Reads:
         ):
             yield operation
         else:
-            # The place among the inputs of a model within the model; its calls give what is there.
+            # The index among the inputs of a model within the model; its calls give what is there.
             graph = self._owner[id(operation)]
-            place = [each is tensor for each in graph.inputs].index(True)
-            for given in self._read[id(graph)][place :: len(graph.inputs)]:
+            index = [each is tensor for each in graph.inputs].index(True)
+            for given in self._read[id(graph)][index :: len(graph.inputs)]:
                 yield from self.makers(given)
