@@ -106,8 +106,8 @@ class Balances:
             self.variable.assign(found)
             return arguments
         trainable, others, *rest = state[0]
-        places = [variable is self.variable for variable in distiller.non_trainable_variables]
-        others = [found if place else value for place, value in zip(places, others, strict=True)]
+        are_mine = [variable is self.variable for variable in distiller.non_trainable_variables]
+        others = [found if mine else value for mine, value in zip(are_mine, others, strict=True)]
         return (trainable, others, *rest), data
 
     def _require_apart(self, distiller: Any) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfqkd.core.soft_loss import SoftLoss
 from tfqkd.core.tasks import AUTO
@@ -16,8 +15,8 @@ from tfqkd.fronts.keras3.balance import Balances
 from tfqkd.fronts.keras3.blend import SOFT, Blend, Step
 from tfqkd.fronts.keras3.callbacks import followed
 from tfqkd.fronts.keras3.hard_loss import CalledLoss
+from tfqkd.fronts.keras3.inspection import Inspection
 from tfqkd.fronts.keras3.outside import Outside
-from tfqkd.fronts.keras3.replicas import copies
 from tfqkd.fronts.keras3.scheduled import Schedule, Schedules
 from tfqkd.fronts.keras3.shapes import require_same_shapes, require_takes
 from tfqkd.fronts.keras3.soft_targets import SoftTargets
@@ -127,16 +126,7 @@ class Distiller(Unsaved, keras.Model):
             if self._outside.targets.teacher:
                 self._outside.targets.teacher.require_logits(task.name)
             soft.require_shape(getattr(self.student, "output_shape", None))
-        outside = self._outside
-        outside.blend = Blend(
-            hard,
-            soft,
-            outside.soft_weight,
-            outside.terms,
-            outside.schedules,
-            outside.balances,
-            outside.step,
-        )
+        self._outside.join(hard, soft)
         self._trackers = [self._blend.tracker]
         super().compile(optimizer, self._blend, metrics=metrics, **kwargs)
 
@@ -149,17 +139,18 @@ class Distiller(Unsaved, keras.Model):
                 probabilities: in the first step, or after it where a step must tell. Labels of later steps
                 where the backend fails on them, else at the end.
         """
-        self._blend.notes.forget()
+        inspection = self._inspection
+        inspection.forget()
         self._outside.balances.look_again()
         callbacks = followed(
             [callbacks, self._outside.terms.schedulers()],
-            self._require_noted,
+            inspection.require_all,
             [self.student, *self.beside],
         )
         try:
-            with self._labels_explained():
+            with inspection.labels_explained():
                 history = super().fit(*args, callbacks=callbacks, **kwargs)
-            self._require_noted()
+            inspection.require_all()
             return history
         finally:
             # Keras calls no callback when a fit is interrupted.
@@ -174,11 +165,11 @@ class Distiller(Unsaved, keras.Model):
         """
         self._outside.evaluating = True
         try:
-            with self._labels_explained():
+            with self._inspection.labels_explained():
                 results = super().evaluate(*args, **kwargs)
         finally:
             self._outside.evaluating = False
-        self._blend.notes.require_labels(self._noted())
+        self._inspection.require_labels()
         return results
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -228,9 +219,7 @@ class Distiller(Unsaved, keras.Model):
     @property
     def kept(self) -> dict[str, keras.Variable]:
         """What belongs into a checkpoint besides networks and optimizer, by name."""
-        draws = enumerate(self._outside.terms.variables)
-        found = {"balances": self.balances.variable} if self.balances else {}
-        return found | {f"raised_{index}": variable for index, variable in draws}
+        return self._outside.kept
 
     @property
     def coefficient(self) -> keras.Variable:
@@ -276,6 +265,10 @@ class Distiller(Unsaved, keras.Model):
         return {name: value for name, value in results.items() if name not in hidden}
 
     @property
+    def _inspection(self) -> Inspection:
+        return Inspection(self, self._blend.notes)
+
+    @property
     def _blend(self) -> Blend:
         if self._outside.blend is None:
             raise ValueError(NO_LOSS)
@@ -294,27 +287,6 @@ class Distiller(Unsaved, keras.Model):
             yield
         finally:
             step.forget()
-
-    @contextlib.contextmanager
-    def _labels_explained(self) -> Iterator[None]:
-        """Looks at the labels where a step failed, as a loss does on TensorFlow and PyTorch."""
-        try:
-            yield
-        except Exception:
-            # On JAX it never does; a step that failed there has left no state to look at.
-            if keras.backend.backend() != "jax":
-                self._blend.notes.require_labels(self._noted())
-            raise
-
-    def _require_noted(self) -> None:
-        self._blend.notes.require_labels(self._noted())
-        self._blend.notes.require_logits(self._noted())
-
-    def _noted(self) -> list[np.ndarray]:
-        """What each replica's steps noted."""
-        if hasattr(self, "jax_state_sync"):
-            self.jax_state_sync()
-        return copies(self, self._blend.notes.variable)
 
 
 def _require_student(student: object) -> None:

@@ -7,8 +7,10 @@ from tfqkd.core.tasks import AUTO
 from tfqkd.core.weights import Weight
 from tfqkd.fronts.keras3.balance import Balances
 from tfqkd.fronts.keras3.blend import Blend, Step
+from tfqkd.fronts.keras3.hard_loss import CalledLoss
 from tfqkd.fronts.keras3.scheduled import Schedules
 from tfqkd.fronts.keras3.soft_targets import SoftTargets
+from tfqkd.fronts.keras3.soft_term import SoftTerm
 from tfqkd.fronts.keras3.step_terms import StepTerms
 
 
@@ -25,6 +27,19 @@ class Outside:
     soft_weight: Weight = 1.0
     soft_loss: SoftLoss | None = None
     blend: Blend | None = None
+
+    def join(self, hard: CalledLoss, soft: SoftTerm | None) -> None:
+        """Makes the loss of what was compiled."""
+        self.blend = Blend(
+            hard, soft, self.soft_weight, self.terms, self.schedules, self.balances, self.step
+        )
+
+    @property
+    def kept(self) -> dict[str, keras.Variable]:
+        """What belongs into a checkpoint besides networks and optimizer, by name."""
+        draws = enumerate(self.terms.variables)
+        found = {"balances": self.balances.variable} if self.balances else {}
+        return found | {f"raised_{index}": variable for index, variable in draws}
 
     @property
     def variables(self) -> list[keras.Variable]:

@@ -33,8 +33,8 @@ class Tapped:
 
     def __call__(self, inputs: Any, training: bool | None) -> tuple[Any, list[Any]]:
         """Returns the outputs, and the taps, float32."""
-        answers = self._network(inputs, training=training)
-        *taps, outputs = answers if self.names else [answers]
+        returned = self._network(inputs, training=training)
+        *taps, outputs = returned if self.names else [returned]
         return outputs, [_ops.cast(tap, "float32") for tap in taps]
 
     def of(self, names: Sequence[str], taps: Sequence[Any]) -> tuple[Any, ...]:
