@@ -167,8 +167,8 @@ def read_json(file: pathlib.Path, shape: Any, whole: pathlib.Path | None = None)
     value, damage = look_at_json(file, shape)
     if damage:
         raise ValueError(
-            f"A file of a run must be as it was written. Received: {file} ({damage}). "
-            f"Remove {whole or file}: the same bin/train command makes it anew."
+            f"A file of a run must be unchanged since it was written. Received: {file} ({damage}). Remove "
+            f"{whole or file}: the same bin/train command creates it again."
         )
     return value
 

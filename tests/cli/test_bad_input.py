@@ -267,7 +267,7 @@ FLAGS = {
     "setting of a method that is not asked for": (
         ["--quantized.ema.momentum=0.9"],
         2,
-        "belongs to a method that must be asked for",
+        "belongs to a method that is not in use",
     ),
     "method": (["--quantized.methods=swa"], 2, "`quantized.methods` must be names of methods"),
     "moving average": (
@@ -378,7 +378,7 @@ FLAGS = {
     "unknown data set": (["--dataset=cifr10"], 1, "Did you mean cifar10"),
     "data set that is not there": (["--dataset=mnist", "--data_dir=."], 1, "must be on disk"),
     "more images than there are": (["--data.train_examples=99999"], 1, "must be at most 1197"),
-    "too few images": (["--data.train_examples=3"], 1, "as many examples as classes"),
+    "too few images": (["--data.train_examples=3"], 1, "at least one for each class"),
     "batch above the images": (["--training.batch_size=5000"], 1, "`batch_size` must be 1 to 1197"),
     "no such layer": (["--quantize.layer_bits=conv9=4"], 1, "Received: 'conv9'"),
     "run directory cannot be made": (["--run_dir=/proc/none/run"], 1, "Files must be readable and"),

@@ -86,7 +86,7 @@ def test_predict_tells_which_keras_a_model_is_of_and_what_to_do(saved, name, cap
         (["--model=none.keras"], "`model` must name one Keras model"),
         (["--model={folder}"], "two.keras. Name a file."),
         (["--model={folder}/export"], "none in it"),
-        (["--model={folder}/one.keras", "--run_dir=."], "Either a run is exported or a model"),
+        (["--model={folder}/one.keras", "--run_dir=."], "Only one of --run_dir and --model"),
         (["--run_dir=.", "--dataset=digits"], "A run has a data set of its own"),
     ],
 )

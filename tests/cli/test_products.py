@@ -36,8 +36,8 @@ def test_a_run_is_listed_and_pruned(finished, tmp_path, capsys):
     [
         ([], 2, "`run_dir` must be a directory"),
         (["--run_dir=no/such"], 2, "`run_dir` must be a directory"),
-        (["--run_dir=."], 1, "Products lie in `products` of a run directory"),
-        (["--run_dir=.", "--prune"], 1, "Products lie in `products` of a run directory"),
+        (["--run_dir=."], 1, "A run directory must have `products`"),
+        (["--run_dir=.", "--prune"], 1, "A run directory must have `products`"),
     ],
 )
 def test_a_mistake_is_one_message(arguments, status, message, capsys, tmp_path, monkeypatch):

@@ -127,7 +127,7 @@ def test_a_data_set_that_is_not_there_is_one_message_and_takes_no_directory(tmp_
     assert "Received: 'cifr10'. Did you mean cifar10" in err
     assert main(["train", "--dataset=mnist", *arguments]) == 1
     err = capsys.readouterr().err
-    assert "A data set must be on disk, or be downloaded by asking for it" in err
+    assert "A data set must be on disk, or its download must be requested" in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "run" / "recipe.json").exists()
 

@@ -14,5 +14,5 @@ def test_an_ensemble_has_members_and_none_twice():
     with pytest.raises(ValueError, match="needs at least one teacher"):
         Ensemble([])
     for teachers in ([one, two, one], [one, Ensemble([two, one])]):
-        with pytest.raises(ValueError, match=r"must have different teachers.*Name each once"):
+        with pytest.raises(ValueError, match=r"must be different.*Name each once"):
             Ensemble(teachers)

@@ -88,7 +88,7 @@ def test_a_damaged_file_is_named(tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=f"Received: {file}, of which a checksum does not hold"):
+    with pytest.raises(ValueError, match=f"Received: {file}, which has a wrong checksum"):
         catalogue.read("tiny_set", tmp_path, download=False, image_size=0)
 
 

@@ -146,7 +146,7 @@ def test_a_model_that_does_not_show_it_is_told(tmp_path):
     ("activation", "given", "message"),
     [
         (None, "odds", "must be one of logits, sigmoid_logits, softmax, .*'odds'"),
-        (None, "softmax", r"lie in 0 to 1\. .* Pass output='logits'"),
+        (None, "softmax", r"must be 0 to 1\. .* Pass output='logits'"),
         ("softmax", "logits", "outputs add up to 1 .* Pass output='softmax'"),
     ],
 )

@@ -113,7 +113,7 @@ def test_a_named_distiller_is_subclassed_not_the_chooser():
 
 
 def test_a_teacher_of_the_other_keras_is_refused_where_it_cannot_answer(other_front, monkeypatch):
-    refused = pytest.raises(TypeError, match=r"one Keras\. Received.*LOGITS_IN_BATCH")
+    refused = pytest.raises(TypeError, match=r"the same Keras\. Received.*LOGITS_IN_BATCH")
     # TensorFlow computes for both.
     tfqkd.Distiller(student=dense(), teacher=dense(keras3))
     with refused:

@@ -82,5 +82,5 @@ def test_a_file_teaches_through_kept_logits(file, tmp_path):
 
 def test_a_file_does_not_teach_live(file, tmp_path):
     recipe = Recipe(SETTINGS, dataset="digits", student="cnn2", teacher=str(file), formats=())
-    with pytest.raises(ValueError, match=r"whose logits are kept.*--teacher\.views=16"):
+    with pytest.raises(ValueError, match=r"must have its logits kept.*--teacher\.views=16"):
         run(recipe, tmp_path / "run")

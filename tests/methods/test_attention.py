@@ -105,7 +105,7 @@ def test_what_has_no_such_layers_is_refused():
     )
     with pytest.raises(ValueError, match="one height and width"):
         Training((Attention(),), teacher=dense)
-    with pytest.raises(ValueError, match="as many layers"):
+    with pytest.raises(ValueError, match="the same number of layers"):
         Attention(student_taps=("late",))
     with pytest.raises(ValueError, match=r"attention\.form"):
         Attention(form="cosine")

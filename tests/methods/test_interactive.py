@@ -32,7 +32,7 @@ def test_the_part_of_the_teacher_is_the_teacher():
     np.testing.assert_array_equal(part(low), high)
     # The teacher itself is as it was.
     assert len(teacher.get_layer("second").inbound_nodes) == 1
-    with pytest.raises(ValueError, match="reads more than what late puts out"):
+    with pytest.raises(ValueError, match="reads more than the output of late"):
         between(teacher, "late", "early")
     with pytest.raises(ValueError, match="between two of its layers"):
         between(teacher, "early", "none")

@@ -40,7 +40,7 @@ def test_a_file_of_another_network_is_refused(trained):
     _, file = trained
     with pytest.raises(ValueError, match=r"file of MobileNetV3Small without its top.*no_top"):
         application("MobileNetV3Small", 4, SHAPE, weights=file)
-    with pytest.raises(ValueError, match=r"`weights` are of networks of keras\.applications"):
+    with pytest.raises(ValueError, match=r"`weights` belongs to networks of keras\.applications"):
         build("cnn4", SHAPE, 4, weights=file)
     with pytest.raises(ValueError, match=r"`name` must be one of MobileNet, .*name='VGG16'"):
         application("VGG16", 4, SHAPE)

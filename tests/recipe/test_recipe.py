@@ -182,7 +182,7 @@ def test_a_recipe_is_made_of_groups_too():
     assert type(recipe.distil.temperature) is float
     with pytest.raises(ValueError, match=r"`temperature` must be above 0"):
         Recipe(distil=Distil(temperature=0))
-    with pytest.raises(ValueError, match=r"groups, or of settings by name\. Received: both"):
+    with pytest.raises(ValueError, match=r"either groups or settings by name\. Received: both"):
         dataclasses.replace(recipe, temperature=2.0)
     with pytest.raises(
         ValueError, match=r"groups are data, .*Received: distil, of the class Train"

@@ -72,7 +72,7 @@ def test_a_run_becomes_a_folder_whose_card_and_line_of_code_hold(run, tmp_path):
 
 @pytest.mark.parametrize("missing", ["licence", "data_origin"])
 def test_what_a_reader_must_know_is_asked_for_and_nothing_is_left(run, tmp_path, missing):
-    with pytest.raises(ValueError, match="must know its licence and where its images are from"):
+    with pytest.raises(ValueError, match="must state its licence and where its images come from"):
         tfqkd.save_to_folder(run, tmp_path / "hub", **{**SAID, missing: ""})
     assert not (tmp_path / "hub").exists()
 
@@ -81,5 +81,5 @@ def test_a_run_without_a_file_is_refused(run, tmp_path):
     results = Results.read(run)
     bare = Results(models=results.models, class_names=results.class_names)
     (run / RESULTS_FILE).write_text(bare.to_json())
-    with pytest.raises(ValueError, match="must hold a file"):
+    with pytest.raises(ValueError, match="needs an exported file"):
         tfqkd.save_to_folder(run, tmp_path / "hub", **SAID)

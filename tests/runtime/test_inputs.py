@@ -43,7 +43,11 @@ def test_one_input_is_a_batch_or_a_dict():
         (row, ValueError, "a batch for each input: row, words. Received: ndarray"),
         ([row], ValueError, "a batch for each input: row, words. Received: 1"),
         ({"row": row, "word": words}, ValueError, "must be row, words. Received: row, word"),
-        ([row, words[:1]], ValueError, r"as many examples. Received: {'row': 2, 'words': 1}"),
+        (
+            [row, words[:1]],
+            ValueError,
+            r"the same number of examples. Received: {'row': 2, 'words': 1}",
+        ),
         ([row[0], words], ValueError, r"`row` must have the shape \[N, 3\].*Received: \[3\]"),
         ([row[:0], words[:0]], ValueError, "N ≥ 1"),
         ([row, words[:, :2]], ValueError, r"`words` must have the shape \[N, 4\]"),

@@ -100,7 +100,7 @@ def test_a_study_is_found_by_its_name_and_plan(tmp_path):
 def test_a_study_whose_queue_is_not_full_is_not_found(tmp_path):
     storage = open_storage(sqlite_url(tmp_path / "study.db"), 60)
     optuna.create_study(storage=storage, study_name="half", direction="maximize")
-    with pytest.raises(StudyNotFoundError, match="must be begun"):
+    with pytest.raises(StudyNotFoundError, match="must be started"):
         find(sqlite_url(tmp_path / "study.db"), "half", plan(), 60)
 
 
@@ -154,7 +154,7 @@ def test_a_storage_that_is_lost_is_one_message_without_its_password(tmp_path):
     with sqlalchemy.create_engine(url).begin() as connection:
         connection.execute(sqlalchemy.text("DROP TABLE trials"))
     with (
-        pytest.raises(RuntimeError, match="storage must answer as long as a worker runs") as error,
+        pytest.raises(RuntimeError, match="must be reachable as long as a worker runs") as error,
         required("postgresql://me:secret@host/db"),
     ):
         study.ask()

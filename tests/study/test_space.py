@@ -91,7 +91,7 @@ def test_corners_of_a_range_are_its_ends():
         (["bits=2.5"], "`bits` must be a whole number. Received: bits=2.5."),
         (["data.flip=yes,no"], "`data.flip` must be true or false. Received: data.flip=yes."),
         (["temperature=1,1.0"], "The values of a field must differ."),
-        (["temperature=1,2", "temperature=3"], "A field varies in one way."),
+        (["temperature=1,2", "temperature=3"], "A field can be varied only once."),
         (["temperature=5:5"], "A range must not be empty: LOW below HIGH."),
         (["temperature=5:1"], "A range must not be empty: LOW below HIGH."),
         (["temperature=nan:1"], "A range must not be empty: LOW below HIGH."),

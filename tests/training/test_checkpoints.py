@@ -125,7 +125,7 @@ def test_a_whole_one_of_another_training_is_refused(tmp_path):
     other = make(seed=0)
     other.read_state = foreign
     path = tmp_path / "epoch000001-step000000000"
-    with pytest.raises(ValueError, match="of the training that goes on with it") as error:
+    with pytest.raises(ValueError, match="to the training that resumes from it") as error:
         checkpoints(tmp_path, other).restore()
     assert f"Received: {path} (other layers). Remove {tmp_path};" in str(error.value)
 

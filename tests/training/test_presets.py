@@ -89,7 +89,7 @@ def test_born_again_students_are_taught_by_the_one_before():
 
 def test_born_again_students_need_a_first_teacher_and_a_second_generation():
     for generations, recipe in ((1, RECIPE), (2, RECIPE.changed(teacher="none"))):
-        with pytest.raises(ValueError, match="Born-again students must be 2 or more"):
+        with pytest.raises(ValueError, match="must be 2 or more generations"):
             BornAgain(generations)(recipe)
 
 

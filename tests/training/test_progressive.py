@@ -104,7 +104,7 @@ def test_what_is_missing_is_said_before_any_work(changes, message):
 
 
 def test_a_comparison_has_one_float_student(recipe):
-    with pytest.raises(ValueError, match="has one float student"):
+    with pytest.raises(ValueError, match="trains one float student"):
         Comparison()(recipe)
 
 

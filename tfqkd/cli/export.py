@@ -168,7 +168,7 @@ def _widen(path: pathlib.Path, output_dir: str) -> None:
     from tfqkd.storage import whole_file
 
     if not path.is_file():
-        raise UsageError(f"`widen` must be a .packed file. Received: {path}, which is none.")
+        raise UsageError(f"`widen` must be a .packed file. Received: {path}, which is not one.")
     target = pathlib.Path(output_dir or path.parent) / f"{path.stem}.tflite"
     content = widen(path.read_bytes())
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -188,8 +188,8 @@ def _source(values: flags.FlagValues) -> pathlib.Path:
         return require_run_directory(values.run_dir)
     if values.run_dir:
         raise UsageError(
-            "Either a run is exported or a model. "
-            f"Received: run_dir={values.run_dir!r}, model={values.model!r}. Give one of them."
+            f"Only one of --run_dir and --model can be exported. Received: run_dir={values.run_dir!r}, "
+            f"model={values.model!r}. Give one of them."
         )
     # Loads NumPy, which --help needs not.
     from tfqkd.cli.model_files import keras_model_of

@@ -151,8 +151,8 @@ def _run_locally(plan: Plan, directory: pathlib.Path, report_only: bool, words: 
 
     if report_only and not (directory / LOCAL_FILE).exists():
         raise ValueError(
-            "A study must be begun before it can be reported on. "
-            f"Received: {directory}, without {LOCAL_FILE}. Leave --report_only out."
+            f"A study must be started before it can be reported. Received: {directory}, without "
+            f"{LOCAL_FILE}. Leave --report_only out."
         )
     try:
         if not report_only:

@@ -39,7 +39,7 @@ def _command() -> Command:
     what.text("run_dir", "Where the run is kept; runs/DATASET if empty.")
     what.text(
         "products",
-        "Where teachers, students and exports are kept; runs that name the same place train nothing twice. "
+        "Where teachers, students and exports are kept; runs that share a directory train nothing twice. "
         "The run directory's own products if empty.",
     )
     _define_presets(what)
@@ -134,7 +134,10 @@ def _preset(values: flags.FlagValues) -> "Preset":
     }
     if sum(asked.values()) > 1:
         named = " and ".join(f"--{name}" for name, is_asked in asked.items() if is_asked)
-        raise UsageError(f"A run is one thing at a time. Received: {named}. Leave all but one out.")
+        raise UsageError(
+            "A run can have only one of --compare, --assistants and --generations. Received: "
+            f"{named}. Give one of them."
+        )
     if values.assistants:
         return Chain(tuple(values.assistants))
     if values.generations > 1:

@@ -69,8 +69,8 @@ class Task:
         """
         if looked_at >= self.enough and looked_at == probable:
             raise ValueError(
-                "A teacher must answer in logits: the temperature divides them before the "
-                f"{self.name}. Received: probabilities, {self.look}. Return {self.logits}."
+                f"A teacher must return logits: the temperature divides them before the {self.name}. "
+                f"Received: probabilities, {self.look}. Return {self.logits}."
             )
 
 

@@ -42,8 +42,8 @@ class Ensemble:
             raise ValueError("An ensemble needs at least one teacher. Received: none.")
         if len({id(teacher) for teacher in members(self)}) < len(members(self)):
             raise ValueError(
-                "An ensemble must have different teachers: one twice is one that weighs more. "
-                f"Received: {self.teachers}. Name each once."
+                "The teachers of an ensemble must be different: a teacher that is listed twice counts "
+                f"twice. Received: {self.teachers}. Name each once."
             )
 
     def combined(self, outputs: Sequence[Tensor], ops: Ops | None = None) -> Tensor:

@@ -138,8 +138,8 @@ def mapped(path: Path, name: str) -> np.memmap:
         entry = archive.getinfo(f"{name}.npy")
         if entry.compress_type != zipfile.ZIP_STORED:
             raise ValueError(
-                "Arrays that are read when they are asked for must not be compressed. Received: "
-                f"{name} in {path}. Write the file with numpy.savez, not with savez_compressed."
+                f"Arrays that are streamed from a file must not be compressed. Received: {name} in {path}. "
+                "Write the file with numpy.savez, not with savez_compressed."
             )
         stream.seek(entry.header_offset)
         header = stream.read(_LOCAL_HEADER)

@@ -57,8 +57,8 @@ def read(
         _download(name, builder)
     if not _is_prepared(builder):
         raise FileNotFoundError(
-            "A data set must be on disk, or be downloaded by asking for it. Received: "
-            f"{name!r}, which is not at {builder.data_path}. {how_to_provide(name)}"
+            f"A data set must be on disk, or its download must be requested. Received: {name!r}, which is "
+            f"not at {builder.data_path}. {how_to_provide(name)}"
         )
     if builder.info.file_format.value != "tfrecord":
         raise ValueError(
@@ -88,9 +88,9 @@ def _test_role(name: str, builder: Any) -> str:
     labelled = [role for role in there if _first_label(splits[role]) >= 0]
     if not labelled:
         raise ValueError(
-            f"A data set's test images must have labels. Received: {name!r}, in whose split "
-            f"{' and '.join(there)} they are -1, which stands for none. Choose another one, or sort the "
-            "images into a folder and use `folder:PATH`."
+            f"A data set's test images must have labels. Received: {name!r}, whose split "
+            f"{' and '.join(there)} has the label -1, which means unlabelled. Choose another one, or sort "
+            "the images into a folder and use `folder:PATH`."
         )
     if labelled[0] != there[0]:
         print(f"{name}: its test images have no labels; validation is the test split.", flush=True)
@@ -175,14 +175,14 @@ def _download(name: str, builder: Any) -> None:
             raise
         if isinstance(error, ImportError):
             raise RuntimeError(
-                "TensorFlow Datasets writes its files by TensorFlow, which takes no part in a training on "
-                f"JAX or PyTorch. Received: download of {name!r}. Do it once by: "
-                f"tfds build {name} --data_dir={builder.data_dir_root}"
+                "TensorFlow Datasets needs TensorFlow to write its files, and a training on JAX or "
+                f"PyTorch runs without it. Received: download of {name!r}. Do it once with: tfds build "
+                f"{name} --data_dir={builder.data_dir_root}"
             ) from error
         said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise RuntimeError(
-            f"A data set that is to be downloaded must be within reach. Received: {name!r}, of which "
-            f"TensorFlow Datasets says: {said}. {how_to_provide(name, str(builder.data_path))}"
+            f"A data set must be reachable to be downloaded. Received: {name!r}; TensorFlow Datasets says: "
+            f"{said}. {how_to_provide(name, str(builder.data_path))}"
         ) from error
 
 

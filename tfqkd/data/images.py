@@ -100,10 +100,9 @@ class Split:
         sizes = np.unique(self.labels, return_counts=True)[1]
         if not len(sizes) <= count <= len(self) - len(sizes) or min(sizes) < 2:
             raise ValueError(
-                "A stratified draw needs two examples of each class, and as many examples as "
-                f"classes both drawn and left. Received: {count} of {len(self)} examples to draw, "
-                f"{len(sizes)} classes, the smallest of {min(sizes)}. Draw another number of "
-                "examples, or add images."
+                "A stratified draw needs two examples of each class, and must draw and leave at least one "
+                f"for each class. Received: {count} of {len(self)} examples to draw, {len(sizes)} classes, "
+                f"the smallest of {min(sizes)}. Draw another number of examples, or add images."
             )
         rest, drawn = train_test_split(
             np.arange(len(self)), test_size=count, random_state=seed, stratify=self.labels

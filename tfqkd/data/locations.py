@@ -102,8 +102,8 @@ def _require_directory(name: str, data_dir: str) -> None:
     if not data_dir:
         return  # TFDS's own default: its builder says where that is.
     raise FileNotFoundError(
-        "A data set must be on disk, or be downloaded by asking for it. Received: "
-        f"{name!r}, which is not in {', '.join(map(str, directories))}. {how_to_provide(name)}"
+        f"A data set must be on disk, or its download must be requested. Received: {name!r}, which is not "
+        f"in {', '.join(map(str, directories))}. {how_to_provide(name)}"
     )
 
 

@@ -27,8 +27,8 @@ def records(path: Path) -> Iterator[bytes]:
             contents, sums = _some(file, size)
             if np.any(masked_checksums(contents) != sums):
                 raise ValueError(
-                    "A file must hold what was written to it. "
-                    f"Received: {path}, of which a checksum does not hold. Copy or download it again."
+                    f"A file must hold what was written to it. Received: {path}, which has a wrong "
+                    "checksum. Copy or download it again."
                 )
             yield from contents[1::2]
 

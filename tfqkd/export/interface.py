@@ -156,8 +156,8 @@ def _require_names(names: Sequence[str]) -> None:
     bad = [name for name in names if not _NAME.fullmatch(str(name))]
     if bad:
         raise ValueError(
-            "Names of inputs and outputs must be letters, digits and _ . / -, for files hold them. "
-            f"Received: {bad}. Name the keras.Input, or the layer of the output, so."
+            "Names of inputs and outputs must be letters, digits and _ . / -, because files contain them. "
+            f"Received: {bad}. Rename the keras.Input, or the layer of the output."
         )
 
 
@@ -209,7 +209,7 @@ def _checked_names(class_names: Sequence[str], classes: int | None) -> tuple[str
     bad = [name for name in names if not isinstance(name, str) or name.splitlines() != [name]]
     if bad:
         raise ValueError(
-            "`class_names` must be strings of one line each, for they are written one a line. "
+            "`class_names` must be strings without line breaks, because files list one per line. "
             f"Received: {bad[:3]}. Rename these classes."
         )
     return names

@@ -45,8 +45,8 @@ def twin_layer(layer: Any, path: str, name: str | None = None) -> keras.layers.L
         made = cls(name=name, **given)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"A layer must be one that tf_keras has too. Received: {kind} '{path}', at which it "
-            f"raised: {str(error).splitlines()[0]}. Take another setting."
+            f"A layer must exist in tf_keras too. Received: {kind} '{path}', for which tf_keras raised: "
+            f"{str(error).splitlines()[0]}. Take another setting."
         ) from error
     kept = made.get_config()
     for key, value in given.items():
@@ -80,8 +80,8 @@ def _settings(layer: Any, cls: type, path: str) -> dict[str, Any]:
 
 def _dropped(layer: Any, path: str, key: str, value: Any) -> ValueError:
     return ValueError(
-        "A layer must have settings alone that its tf_keras twin has too. "
-        f"Received: {type(layer).__name__} '{path}' with {key}={value!r}. Leave it at its default."
+        f"Every setting of a layer must exist in its tf_keras twin. Received: {type(layer).__name__} "
+        f"'{path}' with {key}={value!r}. Leave it at its default."
     )
 
 

@@ -212,7 +212,7 @@ def _require_one_keras(student: Any, teacher: Any) -> None:
     if own == "tfmot" and backend == "tensorflow":
         return
     raise TypeError(
-        f"Teacher and student must be models of one Keras. Received: a student of {_CALLED[own]} and a "
-        f"teacher of {_CALLED[other]} (Keras 3 runs on {backend}). Load the teacher's file with the "
+        f"Teacher and student must be models of the same Keras. Received: a student of {_CALLED[own]} and "
+        f"a teacher of {_CALLED[other]} (Keras 3 runs on {backend}). Load the teacher's file with the "
         "student's Keras, or train on its logits: teacher=tfqkd.LOGITS_IN_BATCH."
     )

@@ -85,7 +85,7 @@ class HardLoss:
             return TASKS[_KNOWN[self.function][0]]
         instead = _INSTEAD.get(self.function)
         raise ValueError(
-            "The compiled loss must tell what the student's outputs are, or `task` must. Received: "
+            "The compiled loss or `task` must tell what the student's outputs are. Received: "
             f"loss={self.name}, task='auto'. "
             + (f"Compile keras.losses.{instead}; or pass " if instead else "Pass ")
             + f"{_CHOICES} to the Distiller."
@@ -101,8 +101,8 @@ def only_loss(losses: list[Any]) -> Any:
     given = [loss for loss in losses if loss is not None]
     if len(given) > 1:
         raise ValueError(
-            "A student has one output, and one hard loss. "
-            f"Received: {len(given)} losses. Compile the one of its output."
+            f"A student with one output has one hard loss. Received: {len(given)} losses. Compile with one "
+            "loss."
         )
     return given[0] if given else None
 

@@ -53,6 +53,6 @@ class SoftTerm:
         if teacher is None or student is None or compatible(teacher, student):
             return None
         return (
-            "Teacher and student must return logits of one shape, or values. Received: teacher "
-            f"{teacher}, student {student}. Train both on the same data."
+            f"Teacher and student must return outputs of the same shape. Received: teacher {teacher}, "
+            f"student {student}. Train both on the same data."
         )

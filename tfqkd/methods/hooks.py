@@ -66,6 +66,6 @@ def require_capable(methods: Sequence[Method], capabilities: Capabilities) -> No
         missing = sorted(method.own_needs - capabilities.methods)
         if missing:
             raise ValueError(
-                f"The method {method.name} needs a front that has {', '.join(missing)}. "
-                "Received: one that has not. Leave it out, or choose another front."
+                f"The method {method.name} needs a front that has {', '.join(missing)}. Received: a front "
+                "without it. Leave it out, or choose another front."
             )

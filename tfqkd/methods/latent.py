@@ -52,8 +52,8 @@ class Latent(Method):
             names = [getattr(self, f"{role}_{kind}") for role in ("student", "teacher")]
             if len(names[0]) != len(names[1]):
                 raise ValueError(
-                    f"`latent.student_{kind}` and `latent.teacher_{kind}` must name as many layers. "
-                    f"Received: {names[0]} and {names[1]}."
+                    f"`latent.student_{kind}` and `latent.teacher_{kind}` must name the same number of "
+                    f"layers. Received: {names[0]} and {names[1]}."
                 )
 
     def terms(self, student: Network, teachers: Sequence[Network]) -> Sequence[Term]:

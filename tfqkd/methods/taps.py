@@ -21,7 +21,7 @@ def require_pair(method: str, student: Sequence[str], teacher: Sequence[str]) ->
             )
     elif len(student) != len(teacher):
         raise ValueError(
-            f"`{method}.student_taps` and `{method}.teacher_taps` must name as many layers. "
+            f"`{method}.student_taps` and `{method}.teacher_taps` must name the same number of layers. "
             f"Received: {student} and {teacher}."
         )
 

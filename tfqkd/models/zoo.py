@@ -57,8 +57,8 @@ def build(
         )
     if weights is not None:
         raise ValueError(
-            "`weights` are of networks of keras.applications. "
-            f"Received: weights={str(weights)!r} for {name!r}. Load the saved model instead."
+            f"`weights` belongs to networks of keras.applications. Received: weights={str(weights)!r} for "
+            f"{name!r}. Load the saved model instead."
         )
     depth, width = architecture.depth, architecture.width
     builders: dict[Family, Callable[..., Model]] = {

@@ -240,7 +240,7 @@ def _groups(named: Mapping[str, Any], values: Mapping[str, Any] | None) -> dict[
     groups = {name: value for name, value in named.items() if dataclasses.is_dataclass(value)}
     if groups and (values or len(groups) < len(named)):
         raise ValueError(
-            "A recipe is made of groups, or of settings by name. Received: both. `changed` takes names."
+            "A recipe takes either groups or settings by name. Received: both. `changed` takes names."
         )
     kinds = {field.name: type(field.default) for field in dataclasses.fields(Recipe)}
     for name, group in groups.items():
@@ -257,9 +257,9 @@ def _require_asked(given: Iterable[str], methods: tuple[str, ...]) -> None:
         method = method_of(name)
         if method and method not in methods:
             raise ValueError(
-                f"`{name}` belongs to a method that must be asked for. "
-                f"Received: {name} with quantized.methods={','.join(methods)}. "
-                f"Add --quantized.methods={','.join([*methods, method])}."
+                f"`{name}` belongs to a method that is not in use. Received: {name} with "
+                f"quantized.methods={','.join(methods)}. Add "
+                f"--quantized.methods={','.join([*methods, method])}."
             )
 
 

@@ -78,8 +78,8 @@ def _check_quantizer(quantize: Quantize) -> None:
         )
     if quantize.step_update != "once" and quantizer != "uniform":
         raise ValueError(
-            "`quantize.step_update` belongs to the quantizer uniform: others learn their scales, or follow "
-            f"the weights always. Received: quantize.step_update={quantize.step_update}, "
+            "`quantize.step_update` belongs to the quantizer uniform: the others learn their scales, or "
+            f"always follow the weights. Received: quantize.step_update={quantize.step_update}, "
             f"quantizer={quantizer}. Leave it at once."
         )
     if quantize.gradient_bits != FLOAT_BITS and quantizer != "dorefa":

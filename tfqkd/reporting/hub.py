@@ -113,13 +113,13 @@ def _write_run(
     results, recipe = Results.read(run), read_recipe(run)
     if not results.export:
         raise ValueError(
-            f"A folder for a hub must hold a file. Received: {run}, which has exported none. "
-            "Give bin/train --formats, or run bin/export first."
+            f"A folder for a hub needs an exported file. Received: {run}, which has none. Give bin/train "
+            "--formats, or run bin/export first."
         )
     if not licence or not data_origin:
         raise ValueError(
-            "Who takes a network must know its licence and where its images are from. "
-            f"Received: licence={licence!r}, data_origin={data_origin!r}. Say both."
+            "A shared network must state its licence and where its images come from. Received: "
+            f"licence={licence!r}, data_origin={data_origin!r}. Give both."
         )
     for file in results.export:
         exported = run / EXPORT_DIRECTORY / file.path

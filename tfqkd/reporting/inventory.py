@@ -111,8 +111,8 @@ def inventory(run_directory: pathlib.Path) -> list[Product]:
     directory = run_directory.resolve() / PRODUCTS
     if not directory.is_dir():
         raise ValueError(
-            "Products lie in `products` of a run directory, or of the one that shares its own. "
-            f"Received: {run_directory}, which has none. Name the directory that holds them."
+            "A run directory must have `products`, or share those of another run. Received: "
+            f"{run_directory}, which has none. Name the directory that has them."
         )
     entries = [
         entry for entry in directory.iterdir() if entry.is_dir() and _NAME.fullmatch(entry.name)
@@ -151,8 +151,8 @@ def prune(run_directory: pathlib.Path) -> list[Product]:
     working = [path for path in _runs(root, LOCK_FILE) if _is_locked(path / LOCK_FILE)]
     if working:
         raise RuntimeError(
-            "Products may be removed while no process works on a run that may use them. "
-            f"Received: {working[0]}, on which one works. Wait for it, or end it."
+            "Products may only be removed while no process works on a run that may use them. Received: "
+            f"{working[0]}, which a process works on. Wait for it, or stop it."
         )
     for left in (run_directory / PRODUCTS).glob(f"{_GOING}*"):
         shutil.rmtree(left)

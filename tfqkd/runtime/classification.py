@@ -17,9 +17,8 @@ def require_classifier(model: LoadedModel) -> None:
     outputs = list(model.outputs.values())
     if list(model.inputs) != [INPUT] or len(outputs) != 1 or len(outputs[0]) != 2:
         raise ValueError(
-            f"A model must take {INPUT} [N, H, W, C] and return [N, classes], and nothing else. Received: "
-            f"{model.path} with {model.inputs} -> {model.outputs}. Run it from Python: "
-            "tfqkd.export.load(path)(batch)."
+            f"A model must take {INPUT} [N, H, W, C] and return [N, classes] only. Received: {model.path} "
+            f"with {model.inputs} -> {model.outputs}. Run it from Python: tfqkd.export.load(path)(batch)."
         )
 
 

@@ -31,7 +31,8 @@ def checked_inputs(given: Any, signature: Mapping[str, Tensor]) -> Arrays:
     counts = {name: len(values) for name, values in checked.items()}
     if len(set(counts.values())) > 1:
         raise ValueError(
-            f"All inputs must have as many examples. Received: {counts}. Give one of each an example."
+            f"All inputs must have the same number of examples. Received: {counts}. Give each input one "
+            "entry per example."
         )
     return checked
 

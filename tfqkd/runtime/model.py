@@ -126,8 +126,8 @@ class LoadedModel(abc.ABC):
         """
         if len(self.kinds) > 1:
             raise ValueError(
-                "`output` is of files with one output. "
-                f"Received: {self.path} with {', '.join(self.kinds)}. Read `kinds`."
+                f"`output` belongs to files with one output. Received: {self.path} with "
+                f"{', '.join(self.kinds)}. Read `kinds`."
             )
         return next(iter(self.kinds.values()))
 

@@ -67,9 +67,9 @@ def required(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise RuntimeError(
-            f"A study's storage must answer as long as a worker runs. Received: {without_password(url)} "
-            f"({first_line(error.__cause__ or error)}). Bring it back, and run the same command again: "
-            "finished trials are kept."
+            "The storage of a study must be reachable as long as a worker runs. Received: "
+            f"{without_password(url)} ({first_line(error.__cause__ or error)}). Start it again, and run "
+            "the same command: finished trials are kept."
         ) from error
 
 
@@ -162,8 +162,8 @@ def find(url: str, name: str, plan: Plan, grace_seconds: int) -> optuna.Study:
                 _require_same(study, plan, finished=True)
                 return study
     raise StudyNotFoundError(
-        f"A study must be begun before it can be reported on. Received: {name!r}, which is not in "
-        f"{without_password(url)} (studies there: {', '.join(names) or 'none'}). Begin it with the same "
+        f"A study must be started before it can be reported. Received: {name!r}, which is not in "
+        f"{without_password(url)} (studies there: {', '.join(names) or 'none'}). Start it with the same "
         "command without --report_only, or correct --run_dir, --study_name or --storage."
     )
 
@@ -217,9 +217,9 @@ def _wait_until_ready(study: optuna.Study) -> None:
     while not study.user_attrs.get(_READY):
         if time.monotonic() > end:
             raise TimeoutError(
-                "A study must be begun by the worker that named it. Received: "
-                f"{study.study_name}, whose queue was not filled within {_SECONDS_TO_BEGIN:.0f} "
-                "seconds. Start again under another --study_name."
+                f"The worker that creates a study must fill its queue. Received: {study.study_name}, whose "
+                f"queue was empty after {_SECONDS_TO_BEGIN:.0f} seconds. Start again under another "
+                "--study_name."
             )
         time.sleep(0.5)
 

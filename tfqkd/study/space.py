@@ -163,8 +163,8 @@ def parse_space(texts: Iterable[str], arms: Sequence[str] = ()) -> Space:
         axis = _parse_axis(text)
         if axis.field in axes:
             raise ValueError(
-                f"A field varies in one way. Received: --vary={axis.field}=... twice. "
-                "List all its values behind one --vary."
+                f"A field can be varied only once. Received: --vary={axis.field}=... twice. List all its "
+                "values behind one --vary."
             )
         axes[axis.field] = axis
     if not axes:

@@ -116,9 +116,9 @@ def _require_loaded(stage: Stage) -> None:
     for each in (*live, *([stage.start] if stage.start else [])):
         if each.is_foreign:
             raise ValueError(
-                "A file that the run's Keras does not load can be a teacher whose logits are kept. Received: "
-                f"{each.network} for the {stage.label}. Set --teacher.views=16, or train under the Keras "
-                "that has saved it."
+                "A teacher that the run's Keras cannot load must have its logits kept. Received: "
+                f"{each.network} for the {stage.label}. Set --teacher.views=16, or train with the Keras "
+                "that saved it."
             )
 
 
@@ -129,8 +129,8 @@ def _require_different(teachers: Sequence[Source]) -> None:
             same = named.setdefault(model_key(pathlib.Path(each.network)), each.network)
             if same is not each.network:
                 raise ValueError(
-                    "Several teachers must be different models: the same one twice is one teacher. "
-                    f"Received: {each.network}, which holds what {same} does. Name it once."
+                    f"Teachers must be different models. Received: {each.network}, which has the same "
+                    f"contents as {same}. Name it once."
                 )
 
 

@@ -113,6 +113,6 @@ def _named(path: pathlib.Path) -> Iterator[None]:
         yield
     except ForeignStateError as error:
         raise ValueError(
-            "A checkpoint must be of the training that goes on with it. "
-            f"Received: {path} ({error}). Remove {path.parent}; the stage then starts from its beginning."
+            f"A checkpoint must belong to the training that resumes from it. Received: {path} ({error}). "
+            f"Remove {path.parent}; the stage then starts from its beginning."
         ) from error

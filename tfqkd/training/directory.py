@@ -77,9 +77,9 @@ class RunDirectory:
                 stack.enter_context(locked_at_once(self.path / LOCK_FILE, owner))
             except OccupiedError as error:
                 raise RuntimeError(
-                    "One process at a time works on a run directory. "
-                    f"Received: {self.path}, on which {str(error) or 'another one'} works. "
-                    "Wait for it, end it, or give another --run_dir."
+                    f"Only one process may work on a run directory. Received: {self.path}, on which "
+                    f"{str(error) or 'another one'} works. Wait for it, stop it, or give another "
+                    "--run_dir."
                 ) from error
             yield
 
@@ -98,9 +98,9 @@ class RunDirectory:
         there = file.read_text(errors="replace").strip() if file.exists() else "1"
         if there != str(count):
             raise ValueError(
-                "A run goes on with as many devices as it was begun with: each takes the statistics of batch "
-                f"norm over its own part of a batch. Received: {there} there, {count} now, for {self.path}. "
-                "Take as many (--run.strategy), give another --run_dir, or begin with "
+                "A run must resume with as many devices as it started with: each takes the statistics of "
+                f"batch norm over its own part of a batch. Received: {there} there, {count} now, for "
+                f"{self.path}. Use as many (--run.strategy), give another --run_dir, or start with "
                 "--run.synchronized_batch_norm."
             )
 

@@ -100,10 +100,10 @@ class BornAgain:
         """
         if self.generations < 2 or not recipe.has_teacher:
             raise ValueError(
-                "Born-again students must be 2 or more, and the first must have a teacher in its loss. "
-                f"Received: {self.generations} with teacher={recipe.teacher.network}, "
-                f"distil.soft_loss={recipe.distil.soft_loss}. Set --teacher, to the student's network as in "
-                "the paper, or another."
+                "There must be 2 or more generations of students, and the first must learn from a "
+                f"teacher. Received: {self.generations} with teacher={recipe.teacher.network}, "
+                f"distil.soft_loss={recipe.distil.soft_loss}. Set --teacher, to the student's network as "
+                "in the paper, or another."
             )
         *before, stage = PAPER(recipe)
         assert isinstance(stage, Stage)
@@ -143,8 +143,9 @@ class Comparison:
         require_annealed(recipe)
         if recipe.progressive.epochs:
             raise ValueError(
-                "A comparison has one float student. Received: progressive.epochs="
-                f"{recipe.progressive.epochs}. Compare runs of their own, with and without them."
+                "A comparison trains one float student. Received: "
+                f"progressive.epochs={recipe.progressive.epochs}. Compare runs of their own, with and "
+                "without them."
             )
         first = recipe.run.seed
         # The student of the recipe itself comes last.

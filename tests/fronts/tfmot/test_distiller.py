@@ -321,7 +321,7 @@ def test_a_teacher_that_answers_in_probabilities_is_refused_after_the_first_step
     made = distiller(teacher=PROBABLE[kind](str(tmp_path)), compile_arguments=arguments)
     x = (X, softmax(rng.normal(size=(24, 4)), axis=1)) if kind == "in the batch" else X
     batches = tf.data.Dataset.from_tensor_slices((x, Y)).batch(4)
-    with pytest.raises(ValueError, match=r"must answer in logits.*Received: probabilities"):
+    with pytest.raises(ValueError, match=r"must return logits.*Received: probabilities"):
         made.fit(batches, epochs=9, verbose=0)
     assert made.optimizer.iterations.numpy() == arguments.get("steps_per_execution", 1)
 
@@ -419,7 +419,7 @@ def test_other_losses_pass(loss):
 
 def test_a_teacher_function_with_other_classes_is_refused_when_it_is_traced():
     made = distiller(teacher=lambda batch: tf.zeros([tf.shape(batch)[0], 7]))
-    with pytest.raises(ValueError, match="logits of one shape"):
+    with pytest.raises(ValueError, match="outputs of the same shape"):
         made.fit(X, Y, verbose=0)
 
 

@@ -205,10 +205,10 @@ def ends_in_softmax():
             {"teacher": lambda batch: batch},
             r"return the outputs kind, tags, age. Received: 1 tensors",
         ),
-        ({"task": {"sort": "softmax"}}, "by their names, kind, tags, age. Received: sort"),
-        ({"task": ["softmax"]}, "one for each output: kind, tags, age. Received: 1"),
+        ({"task": {"sort": "softmax"}}, "use their names, kind, tags, age. Received: sort"),
+        ({"task": ["softmax"]}, "one entry for each: kind, tags, age. Received: 1"),
         ({"task": "labels"}, "`task` must be one of"),
-        ({"loss": [CLASSES]}, "one for each output"),
+        ({"loss": [CLASSES]}, "one entry for each"),
         ({"loss": {"kind": losses.Hinge()}}, "loss=Hinge"),
         (
             {"terms": [Term("taps", lambda seen: 0.0)]},

@@ -87,11 +87,11 @@ class Subclassed(keras.Model):
             network(16, 16, 1),
             r"for a teacher that takes \(None, 16, 16, 1\)",
         ),
-        (network(8, 8, 1), network(16, 16, 1).call, r"A teacher must answer.*8, 8, 1\)"),
+        (network(8, 8, 1), network(16, 16, 1).call, r"A teacher must accept.*8, 8, 1\)"),
         (
             network(8, 8, 1),
             Subclassed(16),
-            r"A teacher must answer.*it raised ValueError \(above\)",
+            r"A teacher must accept.*it raised ValueError \(above\)",
         ),
         (network(16, 16, 1), network(16, 16, 1), r"for a student that takes \(None, 16, 16, 1\)"),
         (network(16, 16, 1), lambda batch: batch, r"for a student that takes \(None, 16, 16, 1\)"),

@@ -817,7 +817,7 @@ def test_a_model_of_images_of_any_size_fits(tmp_path):
     [
         ((None, None, 1), keras.layers.ReLU(), "abcd", "of a fixed size"),
         ((8, 8, 1), ActivationQuantization(0.1, -8, 7), "abcd", "must load without tfqkd"),
-        ((8, 8, 1), keras.layers.ReLU(), ["a", "b", "c", "d\ne"], "strings of one line"),
+        ((8, 8, 1), keras.layers.ReLU(), ["a", "b", "c", "d\ne"], "strings without line breaks"),
     ],
     ids=["images of any size", "a layer of tfqkd", "names of two lines"],
 )

@@ -101,7 +101,7 @@ def test_a_whole_one_of_another_training_is_refused(tmp_path, kind):
     )
     checkpoints(tmp_path, other).save(Position(1, 0))
     path = tmp_path / "epoch000001-step000000000"
-    with pytest.raises(ValueError, match="of the training that goes on with it") as error:
+    with pytest.raises(ValueError, match="to the training that resumes from it") as error:
         checkpoints(tmp_path, make(seed=0)).restore()
     assert f"Received: {path} (" in str(error.value)
 

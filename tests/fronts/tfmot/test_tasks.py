@@ -346,5 +346,5 @@ def test_answers_of_no_known_shape_are_not_stretched():
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible"):
         fit(3, "mse", labels_of(3), teacher=one_column, eager=False)
-    with pytest.raises(ValueError, match="one shape, or values"):
+    with pytest.raises(ValueError, match="outputs of the same shape"):
         fit(3, "mse", labels_of(3), teacher=lambda batch: batch[:, :1])

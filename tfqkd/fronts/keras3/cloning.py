@@ -143,9 +143,9 @@ def copied(
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(
-            "Every layer of the model must be rebuilt by its config, for a copy takes its place. Received: "
-            f"{type(layer).__name__} '{layer.name}', which is not ({why}). Give its class get_config and "
-            "from_config; register functions by keras.saving.register_keras_serializable."
+            "Every layer of the model must be rebuildable from its config, because a copy replaces it. "
+            f"Received: {type(layer).__name__} '{layer.name}', which is not ({why}). Give its class "
+            "get_config and from_config; register functions by keras.saving.register_keras_serializable."
         ) from error
     return copy
 

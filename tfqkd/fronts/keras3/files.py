@@ -37,9 +37,9 @@ def load_model(path: pathlib.Path) -> keras.Model:
     except Exception as error:
         first = first_line(error)
         raise ValueError(
-            f"A file of Keras {keras_version(path)} must load in Keras {keras.__version__}, without code of "
-            f"its own. Received: {path}, at which it says: {first}. Call tfqkd.export from the program that "
-            "has made it, or build the model of Keras' own layers."
+            f"A file of Keras {keras_version(path)} must load in Keras {keras.__version__} without custom "
+            f"code. Received: {path}; Keras says: {first}. Call tfqkd.export from the program that made "
+            "it, or build the model from Keras' own layers."
         ) from error
 
 
@@ -56,9 +56,8 @@ def open_model(path: pathlib.Path) -> Opened:
     shapes = [tuple(each.shape) for each in (*(model.inputs or ()), *(model.outputs or ()))]
     if len(shapes) != 2:
         raise ValueError(
-            "A model must take images and return logits, and nothing else. Received: "
-            f"{path} with inputs and outputs of the shapes {shapes}. Save a model of the one that "
-            "classifies images."
+            f"A model must have one input, images, and one output, logits. Received: {path} with inputs "
+            f"and outputs of the shapes {shapes}. Save a model that only classifies images."
         )
     return Opened(
         shapes[0][1:],

@@ -201,8 +201,8 @@ def _require_supported(model: object) -> None:
         )
     if not model.built:
         raise ValueError(
-            "The model must be built, for its steps come from its weights. "
-            f"Received: '{model.name}' without weights. Give it a keras.Input, or call it on a batch."
+            f"The model must be built: its steps are computed from its weights. Received: '{model.name}' "
+            "without weights. Give it a keras.Input, or call it on a batch."
         )
     if is_graph(model) and is_quantized(model):
         raise ValueError(

@@ -69,15 +69,15 @@ def between(model: keras.Model, lower: str, upper: str) -> keras.Model:
     _, outputs = shown(model)
     if not {lower, upper} <= set(outputs):
         raise ValueError(
-            f"A part of a network lies between two of its layers. Received: {lower} and {upper}. "
-            f"It has {', '.join(outputs)}."
+            f"A part of a network must be between two of its layers. Received: {lower} and {upper}. It has "
+            f"{', '.join(outputs)}."
         )
     try:
         return keras.Model(outputs[lower], outputs[upper], name=f"{model.name}_part")
     except ValueError as error:
         raise ValueError(
-            f"A part of a network must be reached through one layer. Received: {upper}, which reads more "
-            f"than what {lower} puts out. Name other layers."
+            f"A part of a network must depend on one layer alone. Received: {upper}, which reads more than "
+            f"the output of {lower}. Name other layers."
         ) from error
 
 

@@ -39,8 +39,8 @@ class Teacher:
         for each in members(teacher):
             if any(cls.__module__.partition(".")[0] == "tf_keras" for cls in type(each).__mro__):
                 raise TypeError(
-                    "The teacher of a Keras 3 student must not be a tf_keras model: most backends cannot ask "
-                    f"it. Received: '{each.name}'. Save it as .h5, which keras.models.load_model reads "
+                    "The teacher of a Keras 3 student must not be a tf_keras model: most backends cannot "
+                    f"run it. Received: '{each.name}'. Save it as .h5, which keras.models.load_model reads "
                     "exactly."
                 )
             if not callable(each):

@@ -77,8 +77,8 @@ def _leaves(model: keras.Model) -> Iterator[_Leaf]:
             else:
                 if path and type(layer).__name__ in _BESIDE_OUTPUTS:
                     raise ValueError(
-                        "A model in the model must do nothing beside its outputs. "
-                        f"Received: '{path[:-1]}' with add_loss or add_metric. Add them to the outer model."
+                        f"A model in the model must only compute its outputs. Received: '{path[:-1]}' with "
+                        "add_loss or add_metric. Add them to the outer model."
                     )
                 yield _Leaf(name, layer, is_frozen)
 
@@ -139,8 +139,8 @@ def _called(
     if isinstance(layer, keras.Model):
         if kwargs.pop("mask", None) is not None:
             raise ValueError(
-                "A model in the model must find masks on its inputs. Received: "
-                f"'{layer.name}', called with mask=... . Leave it out; a Masking layer makes one."
+                f"A model in the model must get its masks from its inputs. Received: '{layer.name}', "
+                "called with mask=... . Leave it out; a Masking layer makes one."
             )
         inputs = args[0] if args else kwargs.pop("inputs")
         return _computed(layer, inputs, copies, training)

@@ -213,8 +213,9 @@ def _require_supported(model: object) -> None:
         )
     if not (model.built and model.inputs):
         raise ValueError(
-            "The model must be built, for its steps come from its weights. Received: a Sequential model "
-            "without an input shape. Add keras.Input(shape) as its first layer, or call it on a batch."
+            "The model must be built: its steps are computed from its weights. Received: a Sequential "
+            "model without an input shape. Add keras.Input(shape) as its first layer, or call it on a "
+            "batch."
         )
     if is_quantized(model):
         raise ValueError(

@@ -23,9 +23,9 @@ def open_model(path: pathlib.Path) -> Opened:
     model = load_model(path)
     if len(model.inputs) > 1 or len(model.outputs) > 1:
         raise ValueError(
-            "A model must take images and return logits, and nothing else. Received: "
-            f"{path} with {len(model.inputs)} inputs and {len(model.outputs)} outputs. "
-            "Save a model of the one that classifies images."
+            f"A model must have one input, images, and one output, logits. Received: {path} with "
+            f"{len(model.inputs)} inputs and {len(model.outputs)} outputs. Save a model that only "
+            "classifies images."
         )
     return Opened(
         model.input_shape[1:],

@@ -35,15 +35,15 @@ def by_output(given: Any, names: Sequence[str]) -> list[Any]:
     if isinstance(given, Mapping):
         if not set(given) <= set(names):
             raise step_error(
-                f"What is said of outputs must be said by their names, {', '.join(names)}. "
-                f"Received: {', '.join(map(str, given))}. Name each as keras.Model does."
+                f"A dict for outputs must use their names, {', '.join(names)}. Received: "
+                f"{', '.join(map(str, given))}. Use the names of the keras.Model."
             )
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)):
         if len(given) != len(names):
             raise step_error(
-                f"There must be one for each output: {', '.join(names)}. Received: {len(given)} in a list. "
-                "Give them in this order, or in a dict by name."
+                f"A list for outputs must have one entry for each: {', '.join(names)}. Received: "
+                f"{len(given)} entries. Give them in this order, or in a dict by name."
             )
         return list(given)
     return [given] * len(names)

@@ -69,15 +69,13 @@ def _require_possible(outputs: np.ndarray, given: str) -> None:
     low, high = float(outputs.min()), float(outputs.max())
     if given in (SOFTMAX, SIGMOID) and not 0 <= low <= high <= 1:
         raise ValueError(
-            "Probabilities lie in 0 to 1. "
-            f"Received: output={given!r} for a model that returned {low:.3g} to {high:.3g}. "
-            f"Pass output={LOGITS if given == SOFTMAX else SIGMOID_LOGITS!r}."
+            f"Probabilities must be 0 to 1. Received: output={given!r} for a model that returned {low:.3g} "
+            f"to {high:.3g}. Pass output={LOGITS if given == SOFTMAX else SIGMOID_LOGITS!r}."
         )
     if given in (LOGITS, SIGMOID_LOGITS) and _add_up_to_one(outputs):
         raise ValueError(
-            "Logits come before the softmax. "
-            f"Received: output={given!r} for a model whose outputs add up to 1 for each image. "
-            f"Pass output={SOFTMAX!r}, or cut the softmax off."
+            f"Logits must be those before the softmax. Received: output={given!r} for a model whose "
+            f"outputs add up to 1 for each image. Pass output={SOFTMAX!r}, or cut the softmax off."
         )
 
 

@@ -87,7 +87,7 @@ def _require_ours(wrapper: keras.layers.Layer) -> None:
     outputs = all(isinstance(quantizer, ours) for quantizer in wrapper._output_quantizers)
     if not (weights and outputs) or wrapper._quantize_activations:
         raise ValueError(
-            "strip_quantization needs layers that only tfqkd quantizers were put on. "
-            f"Received: '{wrapper.name}' with {wrapper.quantize_config}. "
-            "Quantize the model with a tfqkd scheme, and let no annotation bring another config."
+            f"strip_quantization needs layers that only tfqkd has quantized. Received: '{wrapper.name}' "
+            f"with {wrapper.quantize_config}. Quantize the model with a tfqkd scheme, and annotate no "
+            "layer with another config."
         )

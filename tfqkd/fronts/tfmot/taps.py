@@ -67,16 +67,16 @@ def between(model: keras.Model, lower: str, upper: str) -> keras.Model:
     by_name = {layer.name: layer for layer in copy.layers}
     if not {lower, upper} <= set(by_name):
         raise ValueError(
-            f"A part of a network lies between two of its layers. Received: {lower} and {upper}. "
-            f"It has {', '.join(by_name)}."
+            f"A part of a network must be between two of its layers. Received: {lower} and {upper}. It has "
+            f"{', '.join(by_name)}."
         )
     ends = [_output(by_name[name]) for name in (lower, upper)]
     try:
         return keras.Model(*ends, name=f"{model.name}_part")
     except ValueError as error:
         raise ValueError(
-            f"A part of a network must be reached through one layer. Received: {upper}, which reads more "
-            f"than what {lower} puts out. Name other layers."
+            f"A part of a network must depend on one layer alone. Received: {upper}, which reads more than "
+            f"the output of {lower}. Name other layers."
         ) from error
 
 

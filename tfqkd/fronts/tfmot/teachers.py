@@ -80,9 +80,9 @@ def asked(teacher: Any, tasks: Sequence[str], names: Sequence[str]) -> Teachers:
             if is_step_error(error):
                 raise
             raise step_error(
-                "A teacher must answer to the batches that the student is trained on. Received: a batch of "
-                f"shape {getattr(batch, 'shape', '?')}, at which it raised {type(error).__name__} (above). "
-                "Pass a function that gives it what it takes."
+                "A teacher must accept the batches that the student is trained on. Received: a batch of "
+                f"shape {getattr(batch, 'shape', '?')}, for which it raised {type(error).__name__} "
+                "(above). Pass a function that converts the batch first."
             ) from error
         found = _logits(returned) if len(names) == 1 else returned
         return [tf.stop_gradient(each) for each in in_order(found, names, "teacher")]

@@ -132,7 +132,7 @@ def test_a_batch_that_the_student_does_not_take_is_refused():
 def test_a_function_that_answers_in_probabilities_is_refused_after_the_first_step():
     teacher = network("teacher")
     made = compiled(teacher=lambda inputs: keras.ops.softmax(teacher(inputs)))
-    with pytest.raises(ValueError, match=r"must answer in logits.*Received: probabilities"):
+    with pytest.raises(ValueError, match=r"must return logits.*Received: probabilities"):
         fit(made, epochs=3)
     assert int(made.optimizer.iterations.value) <= 1
     # Logarithms of probabilities are logits.

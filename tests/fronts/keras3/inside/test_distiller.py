@@ -532,5 +532,5 @@ def test_the_loss_is_looked_at_when_compiled(loss, message):
 def test_a_teacher_of_other_classes_is_refused():
     teacher = linear("teacher", classes=4)
     distiller = compiled(linear(), lambda inputs: 1.0 * teacher(inputs))
-    with pytest.raises(ValueError, match="logits of one shape"):
+    with pytest.raises(ValueError, match="outputs of the same shape"):
         trained(distiller)

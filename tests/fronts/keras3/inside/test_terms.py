@@ -329,7 +329,7 @@ def test_a_part_of_the_teacher_is_the_teacher():
     np.testing.assert_allclose(array(part(low)), array(high), rtol=1e-6)
     assert {id(each) for each in part.weights} <= {id(each) for each in teacher.weights}
     np.testing.assert_array_equal(array(teacher(images, training=False)), array(outputs))
-    with pytest.raises(ValueError, match="reads more than what late puts out"):
+    with pytest.raises(ValueError, match="reads more than the output of late"):
         between(teacher, "late", "early")
     with pytest.raises(ValueError, match="between two of its layers"):
         between(teacher, "early", "none")
