@@ -40,7 +40,7 @@ def _command() -> Command:
         "by commas.",
     )
     what.text("dataset", "With --models: the data set, as for bin/train.")
-    what.text("data_dir", "Where TFDS data sets lie; as in the run if empty.")
+    what.text("data_dir", "Where TFDS data sets are; as in the run if empty.")
     what.text(
         "image_size",
         "With --models: resize images, as --data.image_size of bin/train does.",

@@ -62,7 +62,7 @@ def _command() -> Command:
         default="litert-int2",
     )
     what.text("output_dir", "Where to; `export` in the run, or beside the model, if empty.")
-    what.text("data_dir", "Where TFDS data sets lie; as in the run if empty.")
+    what.text("data_dir", "Where TFDS data sets are; as in the run if empty.")
     what.text(
         "widen",
         "Instead of an export: a .packed file, beside which the .tflite file that it stands for is written.",

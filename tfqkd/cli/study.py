@@ -42,7 +42,7 @@ def _define_trials(command: Command) -> None:
     what.texts(
         "vary",
         "FIELD=VALUE,VALUE,... or FIELD=LOW:HIGH or FIELD=LOW:HIGH:log, once for each field of the recipe "
-        "that varies, by its name as a flag. A value that holds a comma stands in double quotes.",
+        "that varies, by its name as a flag. A value that has a comma needs double quotes.",
         repeated=True,
     )
     what.texts(
@@ -77,7 +77,7 @@ def _define_storage(command: Command) -> None:
         "Where trials, products and report are kept; runs/study_DATASET if empty. Workers on several "
         "machines share teachers if this is a shared directory.",
     )
-    kept.text("study_name", "Of the study in its storage; that of run_dir if empty.")
+    kept.text("study_name", "Name of the study in its storage; that of run_dir if empty.")
     kept.text(
         "storage",
         "URL of the database that the workers share: postgresql://..., mysql+pymysql://... or "

@@ -27,7 +27,7 @@ class Data:
         "cifar10 or cifar100.",
     )
     dir: str = setting(
-        "", "Where TFDS data sets lie; TFDS's own default if empty.", changes_result=False
+        "", "Where TFDS data sets are; TFDS's own default if empty.", changes_result=False
     )
     download: bool = setting(
         False, "Let TFDS download a data set that is not there.", changes_result=False
@@ -61,8 +61,8 @@ class Data:
     )
     crop_padding: int = setting(
         4,
-        "Crop training images at random after padding every side by this many pixels; 0 for none. Without "
-        "meaning with --data.resized_crop.",
+        "Crop training images at random after padding every side by this many pixels; 0 for none. It has "
+        "no effect with --data.resized_crop.",
         rule=at_least(0),
     )
     resized_crop: bool = setting(

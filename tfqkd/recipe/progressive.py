@@ -16,7 +16,7 @@ class Progressive:
 
     epochs: tuple[int, ...] = setting(
         (),
-        "Epochs of general, general-enhanced and task-adaptive distillation, such as 20,20,20, in place of "
+        "Epochs of general, general-enhanced and task-adaptive distillation, such as 20,20,20, instead of "
         "the float student's training; a stage of 0 is left out, and without numbers there are none. The "
         "quantized stage is then the task-specific one (after the abstract of arXiv 2106.02241).",
         rule=_EPOCHS,

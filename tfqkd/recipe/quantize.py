@@ -35,7 +35,7 @@ class Quantize:
     )
     step_update: Literal["once", "every_step"] = setting(
         "once",
-        "Take uniform's L2-optimal step once from the float student, or anew at every training step.",
+        "Take uniform's L2-optimal step once from the float student, or again at every training step.",
         choices=("once", "every_step"),
     )
     activation_bits: int = setting(

@@ -30,8 +30,8 @@ class Run:
     mixed_precision: str = setting(
         "float32",
         "Compute in float32, or in half precision with float32 variables. auto takes mixed_bfloat16 where "
-        "the GPUs (without any, the processor: AMX, AVX512-BF16) compute in it, else float32; a run goes on "
-        "as it began.",
+        "the GPUs (without any, the processor: AMX, AVX512-BF16) compute in it, else float32; a run "
+        "resumes with what it started with.",
         choices=PRECISIONS,
     )
     keras: int = setting(
@@ -43,8 +43,8 @@ class Run:
     strategy: str = setting(
         "auto",
         "Devices. auto: all GPUs if there are several, one GPU, or the CPU. mirrored: all GPUs, or all "
-        "logical CPUs. multi_worker: all devices of the processes that TF_CONFIG names. A run goes on with "
-        "as many devices as it was begun with, unless --run.synchronized_batch_norm.",
+        "logical CPUs. multi_worker: all devices of the processes that TF_CONFIG names. A run must resume "
+        "with as many devices as it started with, unless --run.synchronized_batch_norm.",
         choices=STRATEGIES,
         changes_result=False,
     )
@@ -77,8 +77,8 @@ class Run:
     )
     deterministic: bool = setting(
         False,
-        "Use only operations that always give the same bits; a run that was interrupted then ends in the "
-        "very weights and files of one that was not.",
+        "Use only operations that always give the same bits; a run that was interrupted then ends with the "
+        "same weights and files as one that was not.",
         changes_result=False,
     )
     checkpoint_every: str = setting(

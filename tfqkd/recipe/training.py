@@ -56,13 +56,13 @@ class Training:
     )
     patience: int = setting(
         0,
-        "End a stage when its accuracy on the validation images has not risen for so many epochs; 0 for "
+        "End a stage when its accuracy on the validation images has not risen for this many epochs; 0 for "
         "never. It keeps the weights of its last epoch.",
         rule=at_least(0),
     )
     batch_norm: Literal["augmented", "plain", "moving"] = setting(
         "augmented",
-        "Statistics of batch norm in the model that a stage keeps: measured anew on augmented training "
+        "Statistics of batch norm in the model that a stage keeps: measured again on augmented training "
         "images, or on plain ones; or the moving averages of the training.",
         choices=BATCH_NORMS,
     )
