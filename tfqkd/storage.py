@@ -1,4 +1,4 @@
-"""What lies on the disk: whole or not there, kept from other processes, told by its digest, read back."""
+"""What is on the disk: whole or not there, kept from other processes, told by its digest, read back."""
 
 import contextlib
 import hashlib
@@ -42,7 +42,7 @@ def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def staged(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a path to write to; the file or directory that is there when the block ends replaces `path`.
 
-    The draft lies in a hidden directory beside `path`, so that replacing is one rename. If the block raises,
+    The draft is in a hidden directory beside `path`, so that replacing is one rename. If the block raises,
     the draft is deleted and `path` stays as it was. What a process left that was killed is deleted too.
 
     Args:

@@ -143,7 +143,7 @@ def test_a_file_with_wrong_weights_is_refused(tmp_path, good, change, message):
 
 def test_a_directory_that_cannot_be_written_is_an_early_error(tmp_path):
     (tmp_path / "file").write_text("")
-    message = "must lie in a directory that can be written"
+    message = "must be in a directory that can be written"
     with pytest.raises(ExportError, match=message), staged_file(tmp_path / "file" / "target"):
         raise AssertionError("The block must not run.")
 

@@ -140,7 +140,7 @@ class Command:
             name: Of a program of tfqkd.
             *arguments: Its flags.
         """
-        # What pip installs lies beside this program.
+        # What pip installs is beside this program.
         in_checkout = self._program.endswith(".py")
         program = _typed(name) if in_checkout else f"tfqkd-{name}"
         print(f"Next            {shlex.join([program, *arguments])}", flush=True)
@@ -171,7 +171,7 @@ class Command:
         lines += flags.text_wrap(
             "--flagfile=FILE reads flags from a file, one a line; # starts a comment. Later flags override "
             "earlier ones, so that every flag after it overrides the file. A file may hold --flagfile too; "
-            "the other file lies beside it. A configs/NAME.flags that is not in the working directory is "
+            "the other file is beside it. A configs/NAME.flags that is not in the working directory is "
             "the one that comes with tfqkd.",
             96,
             "    ",

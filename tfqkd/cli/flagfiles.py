@@ -7,7 +7,7 @@ from absl import flags
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 _SHIPPED = (_PACKAGE, _PACKAGE.parent)
-"""Where `configs` lies: in an installed package, and in a checkout."""
+"""Where `configs` is: in an installed package, and in a checkout."""
 
 
 def expand(
@@ -17,7 +17,7 @@ def expand(
 ) -> Iterator[str]:
     """Yields the arguments with the flags of its file in the place of every `--flagfile=FILE`.
 
-    absl would look for a file that a flag file names in the working directory. Here it lies beside the file
+    absl would look for a file that a flag file names in the working directory. Here it is beside the file
     that names it, so that a flag file means the same from everywhere. `configs/NAME.flags` that is not in the
     working directory is the one that comes with tfqkd.
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.switch(
         "prune",
         "Remove the products that nothing uses. What a run uses or a process makes stays. A run that "
-        "lies elsewhere and shares these products is not known: move it beside this one first.",
+        "is elsewhere and shares these products is not known: move it beside this one first.",
     )
 
     def run_it() -> None:

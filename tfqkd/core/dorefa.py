@@ -16,7 +16,7 @@ def level_count(bits: int) -> int:
 def dorefa(weights: Tensor, bits: int, ops: Ops | None = None) -> Tensor:
     """Returns `2·quantize_b(tanh(w)/(2·max|tanh(w)|) + 1/2) - 1` (arXiv 1606.06160, equation 9).
 
-    `quantize_b(x) = round(n·x)/n` with `n = 2^b - 1`. The values lie in [-1, 1] whatever the scale of the
+    `quantize_b(x) = round(n·x)/n` with `n = 2^b - 1`. The values are in [-1, 1] whatever the scale of the
     weights: a batch norm should follow. Gradient: straight through the rounding (equation 5), and the exact
     derivative of what stands around it, the maximum included.
 

@@ -18,7 +18,7 @@ class GradualQuantizer(WeightQuantizer):
     """Another quantizer that is reached gently; a callback of the front moves it on during `fit`.
 
     Wider first: the weights have the first of `wider` bits, then the next, at last those of the quantizer;
-    each width has a state of its own (a step, say), taken anew from the latent weights when its turn comes.
+    each width has a state of its own (a step, say), taken again from the latent weights when its turn comes.
 
     By share, after incremental network quantization (arXiv 1702.03044, section 3): only the weights of
     largest magnitude are quantized, a share that grows; they rest while the others, still float, make up for
@@ -145,7 +145,7 @@ class GradualQuantizer(WeightQuantizer):
         return stage.scales(weights, _state_of(stage, state), ops)
 
     def at_width(self, index: int, weights: Any, state: State) -> dict[str, np.ndarray]:
-        """Returns what to assign to the state for the width of an index, taken anew from the weights.
+        """Returns what to assign to the state for the width of an index, taken again from the weights.
 
         Args:
             index: Into `stages`.

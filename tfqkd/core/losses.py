@@ -141,7 +141,7 @@ def correlation_soft_loss(
 
     With ρ Pearson's correlation and B examples, example i has
     `β·(1 - ρ(p_S[i, :], p_T[i, :])) + γ·mean_c (1 - ρ(p_S[:, c], p_T[:, c]))`: the relation between the
-    classes of an example, and that between the examples in a class. Each lies in [0, 2] and is 0 where the
+    classes of an example, and that between the examples in a class. Each is in [0, 2] and is 0 where the
     student's probabilities are a rising linear function of the teacher's, which asks less of a small student
     than their equality. `1 - ρ` is half the squared distance of the centred vectors of length 1.
 

@@ -5,7 +5,7 @@ from tfqkd.core.steps import largest_code
 
 
 def pact_levels(bits: int, signed: bool = False) -> int:
-    """Returns how many steps lie between 0 and the clipping value: `2^b - 1`, signed `2^(b-1) - 1`.
+    """Returns how many steps are between 0 and the clipping value: `2^b - 1`, signed `2^(b-1) - 1`.
 
     Raises:
         ValueError: If `bits` is not 2 to 8.

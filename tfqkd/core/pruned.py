@@ -81,7 +81,7 @@ class PrunedQuantizer(AroundQuantizer):
     ) -> dict[str, np.ndarray]:
         """Returns what to assign to the state for a higher sparsity.
 
-        A step that is taken once is taken anew, from what is left; what is learned or follows stays.
+        A step that is taken once is taken again, from what is left; what is learned or follows stays.
 
         Args:
             sparsity: s, in [0, 1).

@@ -27,7 +27,7 @@ class Scheduler:
     """Lets a setting of a `Distiller` follow a schedule; the classes below name the setting.
 
     Progress runs from 0 in the first epoch (or step) to 1 in the last one. A `Step` falls at its milestones,
-    also where they lie inside an epoch.
+    also where they are inside an epoch.
 
     Attributes:
         schedule: Callable from progress in [0, 1] to a value.

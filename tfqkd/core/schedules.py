@@ -103,7 +103,7 @@ class Step:
         return [self._behind(sum(index >= first for first in firsts)) for index in range(count)]
 
     def falls_within(self, epochs: int) -> bool:
-        """Returns whether a milestone lies inside one of so many epochs, rather than between two."""
+        """Returns whether a milestone is inside one of so many epochs, rather than between two."""
         reached = [milestone * epochs for milestone in self.milestones]
         return any(abs(epoch - round(epoch)) > 1e-9 for epoch in reached)
 

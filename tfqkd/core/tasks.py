@@ -113,7 +113,7 @@ TASKS = {
         losses.sigmoid_soft_loss,
         sigmoid_agreement,
         _between_zero_and_one,
-        enough=16,  # Logits of a batch all lie there by chance when it is small.
+        enough=16,  # Logits of a batch all are there by chance when it is small.
         look="values from 0 to 1 alone",
         logits="what comes before the sigmoid, or log(p) - log(1 - p) of the probabilities p",
     ),

@@ -112,9 +112,8 @@ def read(
     Where there is neither `train` nor `test`, a fixed stratified draw of one image in five is the
     test split. Files end in .png, .jpg or .jpeg; hidden ones are passed over. Classes, and files
     in a class, are in the order of their names. If any file has colour, in train or in test, the
-    data is RGB, and its grey files become RGB; else it is grey. Files are decoded, turned upright,
-    freed of transparency and resized as `bin/predict` does it, so that a model meets what it was
-    trained on.
+    data is RGB, and its grey files become RGB; else it is grey. Files are decoded, rotated as EXIF says,
+    made opaque and resized as `bin/predict` does, so that a model sees what it was trained on.
 
     Args:
       path: The folder.

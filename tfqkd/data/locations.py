@@ -1,4 +1,4 @@
-"""Where a data set lies; needs no TensorFlow, so that a missing one is said before it is imported."""
+"""Where a data set is; needs no TensorFlow, so that a missing one is said before it is imported."""
 
 import difflib
 import re
@@ -77,7 +77,7 @@ def _folder_meant(text: str) -> str:
             kept = info.parent.parent
             folder = kept.parent.parent if kept.parent.name in _known() else kept.parent
             return (
-                "a folder of TensorFlow Datasets. That of what lies there is "
+                "a folder of TensorFlow Datasets. That of what is there is "
                 f"`{kept.relative_to(folder)}`, with `--data_dir={folder}` (`data_dir`)"
             )
     return f"a folder. That of the images in it is `{FOLDER}{text}`"
@@ -143,5 +143,5 @@ def how_to_provide(name: str, data_path: str = "") -> str:
         "If it is on this machine, say where with `--data_dir=DIR` (`data_dir`). With a network, "
         "`--download` (`download=True`) fetches it. Without one, let TensorFlow Datasets prepare it on "
         f"another machine and copy its directory to {folder} (*.tfrecord*, dataset_info.json, "
-        "features.json and what lies beside them)."
+        "features.json and what is beside them)."
     )

@@ -1,4 +1,4 @@
-"""Images that lie on the disk, and are read when they are asked for, in place of an array in memory."""
+"""Images that are on the disk, and are read when they are asked for, in place of an array in memory."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ _Made = TypeVar("_Made")
 
 
 class Source(Protocol):
-    """Where images lie."""
+    """Where images are."""
 
     @property
     def fingerprint(self) -> str:

@@ -23,7 +23,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # By the number of channels, wh
 
 @dataclasses.dataclass(frozen=True)
 class RecordIndex:
-    """Where the records of a split lie, and their labels: int64 `[N]` each.
+    """Where the records of a split are, and their labels: int64 `[N]` each.
 
     Attributes:
       files: Numbers of the files.
@@ -112,7 +112,7 @@ def index_of(paths: Sequence[str]) -> RecordIndex:
     ]
     kept = cache / f"{digest(*known)}.npz"
     if not kept.exists():
-        print(f"Looks through {len(paths)} files for where their images lie.", flush=True)
+        print(f"Looks through {len(paths)} files for where their images are.", flush=True)
         found = _found(paths)
         cache.mkdir(parents=True, exist_ok=True)
         with whole_file(kept) as draft, draft.open("wb") as file:

@@ -51,7 +51,7 @@ def _spans(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gathered(values: np.ndarray, spans: tuple[np.ndarray, np.ndarray], axis: int) -> np.ndarray:
-    """Returns the weighed sums of what lies along an axis, one term after the other."""
+    """Returns the weighed sums of what is along an axis, one term after the other."""
     taken, weights = spans
     shape = [1] * values.ndim
     shape[axis] = -1

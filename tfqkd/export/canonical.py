@@ -64,7 +64,7 @@ def _settle_graph(graph: MetaGraphDef) -> None:
     library = graph.graph_def.library
     names = _numbered([function.signature.name for function in library.function])
     by_name = {function.signature.name: function for function in library.function}
-    # Emptying the list destroys what lies in it.
+    # Emptying the list destroys what is in it.
     functions = [FunctionDef.FromString(by_name[name].SerializeToString()) for name in names]
     del library.function[:]
     library.function.extend(functions)

@@ -31,7 +31,7 @@ def replace_erfc(model: onnx.ModelProto) -> None:
             model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), one))
             nodes.append(helper.make_node("Sub", [one, erf], list(node.output), name=result))
             node.op_type, node.output[:] = "Erf", [erf]
-    # Emptying the list destroys what lies in it.
+    # Emptying the list destroys what is in it.
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
@@ -131,7 +131,7 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-        # The branches of an If, and the body of a Loop, read what lies outside of them.
+        # The branches of an If, and the body of a Loop, read what is outside of them.
         for inner in _inner_graphs(node):
             _rename(inner, names)
     for value in (*graph.input, *graph.output, *graph.initializer):

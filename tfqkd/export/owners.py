@@ -18,7 +18,7 @@ class LayerKernel:
     """A kernel of a Keras model.
 
     Attributes:
-        path: The names of its layer and of those that this one lies in, outermost first.
+        path: The names of its layer and of those that this one is in, outermost first.
         value: Its weights, float32.
     """
 

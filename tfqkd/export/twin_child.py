@@ -36,7 +36,7 @@ _FUNCTIONS = {
 
 
 def main(folder: pathlib.Path) -> None:
-    """Makes the call that lies in a folder, and leaves the result there."""
+    """Makes the call that is in a folder, and leaves the result there."""
     call = json.loads((folder / CALL).read_text())
     try:
         result: dict[str, Any] = {"reports": _made(folder, call)}

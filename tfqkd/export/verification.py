@@ -61,7 +61,7 @@ def staged_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
             draft = stack.enter_context(staged(path))
         except OSError as error:
             raise ExportError(
-                "`path` must lie in a directory that can be written. "
+                "`path` must be in a directory that can be written. "
                 f"Received: {path.absolute()}: {error}. "
                 "Choose another path, or change the directory's permissions."
             ) from error

@@ -30,7 +30,7 @@ class Chain:
 
     Attributes:
         first: The convolution.
-        between: What lies between, channel by channel.
+        between: What is between, channel by channel.
         last: The convolution or Dense that reads it.
     """
 

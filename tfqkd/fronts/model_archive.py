@@ -45,7 +45,7 @@ def require_own_data(file: h5py.File) -> None:
 
     name = file.visititems_links(elsewhere)
     if name is not None:
-        raise ValueError(f"its {name} lies in another file")
+        raise ValueError(f"its {name} is in another file")
 
 
 def entries(config: Any) -> Iterator[dict[str, Any]]:

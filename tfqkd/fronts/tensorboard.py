@@ -21,7 +21,7 @@ class EventFile:
     """A file of events, of which each is on the disk when the call is over.
 
     Args:
-        directory: Where it lies; made if it is missing.
+        directory: Where it is; made if it is missing.
     """
 
     def __init__(self, directory: pathlib.Path) -> None:

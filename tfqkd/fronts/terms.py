@@ -13,7 +13,7 @@ from tfqkd.core.weights import Weight, ratio_of, require_weight
 class Raised:
     """A second pass of the student, whose quantized activations have more bits at random.
 
-    Each is drawn anew at every step, on all replicas alike, and keeps its largest value. The pass is one of
+    Each is drawn again at every step, on all replicas alike, and keeps its largest value. The pass is one of
     training, on the statistics of the batch, and moves nothing: no average, no step, no random state.
 
     Attributes:

@@ -20,7 +20,7 @@ class KerasView:
         epochs: Of the whole training.
         add: Makes a float32 variable of a name and a first value that is in every checkpoint.
         requantize: Lets steps that follow the weights follow them.
-        settle: Measures batch norm anew; called with whether the images are augmented.
+        settle: Measures batch norm again; called with whether the images are augmented.
     """
 
     def __init__(

@@ -79,4 +79,4 @@ class View(Protocol):
         """Lets steps that follow the weights follow what these have become since the last step."""
 
     def settle_batch_norm(self, augmented: bool) -> None:
-        """Measures the statistics of batch norm anew, on training images, augmented or plain."""
+        """Measures the statistics of batch norm again, on training images, augmented or plain."""

@@ -1,4 +1,4 @@
-"""Statistics of batch norm, measured anew for the model that is kept."""
+"""Statistics of batch norm, measured again for the model that is kept."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -9,7 +9,7 @@ from tfqkd.methods.method import Method
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchNorm(Method):
-    """Measures the statistics anew on training images when the weights are at rest.
+    """Measures the statistics again on training images when the weights are at rest.
 
     The moving averages of a training belong to weights whose codes still change.
 

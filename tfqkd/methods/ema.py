@@ -12,8 +12,8 @@ from tfqkd.methods.method import Method
 class Ema(Method):
     """`average ← momentum·average + (1 - momentum)·weight` at every step, over all trained weights.
 
-    Steps that follow the weights are taken anew from the average; statistics of batch norm belong to the
-    training's weights, so measure them anew too.
+    Steps that follow the weights are taken again from the average; statistics of batch norm belong to the
+    training's weights, so measure them again too.
 
     Attributes:
         momentum: Momentum of the average, within (0, 1); 0.99 averages about the last 100 steps.

@@ -1,6 +1,6 @@
 """What a method is: frozen settings, and hooks around the training of a stage.
 
-A hook that a method does not write does nothing. Nothing of a method runs on the host at a step: terms lie in
+A hook that a method does not write does nothing. Nothing of a method runs on the host at a step: terms are in
 the graph, and the hooks of epochs read and assign variables.
 """
 

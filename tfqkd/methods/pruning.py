@@ -19,7 +19,7 @@ class Pruning(Method):
 
     The mask moves between epochs and only grows; training, averages, quantization and files keep its zeros
     (`tfqkd.core.pruned.PrunedQuantizer`). It is taken for each layer by itself, and for no depthwise kernel;
-    the first and the last layer stay whole as they stay float. A step that is taken once is taken anew with
+    the first and the last layer stay whole as they stay float. A step that is taken once is taken again with
     the mask.
 
     Zeros buy a smaller download, after compression, and no milliseconds: see docs/methods.md. In ternary

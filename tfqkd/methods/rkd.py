@@ -14,7 +14,7 @@ from tfqkd.methods.taps import embedding, falling, one_teacher, require_pair, sh
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rkd(Method):
-    """Adds `weight·(RKD-D + angle·RKD-A)`: how the student's examples lie to each other, as the teacher's do.
+    """Adds `weight·(RKD-D + angle·RKD-A)`: how the student's examples are arranged, as the teacher's are.
 
     Distances of pairs and cosines of angles of triples are those of embeddings, a vector for each example,
     of any two numbers of dimensions; see `core.relations`. They are of the examples that are computed

@@ -1,7 +1,7 @@
 """SQWA: stochastic quantized weight averaging, after the abstract of arXiv 2002.00343.
 
 Notation: `q_i` are the codes of a kernel in capture i of n, `Δ` its step, which stays while captures are
-taken, so that all lie on one grid. Their average `w̄ = Δ·(Σ q_i)/n` has the 2n + 1 levels `k·Δ/n`; it is
+taken, so that all are on one grid. Their average `w̄ = Δ·(Σ q_i)/n` has the 2n + 1 levels `k·Δ/n`; it is
 quantized again, `Δ' = argmin ‖w̄ - Q(w̄; Δ')‖²`, and trained on at a low learning rate.
 """
 
@@ -64,7 +64,7 @@ class Sqwa(Method):
 
     The paper's full text was not read: number of captures, cycle and rates are options, and the defaults are
     those that worked in small runs. Weights that are not quantized are averaged too; velocities are zero
-    after it, for they belong to the last capture; statistics of batch norm are measured anew.
+    after it, for they belong to the last capture; statistics of batch norm are measured again.
 
     Attributes:
         captures: n, the number of captured models, 1 to 15.

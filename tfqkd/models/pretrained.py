@@ -22,7 +22,7 @@ def pretrained_names() -> tuple[str, ...]:
 def pretrained_file(name: str) -> pathlib.Path:
     """Returns the file of a trained network, to copy to a device or to give to a command.
 
-    Beside it lies its model card, `NAME.md`: recipe, data, budget, accuracy, size and limits.
+    Beside it is its model card, `NAME.md`: recipe, data, budget, accuracy, size and limits.
 
     Args:
       name: One of `pretrained_names()`.

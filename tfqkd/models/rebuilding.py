@@ -17,7 +17,7 @@ _STORED = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization", "Den
 
 
 def rebuilt(file: pathlib.Path, network: str, keras: ModuleType) -> Any:
-    """Builds a network anew, with the weights of a file.
+    """Builds a network again, with the weights of a file.
 
     Args:
         file: A `.keras` file of the same network, as tf_keras saves it.

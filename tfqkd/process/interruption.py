@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(KeyboardInterrupt):
-    """The process was asked to stop, and what it did can be gone on with.
+    """The process was asked to stop, and its work can be resumed.
 
     Attributes:
         number: The signal; 128 plus it is the exit status by convention.

@@ -1,6 +1,6 @@
 """All settings as they are described to people: for `--help`, and for docs/recipe.md.
 
-`python -m tfqkd.recipe.described` writes the tables of docs/recipe.md anew.
+`python -m tfqkd.recipe.described` writes the tables of docs/recipe.md.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the settings of recipes of before are called now."""
+"""The new names of old settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -61,17 +61,17 @@ RENAMED = {
     "teacher_cache": "teacher.cache",
     "teacher_cache_limit_gb": "teacher.cache_limit_gb",
 }
-"""Those whose name has changed; the short names are those of before."""
+"""Settings that were renamed; the short names have not changed."""
 _OF_METHODS = ("ema", "gradual_bits", "gradual_share")
 
 
 def now(name: str) -> str:
-    """Returns what a setting of before is called now; "" for any other name."""
+    """Returns the new name of an old setting; "" for any other name."""
     return RENAMED.get(name, "")
 
 
 def renewed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of a recipe of before by the names of now."""
+    """Returns the values of an old recipe by the new names."""
     given = {name: value for name, value in values.items() if name not in _OF_METHODS or value}
     new = {RENAMED.get(name, name): value for name, value in given.items()}
     methods = [

@@ -60,7 +60,7 @@ def setting(
         rule: The range of its values.
         choices: All its values, where they are few.
         form: Gives a value its one form.
-        changes_result: Whether another value gives another model or file; False for where data lie, and how
+        changes_result: Whether another value gives another model or file; False for where data are, and how
             the same is computed.
     """
     metadata = {

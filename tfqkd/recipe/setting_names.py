@@ -119,7 +119,7 @@ def full_name(name: str, known: Mapping[str, Setting]) -> str:
     """Returns the name of a setting, which may be given as its short one.
 
     Raises:
-        ValueError: If there is none; the error says what one of before is called now.
+        ValueError: If there is none; the error gives the new name of an old one.
     """
     name = SHORT.get(name, name)
     if name in known:

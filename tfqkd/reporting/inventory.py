@@ -1,4 +1,4 @@
-"""What lies in the `products/` of a run, which runs use it, and how the rest of it goes."""
+"""What is in the `products/` of a run, which runs use it, and how the rest of it goes."""
 
 import contextlib
 import dataclasses
@@ -96,7 +96,7 @@ class _User:
 
 
 def inventory(run_directory: pathlib.Path) -> list[Product]:
-    """Returns what lies in a run's `products/`, the oldest first.
+    """Returns what is in a run's `products/`, the oldest first.
 
     A product counts as used if the run says so (`uses.json`), or another run in or beside the directory, such
     as the trials of a study, and runs that share its products. So do unfinished products while any of these

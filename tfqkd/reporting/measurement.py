@@ -50,7 +50,7 @@ def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement
 
     Args:
         directory: The run directory.
-        data_dir: Where TFDS data sets lie now; as in the recipe if empty.
+        data_dir: Where TFDS data sets are now; as in the recipe if empty.
 
     Returns:
         A measurement for each model, in the order of the stages, then for each file in `export`.
@@ -139,7 +139,7 @@ def export_run(
         directory: The run directory.
         formats: Names of formats.
         output: Where the files go.
-        data_dir: Where TFDS data sets lie now; as in the recipe if empty.
+        data_dir: Where TFDS data sets are now; as in the recipe if empty.
         **options: Of formats: `head`, `dense_kernels`, `input_type`, `output_type` and `arena_bytes`, as for
             `tfqkd.export.export`.
     """

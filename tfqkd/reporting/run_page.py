@@ -104,7 +104,7 @@ def _curves(path: pathlib.Path, rows: list[Row]) -> Drawing | Missing:
     for row in rows:
         model = row.models[-1]
         history = (path / model.model).with_name(HISTORY_FILE)
-        # What lies beside a user's own model is none of the run's.
+        # What is beside a user's own model is none of the run's.
         if model.stage and (epochs := read_history(history)):
             curves.append(Curve(row.label, pd.DataFrame(epochs)))
     if not curves:

@@ -14,7 +14,7 @@ BINS = 15
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """Decisions whose probability lies in one part of 0 to 1.
+    """Decisions whose probability is in one part of 0 to 1.
 
     Attributes:
         count: How many they are.

@@ -58,7 +58,7 @@ def _why_none(source: pathlib.Path) -> str:
 
 
 def open_picture(path: pathlib.Path) -> Image.Image:
-    """Decodes an image file, and turns the image upright if a camera has noted that it lies.
+    """Decodes an image file, and rotates the image as its EXIF orientation says.
 
     Args:
         path: A PNG or JPEG file.

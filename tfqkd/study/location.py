@@ -31,7 +31,7 @@ class StudyLocation:
     grace_seconds: int = GRACE_SECONDS
 
     def open(self) -> RDBStorage:
-        """Opens the storage; makes the directory if it lies there.
+        """Opens the storage; makes the directory if it is there.
 
         Raises:
             ValueError: If it cannot be reached.

@@ -110,14 +110,14 @@ class Plan:
     def differences(self, text: str, finished: bool = False) -> dict[str, tuple[Any, Any]]:
         """Returns where another plan, as `to_json` wrote it, differs: name to (there, here).
 
-        Where data lie and how they are computed differs from machine to machine and is left out.
+        Where data are and how they are computed differs from machine to machine and is left out.
 
         Args:
             text: The other plan.
-            finished: Whether it is only to be looked at, so that it may have the names of before.
+            finished: Whether it is only to be looked at, so that it may have old names.
 
         Raises:
-            ValueError: If it has the names of before, and is not only to be looked at.
+            ValueError: If it has old names, and is not only to be looked at.
         """
         there, here = json.loads(text), json.loads(self.to_json())
         recipe = Recipe.from_json(json.dumps(there.pop("recipe")), finished=finished)

@@ -103,7 +103,7 @@ class StudyResults:
 
 
 def _by_names_of_now(trial: Any) -> Any:
-    """Returns a trial, of a study of before too, with the names that its fields have now."""
+    """Returns a trial, of an older study too, with the new names of its fields."""
 
     def renewed(values: dict[str, Any]) -> dict[str, Any]:
         return {RENAMED.get(name, name): value for name, value in values.items()}

@@ -36,7 +36,7 @@ class SeedResult:
         curves: The history of the quantized stage by column, one value an epoch; of a long training some
             hundred epochs, evenly spaced.
         layers: Name, bits, share of zeros and step of every layer with a kernel.
-        seconds: What an epoch of the quantized stage took, in the median; None of a study of before.
+        seconds: What an epoch of the quantized stage took, in the median; None of an older study.
     """
 
     validation_accuracy: float

@@ -20,7 +20,7 @@ class Checkpoints:
     checked before it is read. Data order, views and schedules are functions of the position.
 
     Args:
-        directory: Where they lie.
+        directory: Where they are.
         trainer: What is trained; it writes and reads its state.
         kept: How many are kept, at least 1.
         writes: Whether this process writes them. Of several workers only the chief does; the others take

@@ -189,5 +189,5 @@ def read_recipe(path: pathlib.Path) -> Recipe:
             "Give the --run_dir of a run of bin/train."
         )
     text = file.read_text(encoding="utf-8", errors="replace")
-    # What a tfqkd of before has finished can be looked at; what it has begun cannot be gone on with.
+    # What an older tfqkd has finished can be read; what it has started cannot be resumed.
     return Recipe.from_json(text, finished=(path / RESULTS_FILE).exists())

@@ -60,7 +60,7 @@ class FormatTrialWatcher(Watcher):
 
     @contextlib.contextmanager
     def undone(self, product: pathlib.Path) -> Iterator[None]:
-        """Deletes what lies in a directory after the block, if that began it and the formats have failed."""
+        """Deletes what is in a directory after the block, if that began it and the formats have failed."""
         was_begun = any(product.iterdir())
         try:
             yield

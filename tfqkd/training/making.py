@@ -237,7 +237,7 @@ class Maker:
         return self.front.quantization_callbacks(stage.quantized) if stage.quantization else []
 
     def _kept_logits(self, stage: Stage) -> list[Logits]:
-        """Returns the teachers' logits for each fixed view; none if views are drawn anew."""
+        """Returns the teachers' logits for each fixed view; none if views are drawn again."""
         if not (stage.training.fixed_views and stage.teachers):
             return []
         self.trial.require()

@@ -1,7 +1,7 @@
 """Products: what a stage makes, kept under the fingerprint of all that it depends on.
 
 Two runs whose teachers depend on the same things share one teacher: it is trained once. A product is a
-directory; while it is made it lies under a `.partial` name, and a rename makes it whole. Its checkpoints go
+directory; while it is made it is under a `.partial` name, and a rename makes it whole. Its checkpoints go
 once it is whole: nobody goes on from them any more.
 """
 
@@ -143,7 +143,7 @@ def _with_format(stage: str, key: dict[str, Any]) -> dict[str, Any]:
 
 
 def model_key(path: pathlib.Path) -> str:
-    """Returns what a model is, for a key: the product that it lies in, or the digest of its contents."""
+    """Returns what a model is, for a key: the product that it is in, or the digest of its contents."""
     return path.parent.name if (path.parent / KEY_FILE).exists() else tree_digest(path)
 
 

@@ -70,7 +70,7 @@ class ModelResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportedFile:
-    """An exported file; its whole report lies in `reports.json` of the product.
+    """An exported file; its whole report is in `reports.json` of the product.
 
     Attributes:
         format: Name of the format.

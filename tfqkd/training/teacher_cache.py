@@ -53,7 +53,7 @@ class TeacherCache:
         front: Asks the teacher.
 
     Raises:
-        TypeError: If the augmentation is no `Augmentation`: mixup, cutout and the like draw anew each time.
+        TypeError: If the augmentation is no `Augmentation`: mixup, cutout and the like draw again each time.
         ValueError: If `views` is below 1, or the teacher is no Keras model and has no `identity`.
     """
 

@@ -228,7 +228,7 @@ def test_weights_are_not_taken_from_another_file(tmp_path, suffix, kind):
         with zipfile.ZipFile(path, "w") as archive:
             for name, data in content.items():
                 archive.writestr(name, data)
-    with pytest.raises(ValueError, match="lies in another file"):
+    with pytest.raises(ValueError, match="is in another file"):
         load_model(path)
 
 

@@ -92,7 +92,7 @@ class ScannedBatches(keras.utils.PyDataset):
         self.steps_in_call = epochs.steps
         self._first = epochs.batch(0, epochs.order(0)[0])
         self._scanned = network.train_function = ScannedEpoch(network, epochs, optimizer)
-        # A table of λ that grows has the function made anew; this one sees the new shape by itself.
+        # A table of λ that grows has the function made again; this one sees the new shape by itself.
         network.make_train_function = lambda force=False: None
         self.turning = _Turning(self)
 

@@ -33,7 +33,7 @@ class LookOnce(keras.callbacks.Callback):
         self._look = look
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins anew."""
+        """Starts over."""
         self._begun = 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -76,7 +76,7 @@ def _freeze_as(model: keras.Model, twin: keras.Model) -> None:
 
 
 def _keep_frozen(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Freezes in a copy what is frozen in a layer or model; configs leave out what lies within it."""
+    """Freezes in a copy what is frozen in a layer or model; configs leave out what is within it."""
     for each, copy in zip(parts(old), parts(new), strict=False):
         if copy.trainable != each.trainable:
             copy.trainable = each.trainable
@@ -202,7 +202,7 @@ def _missing_prefix(layer: keras.layers.Layer, copy: keras.layers.Layer) -> str:
 
 
 def _inputs_of(model: keras.Model) -> Any:
-    """New inputs under the names of a Functional model's; Keras would name some anew."""
+    """New inputs under the names of a Functional model's; Keras would rename some."""
     made = {}
     for tensor in model.inputs:
         layer = tensor._keras_history.operation

@@ -1,4 +1,4 @@
-"""Epochs on JAX as one compiled call each: the data lie on the device, no step waits for the host."""
+"""Epochs on JAX as one compiled call each: the data stay on the device, no step waits for the host."""
 
 import functools
 import math

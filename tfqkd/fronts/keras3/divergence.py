@@ -29,7 +29,7 @@ class Divergence(Watcher):
         self._last: tuple[int, dict[str, Any]] = (0, {})
 
     def on_epoch_begin(self, epoch: int) -> None:
-        """Begins anew."""
+        """Starts over."""
         self._epoch, self._last = epoch, (0, {})
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from tfqkd.fronts.variables import KerasView
 
 _ops = keras.ops
 ESTIMATED_IMAGES = 10_000
-"""On how many training images the statistics of batch norm are measured anew."""
+"""On how many training images the statistics of batch norm are measured again."""
 
 
 class KerasTrainer:

@@ -30,7 +30,7 @@ class Scalar:
 
 @jax.tree_util.register_pytree_node_class
 class StepLogs(dict):
-    """The logs of a step: inside it what it was given; outside all float32 scalars lie in one array.
+    """The logs of a step: inside it what it was given; outside all float32 scalars are in one array.
 
     Args:
         logs: By name.

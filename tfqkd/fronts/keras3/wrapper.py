@@ -18,7 +18,7 @@ class QuantizedLayer(keras.layers.Wrapper):
 
     During its call every kernel reads as its quantized value: the layer is called in a `keras.StatelessScope`
     that maps kernels to these values. The latent kernels stay the layer's own variables, so that optimizers,
-    regularisers, files and `trainable` find them where they were. What quantizers keep (a step, say) lies in
+    regularisers, files and `trainable` find them where they were. What quantizers keep (a step, say) is in
     float32 variables beside them.
 
     Wrap a layer by hand in a subclassed model; everything else is `quantize_model`'s to do:

@@ -1,4 +1,4 @@
-"""Batch-norm statistics measured anew, for weights that changed since the moving averages were taken."""
+"""Batch-norm statistics measured again, for weights that changed since the moving averages were taken."""
 
 from typing import Any
 

@@ -94,7 +94,7 @@ class Divergence:
             losses = tf.stack([tf.cast(logs[name], tf.float32) for name in self._losses])
             bad = ~_is_finite(losses)
             if scaled:
-                # The count of good steps begins anew where gradients are skipped.
+                # The count of good steps starts over where gradients are skipped.
                 was_skipped = (optimizer.dynamic_counter == 0) & (optimizer.loss_scale <= scale)
                 bad |= (scale <= 1) & was_skipped
             first = bad & (self._step < 0)

@@ -28,7 +28,7 @@ from tfqkd.fronts.trainer import Position
 from tfqkd.fronts.variables import KerasView
 
 ESTIMATED_IMAGES = 10_000
-"""On how many training images the statistics of batch norm are measured anew."""
+"""On how many training images the statistics of batch norm are measured again."""
 
 
 class KerasTrainer:
@@ -141,7 +141,7 @@ def calibrate(model: keras.Model, fitting: Fitting, data: ImageData) -> None:
 
 
 def settle_batch_norm(model: keras.Model, fitting: Fitting, data: ImageData) -> None:
-    """Measures the statistics of batch norm anew on up to `ESTIMATED_IMAGES` training images."""
+    """Measures the statistics of batch norm again on up to `ESTIMATED_IMAGES` training images."""
     if batch_norms(model):
         reestimate_batch_norm(model, estimation_batches(fitting, data))
 

@@ -77,7 +77,7 @@ def start(seed: int, precision: str) -> None:
     """Begins a stage."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    # The state of random layers then lies in variables, which a checkpoint keeps.
+    # The state of random layers then is in variables, which a checkpoint keeps.
     keras.backend.experimental.enable_tf_random_generator()
     keras.mixed_precision.set_global_policy(precision)
 

@@ -35,7 +35,7 @@ def round_gradient(values: tf.Tensor, bits: int, seed: Any) -> tf.Tensor:
 class GradientRounding(tfmot.quantization.keras.quantizers.Quantizer):
     """Rounds the gradient of a layer's output stochastically, as DoReFa-Net does (`round_gradient`).
 
-    The noise is a function of the layer's name, the replica and a counter of training steps, which lies in a
+    The noise is a function of the layer's name, the replica and a counter of training steps, which is in a
     checkpoint: a training that is resumed goes on with the noise that it would have seen.
 
     Args:

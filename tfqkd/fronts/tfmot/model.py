@@ -114,7 +114,7 @@ def quantize_model(
     copy = _flat(model, scheme)
     bits = choose_bits(copy, layers, scheme.bits, scheme.others)
     if copy is model:
-        # A copy first: wrapping connects the layers anew, which would leave traces on the user's model.
+        # A copy first: wrapping connects the layers again, which would leave traces on the user's model.
         copy = clone(model)
         copy.set_weights(model.get_weights())
     configs = layer_configs(scheme, copy, bits)

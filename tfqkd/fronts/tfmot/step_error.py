@@ -8,7 +8,7 @@ def step_error(message: str) -> ValueError:
         message: What the error says.
     """
     error = ValueError(message)
-    # AutoGraph leaves an error with this attribute alone; all others it writes anew with their traces.
+    # AutoGraph leaves an error with this attribute alone; all others it writes again with their traces.
     error.ag_pass_through = True  # type: ignore[attr-defined]
     return error
 

@@ -44,7 +44,7 @@ def view_of(
         optimizer: Built for all that trains.
         epochs: Of the whole training.
         keep: Puts a named variable into every checkpoint.
-        settle: Measures batch norm anew; called with whether the images are augmented.
+        settle: Measures batch norm again; called with whether the images are augmented.
     """
     layers = {plain_layer(layer).name: plain_layer(layer) for layer in trained.layers}
     kernels = [kernel for kernel in quantized_kernels(trained) if kernel.trainable]
