@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from tfqkd.core.teachers import LOGITS_IN_BATCH
-from tfqkd.fronts.keras3.taps import Tapped
 from tfqkd.fronts.keras3.teachers import Teacher
+from tfqkd.fronts.step_terms import Tapped
 
 
 class SoftTargets:

@@ -5,41 +5,20 @@ from typing import Any
 
 import keras
 
+from tfqkd.fronts import step_terms
 from tfqkd.fronts.keras3.cloning import is_graph, shown
+from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.wrapper import plain_layer
 from tfqkd.fronts.terms import Layer
 
-_ops = keras.ops
 
+class Tapped(step_terms.Tapped):
+    """A network of Keras 3 whose call also gives the outputs of some of its layers."""
 
-class Tapped:
-    """A network whose call also gives the outputs of some of its layers.
+    ops = OPS
 
-    Attributes:
-        names: Of the layers.
-
-    Args:
-        network: Called as it is where no layer is named; else a Functional or Sequential Keras 3 model.
-        names: Of its layers, wrapped or not, each as often as terms name it.
-        role: What an error calls it.
-
-    Raises:
-        ValueError: If it shows no layers, or has none of a name.
-    """
-
-    def __init__(self, network: Any, names: Sequence[Sequence[str]], role: str) -> None:
-        self.names = list(dict.fromkeys(name for some in names for name in some))
-        self._network = _tapped(network, self.names, role) if self.names else network
-
-    def __call__(self, inputs: Any, training: bool | None) -> tuple[Any, list[Any]]:
-        """Returns the outputs, and the taps, float32."""
-        returned = self._network(inputs, training=training)
-        *taps, outputs = returned if self.names else [returned]
-        return outputs, [_ops.cast(tap, "float32") for tap in taps]
-
-    def of(self, names: Sequence[str], taps: Sequence[Any]) -> tuple[Any, ...]:
-        """Returns those of the taps that have these names."""
-        return tuple(taps[self.names.index(name)] for name in names)
+    def _tapped(self, network: Any, role: str) -> keras.Model:
+        return _tapped(network, self.names, role)
 
 
 def layers_of(model: Any) -> tuple[Layer, ...]:

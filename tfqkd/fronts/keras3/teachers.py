@@ -12,8 +12,8 @@ import keras
 from tfqkd.core.teachers import Ensemble, members
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.shapes import require_takes
-from tfqkd.fronts.keras3.taps import Tapped
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.step_terms import Tapped
 
 _ops = keras.ops
 

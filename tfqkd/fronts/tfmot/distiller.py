@@ -215,8 +215,8 @@ class Distiller(Unsaved, keras.Model):
                 y,
                 (outputs[0], taps),
                 (targets and targets[0], teacher_taps),
+                self._terms.raised(x, step),
                 lambda output: self._mean_hard_loss(y, [output], sample_weight),
-                step,
             )
             balanced = self._blend.found(tape, hard, soft, terms, self.student)
             distillation = self._blend.of(hard, soft, terms, settings, balanced)

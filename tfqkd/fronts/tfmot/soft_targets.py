@@ -6,9 +6,9 @@ from typing import Any
 from tfqkd.compat import tf
 from tfqkd.core.teachers import LOGITS_IN_BATCH
 from tfqkd.fronts.logits import require_logits
+from tfqkd.fronts.step_terms import Tapped
 from tfqkd.fronts.tfmot.output_form import in_order
 from tfqkd.fronts.tfmot.step_error import step_error
-from tfqkd.fronts.tfmot.step_terms import Tapped
 from tfqkd.fronts.tfmot.teachers import asked
 
 
