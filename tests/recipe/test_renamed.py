@@ -22,7 +22,7 @@ def test_a_name_of_before_is_refused_with_the_new_one(name):
     with pytest.raises(ValueError) as error:
         Recipe({name: OLD[name]})
     assert str(error.value) == message
-    with pytest.raises(ValueError, match=r"cannot be gone on with: .*Begin anew") as error:
+    with pytest.raises(ValueError, match=r"cannot continue: .*Start again") as error:
         Recipe.from_json(json.dumps({name: OLD[name]}))
     assert f"`{name}` is now `{RENAMED[name]}`" in str(error.value)
 

@@ -146,5 +146,5 @@ def test_a_plan_of_a_version_before_may_be_looked_at_but_not_gone_on_with():
         "space": ["quantized_learning_rate=0.001,0.1", "flip=True,False"],
     }
     assert here.differences(json.dumps(old), finished=True) == {}
-    with pytest.raises(ValueError, match=r"What a version before has begun cannot be gone on with"):
+    with pytest.raises(ValueError, match=r"A run that an older version began cannot continue"):
         here.differences(json.dumps(old))
