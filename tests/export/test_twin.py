@@ -330,7 +330,7 @@ def test_a_model_of_several_inputs_and_outputs_is_exported_by_name(tmp_path):
     for given in (batch, named):
         settings = {"images": given, "format": "litert-float32", "class_names": names}
         model.save(tmp_path / twin_process.MODEL)
-        twin_process._write_call(tmp_path, "to_litert", tmp_path / "a.tflite", settings, model)
+        twin_process._write_call(tmp_path, "export_one", tmp_path / "a.tflite", settings, model)
         with files_run_here():
             (report,) = twin_child._made(tmp_path, json.loads((tmp_path / "call.json").read_text()))
         assert report["output"] == {"kind": "logits", "age": "values"}

@@ -1,19 +1,15 @@
 """LiteRT (TensorFlow Lite) files."""
 
-import os
 import pathlib
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from tfqkd.compat import keras, tf
-from tfqkd.export.format_options import with_options, with_types
-from tfqkd.export.formats import Format, format_of
+from tfqkd.compat import tf
+from tfqkd.export.formats import Format
 from tfqkd.export.owners import layer_paths
 from tfqkd.export.report import Report
 from tfqkd.export.saved_model import save
@@ -22,7 +18,7 @@ from tfqkd.export.stored_kernels import StoredKernel, check_kernels, check_layer
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, write_verified
 from tfqkd.process.messages import last_line
-from tfqkd.runtime.inputs import Arrays, Given, batches, filled
+from tfqkd.runtime.inputs import Arrays, batches, filled
 from tfqkd.runtime.signature import METADATA, SIGNATURE
 
 _RUNTIME = "ai_edge_litert"
@@ -30,95 +26,8 @@ _RUNNER = ("-m", "tfqkd.runtime.predict")
 _DIRECT_RUNNER = (*_RUNNER, "--direct")
 
 
-def to_litert(
-    model: keras.Model,
-    path: str | os.PathLike[str],
-    *,
-    format: str = "litert-int2",
-    class_names: Any = None,
-    images: Given | None = None,
-    calibration: Given | None = None,
-    test: tuple[Given, np.ndarray] | None = None,
-    head: str = "float32",
-    dense_kernels: str = "exact",
-    input_type: str = "float32",
-    output_type: str = "float32",
-    output: str | Mapping[str, str] | None = None,
-    batch_size: int | None = None,
-    centre_crop: bool = False,
-) -> Report:
-    """Writes a model as a LiteRT file, which runs on a device without TensorFlow.
-
-    Its signature `serving_default` takes `images` float32 [N, H, W, C] in 0..255, for any N, and
-    returns `logits` float32 [N, classes]; of a model that ends in softmax or sigmoid
-    `probabilities`, of other ones `values`. Class names, what the output is, format and input range
-    are a JSON object in the metadata entry `tfqkd`; `tfqkd.export.load` reads it.
-
-    "litert-int2" stores codes of 2 bits, and a float32 scale per channel, for each ternary kernel:
-    −1, 0 and 1. Other kernels whose values are multiples of a step get codes of 4 or 8 bits, and
-    ternary ones with other values below zero than above it two planes of 2 bits. They stand for the
-    very values of the model, so that its logits stay the same. All other weights, as those of
-    layers that were not quantized, stay float32: the report lists them. "litert-int8" does the same
-    with 8 bits for every code.
-
-    "litert-int8-full" rounds all weights and activations to 8 bits, for devices that have integers
-    only, by ranges that it measures; "litert-float16" rounds weights to float16. Both are close to the
-    model, not equal.
-
-    "litert-w8a8", "litert-w4a8" and "litert-w2a8" compute with integers alone too, by the steps that a model
-    of `tfqkd.DeployScheme` was trained with: nothing is measured, and the codes are the model's but for
-    ties. Weights of up to so many bits are stored as int8, for any interpreter.
-
-    Example:
-        ```python
-        report = to_litert(quantized, "student.tflite")
-        logits = tfqkd.export.load("student.tflite")(images)
-        ```
-
-    Args:
-        model: A quantized or plain model from raw pixels to logits, probabilities or values.
-        path: The file to write. An earlier one there is replaced, if the new one is right.
-        format: "litert-int2", "litert-int8", "litert-int8-full", "litert-w8a8", "litert-w4a8",
-            "litert-w2a8", "litert-float16" or "litert-float32".
-        class_names: As for `tfqkd.export.export`.
-        images: What to verify it on, as for `tfqkd.export.export`.
-        calibration: Real examples, as `images`, that "litert-int8-full" needs: the range of each
-            activation is the smallest and largest value on them.
-        test: Examples, as `images`, and their classes, integers [n]: the file's accuracy on them must
-            be the model's, but for chance; within 0.5 points more for formats that round.
-        head: "int8" rounds the last layer's kernel in "litert-int2", if it is float: a quarter of
-            its bytes.
-        dense_kernels: "int2" lets dense layers of "litert-int2" multiply 2-bit codes with LiteRT's
-            own kernels, which round the activations to int8: fast for large layers, and off by
-            about 1 %. The report's `max_difference` is what that changes.
-        input_type: What files of integers alone take: "float32" or "uint8" pixels, or "int8", pixels less
-            128. The standardisation is folded into the first layer where that is exact, else an
-            operator behind the input.
-        output_type: What files of integers alone return: "float32", or "int8" codes with the scale that
-            the file tells.
-        output: What the model returns, as for `tfqkd.export.export`.
-        batch_size: How many examples the file takes at once; None for any number.
-        centre_crop: As for `tfqkd.export.export`.
-
-    Returns:
-        What was written.
-
-    Raises:
-        ImportError: If LiteRT is not installed.
-        ValueError: If an argument does not fit the model, or the format is unknown.
-        ExportError: If the file does not compute what the model computes; nothing is written then.
-    """
-    (form,) = with_options([format_of(_RUNTIME, format)], head, dense_kernels)
-    (form,) = with_types([form], input_type, output_type)
-    form.require_runtime()
-    source = Source.prepare(
-        model, class_names, images, calibration, test, output, batch_size, centre_crop
-    )
-    return write_litert(source, pathlib.Path(path), form)
-
-
 def write_litert(source: Source, path: pathlib.Path, form: Format) -> Report:
-    """Writes and verifies a prepared model; see `to_litert`."""
+    """Writes and verifies a prepared model; see `tfqkd.export.to_litert`."""
     require_file(path, form)
     if form.is_calibrated and source.calibration is None:
         raise ValueError(

@@ -1,18 +1,13 @@
 """ONNX files."""
 
-import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
-from tfqkd.compat import keras
-from tfqkd.export.formats import Format, format_of
+from tfqkd.export.formats import Format
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import StoredKernel, check_kernels, check_layers
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, require_file, write_verified
-from tfqkd.runtime.inputs import Given
 from tfqkd.runtime.signature import METADATA
 
 _RUNTIME = "onnxruntime"
@@ -22,66 +17,8 @@ _CONVERTER_OPSET = 18  # The newest that tf2onnx writes.
 _OPSET, _IR_VERSION = 25, 13  # The first with 2-bit codes; onnxruntime 1.24.4 and later load it.
 
 
-def to_onnx(
-    model: keras.Model,
-    path: str | os.PathLike[str],
-    *,
-    format: str = "onnx-int2",
-    class_names: Any = None,
-    images: Given | None = None,
-    output: str | Mapping[str, str] | None = None,
-    batch_size: int | None = None,
-    centre_crop: bool = False,
-) -> Report:
-    """Writes a model as an ONNX file for onnxruntime 1.24.4 or later.
-
-    Its input `images` is float32 [N, H, W, C] in 0..255, for any N, its output `logits` float32 [N,
-    classes]; of a model that ends in softmax or sigmoid `probabilities`, of other ones `values`. Class
-    names, what the output is, format and input range are a JSON object in the metadata property `tfqkd`.
-    "onnx-int2" stores codes as "litert-int2" does (see `to_litert`): constants of 2, 4 or 8 bits,
-    and a DequantizeLinear with a scale per channel. "onnx-w8a8" and "onnx-w2a8" compute with integers by the
-    steps that were trained, as "litert-w8a8" does; the latter's ternary kernels are 2-bit constants, which
-    onnxruntime widens as it loads them.
-
-    Example:
-        ```python
-        report = to_onnx(quantized, "student.onnx")
-        logits = tfqkd.export.load("student.onnx")(images)
-        ```
-
-    Args:
-        model: A quantized or plain model from raw pixels to logits, probabilities or values.
-        path: The file to write. An earlier one there is replaced, if the new one is right.
-        format: "onnx-int2", "onnx-float32", or "onnx-w8a8" or "onnx-w2a8" for a model of `DeployScheme`.
-        class_names: As for `tfqkd.export.export`.
-        images: What to verify it on, as for `tfqkd.export.export`.
-        output: What the model returns, as for `tfqkd.export.export`.
-        batch_size: How many examples the file takes at once; None for any number.
-        centre_crop: As for `tfqkd.export.export`.
-
-    Returns:
-        What was written.
-
-    Raises:
-        ImportError: If onnx, tf2onnx or onnxruntime is not installed.
-        ValueError: If an argument does not fit the model, or the format is unknown.
-        ExportError: If the file does not compute what the model computes; nothing is written then.
-    """
-    form = format_of(_RUNTIME, format)
-    form.require_runtime()
-    source = Source.prepare(
-        model,
-        class_names,
-        images,
-        output=output,
-        batch_size=batch_size,
-        centre_crop=centre_crop,
-    )
-    return write_onnx(source, pathlib.Path(path), form)
-
-
 def write_onnx(source: Source, path: pathlib.Path, form: Format) -> Report:
-    """Writes and verifies a prepared model; see `to_onnx`."""
+    """Writes and verifies a prepared model; see `tfqkd.export.to_onnx`."""
     require_file(path, form)
     return write_verified(
         source,

@@ -1,22 +1,18 @@
 """TensorFlow SavedModels."""
 
-import os
 import pathlib
 import tempfile
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from tfqkd.compat import keras, tf
+from tfqkd.compat import tf
 from tfqkd.export.canonical import settle_saved_model
-from tfqkd.export.formats import FORMATS, Format
+from tfqkd.export.formats import Format
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
 from tfqkd.export.stored_kernels import StoredKernel
 from tfqkd.export.verification import ExportError
 from tfqkd.export.writing import metadata, variables_read_back, write_verified
-from tfqkd.runtime.inputs import Given
 from tfqkd.runtime.signature import METADATA_FILE, SIGNATURE
 
 LABELS = "labels.txt"
@@ -24,61 +20,8 @@ _VARIABLES = "model_variables"  # The module's attribute, which checkpoints name
 _RUNNER = str(pathlib.Path(__file__).with_name("saved_model_runner.py"))
 
 
-def to_saved_model(
-    model: keras.Model,
-    path: str | os.PathLike[str],
-    *,
-    class_names: Any = None,
-    images: Given | None = None,
-    output: str | Mapping[str, str] | None = None,
-    batch_size: int | None = None,
-    centre_crop: bool = False,
-) -> Report:
-    """Writes a model as a SavedModel, which runs without Keras and without tfqkd.
-
-    Its signature `serving_default` takes `images` float32 [None, H, W, C] in 0..255 and returns
-    `logits` float32 [None, classes]; of a model that ends in softmax or sigmoid `probabilities`, of
-    other ones `values`. The class names are in `assets/labels.txt`, one a line; they, what the output
-    is, format and input range are a JSON object in `assets.extra/tfqkd.json`.
-
-    Example:
-        ```python
-        report = to_saved_model(quantized, "export/saved_model", class_names=names)
-        loaded = tf.saved_model.load(report.path)
-        logits = loaded.signatures["serving_default"](images=batch)["logits"]
-        ```
-
-    Args:
-        model: A quantized or plain model from raw pixels to logits, probabilities or values.
-        path: The directory to write. An earlier SavedModel there is replaced, if the new one is
-            right.
-        class_names: As for `tfqkd.export.export`.
-        images: What to verify it on, as for `tfqkd.export.export`.
-        output: What the model returns, as for `tfqkd.export.export`.
-        batch_size: How many examples the signature takes at once; None for any number.
-        centre_crop: As for `tfqkd.export.export`.
-
-    Returns:
-        What was written.
-
-    Raises:
-        ValueError: If an argument does not fit the model.
-        ExportError: If the SavedModel does not compute what the model computes; nothing is written
-            then.
-    """
-    source = Source.prepare(
-        model,
-        class_names,
-        images,
-        output=output,
-        batch_size=batch_size,
-        centre_crop=centre_crop,
-    )
-    return write_saved_model(source, pathlib.Path(path), FORMATS["saved_model"])
-
-
 def write_saved_model(source: Source, path: pathlib.Path, form: Format) -> Report:
-    """Writes and verifies a prepared model; see `to_saved_model`."""
+    """Writes and verifies a prepared model; see `tfqkd.export.to_saved_model`."""
     _require_replaceable(path)
 
     def write(draft: pathlib.Path) -> list[StoredKernel]:

@@ -28,10 +28,8 @@ _FEW = 16
 
 _FUNCTIONS = {
     "export": "tfqkd.export.exporter",
+    "export_one": "tfqkd.export.exporter",
     "require_formats": "tfqkd.export.early_check",
-    "to_litert": "tfqkd.export.litert",
-    "to_onnx": "tfqkd.export.onnx",
-    "to_saved_model": "tfqkd.export.saved_model",
 }
 
 

@@ -34,7 +34,7 @@ class Exporting:
     """An exporter at work on the twin of a Keras 3 model, in a process that ends when this one does.
 
     Args:
-        function: "export", "to_litert", "to_onnx", "to_saved_model" or "require_formats" of `tfqkd.export`.
+        function: "export" or "export_one" of `export/exporter.py`, or "require_formats".
         model: A quantized or plain Keras 3 model.
         saved: The model, or the plain one of its quantized weights: that process strips by TensorFlow, which
             may differ from another backend in a last bit.
