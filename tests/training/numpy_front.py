@@ -220,7 +220,7 @@ def logs(directory, profile):
     return []
 
 
-def logits(model, images, batch_size=500):
+def logits(model, images):
     return model(images).astype(np.float32)
 
 

@@ -221,9 +221,7 @@ class Front(Protocol):
     def logs(self, directory: pathlib.Path, profile: tuple[int, int] | None) -> Sequence[Any]:
         """Returns what writes TensorBoard's logs, and a profile of these steps: watchers or callbacks."""
 
-    def logits(
-        self, model: Model, images: np.ndarray | Pictures, batch_size: int = 500
-    ) -> np.ndarray:
+    def logits(self, model: Model, images: np.ndarray | Pictures) -> np.ndarray:
         """Returns a model's logits for raw images, float32 `[N, classes]`."""
 
     def open(self, path: pathlib.Path) -> Opened:

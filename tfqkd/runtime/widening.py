@@ -8,12 +8,12 @@ of the TFLite file, its CRC-32, and how many segments follow. Each gives the nex
 | 0, plain | n; n bytes | these |
 | 1, zeros | n | n zeros |
 | 2, codes | n; bits b, 1 to 7, a byte; 2^b bytes; codes, the first in the lowest bits | each code's byte |
-| 3, products | n; a float32; a place | n float32: the number times those at that place of the file |
+| 3, products | n; a float32; an offset | n float32: the number times those at that offset of the file |
 | 4, floats | n; e, a byte; n uint16 x | n float32, of the bits (e + x >> 12) << 23 | (x & 4095) << 11 |
 | 5, integers | n; b, a byte; n uint16 x | n int32, (x & 4095) << (b + (x >> 12 & 7)), negative with bit 15 |
 | 6, copy | n; a distance | the n bytes that are before by the distance, repeated if it is below n |
 
-n, places and distances are unsigned LEB128: seven bits a byte, the lowest first, the highest bit set but in
+n, offsets and distances are unsigned LEB128: seven bits a byte, the lowest first, the highest bit set but in
 the last. b is at most 12. What products read is no product, and neither is what is copied. `widen.cc` beside
 this module does the same in C++.
 """
@@ -64,9 +64,9 @@ def _widened(content: bytes) -> bytes:
             (factor,) = np.frombuffer(reader.take(4), "<f4")
             products.append((len(made), length, factor, reader.number()))
         made += reader.segment(kind, length, made)
-    for place, length, factor, source in products:
+    for offset, length, factor, source in products:
         values = np.frombuffer(made[source : source + 4 * length], "<f4") * factor
-        made[place : place + 4 * length] = values.tobytes()
+        made[offset : offset + 4 * length] = values.tobytes()
     if len(made) != size or zlib.crc32(made) != checksum:
         raise _damaged("the checksum is another one")
     return bytes(made)
@@ -75,18 +75,18 @@ def _widened(content: bytes) -> bytes:
 class _Reader:
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._place = HEADER.size
+        self._offset = HEADER.size
 
     def take(self, length: int) -> bytes:
         """Returns the next bytes."""
-        found = self._content[self._place : self._place + length]
+        found = self._content[self._offset : self._offset + length]
         if len(found) != length:
             raise IndexError
-        self._place += length
+        self._offset += length
         return found
 
     def segment(self, kind: int, length: int, made: bytearray) -> bytes:
-        """Returns the bytes of a segment; of products zeros, in whose place these come.
+        """Returns the bytes of a segment; of products zeros, which these replace.
 
         Args:
             kind: Its kind.
@@ -130,7 +130,7 @@ class _Reader:
         """Returns the next int32, of twelve digits each."""
         (least,) = self.take(1)
         if least > MOST_PLACES:
-            raise _damaged(f"integers begin {least} places up")
+            raise _damaged(f"integers are shifted by {least} bits")
         packed = np.frombuffer(self.take(2 * count), "<u2").astype(np.int64)
         magnitudes = (packed & 4095) << (packed >> 12 & 7) + least
         return np.where(packed >> 15, -magnitudes, magnitudes).astype("<i4").tobytes()

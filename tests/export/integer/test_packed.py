@@ -14,7 +14,7 @@ from tfqkd.export import ExportError, export, load
 from tfqkd.export.code_sizes import packings
 from tfqkd.export.formats import FORMATS as ALL
 from tfqkd.export.integer import files
-from tfqkd.export.integer.few_digits import places_of, with_few_digits
+from tfqkd.export.integer.few_digits import shifts_of, with_few_digits
 from tfqkd.export.integer.packed import pack
 from tfqkd.export.source import Source
 from tfqkd.runtime.widening import widen
@@ -89,7 +89,7 @@ def test_scales_and_biases_of_few_digits_take_two_bytes_and_move_outputs_little(
         np.testing.assert_array_equal(one.kernel.codes, other.kernel.codes)
         np.testing.assert_allclose(other.kernel.scales, one.kernel.scales, rtol=2**-13)
         units = other.kernel.scales.astype(float)
-        _, least = places_of(np.abs(other.kernel.bias).astype(np.int64))
+        _, least = shifts_of(np.abs(other.kernel.bias).astype(np.int64))
         biases = [each.kernel.bias * each.kernel.scales.astype(float) for each in (one, other)]
         moved = np.abs(biases[1] - biases[0])
         assert (moved <= np.maximum(2**-12 * np.abs(biases[0]), 2**least * units)).all()

@@ -24,8 +24,8 @@ def with_few_digits(graph: Graph) -> Graph:
     )
 
 
-def places_of(magnitudes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Returns by how many places each bias of a kernel is shifted, and the least number of them.
+def shifts_of(magnitudes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns by how many bits each bias of a kernel is shifted, and the least number of them.
 
     Args:
         magnitudes: |bias|, int64.
@@ -42,6 +42,6 @@ def _rounded(kernel: Kernel) -> Kernel:
     scales = scales.astype(np.float32)
     # In units of the new scales.
     values = kernel.bias * (old / scales)
-    units = 1 << places_of(np.abs(values).astype(np.int64))[0]
+    units = 1 << shifts_of(np.abs(values).astype(np.int64))[0]
     bias = np.rint(values / units) * units
     return dataclasses.replace(kernel, scales=scales, bias=bias.astype(np.int32))

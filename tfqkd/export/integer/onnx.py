@@ -122,8 +122,8 @@ class _Writer:
             return self._add("Pad", [inputs[0], margins, self._parameters(target)[1]], name)
         sources = [self._graph.tensors[index] for index in operation.inputs]
         floats = [
-            self._add("DequantizeLinear", [each, *self._parameters(source)], f"{name}i{place}")
-            for place, (each, source) in enumerate(zip(inputs, sources, strict=True))
+            self._add("DequantizeLinear", [each, *self._parameters(source)], f"{name}i{index}")
+            for index, (each, source) in enumerate(zip(inputs, sources, strict=True))
         ]
         if operation.kernel is not None:
             made = self._multiply(floats[0], operation, operation.kernel, name)

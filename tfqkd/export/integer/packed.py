@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfqkd.export.integer.few_digits import places_of
+from tfqkd.export.integer.few_digits import shifts_of
 from tfqkd.export.integer.structure import Structure, to_number
 from tfqkd.runtime.widening import (
     CODES,
@@ -43,21 +43,21 @@ def pack(content: bytes) -> bytes:
 
 def _segments(content: bytes) -> Iterator[bytes]:
     structure = Structure(content)
-    place = 0
+    offset = 0
     for start, length, segment in sorted(_found(content)):
-        yield from structure.segments(place, start)
+        yield from structure.segments(offset, start)
         yield segment
-        place = start + length
-    yield from structure.segments(place, len(content))
+        offset = start + length
+    yield from structure.segments(offset, len(content))
 
 
 def _found(content: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yields the places, lengths and segments of what has a shorter form than its bytes."""
+    """Yields the offsets, lengths and segments of what has a shorter form than its bytes."""
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     begin = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
 
-    def place_of(values: np.ndarray) -> int:
+    def offset_of(values: np.ndarray) -> int:
         return values.__array_interface__["data"][0] - begin
 
     seen: set[int] = set()
@@ -71,17 +71,17 @@ def _found(content: bytes) -> Iterator[tuple[int, int, bytes]]:
             seen.add(kernel.Buffer())
             packed = _codes(codes)
             if packed is not None:
-                yield place_of(codes), len(codes), packed
+                yield offset_of(codes), len(codes), packed
         scales, products = (each.Quantization().ScaleAsNumpy() for each in (kernel, bias))
         (step,) = source.Quantization().ScaleAsNumpy()
         if np.array_equal(scales * step, products) and len(scales) > 2:
             segment = bytes([PRODUCTS]) + to_number(len(scales)) + struct.pack("<f", step)
-            yield place_of(products), 4 * len(scales), segment + to_number(place_of(scales))
+            yield offset_of(products), 4 * len(scales), segment + to_number(offset_of(scales))
         biases = model.Buffers(bias.Buffer()).DataAsNumpy()
         for values, packed in ((scales, _floats(scales)), (biases, _integers(biases))):
-            if packed is not None and place_of(values) not in seen:
-                seen.add(place_of(values))
-                yield place_of(values), values.nbytes, packed
+            if packed is not None and offset_of(values) not in seen:
+                seen.add(offset_of(values))
+                yield offset_of(values), values.nbytes, packed
 
 
 def _floats(values: np.ndarray) -> bytes | None:
@@ -101,12 +101,12 @@ def _integers(values: np.ndarray) -> bytes | None:
     """Returns the segment of biases, or None if they have more digits than 16 bits hold."""
     numbers = np.frombuffer(values.tobytes(), "<i4").astype(np.int64)
     magnitudes = np.abs(numbers)
-    places, least = places_of(magnitudes)
-    digits = magnitudes >> places
-    is_exact = (digits << places == magnitudes).all()
+    shifts, least = shifts_of(magnitudes)
+    digits = magnitudes >> shifts
+    is_exact = (digits << shifts == magnitudes).all()
     if len(numbers) < _FEWEST_NUMBERS or least > MOST_PLACES or not is_exact:
         return None
-    packed = (numbers < 0).astype(np.int64) << 15 | places - least << 12 | digits
+    packed = (numbers < 0).astype(np.int64) << 15 | shifts - least << 12 | digits
     head = bytes([INTEGERS]) + to_number(len(numbers)) + bytes([least])
     return head + packed.astype("<u2").tobytes()
 

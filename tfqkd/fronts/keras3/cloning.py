@@ -150,7 +150,7 @@ def copied(
     return copy
 
 
-def leaves(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+def leaves(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yields the layers of a model, each once, and instead of the models within it theirs.
 
     Their names are paths then: "<model>/<layer>". A subclassed model is one layer.
@@ -168,7 +168,7 @@ def leaves(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.laye
             else:
                 yield name, layer
 
-    yield from walk(model, path)
+    yield from walk(model, "")
 
 
 def graphs(model: keras.Model) -> Iterator[keras.Model]:

@@ -109,7 +109,7 @@ def without_gradient() -> Iterator[None]:
         yield
 
 
-def _variables_of(teachers: Any, depth: int = 5) -> Iterator[keras.Variable]:
+def _variables_of(teachers: Any) -> Iterator[keras.Variable]:
     """Yields the Keras variables that objects hold, that functions close over, and so on within these."""
     seen: set[int] = set()
 
@@ -126,7 +126,7 @@ def _variables_of(teachers: Any, depth: int = 5) -> Iterator[keras.Variable]:
             for inner in _within(value):
                 yield from walk(inner, depth - 1)
 
-    yield from walk(teachers, depth)
+    yield from walk(teachers, depth=5)
 
 
 def _within(value: Any) -> list[Any]:

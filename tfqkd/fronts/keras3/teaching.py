@@ -75,8 +75,8 @@ def map_logits(file: pathlib.Path, count: int, classes: int) -> np.ndarray:
     return np.memmap(file, np.float16, mode="r", shape=(count, classes))
 
 
-def logits(model: Any, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:
+def logits(model: Any, images: np.ndarray | Pictures) -> np.ndarray:
     """Returns the logits of a model, or of a foreign teacher, for raw images, float32 `[N, classes]`."""
     if isinstance(model, ForeignTeacher):
         return model.logits(images)
-    return predicted(model, images, batch_size)
+    return predicted(model, images)

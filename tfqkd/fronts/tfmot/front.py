@@ -140,6 +140,6 @@ def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
     return str(found), [dataclasses.asdict(layer) for layer in found.layers]
 
 
-def logits(model: keras.Model, images: np.ndarray | Pictures, batch_size: int = 500) -> np.ndarray:
+def logits(model: keras.Model, images: np.ndarray | Pictures) -> np.ndarray:
     """Returns a model's logits for raw images, float32 `[N, classes]`."""
-    return predicted(model, images, batch_size)
+    return predicted(model, images)
