@@ -62,7 +62,7 @@ class Balances:
     def weights(self) -> dict[str, Any]:
         """What is found, or 0, by the name of the loss; in a step too."""
         found = _ops.maximum(self.variable.value, 0.0)
-        return {name: found[place] for place, name in enumerate(self._ratios)}
+        return {name: found[index] for index, name in enumerate(self._ratios)}
 
     def look_again(self) -> None:
         """Takes none for known until a step has looked: a state may have been read."""
