@@ -649,7 +649,7 @@ def test_a_run_directory_that_another_process_works_on(capsys):
         lock.write("process 12 on that-machine")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        message = "Received: run, on which process 12 on that-machine works"
+        message = "Received: run, which process 12 on that-machine is using"
         refused(capsys, train.main, [*SMALL, "--run_dir=run"], 1, message)
 
 

@@ -153,8 +153,8 @@ def test_a_second_process_is_refused_until_the_first_one_is_gone(tmp_path):
         with pytest.raises(RuntimeError) as error, directory.locked():
             pass
         assert str(error.value) == (
-            f"Only one process may work on a run directory. Received: {directory.path}, on which process "
-            f"{owner.pid} on {socket.gethostname()} works. Wait for it, stop it, or give another "
+            f"Only one process may work on a run directory. Received: {directory.path}, which process "
+            f"{owner.pid} on {socket.gethostname()} is using. Wait for it, stop it, or give another "
             "--run_dir."
         )
         # Killed, so that it can give nothing back by itself.

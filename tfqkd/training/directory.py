@@ -77,8 +77,8 @@ class RunDirectory:
                 stack.enter_context(locked_at_once(self.path / LOCK_FILE, owner))
             except OccupiedError as error:
                 raise RuntimeError(
-                    f"Only one process may work on a run directory. Received: {self.path}, on which "
-                    f"{str(error) or 'another one'} works. Wait for it, stop it, or give another "
+                    f"Only one process may work on a run directory. Received: {self.path}, which "
+                    f"{str(error) or 'another one'} is using. Wait for it, stop it, or give another "
                     "--run_dir."
                 ) from error
             yield
