@@ -166,7 +166,7 @@ def _foreign_policy(operation: Any) -> str | None:
     """The name of a dtype policy in which a layer does not compute with floats, or with codes of Keras."""
     if not _is_layer(operation) or type(operation).__name__ == "InputLayer":
         return None
-    from tfqkd.fronts.keras3.kernels import parts  # Keras 3 is there, for there is a model of it.
+    from tfqkd.fronts.keras3.kernels import parts  # Keras 3 is there: the model is of it.
 
     for part in parts(operation):
         if part.quantization_mode is not None or part.compute_dtype not in _FLOATS:

@@ -25,7 +25,7 @@ from tfqkd.version import __version__
 
 
 def require_file(path: pathlib.Path, form: Format) -> None:
-    """Raises ExportError if a file cannot stand at `path`, for it is a directory."""
+    """Raises ExportError if a file cannot be at `path`, because it is a directory."""
     if path.is_dir():
         raise ExportError(
             f"`path` must name a file. Received: {path}, which is a directory. "

@@ -25,7 +25,7 @@ class Unsaved:
 
 def _refusal(received: str) -> ValueError:
     return ValueError(
-        "A Distiller is not saved, for its teacher may be any function; its student is: "
+        "A Distiller cannot be saved, because its teacher may be any function; its student can: "
         f"distiller.student.save(...). Received: {received}. Let a ModelCheckpoint keep weights alone "
         "(save_weights_only=True), or save the student in a callback of your own."
     )

@@ -64,7 +64,7 @@ class Sqwa(Method):
 
     The paper's full text was not read: number of captures, cycle and rates are options, and the defaults are
     those that worked in small runs. Weights that are not quantized are averaged too; velocities are zero
-    after it, for they belong to the last capture; statistics of batch norm are measured again.
+    after it, because they belong to the last capture; statistics of batch norm are measured again.
 
     Attributes:
         captures: n, the number of captured models, 1 to 15.

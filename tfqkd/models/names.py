@@ -43,7 +43,7 @@ APPLICATIONS = {
     ),
 }
 """The networks of `keras.applications` that take RGB pixels, and how they want them: scaled from -1 to 1,
-standardized by the channels of ImageNet, or as they are, for they scale them inside."""
+standardized by the channels of ImageNet, or as they are: these networks scale them themselves."""
 Family = Literal[
     "resnet",
     "vgg",

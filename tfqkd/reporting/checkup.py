@@ -30,7 +30,7 @@ _DEVICES = {
     "jax": "import jax; print(*(d.platform.upper() for d in jax.devices()))",
     "torch": "import torch; print('CPU', *['GPU'] * torch.cuda.device_count())",
 }
-"""For each framework a program that prints its devices; in a process of its own, for it may crash."""
+"""For each framework a program that prints its devices; in a process of its own: it may crash."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Blend(keras.losses.Loss):
         self.tracker = _Logs(names, [*settings, *map(_logged, balances.names)])
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Returns the loss of the batch at hand, and takes it down where the step trains."""
+        """Returns the loss of the batch at hand, and notes it where the step trains."""
         found = self._losses(y_true, y_pred, sample_weight)
         if not self._step.training:
             return found.hard
@@ -196,7 +196,7 @@ class _Logs(keras.metrics.Metric):
         )
 
     def update_state(self, means: dict[str, Any], settings: dict[str, Any], count: Any) -> None:
-        """Adds the means of a batch of so many examples, and takes down the settings."""
+        """Adds the means of a batch of so many examples, and notes the settings."""
         count = _ops.cast(count, "float32")
         totals = [count, *(count * _ops.cast(means[name], "float32") for name in self._means)]
         self._sums.assign_add(_ops.stack(totals))

@@ -49,7 +49,7 @@ def calibrate_activations(model: keras.Model, data: Any) -> None:
 
 
 class _Probe(keras.layers.Layer):
-    """Passes on what it gets, and takes down its magnitudes when it is called eagerly."""
+    """Passes on what it gets, and notes its magnitudes when it is called eagerly."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -473,7 +473,7 @@ def test_checkpoints_hold_weights_and_files_are_refused(tmp_path):
     trained(distiller)
     distiller.load_weights(path)
     np.testing.assert_array_equal(student.get_weights()[0], kept[0])
-    with pytest.raises(ValueError, match="A Distiller is not saved"):
+    with pytest.raises(ValueError, match="A Distiller cannot be saved"):
         distiller.save(tmp_path / "distiller.keras")
 
 
