@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import random
@@ -30,6 +29,7 @@ from tfqkd.fronts.keras3.strategy import DISTRIBUTES, OneDevice, make_strategy
 from tfqkd.fronts.keras3.stripping import strip_quantization
 from tfqkd.fronts.keras3.summary import quantization_summary
 from tfqkd.fronts.keras3.teaching import logits, map_logits, network, taught, view_logits
+from tfqkd.fronts.keras_model import model_fingerprint, save
 from tfqkd.fronts.logits import require_logits
 from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities, Fitting, Quantization
 from tfqkd.fronts.teaching import together
@@ -37,7 +37,6 @@ from tfqkd.fronts.tensorboard import EpochScalars
 from tfqkd.fronts.trainer import Watcher
 from tfqkd.models import build as build_network
 from tfqkd.process.messages import last_line
-from tfqkd.storage import digest
 
 _SEVERAL = ["mirrored"] if keras.backend.backend() in DISTRIBUTES else []
 CAPABILITIES = Capabilities(
@@ -129,11 +128,6 @@ def load(path: pathlib.Path) -> keras.Model:
     return load_model(path)
 
 
-def save(model: keras.Model, path: pathlib.Path) -> None:
-    """Saves a model."""
-    model.save(path)
-
-
 def save_wrapped(model: keras.Model, directory: pathlib.Path) -> None:
     """Saves a quantized model with its latent weights."""
     model.save(directory / _WRAPPED_FILE)
@@ -155,12 +149,6 @@ def facts(model: keras.Model) -> Facts:
 def is_model(teacher: object) -> bool:
     """Whether a teacher is a model of Keras 3."""
     return isinstance(teacher, keras.Model)
-
-
-def model_fingerprint(model: keras.Model) -> str:
-    """Returns the SHA-256 of a model's architecture and of the values of its weights."""
-    architecture = json.dumps(json.loads(model.to_json()), sort_keys=True)
-    return digest(architecture, *(weight.tobytes() for weight in model.get_weights()))
 
 
 def require_runs(name: str, model: keras.Model, data: ImageData) -> None:

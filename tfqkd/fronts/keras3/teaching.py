@@ -20,7 +20,7 @@ from tfqkd.fronts.keras3.distiller import Distiller
 from tfqkd.fronts.keras3.model import quantized_activations
 from tfqkd.fronts.keras3.ops import OPS
 from tfqkd.fronts.keras3.taps import between, layers_of
-from tfqkd.fronts.prediction import predicted
+from tfqkd.fronts.keras_model import predicted
 from tfqkd.fronts.settings import Distillation
 from tfqkd.fronts.teaching import taught_by
 from tfqkd.fronts.terms import Network, Term

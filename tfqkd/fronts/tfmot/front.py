@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,8 @@ import numpy as np
 from tfqkd.compat import keras, tf
 from tfqkd.data.pictures import Pictures
 from tfqkd.fronts.front import Facts
+from tfqkd.fronts.keras_model import model_fingerprint, predicted, save
 from tfqkd.fronts.logits import require_logits
-from tfqkd.fronts.prediction import predicted
 from tfqkd.fronts.settings import METHOD_NEEDS, Capabilities
 from tfqkd.fronts.teaching import together
 from tfqkd.fronts.tfmot.batches import training_batches
@@ -34,7 +33,6 @@ from tfqkd.fronts.tfmot.stripping import strip_quantization as strip
 from tfqkd.fronts.tfmot.summary import quantization_summary
 from tfqkd.fronts.tfmot.teaching import map_logits, network, taught, view_logits
 from tfqkd.models import build as build_network
-from tfqkd.storage import digest
 
 CAPABILITIES = Capabilities(
     strategies=frozenset({"auto", "one_device", "mirrored", "multi_worker"}),
@@ -103,11 +101,6 @@ def set_precision(precision: str) -> None:
     keras.mixed_precision.set_global_policy(precision)
 
 
-def save(model: keras.Model, path: pathlib.Path) -> None:
-    """Saves a model."""
-    model.save(path)
-
-
 def save_wrapped(model: keras.Model, directory: pathlib.Path) -> None:
     """Saves a quantized model with its latent weights."""
     with warnings.catch_warnings():
@@ -126,12 +119,6 @@ def facts(model: keras.Model) -> Facts:
 def is_model(teacher: object) -> bool:
     """Whether a teacher is a model of tf_keras."""
     return isinstance(teacher, keras.Model)
-
-
-def model_fingerprint(model: keras.Model) -> str:
-    """Returns the SHA-256 of a model's architecture and of the values of its weights."""
-    architecture = json.dumps(json.loads(model.to_json()), sort_keys=True)
-    return digest(architecture, *(weight.tobytes() for weight in model.get_weights()))
 
 
 def summary(model: keras.Model) -> tuple[str, list[dict[str, Any]]]:
