@@ -4,6 +4,7 @@ import pytest
 
 from tfqkd.fronts.settings import Capabilities
 from tfqkd.recipe.recipe import Recipe
+from tfqkd.training.checking import _require_balance
 from tfqkd.training.directory import RunDirectory, read_recipe
 from tfqkd.training.execution import front_of, require_capable, with_precision
 from tfqkd.training.plans import distillation_of
@@ -86,6 +87,23 @@ def test_a_balanced_soft_loss_needs_a_front_that_finds_weights():
         ValueError, match=r"can be balanced.*Received: distil.soft_weight=balanced:1"
     ):
         require_capable(dataclasses.replace(able, methods=frozenset()), recipe)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"distil.soft_weight": "balanced:1"},
+        {"quantized.methods": ("rkd",), "quantized.rkd.weight": "balanced:1"},
+    ],
+)
+def test_replicas_that_meet_within_a_step_find_no_weights(settings):
+    recipe = Recipe({**settings, "run.synchronized_batch_norm": True}, teacher="cnn4")
+    (*_, stage) = PAPER(recipe)
+    _require_balance(stage, replicas=1)
+    with pytest.raises(ValueError, match=r"of (soft_loss|rkd) on 2 replicas with synchronized"):
+        _require_balance(stage, replicas=2)
+    (*_, stage) = PAPER(recipe.changed({"run.synchronized_batch_norm": False}))
+    _require_balance(stage, replicas=2)
 
 
 @pytest.mark.parametrize(

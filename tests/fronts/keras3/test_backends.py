@@ -7,7 +7,13 @@ import pytest
 from tests.fronts.keras3.backends import BACKENDS, run_tests
 
 BASIC = ["test_model.py", "test_fused_batch_norm.py", "test_distiller.py", "test_checks.py"]
-METHODS = ["test_terms.py", "test_place.py"]
+METHODS = [
+    "test_terms.py",
+    "test_balanced.py",
+    "test_raised.py",
+    "test_filters.py",
+    "test_place.py",
+]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py", *METHODS]
 FILES = ["test_export.py"]
 DEEP = ["test_stages.py", "test_keras_hub.py"]

@@ -278,12 +278,12 @@ class Distiller(Unsaved, keras.Model):
     def _step_on(self, x: Any, training: bool) -> Iterator[None]:
         """Within it the loss is that of a batch, whose teacher is asked where the step trains."""
         step = self._outside.step
-        step.training = training
-        if training:
-            step.inputs = self._outside.targets.inputs(x)
-            if self._outside.targets.is_read:
-                step.targets = self._outside.targets.of(x)
         try:
+            step.training = training
+            if training:
+                step.inputs = self._outside.targets.inputs(x)
+                if self._outside.targets.is_read:
+                    step.targets = self._outside.targets.of(x)
             yield
         finally:
             step.forget()

@@ -91,6 +91,12 @@ class StopInside(Watcher):
             "quantized.methods": ("gradual",),
             "quantized.gradual.bits": (8,),
         },
+        {
+            "distil.soft_weight": "balanced:1",
+            "quantize.activation_bits": 4,
+            "quantized.methods": ("speq", "rkd", "filters"),
+            "quantized.rkd.weight": "balanced:0.5",
+        },
     ],
 )
 def test_a_run_goes_on_to_the_bit_where_it_stopped(tmp_path, data, methods, stop):
