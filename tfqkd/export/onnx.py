@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfqkd.compat import keras
+from tfqkd.export.format_options import with_types
 from tfqkd.export.formats import Format, format_of
 from tfqkd.export.report import Report
 from tfqkd.export.source import Source
@@ -29,6 +30,8 @@ def to_onnx(
     format: str = "onnx-int2",
     class_names: Any = None,
     images: Given | None = None,
+    input_type: str = "float32",
+    output_type: str = "float32",
     output: str | Mapping[str, str] | None = None,
     batch_size: int | None = None,
     centre_crop: bool = False,
@@ -55,6 +58,9 @@ def to_onnx(
         format: "onnx-int2", "onnx-float32", or "onnx-w8a8" or "onnx-w2a8" for a model of `DeployScheme`.
         class_names: As for `tfqkd.export.export`.
         images: What to verify it on, as for `tfqkd.export.export`.
+        input_type: What files of integers alone take, as for `to_litert`.
+        output_type: What they return, as for `to_litert`; scale and zero point of the codes are in the
+            metadata.
         output: What the model returns, as for `tfqkd.export.export`.
         batch_size: How many examples the file takes at once; None for any number.
         centre_crop: As for `tfqkd.export.export`.
@@ -67,7 +73,7 @@ def to_onnx(
         ValueError: If an argument does not fit the model, or the format is unknown.
         ExportError: If the file does not compute what the model computes; nothing is written then.
     """
-    form = format_of(_RUNTIME, format)
+    (form,) = with_types([format_of(_RUNTIME, format)], input_type, output_type)
     form.require_runtime()
     source = Source.prepare(
         model,
