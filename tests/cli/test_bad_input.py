@@ -52,6 +52,16 @@ FLAGS = {
         "`run.checkpoint_every` counts steps",
     ),
     "float files of integers": (["--quantize.deploy", "--bits=32"], 2, "`quantize.deploy` sets"),
+    "files of integers without steps": (
+        ["--formats=litert-int2,litert-w2a8,tflm"],
+        2,
+        "formats=litert-w2a8,tflm without quantize.deploy. Add --quantize.deploy",
+    ),
+    "a Keras file of rounded activations": (
+        ["--formats=keras", "--quantize.deploy"],
+        2,
+        "`formats` may hold keras only where activations are float",
+    ),
     "an argument": (["quickstart"], 2, "no arguments beside flags"),
     "missing flag file": (["--flagfile=missing.flags"], 2, "missing.flags"),
     "flag file is a folder": (["--flagfile=."], 2, "must name a flag file"),

@@ -111,7 +111,7 @@ SETTINGS |= {
 }
 # What a setting is changed in.
 BASES = {
-    "export.arena_bytes": {"export.formats": ["tflm"]},
+    "export.arena_bytes": {"export.formats": ["tflm"], "quantize.deploy": True},
     **{
         f"{stage}training.patience": {"data.validation_split": 0.1}
         for stage in ("", "teacher.", "student.", "quantized.")

@@ -167,6 +167,9 @@ def to_onnx(model: Any, path: Any, *, format: str = "onnx-int2", **settings: Any
         format: "onnx-int2", "onnx-float32", or "onnx-w8a8" or "onnx-w2a8" for a model of `DeployScheme`.
         class_names: As for `tfqkd.export.export`.
         images: What to verify it on, as for `tfqkd.export.export`.
+        input_type: What files of integers alone take, as for `to_litert`.
+        output_type: What they return, as for `to_litert`; scale and zero point of the codes are in the
+            metadata.
         output: What the model returns, as for `tfqkd.export.export`.
         batch_size: How many examples the file takes at once; None for any number.
         centre_crop: As for `tfqkd.export.export`.

@@ -76,7 +76,7 @@ class Format:
     @property
     def has_types(self) -> bool:
         """Whether `input_type` and `output_type` can be chosen."""
-        return self.is_integer and self.runtime == "ai_edge_litert"
+        return self.is_integer and self.runtime != "tflite_micro"
 
     @property
     def is_calibrated(self) -> bool:

@@ -149,14 +149,22 @@ def _check_keras(recipe: "Recipe") -> None:
 
 
 def _check_formats(recipe: "Recipe") -> None:
-    formats, activation_bits = recipe.export.formats, recipe.quantize.activation_bits
-    if formats:
-        with_arena(parse_formats(",".join(formats)), recipe.export.arena_bytes)
-    if "keras" in formats and activation_bits != FLOAT_BITS:
+    formats, quantize = recipe.export.formats, recipe.quantize
+    forms = parse_formats(",".join(formats)) if formats else ()
+    if forms:
+        with_arena(forms, recipe.export.arena_bytes)
+    integers = [form.name for form in forms if form.is_integer]
+    if integers and not quantize.deploy:
+        raise ValueError(
+            "Formats of integers alone need a trained step for everything that they round. "
+            f"Received: formats={','.join(integers)} without quantize.deploy. "
+            "Add --quantize.deploy, or export to litert-int8-full, which measures ranges."
+        )
+    if "keras" in formats and (quantize.deploy or quantize.activation_bits != FLOAT_BITS):
         raise ValueError(
             "`formats` may hold keras only where activations are float: the file must load without tfqkd. "
-            f"Received: formats={','.join(formats)}, quantize.activation_bits={activation_bits}. "
-            "Export to saved_model."
+            f"Received: formats={','.join(formats)}, quantize.deploy={to_text(quantize.deploy)}, "
+            f"quantize.activation_bits={quantize.activation_bits}. Export to saved_model."
         )
 
 

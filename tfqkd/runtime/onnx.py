@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from tfqkd.runtime.images import as_codes
 from tfqkd.runtime.inputs import Arrays
 from tfqkd.runtime.model import LoadedModel, Tensors
 from tfqkd.runtime.signature import METADATA, Tensor
@@ -20,7 +21,8 @@ except ImportError as error:
 class OnnxModel(LoadedModel):
     """An ONNX file as a function; arguments, attributes and errors are `LoadedModel`'s.
 
-    Unless `direct`, the runtime folds the codes of "onnx-int2" into float kernels as it loads them.
+    Unless `direct`, the runtime folds the codes of "onnx-int2" into float kernels as it loads them. Files
+    that take or return integers are given whole pixels, and their codes are returned as what they stand for.
     """
 
     _KIND = "An ONNX"
@@ -39,11 +41,22 @@ class OnnxModel(LoadedModel):
             self._session = _session(content, options)
         inputs = {value.name: _tensor(value) for value in self._session.get_inputs()}
         outputs = {value.name: _tensor(value) for value in self._session.get_outputs()}
+        self._input_types = {name: tensor.type for name, tensor in inputs.items()}
+        self._said = json.loads(metadata)
         return inputs, outputs, metadata
 
     def _run(self, inputs: Arrays) -> Arrays:
         names = [value.name for value in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, inputs), strict=True))
+        types = self._input_types
+        codes = {name: as_codes(values, types[name]) for name, values in inputs.items()}
+        outputs = self._session.run(names, codes)
+        return {name: self._values(each) for name, each in zip(names, outputs, strict=True)}
+
+    def _values(self, outputs: np.ndarray) -> np.ndarray:
+        if "output_scale" not in self._said:
+            return outputs
+        zero_point, scale = self._said["output_zero_point"], self._said["output_scale"]
+        return (outputs.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
 
 _FOLDED = "onnx-int2"
@@ -52,6 +65,7 @@ _TYPES = {
     "tensor(int32)": np.int32,
     "tensor(int64)": np.int64,
     "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
     "tensor(bool)": np.bool_,
 }
 

@@ -17,8 +17,8 @@ KERNELS = {
 _Operator = tflite.schema.BuiltinOperator
 
 
-def file_of(graph, input_type="float32", output_type="int8"):
-    return tflite.write(to_model(graph, "logits", input_type, output_type))
+def file_of(graph, input_type="float32", output_type="int8", **options):
+    return tflite.write(to_model(graph, "logits", input_type, output_type, **options))
 
 
 def computed(content, images, kernels="XNNPACK"):
@@ -110,8 +110,9 @@ def test_integers_alone_are_computed_with():
 
 def test_standardisation_is_an_operator_behind_the_input_but_where_pixels_are_the_codes():
     apart = operators(file_of(networks.graph("residual"), "int8"))
-    assert apart[:2] == [_Operator.CONV_2D, _Operator.CONV_2D]
-    assert len(apart) == 1 + len(networks.graph("residual").operations)
+    side_by_side = [_Operator.RESHAPE, _Operator.CONV_2D, _Operator.RESHAPE]
+    assert apart[:4] == [*side_by_side, _Operator.CONV_2D]
+    assert len(apart) == 3 + len(networks.graph("residual").operations)
     assert len(operators(file_of(networks.graph("raw"), "int8"))) == 4
 
     # (pixel − 128)/128 with a step of 1/128: a pixel's code is itself less 128.
@@ -128,13 +129,32 @@ def test_standardisation_is_an_operator_behind_the_input_but_where_pixels_are_th
     folded = networks.read_graph(networks.tfqkd.strip_quantization(quantized))
     assert folded.image.is_pixel
     assert len(operators(file_of(folded, "int8"))) == len(folded.operations)
-    assert len(operators(file_of(folded, "uint8"))) == 1 + len(folded.operations)
+    made = operators(file_of(folded, "uint8"))
+    assert made[:2] == [_Operator.DEQUANTIZE, _Operator.QUANTIZE]
+    assert len(made) == 2 + len(folded.operations)
     images = networks.pixels(16)
     expected = reference.run(folded, images)
     np.testing.assert_array_equal(expected[0], images.astype(int) - 128)
     for input_type in ("float32", "uint8", "int8"):
         received = computed(file_of(folded, input_type), images)
         assert np.abs(received.astype(int) - expected[-1]).max() <= 1
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("name", ["plain", "residual"])
+def test_pixels_side_by_side_are_standardized_as_one_by_one_to_the_bit(name, kernels):
+    graph, images = networks.graph(name), networks.pixels(16, seed=9)
+    alone = file_of(graph, "int8", lanes=1)
+    assert operators(alone)[0] == _Operator.CONV_2D
+    assert len(operators(alone)) == 1 + len(graph.operations)
+    # Of 13 x 12 pixels of 3 channels, the most that fit and divide them evenly.
+    for lanes, count in ((16, 4), (11, 3), (40, 13)):
+        content = file_of(graph, "int8", lanes=lanes)
+        rows = tflite.read(content).subgraphs[0].tensors[1].shape
+        assert list(rows) == [1, 1, 156 // count, 3 * count]
+        np.testing.assert_array_equal(
+            computed(content, images, kernels), computed(alone, images, kernels)
+        )
 
 
 def test_ternary_codes_are_multiplied_by_one_power_of_two_which_their_scales_are_divided_by():

@@ -53,6 +53,31 @@ def test_outputs_are_within_one_step_of_exact_integer_arithmetic(name, bits, tmp
     assert "QLinearConv" in kinds
 
 
+@pytest.mark.parametrize("name", ["residual", "raw"])
+def test_files_of_all_input_and_output_types_compute_the_same(name):
+    graph, images = networks.graph(name), networks.pixels(16, seed=8)
+    given = {
+        "float32": images.astype(np.float32),
+        "uint8": images,
+        "int8": (images.astype(int) - 128).astype(np.int8),
+    }
+    codes, floats = {}, {}
+    for input_type, pixels in given.items():
+        for output_type, kept in (("int8", codes), ("float32", floats)):
+            model = to_model(graph, "logits", 2, input_type, output_type)
+            onnx.checker.check_model(model)
+            session = onnxruntime.InferenceSession(model.SerializeToString())
+            (kept[input_type],) = session.run(None, {"images": pixels})
+            assert kept[input_type].dtype == output_type
+    last = graph.tensors[-1]
+    expected = reference.run(graph, images)[-1]
+    assert np.abs(codes["int8"].astype(int) - expected).max() <= 1
+    for each in given:
+        np.testing.assert_array_equal(codes[each], codes["int8"])
+        steps = codes["int8"].astype(np.float32) - last.zero_point
+        np.testing.assert_allclose(floats[each], steps * last.scale, rtol=1e-6)
+
+
 def test_ternary_kernels_are_two_bit_constants():
     graph = networks.graph("residual")
     narrow, wide = (to_model(graph, "logits", bits) for bits in (2, 8))
@@ -84,12 +109,21 @@ def quantized():
     return networks.quantized(networks.built("residual"))
 
 
-def test_files_are_exported_and_loaded_as_any_other(quantized, tmp_path):
+@pytest.mark.parametrize(
+    "types", [{}, {"input_type": "uint8", "output_type": "int8"}], ids=["floats", "integers"]
+)
+def test_files_are_exported_and_loaded_as_any_other(quantized, tmp_path, types):
     images = networks.pixels(48)
     labels = quantized(images.astype(np.float32)).numpy().argmax(axis=1)
     formats = "onnx-w8a8,onnx-w2a8"
     reports = export(
-        quantized, tmp_path, formats, images=images[:8], test=(images, labels), class_names="abcde"
+        quantized,
+        tmp_path,
+        formats,
+        images=images[:8],
+        test=(images, labels),
+        class_names="abcde",
+        **types,
     )
     graph = networks.graph("residual")
     last = graph.tensors[-1]

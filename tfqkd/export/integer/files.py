@@ -1,6 +1,7 @@
 """Files of integer graphs: written, and compared with the graph when they are read back."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -75,8 +76,13 @@ def write_onnx(source: Source, draft: pathlib.Path, form: Format) -> list[Stored
     check_layers(kernels, source.quantized)
     _check_widths(graph, kernels, form)
     (name,) = source.kinds
-    model = to_model(graph, name, bits)
-    onnx.helper.set_model_props(model, {METADATA: metadata(source, form)})
+    model = to_model(graph, name, bits, form.input_type, form.output_type)
+    said = json.loads(metadata(source, form))
+    if form.output_type != "float32":
+        last = graph.tensors[-1]
+        # A TFLite file has it beside the tensor.
+        said |= {"output_scale": float(last.scale), "output_zero_point": last.zero_point}
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(said)})
     draft.write_bytes(onnx_graph.write(model))
     check(onnx_graph.read_back(draft), graph)
     return kernels

@@ -27,9 +27,10 @@ def whole(graph: Graph) -> bytes:
     """Returns the file that takes pixels less 128 and returns codes, with all kernels as int8.
 
     It has what TFLM reads and nothing else: no names, one zero point a tensor, and for the biases of
-    convolutions, which are sums of products, no scales of their own.
+    convolutions, which are sums of products, no scales of their own. Pixels are standardized one by one: no
+    copies of the image in the arena.
     """
-    model = to_model(graph, "", "int8", "int8")
+    model = to_model(graph, "", "int8", "int8", lanes=1)
     model.signatureDefs = None
     (subgraph,) = model.subgraphs
     subgraph.name = None

@@ -20,8 +20,14 @@ _TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _HIGHEST = HIGHEST - LOWEST
 
 
-def to_model(graph: Graph, output: str, bits: int) -> onnx.ModelProto:
-    """Returns the file that computes a graph, from float32 pixels 0 to 255 to float32 outputs.
+def to_model(
+    graph: Graph,
+    output: str,
+    bits: int,
+    input_type: str = "float32",
+    output_type: str = "float32",
+) -> onnx.ModelProto:
+    """Returns the file that computes a graph.
 
     Codes are uint8, those of the graph and 128: the type that x86 processors multiply fastest. Kernels of 8
     bits are uint8 too, for without VNNI these processors clip the sums of two products of uint8 and int8;
@@ -32,8 +38,10 @@ def to_model(graph: Graph, output: str, bits: int) -> onnx.ModelProto:
         output: The name of the output.
         bits: The width of the constants of ternary kernels: 8, or 2, which are widened when a runtime
             loads the file.
+        input_type: "float32" or "uint8", for pixels 0 to 255, or "int8", for pixels less 128.
+        output_type: "float32", or "int8" for the codes of the last tensor.
     """
-    return _Writer(graph, bits).model(output)
+    return _Writer(graph, bits).model(output, input_type, output_type)
 
 
 def constant_bits(kernel: Kernel, bits: int) -> int:
@@ -81,29 +89,46 @@ class _Writer:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
 
-    def model(self, output: str) -> onnx.ModelProto:
+    def model(self, output: str, input_type: str, output_type: str) -> onnx.ModelProto:
         """Returns the file."""
         graph = self._graph
-        names = [self._image()]
+        names = [self._image(self._pixels(input_type))]
         for number, operation in enumerate(graph.operations):
             names.append(self._operation(operation, number, names))
         last = graph.tensors[-1]
-        self._add("DequantizeLinear", [names[-1], *self._parameters(last)], output)
+        is_float = output_type == "float32"
+        values = output if is_float else f"{output}f"
+        self._add("DequantizeLinear", [names[-1], *self._parameters(last)], values)
+        if not is_float:
+            step, _ = self._parameters(last)
+            zero = self._constant(f"z{last.zero_point}i", np.array(last.zero_point, np.int8))
+            self._add("QuantizeLinear", [values, step, zero], output)
         body = helper.make_graph(
             self._nodes,
             "tfqkd",
-            [_value(INPUT, graph.tensors[0].shape)],
-            [_value(output, last.shape)],
+            [_value(INPUT, graph.tensors[0].shape, input_type)],
+            [_value(output, last.shape, output_type)],
             list(self._constants.values()),
         )
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION)
 
-    def _image(self) -> str:
+    def _pixels(self, input_type: str) -> str:
+        """Adds what makes float32 pixels of the input; returns their name."""
+        if input_type == "float32":
+            return INPUT
+        zero = np.array(LOWEST if input_type == "int8" else 0, input_type)
+        parameters = [
+            self._constant("s1", np.array(1, np.float32)),
+            self._constant(f"z{input_type}", zero),
+        ]
+        return self._add("DequantizeLinear", [INPUT, *parameters], "pixels")
+
+    def _image(self, pixels: str) -> str:
         """Adds what makes the first codes of pixels; returns their name."""
         codes, image = self._graph.tensors[0], self._graph.image
         gain, offset = (np.asarray(each, np.float32) for each in (image.gain, image.offset))
-        scaled = self._add("Mul", [INPUT, self._constant("gain", gain)], "scaled")
+        scaled = self._add("Mul", [pixels, self._constant("gain", gain)], "scaled")
         shifted = self._add("Add", [scaled, self._constant("offset", offset)], "standardized")
         made = self._add("QuantizeLinear", [shifted, *self._parameters(codes)], "image")
         return self._add("Transpose", [made], "t0", perm=_TO_CHANNELS_FIRST)
@@ -247,5 +272,6 @@ def _in_order(codes: np.ndarray, kind: Kind) -> np.ndarray:
     return np.ascontiguousarray(codes.transpose(orders[kind]))
 
 
-def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
+def _value(name: str, shape: Sequence[int], kind: str) -> onnx.ValueInfoProto:
+    number = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    return helper.make_tensor_value_info(name, number, ["N", *shape])
