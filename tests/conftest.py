@@ -41,6 +41,9 @@ def pytest_collection_finish():
     _keep_out_of_collections()
     if "PYTEST_XDIST_WORKER" in os.environ and "tensorflow" in sys.modules:
         _operations_know_no_stack()
+        from tests.known_outputs import trace_once
+
+        trace_once()
 
 
 @pytest.hookimpl(trylast=True)
