@@ -24,6 +24,9 @@ os.environ.setdefault(
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Nothing that tests write has to outlast a loss of power, and a disk takes milliseconds to promise that.
+os.fsync = lambda descriptor: None
+
 # The first example traces a graph, and the machine may be busy: time says nothing about a property.
 settings.register_profile("tfqkd", deadline=None, max_examples=50)
 # Of `make test-slow`.
@@ -41,6 +44,9 @@ def pytest_collection_finish():
     _keep_out_of_collections()
     if "PYTEST_XDIST_WORKER" in os.environ and "tensorflow" in sys.modules:
         _operations_know_no_stack()
+        from tests.known_outputs import trace_once
+
+        trace_once()
 
 
 @pytest.hookimpl(trylast=True)

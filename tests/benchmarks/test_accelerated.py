@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.accelerated import MOMENTS, calibration_error, make, network
 from benchmarks.accelerated_pages import ROWS, cards, read, table
+from tests.export.in_process import files_run_here
 from tfqkd import runtime
 from tfqkd.compat import keras
 from tfqkd.core import steps, uniform
@@ -61,7 +62,9 @@ def test_a_stage_becomes_a_keras_file_and_a_2_bit_file_of_its_codes_with_a_card(
     images = generator.integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     split = Split(images, generator.integers(0, 10, 40))
     data = ImageData("cifar10", tuple("abcdefghij"), split, None, split)
-    figures = make(folder, "ternary.0", data, tmp_path / "cnn2_ternary_cifar10")
+    # Both files run in processes of their own in tests/export/test_outputs.py and test_exporter.py.
+    with files_run_here():
+        figures = make(folder, "ternary.0", data, tmp_path / "cnn2_ternary_cifar10")
     expected = model(images.astype("float32")).numpy()
     whole, small = (tmp_path / f"cnn2_ternary_cifar10.{end}" for end in ("keras", "tflite"))
     opened = keras.models.load_model(whole, compile=False), runtime.load(small)

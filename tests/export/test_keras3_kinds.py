@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.export import keras3_kinds as kinds
-from tfqkd.compat import keras
+from tfqkd.compat import keras, tf
 from tfqkd.core.schemes import TernaryScheme
 from tfqkd.export import ExportError
 from tfqkd.export.exporter import export
@@ -92,10 +92,13 @@ def test_codes_that_no_file_holds_are_refused_by_name(tmp_path):
         export(model, tmp_path, "onnx-int2", images=kinds.pixels(8))
 
 
-def test_the_twin_is_a_file_of_tf_keras_too(tmp_path):
+def test_the_twin_is_a_file_of_tf_keras_and_of_tensorflow_too(tmp_path):
     built = kinds.build("Conv2D")
     images = kinds.pixels(4)
     reports = export(twin(built), tmp_path, "keras,saved_model", images=images)
     loaded = keras.models.load_model(reports[0].path)
     expected = built.predict(images, verbose=0)
     np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    serve = tf.saved_model.load(reports[1].path).signatures["serving_default"]
+    (served,) = serve(images=tf.constant(images, tf.float32)).values()
+    np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-5)

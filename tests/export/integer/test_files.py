@@ -22,6 +22,7 @@ from tfqkd.export import (
 )
 from tfqkd.export.integer import files
 from tfqkd.export.integer.few_digits import with_few_digits
+from tfqkd.export.litert import write_litert
 from tfqkd.export.source import Source
 from tfqkd.runtime.packing import width_of
 
@@ -33,6 +34,12 @@ FORMAT = "litert-w2a8"
 @pytest.fixture(scope="module")
 def quantized():
     return networks.quantized(networks.built("residual"))
+
+
+@pytest.fixture(scope="module")
+def source(quantized):
+    """What `to_litert` makes of it before it writes."""
+    return Source.prepare(quantized)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +140,7 @@ def named(file, name):
 )
 @pytest.mark.usefixtures("in_this_process")
 def test_a_fault_in_the_file_is_found_when_it_is_read_back(
-    quantized, tmp_path, monkeypatch, fault, message
+    source, tmp_path, monkeypatch, fault, message
 ):
     def spoiled(path):
         file = read_back(path)
@@ -143,7 +150,7 @@ def test_a_fault_in_the_file_is_found_when_it_is_read_back(
     read_back = files.read_back
     monkeypatch.setattr(files, "read_back", spoiled)
     with pytest.raises(ExportError, match=message):
-        to_litert(quantized, tmp_path / "a.tflite", format=FORMAT)
+        write_litert(source, tmp_path / "a.tflite", FORMATS[FORMAT])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,10 +210,10 @@ def test_a_network_without_an_integer_graph_is_refused_before_training():
         early_check.require_formats(quantized, [FORMAT], networks.pixels(4))
 
 
-def test_a_file_has_the_same_bytes_each_time(quantized):
+def test_a_file_has_the_same_bytes_each_time(quantized, source):
     form = FORMATS[FORMAT]
-    written = set()
-    for _ in range(2):
-        source = Source.prepare(quantized)
-        written.add(files.content_of(files.read_graph(source.model), source, form))
+    written = {
+        files.content_of(files.read_graph(each.model), each, form)
+        for each in (source, Source.prepare(quantized))
+    }
     assert len(written) == 1

@@ -37,7 +37,7 @@ def test_a_distilled_student_becomes_two_bit_files(tmp_path):
     distiller = tfqkd.Distiller(student=student, teacher=model)
     distiller.compile("sgd", cross_entropy())
     distiller.fit(images, labels, batch_size=8, verbose=0)
-    formats = "litert-int2" if BACKEND == "tensorflow" else "litert-int2,saved_model,onnx-int2"
+    formats = "litert-int2" if BACKEND == "tensorflow" else "litert-int2,onnx-int2"
     reports = tfqkd.export.export(student, tmp_path, formats, images=images, class_names="abc")
     for report in reports:
         assert report.agreement == 1.0
