@@ -28,7 +28,7 @@ def checked_images(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return images.astype(np.float32)
 
 
-def as_codes(values: np.ndarray, type_: type) -> np.ndarray:
+def as_codes(values: np.ndarray, type_: np.dtype | type) -> np.ndarray:
     """Returns pixels, float32, as a file takes them that computes with integers alone.
 
     Args:

@@ -70,4 +70,4 @@ def _add(parts: Parts, graph: Graph, operation: Operation, indices: Sequence[int
         constant = parts.constant(margins, f"{name}/margins")
         parts.add(_Operator.PAD, [*inputs, constant], output, schema.PadOptionsT())
     else:
-        parts.reshape(name, *inputs, output, shape)
+        parts.reshape(name, inputs[0], output, shape)
