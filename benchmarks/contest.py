@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """A process that `worker.serve` replies for.
+    """A process that `contestant.serve` replies for.
 
     Attributes:
         name: What its row is called.

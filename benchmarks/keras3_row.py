@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.contestant import serve
 from benchmarks.peers.keras_resnet import resnet
 from benchmarks.turns import turns
-from benchmarks.worker import serve
 
 BATCH, STEPS = 128, 40
 TINY_STEPS = 20

@@ -10,9 +10,9 @@ import shutil
 import tempfile
 from collections.abc import Callable
 
+from benchmarks.contestant import serve
 from benchmarks.ours import BATCH, random_data
 from benchmarks.turns import turns
-from benchmarks.worker import serve
 from tfqkd.cli.flagfiles import expand
 from tfqkd.compat import keras
 from tfqkd.fronts.tfmot import front

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.contestant import serve
 from benchmarks.turns import turns
-from benchmarks.worker import serve
 from tfqkd.compat import keras, tf
 from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schemes import Scheme, UniformScheme

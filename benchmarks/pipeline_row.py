@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.contestant import serve
 from benchmarks.ours import kept_logits
-from benchmarks.worker import serve
 from tfqkd.data import Augmentation, Split
 from tfqkd.fronts.tfmot.batches import training_batches
 

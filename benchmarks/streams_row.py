@@ -6,7 +6,7 @@ import resource
 import sys
 from collections.abc import Callable
 
-from benchmarks.worker import serve
+from benchmarks.contestant import serve
 from tfqkd.compat import tf
 from tfqkd.data import Augmentation, load
 from tfqkd.fronts.tfmot.batches import training_batches

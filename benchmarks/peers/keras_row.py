@@ -15,8 +15,8 @@ from hgq.config import QuantizerConfig
 from hgq.layers import QConv2D
 from keras.distillation import DistillationLoss, Distiller
 
+from benchmarks.contestant import serve
 from benchmarks.peers.keras_resnet import resnet
-from benchmarks.worker import serve
 
 BATCH, TEMPERATURE, COEFFICIENT = 128, 2.0, 0.5
 

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from benchmarks.contestant import serve
 from benchmarks.peers.keras_resnet import resnet
-from benchmarks.worker import serve
 
 BATCH, TEMPERATURE, COEFFICIENT = 128, 2.0, 0.5
 

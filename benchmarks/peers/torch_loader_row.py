@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.worker import serve
+from benchmarks.contestant import serve
 
 SIZE, BATCH = 224, 64
 BATCHES = 100  # In a step, as in benchmarks/streams_row.py.

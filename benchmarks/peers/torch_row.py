@@ -12,7 +12,7 @@ from brevitas.quant import SignedTernaryWeightPerTensorConst
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.worker import serve
+from benchmarks.contestant import serve
 
 BATCH, TEMPERATURE, COEFFICIENT = 128, 2.0, 0.5
 

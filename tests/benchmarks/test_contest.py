@@ -9,7 +9,7 @@ from benchmarks.contest import Contestant, compete, ratio
 # A contestant without a framework: a step sleeps for so many milliseconds.
 SLEEPER = """
 import sys, time
-from benchmarks.worker import serve
+from benchmarks.contestant import serve
 def prepare():
     if sys.argv[1] == "broken":
         raise ValueError("no such row")

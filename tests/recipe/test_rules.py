@@ -1,6 +1,6 @@
 import pytest
 
-from tfqkd.recipe.layers import bits_by_layer
+from tfqkd.recipe.layer_bits import bits_by_layer
 from tfqkd.recipe.recipe import Recipe
 
 

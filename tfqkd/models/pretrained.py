@@ -7,7 +7,7 @@ from tfqkd import runtime
 
 if TYPE_CHECKING:
     from tfqkd.compat import keras as tf_keras
-    from tfqkd.runtime.model import LoadedModel
+    from tfqkd.runtime.loaded_model import LoadedModel
 
 DIRECTORY = pathlib.Path(__file__).with_name("weights")
 KERAS_2, KERAS_3 = 2, 3

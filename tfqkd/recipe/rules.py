@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tfqkd.export.format_options import with_arena
 from tfqkd.export.formats import parse_formats
-from tfqkd.recipe.layers import bits_by_layer
+from tfqkd.recipe.layer_bits import bits_by_layer
 from tfqkd.recipe.models import check_model, check_weights, is_model_path
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize
 from tfqkd.recipe.setting import FLOAT_BITS

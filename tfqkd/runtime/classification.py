@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from tfqkd.runtime.model import LoadedModel
+from tfqkd.runtime.loaded_model import LoadedModel
 from tfqkd.runtime.outputs import probabilities
 from tfqkd.runtime.pictures import read_picture
 from tfqkd.runtime.signature import INPUT

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfqkd.runtime.images import as_codes
 from tfqkd.runtime.inputs import Arrays
-from tfqkd.runtime.model import LoadedModel, Tensors
+from tfqkd.runtime.loaded_model import LoadedModel, Tensors
 from tfqkd.runtime.signature import METADATA, SIGNATURE, Tensor
 from tfqkd.runtime.widening import is_packed, widen
 

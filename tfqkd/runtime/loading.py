@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from tfqkd.runtime.model import LoadedModel
+from tfqkd.runtime.loaded_model import LoadedModel
 
 _GRAPH = "saved_model.pb"
 _CLASSES = {

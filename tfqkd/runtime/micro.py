@@ -9,7 +9,7 @@ import numpy as np
 
 from tfqkd.runtime.images import as_codes
 from tfqkd.runtime.inputs import Arrays
-from tfqkd.runtime.model import LoadedModel, Tensors
+from tfqkd.runtime.loaded_model import LoadedModel, Tensors
 from tfqkd.runtime.outputs import LOGITS, SIGNATURE_NAMES
 from tfqkd.runtime.signature import INPUT, METADATA_ENTRY, Tensor
 

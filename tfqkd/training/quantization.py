@@ -14,7 +14,7 @@ from tfqkd.core.quantizers import (
 )
 from tfqkd.core.schemes import DeployScheme, Scheme
 from tfqkd.fronts.settings import Quantization
-from tfqkd.recipe.layers import bits_by_layer
+from tfqkd.recipe.layer_bits import bits_by_layer
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.setting import FLOAT_BITS
 
