@@ -71,9 +71,9 @@ def measure(
     found = []
     for seed in seeds:
         first, *others = recipes(recipe.changed(seed=seed), epochs, rate)
-        place = directory / f"student-seed{seed}"
-        student = run(first, place, products, data=data).student
-        start = str(place / student.model)
+        folder = directory / f"student-seed{seed}"
+        student = run(first, folder, products, data=data).student
+        start = str(folder / student.model)
         trained_on, integers = (
             run(other.changed(student=start), directory / f"{name}-seed{seed}", products, data=data)
             for name, other in zip(("trained_on", "integers"), others, strict=True)

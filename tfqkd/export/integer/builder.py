@@ -9,7 +9,7 @@ import numpy as np
 from tfqkd.compat import keras
 from tfqkd.export.integer.graph import HIGHEST, LOWEST, Codes, Graph, Image, Kind, Operation
 from tfqkd.export.integer.kernels import Affine
-from tfqkd.export.integer.values import Draft, Pixels, Value, unsupported
+from tfqkd.export.integer.tensors import Draft, Pixels, Value, unsupported
 from tfqkd.export.verification import ExportError
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
 

@@ -190,8 +190,10 @@ def _check_tensors(found: tflite.schema.ModelT, expected: tflite.schema.ModelT) 
             )
             if not np.array_equal(np.asarray(received_value), np.asarray(value)):
                 raise wrong_kernel(layer, "other scales, zero points or channel axis")
-    operators = [
-        [(list(o.inputs), list(o.outputs)) for o in g.operators] for g in (received, wanted)
-    ]
-    if len(received.tensors) != len(wanted.tensors) or operators[0] != operators[1]:
+    same = len(received.tensors) == len(wanted.tensors)
+    if not same or _operators(received) != _operators(wanted):
         raise wrong_kernel("behind the last", "other operations")
+
+
+def _operators(graph: tflite.schema.SubGraphT) -> list[tuple[list[int], list[int]]]:
+    return [(list(each.inputs), list(each.outputs)) for each in graph.operators]

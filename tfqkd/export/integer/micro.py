@@ -64,7 +64,7 @@ def compressed(graph: Graph, content: bytes) -> bytes:
     from tflite_micro.tensorflow.lite.micro.compression import spec
 
     builder, any_tables = compression.SpecBuilder(), False
-    for index, kernel in _places(tflite.read(content), graph):
+    for index, kernel in _kernel_indices(tflite.read(content), graph):
         bits = index_bits(kernel)
         if bits < 8:
             tensor = builder.add_tensor(subgraph=0, tensor=index)
@@ -102,7 +102,7 @@ def _kernels(graph: Graph) -> list[tuple[str, Kernel]]:
     return [(each.layer, each.kernel) for each in graph.operations if each.kernel is not None]
 
 
-def _places(model: schema.ModelT, graph: Graph) -> Iterator[tuple[int, Kernel]]:
+def _kernel_indices(model: schema.ModelT, graph: Graph) -> Iterator[tuple[int, Kernel]]:
     """Yields the indices of the tensors that hold the kernels of a graph."""
     indices = [int(operator.inputs[1]) for operator in _with_kernel(model)]
     # A convolution that standardizes pixels comes before them.
@@ -147,9 +147,9 @@ def _decoded(indices: np.ndarray, tables: np.ndarray, shape: tuple[int, ...]) ->
     bits, length = int(tables[_BITS_AT]) & 7, int(tables[_LENGTH_AT])
     count = int(np.prod(shape))
     ones = np.unpackbits(indices)[: count * bits].reshape(count, bits)
-    places = (ones @ (1 << np.arange(bits)[::-1])).reshape(shape[0], -1)
+    positions = (ones @ (1 << np.arange(bits)[::-1])).reshape(shape[0], -1)
     table = tables[_HEADER_BYTES:].view(np.int8).reshape(shape[0], length)
-    return np.take_along_axis(table, places, axis=1).reshape(shape)
+    return np.take_along_axis(table, positions, axis=1).reshape(shape)
 
 
 def _table_length(codes: np.ndarray) -> int:

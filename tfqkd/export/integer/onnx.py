@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tfqkd.export.integer.graph import HIGHEST, LOWEST, Codes, Graph, Kernel, Kind, Operation
-from tfqkd.export.integer.shapes import paddings
+from tfqkd.export.integer.paddings import paddings
 from tfqkd.export.stored_kernels import wrong_kernel
 from tfqkd.runtime.packing import pack, unpack
 from tfqkd.runtime.signature import INPUT

@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfqkd.export.integer.few_digits import shifts_of
-from tfqkd.export.integer.structure import Structure, to_number
+from tfqkd.export.integer.segments import Structure, to_number
 from tfqkd.runtime.widening import (
     CODES,
     FLOATS,

@@ -10,7 +10,7 @@ from tfqkd.compat import keras, tf
 from tfqkd.export.integer.builder import Builder
 from tfqkd.export.integer.graph import Graph, Kind
 from tfqkd.export.integer.kernels import Affine
-from tfqkd.export.integer.values import Draft, Pixels, Value, unsupported
+from tfqkd.export.integer.tensors import Draft, Pixels, Value, unsupported
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
 
 _layers = keras.layers
