@@ -3,7 +3,6 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 from training.linear import save_linear
 
 from tfqkd.cli.evaluate import main
@@ -118,32 +117,13 @@ def test_a_keras_model_is_measured_however_it_was_saved(tmp_path, name, capsys):
     assert row.split()[1] == accuracy
 
 
-@pytest.fixture
-def wide(tmp_path):
-    """Flags to evaluate a model on pictures of the class that their middle shows, with other sides."""
-    colours = ((200, 0, 0), (0, 200, 0))
-    for role in ("train", "test"):
-        for label in range(2):
-            picture = Image.new("RGB", (20, 4), colours[1 - label])
-            picture.paste(colours[label], (8, 0, 12, 4))
-            (tmp_path / "wide" / role / str(label)).mkdir(parents=True)
-            picture.save(tmp_path / "wide" / role / str(label) / "0.png")
-    dense = keras.layers.Dense(2, use_bias=False)
-    model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten(), dense])
-    dense.kernel.assign(np.tile(np.eye(3, 2), (4, 1)))
-    model.save(tmp_path / "colour.keras")
-    return [
-        "evaluate",
-        f"--models={tmp_path / 'colour.keras'}",
-        f"--dataset=folder:{tmp_path / 'wide'}",
-        "--image_size=2",
-        "--output=json",
-    ]
+def measured(wide):
+    return [f"--models={wide.model}", *wide.data, "--output=json"]
 
 
 @pytest.mark.parametrize(("others", "accuracy"), [([], 0), (["--centre_crop"], 1)])
 def test_images_are_resized_and_cut_as_in_training(wide, capsys, others, accuracy):
-    assert main([*wide, *others]) == 0
+    assert main(["evaluate", *measured(wide), *others]) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert run["models"][0]["accuracy"] == accuracy
 
@@ -153,9 +133,9 @@ def test_whole_images_are_not_for_a_file_of_their_middle(wide, monkeypatch, caps
         return Opened((2, 2, 3), lambda images: np.eye(2)[: len(images)], LOGITS, centre_crop=True)
 
     monkeypatch.setattr(measurement, "open_any", opened)
-    assert main(wide) == 1
+    assert main(["evaluate", *measured(wide)]) == 1
     assert "with whole images. Add --centre_crop" in capsys.readouterr().err
-    assert main([*wide, "--centre_crop"]) == 0
+    assert main(["evaluate", *measured(wide), "--centre_crop"]) == 0
 
 
 def two_outputs(path):

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -66,6 +67,18 @@ def test_files_that_cannot_be_measured_are_reported_all_the_same(
     assert (file["path"], file["runs"]) == ("student-int8.tflite", [])
 
 
+@pytest.mark.parametrize(("others", "accuracy"), [([], 0), (["--centre_crop"], 1)])
+def test_images_of_a_data_set_are_resized_and_cut_as_in_training(wide, capsys, others, accuracy):
+    from tfqkd.runtime import LitertModel
+
+    arguments = [f"--model={wide.model}", *wide.data, "--format=litert-float32", "--nolatency"]
+    assert main(["export", *arguments, *others, "--output=json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (file,) = found["files"]
+    assert file["accuracy"] == accuracy
+    assert LitertModel(pathlib.Path(found["directory"], file["path"])).centre_crop == bool(others)
+
+
 def test_a_format_that_fails_is_the_exit_status_and_the_others_are_written(
     finished, tmp_path, capsys, monkeypatch
 ):
@@ -93,6 +106,8 @@ def test_a_format_that_fails_is_the_exit_status_and_the_others_are_written(
             "`head` is an option of litert-int2",
         ),
         (["--run_dir=.", "--formats=litert-int8"], "Unknown command line flag 'formats'"),
+        (["--run_dir=.", "--centre_crop"], "A run has a data set of its own"),
+        (["--model=.", "--image_size=32"], "Images of a data set are resized"),
         (["--run_dir=.", "litert-int8"], "no arguments beside flags"),
     ],
 )

@@ -57,6 +57,16 @@ def _command() -> Command:
         "With --model: the data set that the file is tested on, as for bin/train; random images if empty.",
     )
     what.text(
+        "image_size",
+        "With --dataset: resize its images, as --data.image_size of bin/train does.",
+        default="0",
+    )
+    what.switch(
+        "centre_crop",
+        "With --model: it was trained on the middle of images, as by --data.centre_crop of bin/train; files "
+        "say so.",
+    )
+    what.text(
         "format",
         f"Formats, separated by commas; list prints what each is for. {known}",
         default="litert-int2",
@@ -180,16 +190,23 @@ def _widen(path: pathlib.Path, output_dir: str) -> None:
 def _source(values: flags.FlagValues) -> pathlib.Path:
     """The run directory or model that flags name."""
     if not values.model:
-        if values.dataset:
-            raise UsageError(
-                "A run has a data set of its own. "
-                f"Received: dataset={values.dataset!r}, without a model. Leave it out, or give --model."
-            )
+        for name in ("dataset", "image_size", "centre_crop"):
+            if values[name].present:
+                raise UsageError(
+                    "A run has a data set of its own. "
+                    f"Received: {name}={values[name].value!r}, without a model. "
+                    "Leave it out, or give --model."
+                )
         return require_run_directory(values.run_dir)
     if values.run_dir:
         raise UsageError(
             f"Only one of --run_dir and --model can be exported. Received: run_dir={values.run_dir!r}, "
             f"model={values.model!r}. Give one of them."
+        )
+    if values["image_size"].present and not values.dataset:
+        raise UsageError(
+            "Images of a data set are resized. "
+            f"Received: image_size={values.image_size!r}, without one. Leave it out, or give --dataset."
         )
     # Loads NumPy, which --help needs not.
     from tfqkd.cli.model_files import keras_model_of
@@ -213,11 +230,17 @@ def _written(
 
     if values.run_dir:
         return export_run(source, formats, output, values.data_dir, **options)
-    data = None
-    if values.dataset:
-        from tfqkd.data import load
+    if not values.dataset:
+        options["centre_crop"] = values.centre_crop
+        return export_file(source, formats, output, None, **options)
+    from tfqkd.data import load
 
-        data = load(values.dataset, data_dir=values.data_dir or None)
+    data = load(
+        values.dataset,
+        data_dir=values.data_dir or None,
+        image_size=values.image_size,
+        centre_crop=values.centre_crop,
+    )
     return export_file(source, formats, output, data, **options)
 
 
