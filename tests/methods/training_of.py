@@ -119,6 +119,7 @@ class Training:
         self.network = trained
         self.trainer = front.trainer(trained, fitting, data())
         self.hooks = Hooks(self.methods, self.trainer.view)
+        self.callbacks = front.quantization_callbacks(quantization)
         self.epochs = fitting.epochs
 
     def _build(self, name, seed):
@@ -127,7 +128,7 @@ class Training:
     def run(self, start=START, look=lambda epoch: None) -> Noted:
         """Trains to the end; `look` is called behind the hooks of every epoch."""
         noted = Noted(look)
-        self.trainer.fit(start, (), [self.hooks, noted])
+        self.trainer.fit(start, (), [*self.callbacks, self.hooks, noted])
         self.hooks.finish()
         return noted
 

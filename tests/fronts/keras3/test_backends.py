@@ -16,7 +16,7 @@ METHODS = [
 ]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py", *METHODS]
 FILES = ["test_export.py"]
-DEEP = ["test_stages.py", "test_keras_hub.py"]
+DEEP = ["test_stages.py", "test_keras_hub.py", "test_every_other.py"]
 OF_THE_PAGE = ["test_keras_distillation.py", "test_differences.py"]
 """What docs/keras3.md says of the backends and of Keras; slow."""
 AS_ON_JAX = [
@@ -28,7 +28,7 @@ AS_ON_JAX = [
     "test_distiller.py::test_soft_losses_are_those_of_the_core",
     "test_distiller.py::test_tasks_are_read_off_the_loss",
     "test_distiller.py::test_the_control_asks_no_teacher",
-    "test_distiller.py::test_losses_of_layers_count",
+    "test_distiller.py::test_losses_of_layers_count_once",
     "test_distiller.py::test_a_schedule_may_be_longer_than_its_table",
     "test_distiller.py::test_a_callback_assigns_inside_an_epoch",
     "test_distiller.py::test_a_teacher_is_an_argument_of_the_step_and_in_no_file[function]",

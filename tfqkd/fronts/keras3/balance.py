@@ -11,6 +11,7 @@ from tfqkd.core.weights import NOT_SYNCHRONIZED, Weight, ratio_of
 from tfqkd.fronts.keras3.batch_norm import batch_norms
 from tfqkd.fronts.keras3.model import quantizer_variables
 from tfqkd.fronts.keras3.replicas import replicas_of
+from tfqkd.fronts.keras3.torch_draws import torch_draws_kept
 
 _ops = keras.ops
 _UNKNOWN = -1.0
@@ -93,7 +94,8 @@ class Balances:
             values = [each.value for each in trained]
 
         def losses(values: Sequence[Any]) -> Any:
-            with keras.StatelessScope([*held, *zip(trained, values, strict=True)]):
+            mapping = [*held, *zip(trained, values, strict=True)]
+            with keras.StatelessScope(mapping), torch_draws_kept():
                 means = distiller.losses_apart(data)
                 return _ops.stack([means[name] for name in ("hard_loss", *self._ratios)])
 

@@ -141,12 +141,15 @@ class QuantizedLayer(keras.layers.Wrapper):
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             before = [scope.get_current_value(variable) for variable in variables]
             outputs = self.layer(*args, **kwargs)
+            losses = list(scope.losses)
+            # On JAX the layer would know them again in the scope around, and they would count twice.
+            self.layer._clear_losses()
         # Hand back what the layer changed in it: moving averages, seeds, losses.
         for variable, value in zip(variables, before, strict=True):
             after = scope.get_current_value(variable)
             if after is not value:
                 variable.assign(after)
-        for loss in scope.losses:
+        for loss in losses:
             self.add_loss(loss)
         return outputs
 

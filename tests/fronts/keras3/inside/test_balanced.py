@@ -6,10 +6,8 @@ import pytest
 
 from tests.fronts.keras3.inside.nets import BACKEND, array, batch, cross_entropy, perceptron
 from tests.fronts.keras3.inside.test_training import two_devices
-from tfqkd.core.quantizers import LsqQuantizer
 from tfqkd.core.schedules import Linear
-from tfqkd.core.schemes import Scheme
-from tfqkd.fronts.keras3 import Distiller, quantize_model
+from tfqkd.fronts.keras3 import Distiller
 from tfqkd.fronts.terms import Term
 
 
@@ -66,6 +64,7 @@ def test_the_gradient_of_the_weighted_loss_is_the_ratio_of_the_hard_ones():
     np.testing.assert_allclose(rest, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_devices_find_it():
     """On JAX by the gradient of the whole batch; on TensorFlow by the mean of the replicas' squares."""
     with two_devices() as begin:
@@ -81,6 +80,7 @@ def test_two_devices_find_it():
     np.testing.assert_allclose(logs["size_weight"], [0.5 * np.sqrt(hard / loss)] * 2, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_soft_loss_is_balanced_too():
     student, teacher = perceptron(), perceptron("teacher")
     distiller = Distiller(
@@ -95,6 +95,7 @@ def test_the_soft_loss_is_balanced_too():
     np.testing.assert_allclose(logs["loss"], total, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_weight_is_found_at_the_first_step_with_a_gradient():
     """Until then it is 0; the others are found before."""
     student = two_layers()
@@ -116,24 +117,26 @@ def test_a_weight_is_found_at_the_first_step_with_a_gradient():
     assert logs[0]["early_weight"][0] > 0
 
 
-def test_scales_of_quantizers_are_left_out_and_random_layers_draw_as_the_step_does():
-    """The measured losses are those that the step logs: same masks, same statistics."""
-    net = perceptron(dropout=0.5)
-    student = quantize_model(net, Scheme(LsqQuantizer(2)))
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND == "jax", reason="a step on JAX shows no values")
+def test_what_is_measured_is_what_the_step_computes_and_leaves_nothing_behind():
+    """The same masks and statistics, and one step of batch norm's averages."""
+    student = perceptron(dropout=0.5)
     term = Term("size", lambda seen: seen.ops.mean(seen.student**2, axis=-1), "balanced:1")
     distiller = compiled(student, term)
-    seen = []
-    apart = distiller.losses_apart
-    distiller.losses_apart = lambda data: seen.append(apart(data)) or seen[-1]
-    before = student.get_weights()
     distiller.run_eagerly = True
+    measured, apart = [], distiller.losses_apart
+
+    def look(data):
+        measured.append({name: float(array(each)) for name, each in apart(data).items()})
+        return apart(data)
+
+    distiller.losses_apart = look
+    moving = array(student.get_layer("norm").moving_mean)
     logs = fitted(distiller, epochs=1)
-    same_weights = [
-        np.array_equal(*pair) for pair in zip(before, student.get_weights(), strict=True)
-    ]
-    # A rate of 0: the averages of batch norm alone have moved, and once.
-    assert sum(not same for same in same_weights) >= 2
-    if BACKEND != "jax":
-        measured = {name: float(array(value)) for name, value in seen[0].items()}
-        assert measured["size"] == pytest.approx(logs["size"][0], rel=1e-5)
-        assert measured["hard_loss"] == pytest.approx(logs["hard_loss"][0], rel=1e-5)
+    for name in ("size", "hard_loss"):
+        assert measured[0][name] == pytest.approx(logs[name][0], rel=1e-5)
+    hidden = keras.Model(student.inputs, student.get_layer("b").output)
+    mean = array(hidden(batch(16)[0])).mean(axis=0)
+    moved = array(student.get_layer("norm").moving_mean)
+    np.testing.assert_allclose(moved, 0.99 * moving + 0.01 * mean, rtol=1e-4, atol=1e-6)

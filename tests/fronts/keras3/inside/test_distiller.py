@@ -10,6 +10,7 @@ from keras import layers
 from tests.fronts.keras3.inside.nets import BACKEND, batch, cross_entropy, perceptron
 from tfqkd.core import losses
 from tfqkd.core.ops import NUMPY
+from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.schedulers import CoefficientScheduler, TemperatureScheduler
 from tfqkd.core.schedules import Linear
 from tfqkd.core.schemes import TernaryScheme
@@ -105,14 +106,16 @@ def test_the_hard_loss_is_computed_once():
     assert len(calls) - built == 2
 
 
-def test_losses_of_layers_count():
-    class Penalty(layers.Layer):
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_losses_of_layers_count_once(wrapped):
+    class Penalty(layers.Dense):
         def call(self, inputs):
             self.add_loss(keras.ops.convert_to_tensor(7.0))
-            return inputs
+            return super().call(inputs)
 
-    inputs = keras.Input((6,))
-    student = keras.Model(inputs, Penalty()(layers.Dense(3)(inputs)))
+    inputs, layer = keras.Input((6,)), Penalty(3)
+    layer = keras3.QuantizedLayer(layer, UniformQuantizer(2)) if wrapped else layer
+    student = keras.Model(inputs, layer(inputs))
     logs = trained(compiled(student, linear(), coefficient=0.0))
     assert logs["loss"][0] == pytest.approx(logs["hard_loss"][0] + 7.0, rel=1e-5)
 

@@ -30,7 +30,11 @@ def random_model(name):
     ("name", "blocks"),
     [
         ("cnn4", [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")]),
-        ("resnet8", [(f"stage{n}_block1_conv1", f"stage{n}_block1_bn1") for n in (1, 2, 3)]),
+        pytest.param(
+            "resnet8",
+            [(f"stage{n}_block1_conv1", f"stage{n}_block1_bn1") for n in (1, 2, 3)],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_narrower_model_says_what_the_masked_one_says(name, blocks):
@@ -69,6 +73,7 @@ def test_what_others_read_stays_whole():
         without_filters(model, 1.0)
 
 
+@pytest.mark.slow
 def test_a_stage_may_begin_without_its_weakest_filters():
     model = FRONT.build("cnn4", (8, 8, 1), 5, mean=[120.0], std=[60.0], seed=1)
     narrow = Filters(share=0.25).model(FRONT, model)
