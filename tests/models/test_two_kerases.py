@@ -72,6 +72,8 @@ def test_the_same_weights_give_the_same_logits(built):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+# test_pretrained.py builds one too, in a process that it starts besides; so do the tests of Keras 3.
+@pytest.mark.slow
 def test_a_network_of_keras_3_is_built_without_tf_keras():
     backend = "jax" if importlib.util.find_spec("jax") else "tensorflow"
     code = (

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.stats
-from study.tried import plan, results
+from study.tried import grid, plan, results
 
 from tfqkd.reporting.analysis import interactions
 from tfqkd.reporting.drawings import Drawing, Missing
@@ -20,7 +20,7 @@ from tfqkd.reporting.study_tables import best_and_worst, spread
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory):
-    return results(tmp_path_factory.mktemp("tried"), plan())
+    return grid(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import re
 import shlex
 
 import pytest
-from study.tried import begin, plan, results
+from study.tried import begin, grid, plan, results
 
 from tfqkd.reporting.study_page import findings, print_study, write_study_page
 from tfqkd.study.results import StudyResults
@@ -25,7 +25,7 @@ FIGURES = (
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory):
-    return results(tmp_path_factory.mktemp("tried"), plan())
+    return grid(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

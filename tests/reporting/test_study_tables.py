@@ -1,14 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from study.tried import plan, results
+from study.tried import grid
 
 from tfqkd.reporting.study_tables import over_seeds, spread_chance
 
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory):
-    return results(tmp_path_factory.mktemp("tried"), plan())
+    return grid(tmp_path_factory)
 
 
 def runs(rows):

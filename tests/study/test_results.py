@@ -7,12 +7,12 @@ import pytest
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.study.results import _by_names_of_now
 
-from .tried import accuracy, begin, plan, results
+from .tried import accuracy, begin, grid, plan, results
 
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory):
-    return results(tmp_path_factory.mktemp("tried"), plan())
+    return grid(tmp_path_factory)
 
 
 def test_there_is_a_row_for_every_trial_and_seed(tried):

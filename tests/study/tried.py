@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import optuna
+import pytest
 
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.study import attributes
@@ -23,6 +24,8 @@ GRID = (
     "schedule=constant,gradual",
 )
 EPOCHS = 3
+
+_of_the_grid: list[StudyResults] = []
 
 
 def plan(*vary: str, **changes: Any) -> Plan:
@@ -112,3 +115,10 @@ def results(
     study = begin(directory, plan)
     study.optimize(objective(plan, formula), n_trials=len(study.trials))
     return StudyResults.read(study, plan)
+
+
+def grid(factory: pytest.TempPathFactory) -> StudyResults:
+    """The results of the whole grid, made once; tests must not change them."""
+    if not _of_the_grid:
+        _of_the_grid.append(results(factory.mktemp("tried"), plan()))
+    return _of_the_grid[0]
