@@ -14,8 +14,6 @@ import statistics
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
 from tfqkd.cli.command import Command, load_tensorflow
 from tfqkd.cli.recipes import define_recipe_flags, recipe_from_flags
 from tfqkd.recipe.recipe import Recipe
@@ -126,18 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
     )
     values = command.flags
-    flags.DEFINE_string(
-        "run_dir", "runs/integer_accuracy", "Where the runs are kept.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "repeats", 3, "Seeds to run, from --seed upwards.", flag_values=values, lower_bound=1
-    )
-    flags.DEFINE_integer(
-        "epochs", 3, "Epochs that the student is trained on.", flag_values=values, lower_bound=1
-    )
-    flags.DEFINE_float("rate", 0.01, "The first learning rate of these.", flag_values=values)
-    for name in ("run_dir", "repeats", "epochs", "rate"):
-        command.group("what to run", name)
+    what = command.group("what to run")
+    what.text("run_dir", "Where the runs are kept.", "runs/integer_accuracy")
+    what.count("repeats", 3, "Seeds to run, from --seed upwards.", lowest=1)
+    what.count("epochs", 3, "Epochs that the student is trained on.", lowest=1)
+    what.number("rate", 0.01, "The first learning rate of these.")
     define_recipe_flags(command)
 
     def run_it() -> None:

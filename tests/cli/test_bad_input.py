@@ -596,9 +596,9 @@ RUNS = {
     ),
     "recipe of another version": ("recipe.json", '{"depth": 3}', "must be one of a recipe's"),
     "recipe with a bad value": ("recipe.json", '{"bits": 1}', "`bits` must be"),
-    "results cut off": ("results.json", '{"models": [', "as it was written"),
-    "results of bytes": ("results.json", b"\xff", "as it was written"),
-    "results too deep": ("results.json", "[" * 10**5, "as it was written"),
+    "results cut off": ("results.json", '{"models": [', "unchanged since it was written"),
+    "results of bytes": ("results.json", b"\xff", "unchanged since it was written"),
+    "results too deep": ("results.json", "[" * 10**5, "unchanged since it was written"),
     "results without models": (
         "results.json",
         '{"models": [], "export": []}',
@@ -626,11 +626,19 @@ def flags_of(finished, main):
 # What a run reads that lost its results; of the products the first of the name.
 PRODUCTS = {
     "replicas as text": ("replicas.txt", b"x", "Received: x there, 1 now"),
-    "figures cut off": ("products/measured-*/figures.json", b"{", "as it was written"),
+    "figures cut off": ("products/measured-*/figures.json", b"{", "unchanged since it was written"),
     "figures as a list": ("products/measured-*/figures.json", b"[]", "should hold is not in it"),
-    "reports of bytes": ("products/export-*/reports.json", b"\xff", "as it was written"),
+    "reports of bytes": (
+        "products/export-*/reports.json",
+        b"\xff",
+        "unchanged since it was written",
+    ),
     "reports of nothing": ("products/export-*/reports.json", b"[{}]", "should hold is not in it"),
-    "layers cut off": ("products/quantized-*/quantization.json", b"[{", "as it was written"),
+    "layers cut off": (
+        "products/quantized-*/quantization.json",
+        b"[{",
+        "unchanged since it was written",
+    ),
     "layers of nothing": ("products/quantized-*/quantization.json", b"[{}]", "should hold is not"),
     "history of bytes": ("products/student-*/history.csv", b"\xff", "A history must"),
     "history as text": (

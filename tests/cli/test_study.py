@@ -69,7 +69,7 @@ def test_a_report_on_a_study_that_was_never_begun_is_refused_and_makes_nothing(
     directory = tmp_path / "run"
     assert main(["study", *GOOD, f"--run_dir={directory}", "--report_only"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("study: error: A study must be begun before it can be reported on.")
+    assert err.startswith("study: error: A study must be started before it can be reported.")
     assert f"Received: 'run', which is not in sqlite:///{directory}/study.db" in err
     assert list(tmp_path.iterdir()) == []
 

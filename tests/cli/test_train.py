@@ -192,7 +192,8 @@ def test_a_chain_is_one_flag_file(file, preset, tmp_path, monkeypatch):
 
 def test_a_run_is_one_thing_at_a_time(capsys):
     assert main(["bin/train", "--compare", "--generations=2"]) == 2
-    assert "one thing at a time. Received: --compare and --generations." in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "only one of --compare, --assistants and --generations. Received: --compare and" in err
 
 
 def test_a_comparison_that_is_done_says_so_and_shows_its_table(tmp_path, capsys, no_tensorflow):

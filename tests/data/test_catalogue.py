@@ -145,7 +145,7 @@ def test_validation_is_the_test_split_where_test_has_no_labels(
 def test_sets_without_labels_are_refused(tmp_path):
     splits = {"train": examples(4), "test": unlabelled(1), "validation": unlabelled(2)}
     store(tmp_path / "no_tests", "tiny_set", splits)
-    with pytest.raises(ValueError, match=r"must have labels.*in whose split test and validation"):
+    with pytest.raises(ValueError, match=r"must have labels.*whose split test and validation"):
         catalogue.read("tiny_set", tmp_path / "no_tests", download=False, image_size=0)
     splits = {"train": [*examples(4), *unlabelled(1)], "test": examples(2)}
     store(tmp_path / "not_all", "tiny_set", splits)
@@ -235,7 +235,7 @@ def test_without_network_a_download_says_how_to_provide_the_set(tmp_path, monkey
     with pytest.raises(RuntimeError) as error:
         catalogue.read("cifar100", tmp_path, download=True, image_size=0)
     text = str(error.value)
-    assert "Received: 'cifar100', of which TensorFlow Datasets says: ConnectionError: Max" in text
+    assert "Received: 'cifar100'; TensorFlow Datasets says: ConnectionError: Max" in text
     assert f"copy its directory to {tmp_path}/cifar100/3." in text
     assert "*.tfrecord*" in text
     assert len(text.splitlines()) == 1

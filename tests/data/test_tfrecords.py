@@ -36,11 +36,11 @@ def test_what_is_damaged_is_named(file, place):
     content = bytearray(file.read_bytes())
     content[place] ^= 0x80
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"some\.tfrecord, of which a checksum does not hold"):
+    with pytest.raises(ValueError, match=r"some\.tfrecord, which has a wrong checksum"):
         list(records(file))
 
 
 def test_what_is_cut_off_is_named(file):
     file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(ValueError, match=r"some\.tfrecord, of which a checksum does not hold"):
+    with pytest.raises(ValueError, match=r"some\.tfrecord, which has a wrong checksum"):
         list(records(file))

@@ -82,7 +82,7 @@ GRADUAL = {"quantized.methods": ["gradual"]}
         ),
         (
             {"quantized.ema.momentum": 0.5},
-            "`quantized.ema.momentum` belongs to a method that must be asked for",
+            "`quantized.ema.momentum` belongs to a method that is not in use",
         ),
         ({"quantized.methods": ["swa"]}, "`quantized.methods` must be names of methods, each once"),
     ],

@@ -45,3 +45,8 @@ class FlagGroup:
         """Defines a flag of a whole number."""
         flags.DEFINE_integer(name, default, help, lower_bound=lowest, flag_values=self._values)
         self.entries.append(name)
+
+    def number(self, name: str, default: float, help: str) -> None:
+        """Defines a flag of a number with a fraction."""
+        flags.DEFINE_float(name, default, help, flag_values=self._values)
+        self.entries.append(name)

@@ -12,7 +12,7 @@ METHODS = [
     "test_balanced.py",
     "test_raised.py",
     "test_filters.py",
-    "test_place.py",
+    "test_strategy.py",
 ]
 MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py", *METHODS]
 FILES = ["test_export.py"]
