@@ -122,9 +122,15 @@ def quantized(model, scheme=None, policy=None):
 
 
 @functools.cache
+def trained(name):
+    """Returns a network as if trained; tests must not change it."""
+    return quantized(built(name))
+
+
+@functools.cache
 def stripped(name):
     """Returns a network that is ready to be written; tests must not change it."""
-    return tfqkd.strip_quantization(quantized(built(name)))
+    return tfqkd.strip_quantization(trained(name))
 
 
 @functools.cache

@@ -33,7 +33,7 @@ FORMAT = "litert-w2a8"
 
 @pytest.fixture(scope="module")
 def quantized():
-    return networks.quantized(networks.built("residual"))
+    return networks.trained("residual")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ HEADER_BYTES, TERNARY = 16, 3
 
 @pytest.fixture(scope="module")
 def quantized():
-    return networks.quantized(networks.built("residual"))
+    return networks.trained("residual")
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_sums_of_two_products_fit_16_bits():
 
 @pytest.fixture(scope="module")
 def quantized():
-    return networks.quantized(networks.built("residual"))
+    return networks.trained("residual")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ FORMATS = ["litert-w2a8", "litert-w2a8-packed"]
 
 @pytest.fixture(scope="module")
 def quantized():
-    return networks.quantized(networks.built("inverted"))
+    return networks.trained("inverted")
 
 
 @pytest.fixture(scope="module")
