@@ -33,6 +33,7 @@ pytestmark = pytest.mark.slow
 
 TERNARY = UniformScheme(2)
 FOUR = dataclasses.replace(FITTING, epochs=4, synchronized_batch_norm=True)
+ONE = dataclasses.replace(FOUR, epochs=1)
 HOW = Distillation(
     temperature=2.0, coefficient=Constant(0.5), coefficient_on=None, soft_loss="kl", soft_weight=1.0
 )
@@ -54,7 +55,6 @@ class Training:
     """A student under methods, or taught by a soft loss, as a stage makes it."""
 
     def __init__(self, methods=(), scheme=TERNARY, how=None, seeds=(9,), fitting=FOUR):
-        FRONT.start(1, "float32")
         quantization = Quantization(scheme=scheme, layers=None, gradual_shares=())
         model = network(1)
         for method in methods:
@@ -99,6 +99,12 @@ def kinds(soft_weight="balanced:1"):
     return losses | teachers | alone
 
 
+@pytest.fixture(autouse=True)
+def begun():
+    """As a stage begins: outside of what says where to compute."""
+    FRONT.start(1, "float32")
+
+
 def same(weights, others):
     for weight, other in zip(weights, others, strict=True):
         np.testing.assert_array_equal(weight, other)
@@ -114,6 +120,7 @@ def test_it_goes_on_to_the_bit(tmp_path, kind):
     whole = kinds()[kind]()
     first = whole.student.get_weights()
     expected = whole.run(look=lambda epoch: epoch == 1 and whole.trainer.write_state(tmp_path))
+    FRONT.start(1, "float32")
     again = kinds()[kind]()
     again.trainer.read_state(tmp_path)
     found = again.run(Position(2, 0))
@@ -125,27 +132,38 @@ def test_it_goes_on_to_the_bit(tmp_path, kind):
         assert weights[0] == weights[1] > 0
 
 
-@pytest.mark.parametrize("kind", [*CLASS_LOSSES, *COMBINATIONS])
-def test_without_weight_it_is_the_plain_run_to_the_bit(kind):
-    plain = Training().run()
-    if kind in CLASS_LOSSES:
-        same(plain, taught(kind, coefficient=Constant(0.0)).run())
-        same(taught("none").run(), taught(kind, soft_weight=0.0).run())
-    else:
-        several = {"seeds": (9, 10), "combine": kind}
-        same(plain, taught("kl", coefficient=Constant(0.0), **several).run())
+@pytest.fixture(scope="module")
+def plain():
+    """The weights of a student that nothing but labels taught."""
+    return Training(fitting=ONE).run()
 
 
-def test_no_filters_taken_out_and_no_zeros_are_the_plain_run_to_the_bit():
-    plain = Training().run()
-    same(plain, Training((Filters(share=0.0),)).run())
-    kept = Training((Pruning(sparsity=0.0),))
+@pytest.fixture(scope="module")
+def control():
+    """Those of one whose loss on the labels has half its weight."""
+    return taught("none", fitting=ONE).run()
+
+
+@pytest.mark.parametrize("kind", CLASS_LOSSES)
+def test_a_soft_loss_without_weight_is_the_plain_run_to_the_bit(plain, control, kind):
+    same(plain, taught(kind, coefficient=Constant(0.0), fitting=ONE).run())
+    same(control, taught(kind, soft_weight=0.0, fitting=ONE).run())
+
+
+@pytest.mark.parametrize("how", COMBINATIONS)
+def test_teachers_without_weight_are_the_plain_run_to_the_bit(plain, how):
+    several = {"seeds": (9, 10), "combine": how, "fitting": ONE}
+    same(plain, taught("kl", coefficient=Constant(0.0), **several).run())
+
+
+def test_no_filters_taken_out_and_no_zeros_are_the_plain_run_to_the_bit(plain):
+    same(plain, Training((Filters(share=0.0),), fitting=ONE).run())
+    kept = Training((Pruning(sparsity=0.0, end=0.0),), fitting=ONE)
     kept.run()
-    trained = Training()
+    trained = Training(fitting=ONE)
     trained.run()
-    for one, other in zip(
-        trained.student.trainable_variables, kept.student.trainable_variables, strict=True
-    ):
+    pairs = (each.student.trainable_variables for each in (trained, kept))
+    for one, other in zip(*pairs, strict=True):
         np.testing.assert_array_equal(array(one.value), array(other.value))
 
 
@@ -154,10 +172,11 @@ def test_two_devices_train_what_one_does(kind):
     # On TensorFlow balanced weights are refused with synchronized batch norm.
     make = kinds(soft_weight=1.0)[kind]
     one = make().run()
+    FRONT.start(1, "float32")
     with two_devices() as begin, begin():
         both = make().run()
     apart = max(np.abs(np.float64(a) - b).max() for a, b in zip(one, both, strict=True))
-    assert (apart < 1e-3) is (kind not in APART)
+    assert bool(apart < 1e-3) is (kind not in APART), apart
 
 
 def test_synchronized_replicas_find_no_weights():
@@ -166,6 +185,7 @@ def test_synchronized_replicas_find_no_weights():
     with two_devices() as begin, begin(), pytest.raises(ValueError, match="2 replicas with sync"):
         kinds()["kl"]().run()
     apart = dataclasses.replace(FOUR, synchronized_batch_norm=False)
+    FRONT.start(1, "float32")
     with two_devices() as begin, begin():
         training = taught("kl", soft_weight="balanced:1", fitting=apart)
         training.run()
