@@ -70,7 +70,7 @@ def compete(
 ) -> tuple[dict[str, Turns], dict[str, str]]:
     """Lets contestants take turns: in each round every one runs `steps` steps while the others wait.
 
-    The order is turned round after every round, and begins with another one after every second.
+    The order is reversed after every round, and starts with another contestant after every second.
 
     Args:
         contestants: Who takes part; each is a process of its own, alive to the end.

@@ -1,4 +1,4 @@
-"""The peers' environments: one each, made once, made anew when what it holds changes."""
+"""The peers' environments: one each, made once, and again when its packages change."""
 
 import pathlib
 import subprocess

@@ -19,7 +19,7 @@ _SHOWN = ("loss", "accuracy", "agreement", "coefficient", "val_accuracy")
 
 
 class Progressing(Protocol):
-    """A watcher, or a callback of the front, that shows how a stage goes on."""
+    """A watcher, or a callback of the front, that shows the progress of a stage."""
 
     def close(self) -> None:
         """Takes away what it shows; also after an error, so that its message is not drawn over."""

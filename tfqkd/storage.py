@@ -22,7 +22,7 @@ class OccupiedError(RuntimeError):
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a text file so that it is there whole or not at all."""
+    """Writes a text file so that all of it exists or nothing."""
     with whole_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 

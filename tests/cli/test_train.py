@@ -111,7 +111,7 @@ def test_another_recipe_on_the_directory_is_one_message(finished, capsys, no_ten
     assert capsys.readouterr().err == (
         f"train: error: A run directory belongs to one recipe. Received: another one for "
         f"{finished.directory}:\n  temperature: 2.0 there, 7.0 given\n"
-        "Give another --run_dir, or the recipe that is there.\n"
+        "Give another --run_dir, or the recipe of this one.\n"
     )
 
 

@@ -100,4 +100,4 @@ def test_a_stage_that_was_interrupted_has_what_is_left_of_it(finished, tmp_path)
     with interrupted(epoch=1, step=3):
         run(other, tmp_path / "run", products)
     *_, quantized = forecast(other, tmp_path / "run", products)
-    assert (quantized.why, quantized.epochs) == ("begun, 1 epochs are done", 2)
+    assert (quantized.why, quantized.epochs) == ("started, 1 epochs are done", 2)

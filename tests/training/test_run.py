@@ -138,7 +138,7 @@ def test_another_recipe_on_the_same_directory_is_refused(finished):
         f"A run directory belongs to one recipe. Received: another one for {finished.directory}:\n"
         "  bits: 2 there, 4 given\n"
         "  temperature: 2.0 there, 3.0 given\n"
-        "Give another --run_dir, or the recipe that is there."
+        "Give another --run_dir, or the recipe of this one."
     )
     assert run(RECIPE, finished.directory) == finished.results
 

@@ -1,4 +1,4 @@
-"""The flags of a command that its manual page lists under one heading."""
+"""The flags under one heading of a command's manual page."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ class FlagGroup:
     """Defines flags, and keeps what the manual page lists of them.
 
     Attributes:
-        entries: Names of flags; or title and text of what is no flag of one name.
+        entries: Names of flags; or title and text of an entry for several flags.
 
     Args:
         values: Where the flags are defined.

@@ -47,7 +47,7 @@ def _define_trials(command: Command) -> None:
     )
     what.texts(
         "arm",
-        "NAME: FIELD=VALUE FIELD=VALUE ..., once for each arm: named settings, of which a trial takes one. "
+        "NAME: FIELD=VALUE FIELD=VALUE ..., once for each arm: named settings; a trial takes one arm. "
         "The report compares all with the first.",
         repeated=True,
     )

@@ -124,7 +124,7 @@ def exactly(value: Tensor, surrogate: Tensor, ops: Ops) -> Tensor:
     `surrogate + sg(value - surrogate)`, as often seen, rounds.
 
     Args:
-        value: What the forward pass goes on with.
+        value: The result of the forward pass.
         surrogate: Of the same shape, finite.
         ops: The table of their framework.
     """

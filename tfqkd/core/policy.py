@@ -53,7 +53,7 @@ def choose_bits(
             Bits are a number for the weights, or `Bits(weights, activations)`, either None for float.
         default: Bits of a layer that is selected without bits of its own. Without activation bits no layer
             may ask for some.
-        others: Bits of the layers that the policy neither selects nor says to be float.
+        others: Bits of the layers that the policy does not mention.
 
     Raises:
         ValueError: If a name or an expression selects no layer, bits are not 2 to 8, activation bits are

@@ -8,8 +8,8 @@ def distance_loss(student: Tensor, teacher: Tensor, ops: Ops) -> Tensor:
     """Returns RKD-D: how the distances between examples differ, relative to their mean (arXiv 1904.05068).
 
     With `d_ij = ‖e_i - e_j‖` and μ their mean over pairs i ≠ j, it is the mean over all B² pairs of
-    `h(d_ij^S/μ^S - d_ij^T/μ^T)`, h the Huber loss with δ = 1. Rotation, shift and scale of either side do
-    not matter, nor their numbers of dimensions.
+    `h(d_ij^S/μ^S - d_ij^T/μ^T)`, h the Huber loss with δ = 1. The rotation, shift, scale and number of
+    dimensions of either side do not matter.
 
     The examples are those that are computed together: on a replica of `tf.distribute` its own alone.
 

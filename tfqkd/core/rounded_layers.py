@@ -119,7 +119,7 @@ class Wiring:
 def layer_quantizers(
     scheme: Scheme, bits: Mapping[str, Bits], wired: Callable[[], Wiring]
 ) -> dict[str, tuple[WeightQuantizer | None, ActivationQuantizer | None]]:
-    """Returns what quantizes the kernels of a layer and what its output, for each layer that has any of both.
+    """Returns the quantizers of kernels and output of each layer that has any of them.
 
     Args:
         scheme: What a quantized layer gets.
@@ -175,8 +175,8 @@ def activation_layers(wiring: Wiring, readers: Mapping[str, int]) -> dict[str, A
 def integer_layers(wiring: Wiring, bits: int) -> dict[str, ActivationBits]:
     """Returns where to quantize activations so that a file can compute with integers alone, by layer name.
 
-    That is what every layer reads that an integer operation begins with (kernels, additions, pooling), the
-    standardized image among it, and the outputs of the model.
+    These are the inputs of every layer that starts an integer operation (kernels, additions, pooling), also
+    the standardized image, and the outputs of the model.
 
     Args:
         wiring: Of the model. Images are taken as pixels, 0 to 255.

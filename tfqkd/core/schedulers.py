@@ -32,7 +32,7 @@ class Scheduler:
     Attributes:
         schedule: Callable from progress in [0, 1] to a value.
         on: "epoch" or "step": when the value changes.
-        first_step: Steps of the first epoch that were made before, where a training goes on inside it.
+        first_step: Steps of the first epoch that were made before a training was resumed inside it.
     """
 
     schedule: Schedule
@@ -55,7 +55,7 @@ class Scheduler:
         """Returns the values of a training, so that a bad one is refused before the first step.
 
         Args:
-            epochs: Of the whole training, also where it goes on at a later one.
+            epochs: Of the whole training, also if it resumes at a later one.
             steps: Of an epoch; None where that is not known.
 
         Raises:
@@ -105,7 +105,7 @@ class CoefficientScheduler(Scheduler):
         schedule: Callable from progress in [0, 1] to λ in [0, 1] (`tfqkd.schedules`).
         on: "epoch" (default): once an epoch; a `Step` falls at its milestones, inside an epoch too. "step":
             at every step, also under `steps_per_execution`.
-        first_step: Steps of the first epoch that were made before, where a training goes on inside it.
+        first_step: Steps of the first epoch that were made before a training was resumed inside it.
 
     Raises:
         TypeError: If the schedule is not callable; at the start of `fit` if the model is not a `Distiller`.

@@ -24,7 +24,7 @@ class Ensemble:
         temperature: T > 0 at which probabilities are combined: that of the soft loss.
 
     Raises:
-        ValueError: If there is none, or one of them twice, be it within an ensemble among them; or if a
+        ValueError: If there is none, or one of them twice, also within an ensemble among them; or if a
             setting is unknown.
     """
 

@@ -23,7 +23,7 @@ def write_logits(
     logits_of: Callable[[int, int], np.ndarray],
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Writes the logits of `count` examples as float16, or goes on where an interrupted call stopped.
+    """Writes the logits of `count` examples as float16, or resumes where an interrupted call stopped.
 
     Whatever the moment a writer dies in, the blocks that are listed are complete on the disk: their
     bytes are forced there before their digest is listed.

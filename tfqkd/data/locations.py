@@ -77,10 +77,10 @@ def _folder_meant(text: str) -> str:
             kept = info.parent.parent
             folder = kept.parent.parent if kept.parent.name in _known() else kept.parent
             return (
-                "a folder of TensorFlow Datasets. That of what is there is "
+                "a folder of TensorFlow Datasets. The data set in it is "
                 f"`{kept.relative_to(folder)}`, with `--data_dir={folder}` (`data_dir`)"
             )
-    return f"a folder. That of the images in it is `{FOLDER}{text}`"
+    return f"a folder. The data set of its images is `{FOLDER}{text}`"
 
 
 def _known() -> list[str]:

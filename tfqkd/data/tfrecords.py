@@ -34,7 +34,7 @@ def records(path: Path) -> Iterator[bytes]:
 
 
 def masked_checksums(contents: Sequence[bytes]) -> np.ndarray:
-    """Returns what a TFRecord file has beside its contents: their CRC-32C, turned and shifted, uint32.
+    """Returns the checksums of a TFRecord file's contents: their CRC-32C, rotated and shifted, uint32.
 
     Args:
       contents: Any number of byte strings, which are read side by side, byte by byte.

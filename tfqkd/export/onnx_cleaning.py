@@ -13,7 +13,7 @@ _ANY = "N"  # What the size of a batch is called.
 
 
 def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yields what is no ONNX operator, also in the branches and bodies of others."""
+    """Yields nodes that are no ONNX operators, also in the branches and bodies of others."""
     for node in graph.node:
         if not onnx.defs.has(node.op_type, node.domain):
             yield node

@@ -26,7 +26,7 @@ class Cluster:
 
     @classmethod
     def read(cls, text: str | None = None) -> "Cluster":
-        """Reads TF_CONFIG, of which TensorFlow accepts much that is wrong, and then waits forever.
+        """Reads and checks TF_CONFIG: TensorFlow accepts many wrong values and then waits forever.
 
         Args:
             text: Its value; that of the environment if None.

@@ -1,9 +1,9 @@
-"""What a front offers: the names by which `training/` asks it, whichever Keras it makes work.
+"""What a front offers: the names that `training/` uses, whichever Keras is behind them.
 
-A front is a module, `tfqkd.fronts.NAME.front`, with the names of `Front`. A model is what its own functions
-make and take; nobody else looks into it. What a stage of training does is told in plain values (`Fitting`,
-`Quantization`, `Distillation`); where it stands, whether it goes on and what is kept is not the front's
-business: a `Trainer` writes and reads its state where it is told, and calls its watchers.
+A front is a module, `tfqkd.fronts.NAME.front`, with the names of `Front`. Its functions make models and
+take models; no other code looks into one. Plain values (`Fitting`, `Quantization`, `Distillation`) say what
+a stage of training does. A front does not decide where a training stands, whether it resumes and what is
+kept: a `Trainer` writes its state to and reads it from the path that it gets, and calls its watchers.
 """
 
 import dataclasses

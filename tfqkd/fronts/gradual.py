@@ -12,8 +12,8 @@ from tfqkd.fronts.choice import of_front
 class GradualSteps:
     """Moves the gradual quantizers of a model, or of a distiller's student, on at the start of epochs.
 
-    The widths of a quantizer share the epochs evenly, and so do the shares with the 1 that ends them. What
-    has been reached is in variables: a training that is resumed goes on with it.
+    The widths of a quantizer share the epochs evenly, and so do the shares with the 1 that ends them. The
+    current stage is in variables: a training that is resumed continues from it.
 
     Example:
         ```python

@@ -18,7 +18,7 @@ _files = itertools.count()
 
 
 class EventFile:
-    """A file of events, of which each is on the disk when the call is over.
+    """A file of events. A call returns when its event is on the disk.
 
     Args:
         directory: Where it is; made if it is missing.

@@ -1,4 +1,4 @@
-"""A training, as a front offers it: what goes on is written and read where it is told, and watched."""
+"""A training, as a front offers it: its state can be written and read, and watchers follow it."""
 
 import pathlib
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class ForeignStateError(ValueError):
 
 
 class Watcher:
-    """What a training tells how it goes on; the names and moments are those of Keras' callbacks.
+    """Follows a training; its methods have the names of Keras' callbacks and are called when those are.
 
-    Logs hold the metrics by name, numbers or what `float` makes one, and at the end of an epoch the learning
-    rate as `learning_rate`. An error that is raised ends the training.
+    Logs hold the metrics by name, as numbers or what `float` accepts, and at the end of an epoch the
+    learning rate as `learning_rate`. An error that a watcher raises ends the training.
 
     Attributes:
         stops: Whether the training is over; asked at the end of each epoch.
@@ -63,17 +63,18 @@ class Divergence(Protocol):
     """Watches a training for what is not finite."""
 
     def require_none(self) -> None:
-        """Raises ValueError if a step has diverged; waits for the steps that were begun."""
+        """Raises ValueError if a step has diverged; waits for the steps that were started."""
 
     def require_finite_weights(self, where: str) -> None:
         """Raises ValueError unless all weights are finite; `where` is the position, for the message."""
 
 
 class Trainer(Protocol):
-    """A network that is about to be trained, with all that goes on: optimizer, averages, random states.
+    """A network that is about to be trained, with the state that a checkpoint keeps: optimizer, averages,
+    random states.
 
     Attributes:
-        whole_epochs: Whether it goes on between epochs alone, since an epoch is one call.
+        whole_epochs: Whether it can resume only between epochs, since an epoch is one call.
     """
 
     whole_epochs: bool

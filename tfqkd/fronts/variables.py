@@ -74,7 +74,7 @@ class KerasView:
         return self._own
 
     def snapshot(self) -> None:
-        """Copies the student's weights to the networks beside it that do not train."""
+        """Copies the student's weights to the networks that keep its past and do not train."""
         for student, past in self._copies:
             past.assign(student.read())
 

@@ -73,7 +73,7 @@ class View(Protocol):
         """Adds a float32 variable that is in every checkpoint; before the training begins."""
 
     def snapshot(self) -> None:
-        """Copies the student's weights to the networks beside it that do not train: its past."""
+        """Copies the student's weights to the networks that keep its past and do not train."""
 
     def requantize(self) -> None:
         """Lets steps that follow the weights follow what these have become since the last step."""

@@ -110,7 +110,7 @@ class Latent(Method):
             return list(zip(*ends, strict=True)), []
         if depths[1] % depths[0]:
             raise ValueError(
-                "The teacher's blocks must be a multiple of the student's, of which every k-th is compared. "
+                "The number of the teacher's blocks must be a multiple of the student's. "
                 f"Received: {depths[0]} and {depths[1]}. Choose another depth, or name the taps."
             )
         every = depths[1] // depths[0]

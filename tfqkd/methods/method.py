@@ -69,7 +69,7 @@ class Method:
 
 
 def require_together(methods: Sequence[Method]) -> None:
-    """Raises ValueError if methods of one stage exclude each other, or one is there twice."""
+    """Raises ValueError if methods of one stage exclude each other, or one is named twice."""
     names = [method.name for method in methods]
     for method in methods:
         both = sorted(method.excludes & set(names))

@@ -16,7 +16,7 @@ def _are_methods(names: tuple[str, ...]) -> bool:
 class Quantized:
     """How the quantized student trains: its training, and its methods with their settings.
 
-    A method is there by its name: `quantized.ema.momentum`.
+    The settings of a method are under its name: `quantized.ema.momentum`.
 
     Attributes:
         own: The methods with their settings, in the order of `methods`.

@@ -187,10 +187,12 @@ class Recipe:
         return tuple(self.teacher.network.split(",")) if asked else ()
 
     def resumed_as(self, there: "Recipe") -> "Recipe":
-        """Returns this recipe with what it leaves to the machine as the run `there` was begun."""
+        """Returns this recipe with the values that the run of `there` chose for its machine."""
         left = {"run.mixed_precision": AUTO_PRECISION, "data.stream": AUTO_STREAM}
-        begun = {name: there.value(name) for name, auto in left.items() if self.value(name) == auto}
-        return self.changed(begun) if begun else self
+        chosen = {
+            name: there.value(name) for name, auto in left.items() if self.value(name) == auto
+        }
+        return self.changed(chosen) if chosen else self
 
     def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """Returns the settings that give another result: name to (this, other)."""

@@ -1,4 +1,4 @@
-"""A drawing: one figure of a page, as SVG inside it, and as PNG and CSV beside it."""
+"""A drawing: one figure of a page, as SVG in the page, and as PNG and CSV files next to it."""
 
 import dataclasses
 import io

@@ -110,7 +110,7 @@ def forecast_table(forecasts: Sequence[Forecast]) -> Table:
 
 @dataclasses.dataclass(frozen=True)
 class _Finished:
-    """A product that is there."""
+    """A finished product."""
 
     role: str
     name: str
@@ -140,9 +140,9 @@ def _forecast(
         key=lambda each: len(_differences(each.key, key)),
     )
     path = maker.path(stage).parent
-    begun = len(read_history(path.with_name(path.name + PARTIAL) / HISTORY_FILE))
-    epochs = stage.training.epochs - begun
-    why = f"begun, {begun} epochs are done" if begun else _why(alike[:1], key)
+    done = len(read_history(path.with_name(path.name + PARTIAL) / HISTORY_FILE))
+    epochs = stage.training.epochs - done
+    why = f"started, {done} epochs are done" if done else _why(alike[:1], key)
     measured = [each.seconds for each in alike if each.seconds is not None]
     seconds = epochs * measured[0] if measured else None
     return Forecast(stage.title, parameters, epochs, why, seconds)

@@ -77,7 +77,7 @@ def save_to_folder(
 
     Args:
         source: A network that comes with tfqkd, by name, or the directory of a finished run.
-        folder: Where to; replaced as a whole if it is there.
+        folder: Where to; replaced as a whole if it exists.
         licence: Of a run's network, as hubs call it, such as "apache-2.0". Those that come along have one.
         data_origin: Of a run: where its images are from, and under which licence.
 

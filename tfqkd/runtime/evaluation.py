@@ -60,7 +60,7 @@ class Evaluation:
 
     @property
     def precision(self) -> tuple[float | None, ...]:
-        """By class, the share right of what the model said to be it; None where it said so of nothing."""
+        """By class, the share of the model's predictions of it that are right; None without a prediction."""
         return _shares(np.diag(self.confusion), self.confusion.sum(axis=0))
 
     @property

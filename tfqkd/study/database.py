@@ -232,5 +232,5 @@ def _require_same(study: optuna.Study, plan: Plan, finished: bool = False) -> No
         )
         raise ValueError(
             f"A study belongs to one recipe and space. Received: another one for {study.study_name}:"
-            f"\n{listed}\nGive another --study_name and --run_dir, or what is there."
+            f"\n{listed}\nGive another --study_name and --run_dir, or the study's own recipe and space."
         )

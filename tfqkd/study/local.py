@@ -66,7 +66,7 @@ class LocalStudy:
         directory: Holds what is done, if anything is.
 
     Raises:
-        ValueError: If another study is there.
+        ValueError: If the directory has another study.
     """
 
     def __init__(self, plan: Plan, directory: pathlib.Path) -> None:
@@ -81,7 +81,7 @@ class LocalStudy:
             )
             raise ValueError(
                 f"A study belongs to one recipe and space. Received: another one for {directory}:\n{listed}\n"
-                "Give another --run_dir, or the study that is there."
+                "Give another --run_dir, or the study's own recipe and space."
             )
         for done in kept["trials"]:
             trial = self._trials[done["number"]]
@@ -117,7 +117,7 @@ class _Status:
 def run_local_study(
     plan: Plan, directory: pathlib.Path, command: list[str] | None = None
 ) -> StudyResults:
-    """Runs the trials of a study one after the other; the same call goes on where it stopped.
+    """Runs the trials of a study one after the other; the same call resumes where it stopped.
 
     A trial that breaks off for a reason of its own, such as a loss that is not finite, is named, and tried
     again by the next call.
@@ -131,7 +131,8 @@ def run_local_study(
         What was found.
 
     Raises:
-        ValueError: If a model does not fit the data, another study is there, or three trials in a row failed.
+        ValueError: If a model does not fit the data, the directory has another study, or three trials in a
+            row failed.
         RuntimeError: If another process works on the directory.
     """
     study = LocalStudy(plan, directory)

@@ -31,7 +31,7 @@ class StudyLocation:
     grace_seconds: int = GRACE_SECONDS
 
     def open(self) -> RDBStorage:
-        """Opens the storage; makes the directory if it is there.
+        """Opens the storage; makes the directory if the storage is a file in it.
 
         Raises:
             ValueError: If it cannot be reached.
@@ -41,19 +41,19 @@ class StudyLocation:
         return open_storage(self.url, self.grace_seconds)
 
     def join(self, plan: Plan) -> Study:
-        """Begins the study, or joins it.
+        """Starts the study, or joins it.
 
         Raises:
-            ValueError: If the storage cannot be reached, or the study there is of another plan.
+            ValueError: If the storage cannot be reached, or the study has another plan.
         """
         return join(self.open(), self._name, plan, make_sampler(plan), make_pruner(plan))
 
     def find(self, plan: Plan) -> Study:
-        """Returns the study to look at it; begins and makes nothing.
+        """Returns the study to look at it; starts and makes nothing.
 
         Raises:
-            StudyNotFoundError: If it was not begun.
-            ValueError: If the storage cannot be reached, or the study there is of another plan.
+            StudyNotFoundError: If it was not started.
+            ValueError: If the storage cannot be reached, or the study has another plan.
         """
         return find(self.url, self._name, plan, self.grace_seconds)
 

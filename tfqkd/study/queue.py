@@ -35,7 +35,7 @@ def planned(plan: Plan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         fields = [axis.field for axis in plan.space.axes]
         for settings in plan.grid():
             drawn.append({field: to_parameter(settings[field]) for field in fields})
-        # What is there when a study is stopped early is then a fair sample of the whole.
+        # The trials of a study that is stopped early are then a fair sample of the whole.
         random.Random(plan.recipe.run.seed).shuffle(drawn)
     return [*controls, *((parameters, dict(_QUEUED)) for parameters in drawn)]
 

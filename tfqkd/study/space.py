@@ -68,7 +68,7 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Arms(Listed):
-    """Named settings of several fields each, of which a trial takes one.
+    """Named settings of several fields each; a trial takes one of them.
 
     Attributes:
         settings: Of each arm, in the order of `values`, its names: pairs of a field and its value.

@@ -62,7 +62,7 @@ class TrialRunner:
     Args:
         plan: Of the study.
         directory: Of the study: gets `trials/NUMBER-seedSEED` and `products`.
-        status: Shows how it goes on: `begin` a trial, and the progress of a `stage`.
+        status: Shows the progress: `begin` a trial, and the progress of a `stage`.
     """
 
     def __init__(self, plan: Plan, directory: pathlib.Path, status: Any) -> None:

@@ -27,15 +27,15 @@ def work(
 ) -> int:
     """Runs trials until all of the study are done, by this worker or another.
 
-    A trial that another worker holds is waited for, and taken over if that worker dies. A trial that breaks
-    off for a reason of its own, such as a loss that is not finite, is marked as failed and the study goes
-    on; a worker that is interrupted, or that breaks, gives its trial back. One that was suspended for longer
-    than its grace finds its trial taken over, and goes on with the next.
+    The worker waits for a trial of another worker, and takes it over if that worker dies. A trial that fails
+    for a reason of its own, such as a loss that is not finite, is marked as failed, and the study continues;
+    a worker that is interrupted, or that fails, gives its trial back. If a worker was suspended for longer
+    than its grace, another one has its trial, and it continues with the next.
 
     Args:
         study: To work on.
         objective: Runs one trial.
-        status: Shows how it goes on.
+        status: Shows the progress.
         grace_seconds: A worker that gives no sign of life for this long has died.
 
     Returns:

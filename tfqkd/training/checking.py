@@ -101,7 +101,7 @@ def _require_terms(stage: Stage, models: dict[tuple[str, str], Model], maker: Ma
 
 
 def _require_balance(stage: Stage, replicas: int) -> None:
-    """Replicas that meet within a step cannot do so where it only measures."""
+    """Replicas that communicate within a step cannot do so while they only measure."""
     weights = {method.name: getattr(method, "weight", 0.0) for method in stage.methods}
     if stage.distillation:
         weights["soft_loss"] = stage.distillation.soft_weight or 0.0
@@ -111,7 +111,7 @@ def _require_balance(stage: Stage, replicas: int) -> None:
 
 
 def _require_loaded(stage: Stage) -> None:
-    """What the run's Keras does not load can be asked for logits that are kept, and nothing else."""
+    """A teacher that the run's Keras does not load can give kept logits, and nothing else."""
     live = () if stage.training.fixed_views else stage.teachers
     for each in (*live, *([stage.start] if stage.start else [])):
         if each.is_foreign:

@@ -35,7 +35,7 @@ class Checkpoints:
         self._restored: pathlib.Path | None = None
 
     def restore(self) -> Position:
-        """Restores the last whole checkpoint, if there is one, and returns where training goes on.
+        """Restores the last whole checkpoint, if there is one, and returns where training resumes.
 
         A damaged one is named on standard output and passed over for the one before it.
 

@@ -130,7 +130,7 @@ class RunDirectory:
             append_command(self.path, command)
 
     def _require_same(self) -> Recipe | None:
-        """Returns the recipe that is there, if any, and refuses another one."""
+        """Returns the recipe of the directory, None if it has none yet; refuses another one."""
         if not (self.path / RECIPE_FILE).exists():
             return None
         there = read_recipe(self.path)
@@ -153,7 +153,7 @@ class RunDirectory:
             raise ValueError(
                 "A run directory belongs to one recipe. "
                 f"Received: another one for {self.path}:\n{listed}\n"
-                "Give another --run_dir, or the recipe that is there."
+                "Give another --run_dir, or the recipe of this one."
             )
         return there
 

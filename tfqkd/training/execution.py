@@ -149,7 +149,7 @@ def with_precision(recipe: Recipe, front: Front, workers: Workers | None = None)
 
 
 def with_stream(recipe: Recipe, data: ImageData) -> Recipe:
-    """Returns the recipe with `auto` replaced by where its images are, so that a run goes on as it began."""
+    """Returns the recipe with `auto` replaced by where its images are, for a run that resumes."""
     if recipe.data.stream != AUTO_STREAM:
         return recipe
     return recipe.changed({"data.stream": "on" if data.train.is_streamed else "off"})

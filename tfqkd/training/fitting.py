@@ -35,7 +35,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     teacher_logits: Sequence[Logits] = (),
 ) -> None:
-    """Trains a network, or goes on where an interrupted call stopped.
+    """Trains a network, or resumes where an interrupted call stopped.
 
     Args:
         front: Whose network it is.

@@ -101,7 +101,7 @@ def test_a_layer_without_an_integer_operation_is_refused_by_name(name):
 @pytest.mark.parametrize(
     ("scheme", "message"),
     [
-        (tfqkd.TernaryScheme(), "layer 'stem', whose kernel lies on no grid"),
+        (tfqkd.TernaryScheme(), "layer 'stem', whose kernel is not"),
         (
             tfqkd.Scheme(UniformQuantizer(2), LsqActivationQuantizer(8)),
             "'middle', whose output has none",

@@ -60,8 +60,8 @@ class Affine:
         found = find_codes(kernel, axis)
         if found is None:
             raise ExportError(
-                "An integer file needs kernels of at most 8 bits. "
-                f"Received: layer '{layer}', whose kernel lies on no grid. Nothing was written. Quantize "
+                "An integer file needs kernels quantized to at most 8 bits. "
+                f"Received: layer '{layer}', whose kernel is not. Nothing was written. Quantize "
                 "every layer: tfqkd.quantize_model(model, tfqkd.DeployScheme())."
             )
         codes = found.codes.astype(np.int64).transpose(order)

@@ -30,8 +30,8 @@ _BIAS = 2
 def pack(content: bytes) -> bytes:
     """Returns the packed file of a TFLite file; `runtime.widening.widen` gives the very same bytes back.
 
-    Kernels of up to 16 different codes become codes of 2 to 4 bits, the scales of biases the product that
-    they are, scales and biases of few digits 16 bits, zeros their number, and what is there again a copy.
+    Kernels of up to 16 different codes become codes of 2 to 4 bits. The scales of biases become a product
+    of two other scales, scales and biases of few digits 16 bits, zeros their number, and repeats a copy.
 
     Args:
         content: A TFLite file.

@@ -1,4 +1,4 @@
-"""Reads a stripped Keras model as an integer graph: what each layer is there."""
+"""Reads a stripped Keras model as an integer graph: the operation of each layer."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

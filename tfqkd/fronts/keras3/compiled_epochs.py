@@ -54,7 +54,7 @@ class ScannedEpoch:
 
         Args:
             state: As Keras hands it to a step.
-            iterator: What stands for the epoch's batches, of which no values are taken.
+            iterator: Stands for the epoch's batches; none of its values is used.
         """
         for _ in iterator:
             pass
@@ -91,7 +91,7 @@ class ScannedEpoch:
 
 
 def shared(batch: Any) -> Any:
-    """Returns an array of a batch, of which each device gets its part where there are several."""
+    """Returns an array of a batch; with several devices, each gets its part."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return batch

@@ -13,7 +13,7 @@ _ops = keras.ops
 class GradientRounding(keras.layers.Layer):
     """Rounds the gradient of what passes through it, as DoReFa-Net does (`dorefa.rounded_gradient`).
 
-    The noise comes from a seed that is in a variable: a training that is resumed goes on with it.
+    The seed of the noise is in a variable: a training that is resumed continues from it.
 
     Args:
         bits: Of the gradient, 2 to 8.

@@ -1,4 +1,4 @@
-"""What a `Distiller` holds beside its student."""
+"""What a `Distiller` holds apart from its student."""
 
 import keras
 

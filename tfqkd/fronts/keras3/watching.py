@@ -31,7 +31,7 @@ class Calls:
     ends: bool = True
 
     def rest(self, made: int) -> "Calls":
-        """Returns those of a `fit` of the rest of an epoch, behind which another one goes on."""
+        """Returns those of a `fit` of the rest of an epoch, after which another `fit` follows."""
         return dataclasses.replace(self, made=made, ends=False)
 
     def behind_rest(self) -> "Calls":

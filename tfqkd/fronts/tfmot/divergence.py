@@ -46,7 +46,7 @@ class Divergence:
         self._watch()
 
     def require_none(self) -> None:
-        """Raises if a step has diverged; waits for the steps that were begun.
+        """Raises if a step has diverged; waits for the steps that were started.
 
         Raises:
             ValueError: It names the step, and the losses that are not finite.

@@ -168,7 +168,7 @@ def training_stream(
 
 
 def shared(make: Callable[..., tf.data.Dataset], strategy: tf.distribute.Strategy) -> Any:
-    """Returns batches of which each of several workers reads its parts alone.
+    """Returns batches; each of several workers reads only its part of them.
 
     Args:
         make: Makes them, of a `share`.
