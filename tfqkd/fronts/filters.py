@@ -80,7 +80,7 @@ def narrowed(
         raise ValueError(f"`share` must be in [0, 1). Received: share={share}. For example 0.25.")
     if not found:
         raise ValueError(
-            "To take out filters, a convolution's must be read by one convolution or Dense, through layers "
+            "Filters can be taken out of a convolution that one convolution or Dense reads, through layers "
             f"that treat channels apart. Received: {model.name}, which has none."
         )
     kept = {chain.first.name: kept_of(chain, share, norm) for chain in found}

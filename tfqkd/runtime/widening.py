@@ -68,7 +68,7 @@ def _widened(content: bytes) -> bytes:
         values = np.frombuffer(made[source : source + 4 * length], "<f4") * factor
         made[offset : offset + 4 * length] = values.tobytes()
     if len(made) != size or zlib.crc32(made) != checksum:
-        raise _damaged("the checksum is another one")
+        raise _damaged("the checksum is wrong")
     return bytes(made)
 
 
@@ -154,6 +154,6 @@ class _Reader:
 
 def _damaged(received: str) -> ValueError:
     return ValueError(
-        f"A packed file must be whole, and of version {VERSION}. Received: a file of which {received}. Copy "
-        "it or export it again."
+        f"A packed file must be whole, and of version {VERSION}. Received: a file in which {received}. "
+        "Copy it or export it again."
     )

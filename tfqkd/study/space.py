@@ -164,7 +164,7 @@ def parse_space(texts: Iterable[str], arms: Sequence[str] = ()) -> Space:
         if axis.field in axes:
             raise ValueError(
                 f"A field can be varied only once. Received: --vary={axis.field}=... twice. List all its "
-                "values behind one --vary."
+                "values in one --vary."
             )
         axes[axis.field] = axis
     if not axes:
@@ -279,7 +279,7 @@ def _parse_range(setting: Setting, text: str) -> Range:
     if scale not in ([], [_LOG]):
         raise ValueError(
             f"A range must be LOW:HIGH or LOW:HIGH:log. Received: {field}={text}. "
-            "Write ':log' or nothing behind HIGH."
+            "Write ':log' or nothing after HIGH."
         )
     if not ends[0] < ends[1]:
         raise ValueError(

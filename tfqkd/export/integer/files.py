@@ -169,7 +169,7 @@ def _check_widths(graph: Graph, kernels: list[StoredKernel], form: Format) -> No
         if bits > (form.weight_bits or 0) and kernel.layer not in apart:
             wider = form.name.replace(f"w{form.weight_bits}", f"w{bits}")
             raise ExportError(
-                f"Weights in {form.name} take at most {form.weight_bits} bits, but in the first, the last "
+                f"Weights in {form.name} take at most {form.weight_bits} bits, except in the first, the last "
                 f"and depthwise layers. Received: layer '{kernel.layer}' with codes of {bits} bits. Nothing "
                 f"was written. Export to {wider}."
             )

@@ -91,9 +91,9 @@ class Affine:
         if self.codes.max() > HIGHEST:
             raise ExportError(
                 "A weight's code must be -128 to 127. "
-                f"Received: layer '{self.layer}', whose lowest code, -128, a negative factor of its batch "
-                "normalisation turns. Nothing was written. Train it with UniformQuantizer(8), whose codes "
-                "are -127 to 127."
+                f"Received: layer '{self.layer}', whose batch normalisation has a negative factor, which "
+                "makes 128 of the code -128. Nothing was written. Train it with UniformQuantizer(8), with "
+                "the codes -127 to 127."
             )
         units = self.scales * float(scale_in)
         others = tuple(axis for axis in range(self.codes.ndim) if axis != self.axis)
