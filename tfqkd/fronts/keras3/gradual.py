@@ -9,14 +9,17 @@ from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.fronts.gradual import GradualSteps
 from tfqkd.fronts.keras3.model import QuantizedKernel
 from tfqkd.fronts.keras3.ops import OPS
+from tfqkd.fronts.keras3.replicas import read
 
 
 class GradualQuantization(GradualSteps, keras.callbacks.Callback):
     """Moves gradual quantizers on, as `tfqkd.fronts.gradual.GradualSteps` says."""
 
     def _array(self, variable: Any) -> np.ndarray:
-        return keras.ops.convert_to_numpy(variable.value)
+        return read(variable)
 
     def _restored(self, kernel: QuantizedKernel, gradual: GradualQuantizer) -> Any:
-        state = {key: variable.value for key, variable in kernel.state.items()}
-        return gradual.restored(keras.ops.convert_to_tensor(kernel.latent.value), state, OPS)
+        latent, *values = map(
+            keras.ops.convert_to_tensor, map(read, (kernel.latent, *kernel.state.values()))
+        )
+        return gradual.restored(latent, dict(zip(kernel.state, values, strict=True)), OPS)
