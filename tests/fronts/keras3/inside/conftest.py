@@ -1,6 +1,5 @@
 """Forbids the frameworks that the front must not import; TensorFlow only as the backend."""
 
-import functools
 import importlib.machinery
 import os
 import sys
@@ -34,12 +33,6 @@ if os.environ["KERAS_BACKEND"] == "tensorflow":
     # Before anything is computed: two devices for the tests of replicas.
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
-if os.environ["KERAS_BACKEND"] == "jax":
-    from jax._src.interpreters import mlir
-
-    # JAX makes one for each of a thousand programs, with every dialect in it.
-    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
 @pytest.fixture(autouse=True)
