@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -20,11 +21,15 @@ ENDLESS = ["--training.epochs=0", "--quantized.training.epochs=300", "--training
 
 
 def measure(o: argparse.Namespace, start: Callable[..., subprocess.Popen]) -> int:
-    """Writes the table: all processes of a program are started, and all but one, two, four, ... held."""
+    """Writes the table of the kinds that `--rows` matches.
+
+    All processes of a program are started, and all but one, two, four, ... held.
+    """
     with np.load(o.file) as arrays:
         images = len(arrays["train_labels"])
     counts, rows = [2**power for power in range(o.processes.bit_length())], []
-    for (kind, flags), batch in itertools.product(KINDS.items(), (128, 512)):
+    kinds = {kind: flags for kind, flags in KINDS.items() if re.fullmatch(o.rows, kind)}
+    for (kind, flags), batch in itertools.product(kinds.items(), (128, 512)):
         children: dict[pathlib.Path, subprocess.Popen] = {}
         for number in range(o.processes):
             name = f"{len(rows)}-{number}"
