@@ -118,7 +118,7 @@ def main(folder: pathlib.Path, data_dir: str) -> None:
     data = load(folder.name, data_dir=data_dir)
     figures = {
         f"{name}_{folder.name}": make(folder, stage, data, DIRECTORY / f"{name}_{folder.name}")
-        for name, stage in SHIPPED.items()
+        for name, stage in SHIPPED[folder.name].items()
     }
     write_atomically(folder / "files.json", json.dumps(figures, indent=2) + "\n")
     cards(folder, figures, data, DIRECTORY)

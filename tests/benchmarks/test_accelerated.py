@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from benchmarks.accelerated import MOMENTS, calibration_error, make, network
-from benchmarks.accelerated_pages import ROWS, cards, read, table
+from benchmarks.accelerated_pages import ROWS, SHIPPED, cards, read, table
+from benchmarks.accelerated_runs import stages
 from tests.export.in_process import files_run_here
 from tfqkd import runtime
 from tfqkd.compat import keras
 from tfqkd.core import steps, uniform
 from tfqkd.data.images import ImageData, Split
-from tfqkd.models import build
+from tfqkd.models import build, pretrained_file
 from tfqkd.runtime.evaluation import evaluate_logits
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -95,9 +96,10 @@ def test_every_variable_has_to_be_there(trained, tmp_path):
         network(tmp_path, "ternary.0", (32, 32, 3), 10)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "rows"), [("cifar10", set(ROWS)), ("cifar100", set(ROWS) - {"float_taught.0"})]
-)
+FIRST = {"teacher", "float.0", "taught.0", "ternary.0", "annealed_standardized.0"}
+
+
+@pytest.mark.parametrize(("dataset", "rows"), [("cifar10", set(ROWS)), ("cifar100", FIRST)])
 def test_the_table_of_full_length_has_what_was_measured(dataset, rows):
     folder = FULL_LENGTH / dataset
     text = table(folder)
@@ -107,3 +109,17 @@ def test_the_table_of_full_length_has_what_was_measured(dataset, rows):
     for stage in rows:
         (row,) = (line for line in text.splitlines() if line.split("|")[1].strip() == ROWS[stage])
         assert f" {100 * read(folder, stage)['accuracy']:.2f} " in row
+
+
+def test_of_several_ternary_networks_the_best_comes_along_and_its_card_says_so():
+    found = stages(FULL_LENGTH / "cifar10").items()
+    taught = {
+        name: one["accuracy"]
+        for name, one in found
+        if one["stage"]["ternary"] and one["stage"]["teacher"]
+    }
+    assert SHIPPED["cifar10"]["resnet20_ternary"] == max(taught, key=taught.get)
+    said = {f"best on these test images of {len(taught)} ternary": "cifar10"}
+    for text, dataset in (said | {"not the best of several": "cifar100"}).items():
+        card = pretrained_file(f"resnet20_ternary_{dataset}").with_suffix(".md")
+        assert text in card.read_text(encoding="utf-8")
