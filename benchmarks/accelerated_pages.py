@@ -129,10 +129,13 @@ def _chosen(folder: pathlib.Path, said: dict[str, Any]) -> str:
     found = stages(folder).values() if said["stage"]["ternary"] else ()
     rivals = sum(one["stage"]["ternary"] and bool(one["stage"]["teacher"]) for one in found)
     if rivals < 2:
-        return "It is one seed, not the best of several, and has no deviation; nothing was chosen on these images."
+        return (
+            "It is one seed, not the best of several, and has no deviation; nothing was chosen on "
+            "these images."
+        )
     return (
-        f"It is the best on these test images of {rivals} ternary networks with a teacher, of one seed each: other "
-        "images would show it somewhat lower, and it has no deviation."
+        f"It is the best on these test images of {rivals} ternary networks with a teacher, of one seed "
+        "each: other images would show it somewhat lower, and it has no deviation."
     )
 
 
