@@ -21,7 +21,7 @@ PAGES = [
     if "```python" in page.read_text(encoding="utf-8")
 ]
 # Their snippets train, and so take longest.
-LONG = {"study", "recipe", "model"}
+LONG = {"study", "recipe", "model", "methods", "quantizers", "transfer"}
 
 
 def snippets(page: pathlib.Path) -> list[str]:

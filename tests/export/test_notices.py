@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tfqkd.export.verification import child_environment
 
 _PROGRAM = """
@@ -16,6 +18,7 @@ for write, name in ((to_litert, "a.tflite"), (to_saved_model, "a"), (to_onnx, "a
 """
 
 
+@pytest.mark.slow
 def test_python_exports_print_nothing(tmp_path):
     environment = child_environment()
     # As in a program that knows none of these.

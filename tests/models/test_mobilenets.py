@@ -22,7 +22,7 @@ def test_mobilenetv2_is_that_of_keras(width):
     ("size", "width"),
     [
         ("small", 1.0),
-        ("large", 0.75),
+        pytest.param("large", 0.75, marks=pytest.mark.slow),
         pytest.param("small", 1.25, marks=pytest.mark.slow),
         pytest.param("large", 1.25, marks=pytest.mark.slow),
     ],

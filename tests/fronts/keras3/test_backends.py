@@ -7,14 +7,10 @@ import pytest
 from tests.fronts.keras3.backends import BACKENDS, run_tests
 
 BASIC = ["test_model.py", "test_fused_batch_norm.py", "test_distiller.py", "test_checks.py"]
-METHODS = [
-    "test_terms.py",
-    "test_balanced.py",
-    "test_raised.py",
-    "test_filters.py",
-    "test_strategy.py",
-]
-MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py", *METHODS]
+MORE = ["test_layer_kinds.py", "test_activations.py", "test_training.py"]
+MORE += ["test_terms.py", "test_strategy.py"]
+METHODS = ["test_balanced.py", "test_raised.py", "test_filters.py"]
+"""Methods with a mechanism of their own; slow."""
 FILES = ["test_export.py"]
 DEEP = ["test_stages.py", "test_keras_hub.py", "test_every_other.py"]
 OF_THE_PAGE = ["test_keras_distillation.py", "test_differences.py"]
@@ -59,6 +55,12 @@ def test_the_rest_of_the_front_works_on_tensorflow():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("file", [*BASIC, *MORE, *FILES, *DEEP, *OF_THE_PAGE])
+def test_every_method_works_on_the_backend(backend):
+    run_tests(backend, METHODS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("file", [*BASIC, *MORE, *METHODS, *FILES, *DEEP, *OF_THE_PAGE])
 def test_the_front_works_on_the_backend_in_depth(backend, file):
     run_tests(backend, [file], "slow")
