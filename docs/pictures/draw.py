@@ -29,15 +29,16 @@ FOLDER = pathlib.Path(__file__).parent
 BLUE, ORANGE, GREEN, RED = COLOURS[:4]
 LOOKS = {
     "resnet20_ternary": ("ternary student (ResNet20)", GREEN, "o"),
+    "resnet20_w2a8": ("the same of integers alone", RED, "D"),
     "resnet20": ("float student (ResNet20)", BLUE, "s"),
     "wrn20x1.5": ("float teacher (WRN20x1.5)", ORANGE, "^"),
 }
 """Name, colour and mark of each network, of both data sets."""
 RESULTS = FOLDER.parents[1] / "results" / "accelerator"
 TRAINED = (
-    ("quantized", "annealed_standardized.0"),
-    ("student", "taught.0"),
-    ("teacher", "teacher"),
+    ("resnet20_ternary", "quantized", "annealed_standardized.0"),
+    ("resnet20", "student", "taught.0"),
+    ("wrn20x1.5", "teacher", "teacher"),
 )
 """Where each was trained: the role in the run of CIFAR-10, the stage of CIFAR-100."""
 
@@ -156,11 +157,12 @@ def networks() -> Figure:
     grid[0].set_xticks([1e5, 1e6], ["100,000", "1,000,000"])
     grid[1].set_xlim(0, None)
     marks, names = grid[1].get_legend_handles_labels()
-    order = [0, 3, 1, 4, 2, 5]  # A column for each network.
+    half = len(LOOKS)
+    order = [index for each in range(half) for index in (each, half + each)]  # A column a network.
     figure.legend(
         [marks[index] for index in order],
         [names[index] for index in order],
-        ncols=3,
+        ncols=half,
         frameon=False,
         fontsize=8.5,
         loc="upper center",
@@ -176,7 +178,8 @@ def curves() -> Figure:
     products = {
         model["role"]: model["stage"] for model in json.loads(run.read_text("utf-8"))["models"]
     }
-    for (name, colour, _), (role, stage) in zip(LOOKS.values(), TRAINED, strict=True):
+    for network, role, stage in TRAINED:
+        name, colour, _ = LOOKS[network]
         history = RESULTS / "cifar10" / "products" / products[role] / "history.csv"
         with history.open(encoding="utf-8") as file:
             small = [float(line["accuracy"]) for line in csv.DictReader(file)]

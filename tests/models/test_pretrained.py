@@ -11,19 +11,24 @@ import numpy as np
 import pytest
 
 from benchmarks.accelerated_pages import SHIPPED, read
+from benchmarks.integer_students import FIGURES_FILE
 from tfqkd import runtime
 from tfqkd.core.steps import optimal_step
 from tfqkd.data import load
 from tfqkd.data.cifar import CLASS_NAMES
+from tfqkd.export.tflite import schema
 from tfqkd.export.tflite_reading import found_kernels, read_back
 from tfqkd.models import load_pretrained, pretrained_file, pretrained_names
 from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.reporting.measurement import run_file
 from tfqkd.runtime.evaluation import evaluate_logits
+from tfqkd.runtime.widening import widen
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FULL_LENGTH = ROOT / "results" / "accelerator"
+INTEGERS = ROOT / "results" / "integers"
 STUDENTS = [name for name in pretrained_names() if pretrained_file(name).suffix == ".tflite"]
+OF_INTEGERS = [name for name in STUDENTS if "_w2a8_" in name]
 LARGEST = 5_000_000
 
 
@@ -33,11 +38,15 @@ def dataset(name: str) -> str:
 
 def results(name: str) -> dict:
     """What the file has on the test images."""
+    if name in OF_INTEGERS:
+        return json.loads((INTEGERS / dataset(name) / FIGURES_FILE).read_text())
     return json.loads((FULL_LENGTH / dataset(name) / "files.json").read_text())[name]
 
 
 def trained_accuracy(name: str) -> float:
     """What was measured after the last epoch, on the device that trained."""
+    if name in OF_INTEGERS:
+        return results(name)["trained_accuracy"]
     return read(FULL_LENGTH / dataset(name), results(name)["stage"])["accuracy"]
 
 
@@ -46,9 +55,9 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("uint8")
 
 
-def test_every_ternary_student_comes_with_its_float_start_and_its_teacher():
+def test_every_ternary_student_comes_with_its_float_start_its_teacher_and_its_file_of_integers():
     assert set(pretrained_names()) == {
-        f"{network}_{data}" for data in CLASS_NAMES for network in SHIPPED[data]
+        f"{network}_{data}" for data in CLASS_NAMES for network in (*SHIPPED[data], "resnet20_w2a8")
     }
 
 
@@ -84,12 +93,42 @@ def test_a_file_is_what_was_trained_within_0_15_points(name):
     assert round(1e4 * abs(results(name)["accuracy"] - trained_accuracy(name))) <= 15
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", sorted(set(STUDENTS) - set(OF_INTEGERS)))
 def test_a_student_has_the_measured_share_of_ternary_weights(name):
     kernels = found_kernels(read_back(pretrained_file(name)))
     codes = [kernel.constants[0] for kernel in kernels if kernel.constants[0].bits == 2]
     share = sum(np.prod(code.shape) for code in codes) / results(name)["parameters"]
     assert share == pytest.approx(results(name)["quantized_share"])
+
+
+@pytest.mark.parametrize("name", OF_INTEGERS)
+def test_a_network_of_integers_has_the_share_of_ternary_weights_and_little_loss(name):
+    model = read_back(pretrained_file(name))
+    tensors = model.subgraphs[0].tensors
+    held = [
+        model.buffers[each.buffer].data for each in tensors if each.type == schema.TensorType.INT8
+    ]
+    codes = [np.asarray(data).view(np.int8) for data in held if data is not None]
+    ternary = [each.size for each in codes if np.unique(each).tolist() == [-64, 0, 64]]
+    found = results(name)
+    assert sum(ternary) / found["parameters"] == pytest.approx(found["quantized_share"])
+    # 0.3 points, and what 10,000 images of which some percent change sides leave to chance.
+    assert found["start_accuracy"] - found["accuracy"] < 0.006
+    assert found["start"] in pretrained_names() and found["teacher"] in pretrained_names()
+
+
+@pytest.mark.parametrize("name", OF_INTEGERS)
+def test_a_packed_network_is_a_quarter_and_the_same(name):
+    whole = pretrained_file(name)
+    packed = whole.with_suffix(".packed").read_bytes()
+    assert len(packed) < whole.stat().st_size / 3
+    assert f"`{name}.packed`, {len(packed):,} bytes" in whole.with_suffix(".md").read_text("utf-8")
+    assert widen(packed) == whole.read_bytes()
+
+
+def test_a_network_of_integers_is_not_trained_on():
+    with pytest.raises(ValueError, match=r"Load 'resnet20_ternary_cifar10', and quantize it with"):
+        load_pretrained("resnet20_w2a8_cifar10", trainable=True)
 
 
 @pytest.mark.parametrize("name", STUDENTS)

@@ -1,4 +1,4 @@
-"""Trained networks that come with tfqkd: ternary students, what they began from, and their teachers."""
+"""Trained networks that come with tfqkd: ternary students, also of integers alone, and their teachers."""
 
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,10 @@ _SUFFIXES = (".tflite", ".keras")
 
 
 def pretrained_names() -> tuple[str, ...]:
-    """Returns the names that `load_pretrained` takes: NETWORK_DATASET, or NETWORK_ternary_DATASET."""
+    """Returns the names that `load_pretrained` takes: NETWORK_DATASET, or NETWORK_KIND_DATASET.
+
+    The kind is `ternary`, or `w2a8` for ternary weights, 8-bit activations and integers alone.
+    """
     return tuple(sorted({file.stem for file in DIRECTORY.glob("*") if file.suffix in _SUFFIXES}))
 
 
@@ -28,7 +31,7 @@ def pretrained_file(name: str) -> pathlib.Path:
       name: One of `pretrained_names()`.
 
     Returns:
-      The 2-bit LiteRT file of a ternary student, the Keras file of a teacher.
+      The LiteRT file of a student, 2-bit or of integers alone, the Keras file of a float network.
 
     Raises:
       ValueError: If there is none of that name.
@@ -51,7 +54,7 @@ def shipped_files(name: str) -> tuple[pathlib.Path, ...]:
       ValueError: If there is none of that name.
     """
     first = pretrained_file(name)
-    files = (first.with_name(f"{name}{end}") for end in (*_SUFFIXES, ".md"))
+    files = (first.with_name(f"{name}{end}") for end in (*_SUFFIXES, ".packed", ".md"))
     return tuple(file for file in files if file.exists())
 
 
@@ -73,7 +76,7 @@ def load_pretrained(
 
     Raises:
       ImportError: If LiteRT is not installed and a ternary student is asked for.
-      ValueError: If there is none of that name, or no such Keras.
+      ValueError: If there is none of that name, or no such Keras, or it is of integers and to be trained on.
 
     Example:
       >>> student = load_pretrained("resnet20_ternary_cifar10")
@@ -86,6 +89,12 @@ def load_pretrained(
     if file.suffix == ".tflite" and not trainable:
         return runtime.load(file)
     file = file.with_suffix(".keras")
+    if not file.exists():
+        raise ValueError(
+            "A network of integers alone is trained on from the one with float activations. "
+            f"Received: name={name!r}, trainable=True. Load {name.replace('w2a8', 'ternary')!r}, and "
+            "quantize it with tfqkd.DeployScheme()."
+        )
     if keras == KERAS_3:
         return _of_keras3(file)
     from tfqkd.compat import keras as tf_keras  # noqa: PLC0415 (a student runs without TensorFlow)
