@@ -108,7 +108,8 @@ def _said(
         "classes": data.classes,
         "data": f"all {len(data.train):,} training images of {data.name}, with random crops and flips",
         "recipe": _recipe(recipe, data.name),
-        "limits": f"It is one seed and has no deviation; how {start} was chosen, its card says.\n- It has seen all training images: none of them can validate what trains on from "
+        "limits": f"It is one seed and has no deviation; how {start} was chosen, its card says.\n"
+        "- It has seen all training images: none of them can validate what trains on from "
         "here. No ARM device has run it.",
     }
 
