@@ -49,7 +49,6 @@ def figures(run: pathlib.Path, data: ImageData) -> dict[str, Any]:
         "start_accuracy": start.accuracy,
         "trained_accuracy": student.accuracy,
         "epochs": len(history),
-        "minutes": round(sum(epoch["seconds"] for epoch in history) / 60, 1),
         "parameters": student.parameters,
         "quantized_share": ternary / student.parameters,
         "accuracy": found.accuracy,
@@ -95,8 +94,7 @@ def _said(
         "kind": f"LiteRT, int8, for any interpreter; for the download `{packed.name}`, "
         f"{packed.stat().st_size:,} bytes, which becomes the same file, byte for byte",
         "ternary": f", {100 * found['quantized_share']:.1f} % of them ternary",
-        "budget": f"the epochs of {start}, then {found['epochs']} for integers, {found['minutes']:.0f} "
-        "minutes of two CPU cores",
+        "budget": f"the epochs of {start}, then {found['epochs']} for integers on two CPU cores",
         "accuracy": 100 * found["trained_accuracy"],
         "measured": ", measured once, after the last epoch, by its Keras model; this file has "
         f"{100 * found['accuracy']:.2f} % (top-5 {100 * found['top5']:.2f} %), the student with float "
