@@ -36,11 +36,11 @@ LOOKS = {
 """Name, colour and mark of each network, of both data sets."""
 RESULTS = FOLDER.parents[1] / "results" / "accelerator"
 TRAINED = (
-    ("resnet20_ternary", "quantized", "annealed_standardized.0"),
-    ("resnet20", "student", "taught.0"),
-    ("wrn20x1.5", "teacher", "teacher"),
+    ("resnet20_ternary", "annealed_kd.0", "quantized", "annealed_standardized.0"),
+    ("resnet20", "annealed_standardized.0", "student", "taught.0"),
+    ("wrn20x1.5", "annealed_standardized.0", "teacher", "teacher"),
 )
-"""Where each was trained: the role in the run of CIFAR-10, the stage of CIFAR-100."""
+"""Where each was trained: run and role of CIFAR-10, stage of CIFAR-100."""
 
 
 def kernel() -> np.ndarray:
@@ -174,13 +174,11 @@ def networks() -> Figure:
 def curves() -> Figure:
     """How the networks that come along were trained: accuracy on the training images by epoch."""
     figure, grid = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
-    run = RESULTS / "cifar10" / "annealed_standardized.0" / "results.json"
-    products = {
-        model["role"]: model["stage"] for model in json.loads(run.read_text("utf-8"))["models"]
-    }
-    for network, role, stage in TRAINED:
+    for network, run, role, stage in TRAINED:
         name, colour, _ = LOOKS[network]
-        history = RESULTS / "cifar10" / "products" / products[role] / "history.csv"
+        results = json.loads((RESULTS / "cifar10" / run / "results.json").read_text("utf-8"))
+        (product,) = (one["stage"] for one in results["models"] if one["role"] == role)
+        history = RESULTS / "cifar10" / "products" / product / "history.csv"
         with history.open(encoding="utf-8") as file:
             small = [float(line["accuracy"]) for line in csv.DictReader(file)]
         kept = json.loads((RESULTS / "cifar100" / f"{stage}.json").read_text("utf-8"))

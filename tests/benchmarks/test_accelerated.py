@@ -119,7 +119,9 @@ def test_of_several_ternary_networks_the_best_comes_along_and_its_card_says_so()
         if one["stage"]["ternary"] and one["stage"]["teacher"]
     }
     assert SHIPPED["cifar10"]["resnet20_ternary"] == max(taught, key=taught.get)
-    said = {f"best on these test images of {len(taught)} ternary": "cifar10"}
-    for text, dataset in (said | {"not the best of several": "cifar100"}).items():
+    for dataset, text in (
+        ("cifar10", f"best on these test images of {len(taught)} ternary"),
+        ("cifar100", "not the best of several"),
+    ):
         card = pretrained_file(f"resnet20_ternary_{dataset}").with_suffix(".md")
         assert text in card.read_text(encoding="utf-8")
