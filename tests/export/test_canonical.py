@@ -77,6 +77,7 @@ def test_every_file_has_the_same_bytes_later_in_the_same_process(tmp_path, monke
                 keras.layers.Bidirectional(keras.layers.LSTM(3)),
             ],
             id="two loops with random names",
+            marks=pytest.mark.slow,
         ),
     ],
 )

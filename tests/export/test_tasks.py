@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfqkd
+from tests.parameters import some
 from tfqkd.cli.predict import main as predict
 from tfqkd.compat import keras, tf
 from tfqkd.export import export, load
@@ -137,7 +138,7 @@ def test_what_classifies_images_refuses_such_a_file(several, tmp_path, capsys):
     assert "[N, classes] only" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["words", "u_net"])
+@pytest.mark.parametrize("name", some(["words", "u_net"], "words"))
 def test_sequences_and_pixels_get_a_class_each(name, tmp_path):
     model, reports = written(name, tmp_path, ["litert-int2", "onnx-int2"])
     require_right(name, model, reports)

@@ -61,6 +61,7 @@ def test_all_with_terms_are_here():
     assert with_terms <= {method.name for method in METHODS}
 
 
+@pytest.mark.slow
 def test_without_weight_they_are_the_plain_run_to_the_bit():
     nothing = [dataclasses.replace(method, weight=0.0) for method in METHODS]
     one, other = training((), FITTING), training(nothing, FITTING)
@@ -69,6 +70,7 @@ def test_without_weight_they_are_the_plain_run_to_the_bit():
     assert_same(one.weights(), other.weights())
 
 
+@pytest.mark.slow
 def test_they_go_on_to_the_bit_from_what_is_kept(whole):
     directory, first, _ = whole
     again = training()
@@ -81,6 +83,7 @@ def test_they_go_on_to_the_bit_from_what_is_kept(whole):
     assert all(float(kept[name]) == float(found[name]) > 0 for name in found)
 
 
+@pytest.mark.slow
 def test_steps_of_one_call_change_nothing(whole):
     _, first, logs = whole
     single = training(fitting=FITTING)

@@ -125,6 +125,7 @@ def test_with_latent_losses_alone_no_label_is_read():
     assert_same(*weights)
 
 
+@pytest.mark.slow
 def test_a_ternary_vit_learns_from_taps_and_becomes_a_file_of_two_bits(tmp_path):
     teacher, student = vit(2, 8, seed=2), tfqkd.quantize_model(vit(1, 8))
     term = term_of(Latent(), student, teacher)

@@ -114,7 +114,7 @@ def test_every_capture_is_taken_at_the_lowest_rate(steps):
     np.testing.assert_allclose(fine, 0.1 * (1 + np.cos(np.pi * share)) / 2)
 
 
-@pytest.mark.parametrize("behind", [0, 2])
+@pytest.mark.parametrize("behind", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_it_goes_on_to_the_bit(tmp_path, behind):
     whole = Training((METHOD,))
     whole.run()
@@ -122,6 +122,7 @@ def test_it_goes_on_to_the_bit(tmp_path, behind):
     assert_same(whole.weights(), again.weights())
 
 
+@pytest.mark.slow
 def test_steps_of_one_call_change_nothing():
     together = dataclasses.replace(FITTING, steps_per_execution=3)
     one, other = Training((METHOD,)), Training((METHOD,), fitting=together)

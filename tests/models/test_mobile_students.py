@@ -4,13 +4,21 @@ import numpy as np
 import pytest
 
 import tfqkd
+from tests.parameters import some
 from tfqkd.compat import keras
 from tfqkd.export import FORMATS, export
 from tfqkd.models import build
 
-NAMES = ("resnet8_mlperf_0.5", "mobilenetv3_small_0.25")
-OTHERS = ("mobilenetv2_0.25", "mobilenetv3_large_0.25", "efficientnet_lite0_0.25")
-EVERY = [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+EVERY = some(
+    [
+        "resnet8_mlperf_0.5",
+        "mobilenetv2_0.25",
+        "mobilenetv3_small_0.25",
+        "mobilenetv3_large_0.25",
+        "efficientnet_lite0_0.25",
+    ],
+    "resnet8_mlperf_0.5",
+)
 KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 

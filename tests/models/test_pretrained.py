@@ -202,18 +202,10 @@ assert not {"tfqkd.compat", "tensorflow"} & set(sys.modules)
 """
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["resnet20_ternary_cifar100"],
-        pytest.param(
-            sorted(file.stem for file in DIRECTORY.glob("*.keras")), marks=pytest.mark.slow
-        ),
-    ],
-    ids=["one", "all"],
-)
-def test_a_network_of_keras_3_computes_what_that_of_tf_keras_does(names, images, tmp_path):
+@pytest.mark.slow
+def test_networks_of_keras_3_compute_what_those_of_tf_keras_do(images, tmp_path):
     pytest.importorskip("jax", reason="needs jax: pip install '.[dev]'")
+    names = sorted(file.stem for file in DIRECTORY.glob("*.keras"))
     np.save(tmp_path / "images.npy", images)
     child = [sys.executable, "-c", KERAS_3, *names]
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}

@@ -9,6 +9,7 @@ import keras as keras3
 import numpy as np
 import pytest
 
+from tests.parameters import some
 from tfqkd.models import build
 
 from . import copying
@@ -39,7 +40,10 @@ def with_random_weights(name, shape):
     return model
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+QUICK = ("resnet8", "vgg7x0.0625", "cnn4", "vit1x8", "mobilenetv3_small_0.5")
+
+
+@pytest.fixture(scope="module", params=some(NETWORKS, *QUICK))
 def built(request):
     """A network of tf_keras, that of Keras 3 with its weights, and the logits of both."""
     name, shape = request.param, NETWORKS[request.param]

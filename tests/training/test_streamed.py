@@ -48,6 +48,7 @@ def folder(tmp_path_factory):
     return f"folder:{root}"
 
 
+@pytest.mark.slow
 def test_a_run_on_streamed_pictures_goes_on_as_if_it_had_not_been_interrupted(folder, tmp_path):
     recipe = Recipe(SETTINGS, dataset=folder, student="cnn2", teacher="none", formats=())
     streamed = recipe.changed({"data.stream": "on"})

@@ -32,10 +32,14 @@ AS_ON_JAX = [
     "test_distiller.py::test_a_teacher_is_an_argument_of_the_step_and_in_no_file[object]",
     "test_distiller.py::test_a_float32_teacher_teaches_a_float16_student",
     "test_distiller.py::test_logits_may_come_with_the_batch",
+    "test_distiller.py::test_validation_and_evaluate_are_the_students",
+    "test_distiller.py::test_an_interrupted_training_goes_on_where_it_was",
+    "test_distiller.py::test_schedules_by_step_and_by_epoch_trace_nothing_anew",
+    "test_distiller.py::test_a_step_logs_the_means_of_its_epoch_so_far",
     "test_distiller.py::test_checkpoints_hold_weights_and_files_are_refused",
     "test_distiller.py::test_a_teacher_of_other_classes_is_refused",
 ]
-"""What no backend has a part in; in the quick run JAX shows it, where it is installed."""
+"""What no backend has a part in, or takes long; in the quick run JAX shows it, where it is installed."""
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

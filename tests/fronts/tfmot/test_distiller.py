@@ -221,7 +221,12 @@ def test_a_schedule_needs_a_distiller_and_a_callable():
 
 
 @pytest.mark.parametrize(
-    ("policy", "scaled"), [("mixed_float16", True), ("mixed_bfloat16", False), ("float32", False)]
+    ("policy", "scaled"),
+    [
+        ("mixed_float16", True),
+        pytest.param("mixed_bfloat16", False, marks=pytest.mark.slow),
+        pytest.param("float32", False, marks=pytest.mark.slow),
+    ],
 )
 def test_a_quantized_student_trains_in_every_precision(policy, scaled):
     keras.mixed_precision.set_global_policy(policy)

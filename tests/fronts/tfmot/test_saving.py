@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.parameters import some
 from tfqkd.compat import keras, tf, tfmot
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.gradual import GradualQuantizer
@@ -35,11 +36,6 @@ SCHEMES = {
     "dorefa": Scheme(DorefaQuantizer(2, gradient_bits=6), LsqActivationQuantizer(4)),
     "gradual": Scheme(GradualQuantizer(LsqQuantizer(2), wider=(4,), by_share=True)),
 }
-
-
-def some(names, *quick):
-    """Names as parameters, all but the quick ones slow."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def network():
@@ -72,7 +68,7 @@ def require_equal(loaded, model):
         np.testing.assert_array_equal(found, expected, err_msg=expected.name)
 
 
-@pytest.mark.parametrize("scheme", some(SCHEMES, "ttq", "gradual"))
+@pytest.mark.parametrize("scheme", some(SCHEMES, "gradual"))
 def test_a_wrapped_model_comes_back_from_a_keras_file_and_trains_on(tmp_path, scheme):
     model = trained(scheme)
     model.save(tmp_path / "a.keras")

@@ -122,6 +122,7 @@ def test_an_operation_that_is_no_layer_is_refused():
         keras3.quantize_model(model, Scheme(UniformQuantizer(2), LsqActivationQuantizer(4)), ".*")
 
 
+@pytest.mark.slow
 def test_a_scheme_of_integers_rounds_all_that_an_integer_file_holds():
     model = models.build(
         "resnet8", (8, 8, 3), 4, mean=[120.0, 130.0, 110.0], std=[60.0] * 3, keras=keras

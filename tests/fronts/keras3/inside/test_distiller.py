@@ -89,6 +89,7 @@ def test_a_step_is_that_of_the_formula(weights):
     assert logs["temperature"] == pytest.approx([temperature])
 
 
+@pytest.mark.slow
 def test_the_hard_loss_is_computed_once():
     calls = []
 

@@ -25,6 +25,7 @@ def network():
     return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="network")
 
 
+@pytest.mark.slow
 def test_a_distilled_student_becomes_two_bit_files(tmp_path):
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(0)

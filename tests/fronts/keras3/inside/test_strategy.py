@@ -34,6 +34,7 @@ def test_what_devices_cannot_share_is_refused():
             make_strategy("mirrored", 64, jit_compile=True)
 
 
+@pytest.mark.slow
 @several
 @pytest.mark.parametrize("scan", terms.SCANS)
 def test_two_devices_train_as_one(monkeypatch, scan):

@@ -151,6 +151,7 @@ def tap(model, training, name="late"):
     return found.astype("float64")
 
 
+@pytest.mark.slow
 def test_attention_reads_the_layers_that_it_names():
     training = Training(dataclasses.replace(ATTENTION, falls=False), fitting=STILL)
     maps = tap(training.student, training=True), tap(training.teacher, training=False)
@@ -249,6 +250,7 @@ def test_a_weight_follows_its_schedule(scan):
     np.testing.assert_allclose(rest, [3.0, 1.5, 0.0], atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scan", SCANS)
 def test_without_weight_it_is_the_plain_run_to_the_bit(scan):
     fitting = dataclasses.replace(FITTING, scan=scan)
@@ -259,6 +261,7 @@ def test_without_weight_it_is_the_plain_run_to_the_bit(scan):
     same_weights(plain.student, nothing.student)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scan", SCANS)
 def test_all_of_them_go_on_to_the_bit(tmp_path, scan):
     fitting = dataclasses.replace(FITTING, scan=scan)
