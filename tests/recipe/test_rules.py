@@ -1,6 +1,8 @@
 import pytest
 
+from tfqkd.models.pretrained import DIRECTORY
 from tfqkd.recipe.layer_bits import bits_by_layer
+from tfqkd.recipe.models import is_saved, saved_model
 from tfqkd.recipe.recipe import Recipe
 
 
@@ -157,3 +159,18 @@ def test_a_saved_model_is_a_student_or_teacher(tmp_path):
         Recipe(teacher=f"cnn4,{file}2")
     with pytest.raises(ValueError, match=r"`distil.float_student` teaches a float student that"):
         Recipe({"distil.float_student": True}, student=str(file))
+
+
+def test_a_network_that_comes_along_is_a_student_or_teacher_by_its_name():
+    recipe = Recipe(
+        student="resnet20_ternary_cifar10", teacher="resnet20_cifar10,wrn20x1.5_cifar10"
+    )
+    for name in (recipe.student.network, *recipe.teachers()):
+        assert is_saved(name)
+        assert saved_model(name) == DIRECTORY / f"{name}.keras"
+        assert saved_model(name).is_file()
+    with pytest.raises(ValueError, match="must name different models"):
+        Recipe(teacher=f"resnet20_cifar10,{saved_model('resnet20_cifar10')}")
+    # Of integers, to run and not to train on.
+    with pytest.raises(ValueError, match=r"'resnet20_w2a8.* come along: .*resnet20_cifar10, "):
+        Recipe(student="resnet20_w2a8_cifar10")

@@ -4,6 +4,7 @@ import pathlib
 
 from tfqkd.models.names import Architecture
 from tfqkd.models.names import parse as parse_model_name
+from tfqkd.models.pretrained import DIRECTORY
 
 NO_TEACHER = "none"
 MODEL_SUFFIXES = (".keras", ".h5")
@@ -22,7 +23,7 @@ def check_model(role: str, name: str) -> None:
         return
     parts = name.split(",") if role == "teacher" else [name]
     for part in parts:
-        if not is_model_path(part):
+        if not is_saved(part):
             try:
                 parse_model_name(part)
             except ValueError as error:
@@ -31,8 +32,9 @@ def check_model(role: str, name: str) -> None:
                         f"`{role}` must be a known name or the path of a saved Keras model. "
                         f"Received: {role}={part!r}, no known name. The file or folder is ./{part}."
                     ) from error
-                raise ValueError(f"`{role}`: {error}") from error
-        elif not _exists(part):
+                along = ", ".join(sorted(_shipped()))
+                raise ValueError(f"`{role}`: {error} Trained ones come along: {along}.") from error
+        elif not (_comes_along(part) or _exists(part)):
             raise ValueError(
                 f"`{role}` must be a known name or the path of a saved Keras model. "
                 f"Received: {role}={part!r}, which does not exist."
@@ -55,7 +57,7 @@ def check_weights(role: str, network: str, weights: str) -> None:
     """
     if not weights:
         return
-    several = "," in network or is_model_path(network) or network == NO_TEACHER
+    several = "," in network or is_saved(network) or network == NO_TEACHER
     if several or parse_model_name(network).family != "applications":
         raise ValueError(
             f"`{role}.weights` must be those of one network of keras.applications. Received: "
@@ -69,9 +71,22 @@ def check_weights(role: str, network: str, weights: str) -> None:
         )
 
 
-def is_model_path(name: str) -> bool:
-    """Whether a student's or teacher's name is the path of a saved model."""
-    return name.endswith((*MODEL_SUFFIXES, *FILE_SUFFIXES)) or "/" in name
+def is_saved(name: str) -> bool:
+    """Whether a student's or teacher's name is that of a saved model: its path, or one that comes along."""
+    return name.endswith((*MODEL_SUFFIXES, *FILE_SUFFIXES)) or "/" in name or _comes_along(name)
+
+
+def saved_model(name: str) -> pathlib.Path:
+    """Returns the file or folder of a saved model by its name (`is_saved`)."""
+    return DIRECTORY / f"{name}.keras" if _comes_along(name) else pathlib.Path(name)
+
+
+def _comes_along(name: str) -> bool:
+    return name in _shipped()
+
+
+def _shipped() -> set[str]:
+    return {file.stem for file in DIRECTORY.glob("*.keras")}
 
 
 def _exists(path: str) -> bool:
@@ -82,4 +97,4 @@ def _exists(path: str) -> bool:
 
 
 def _which(name: str) -> Architecture | pathlib.Path:
-    return pathlib.Path(name).resolve() if is_model_path(name) else parse_model_name(name)
+    return saved_model(name).resolve() if is_saved(name) else parse_model_name(name)

@@ -16,8 +16,8 @@ class Teacher:
 
     network: str = setting(
         "wrn20x2",
-        "Teacher: as for --student, several separated by commas (see --teacher.combine), or none. A path "
-        "is used as it is, untrained here and in the precision it was saved in: a run's student can teach "
+        "Teacher: as for --student, several separated by commas (see --teacher.combine), or none. A saved "
+        "model is used as it is, untrained here and in the precision it was saved in: a run's student can teach "
         "the next one so. With --teacher.views also a file that tfqkd exported (.tflite, .onnx, "
         "SavedModel), and a model of the other Keras.",
     )
@@ -62,7 +62,8 @@ class Student:
         "Student: resnet20, resnet32, resnet56, wrn20xN (N such as 1.7), vgg7, vgg7xN, cnnN, vitBxN (B "
         "blocks); resnet18, resnet34, resnet8_mlperf, mobilenetv2, mobilenetv3_small, mobilenetv3_large, "
         "efficientnet_lite0 to 4 (these with _N for other widths, as in mobilenetv2_0.5); applications:NAME "
-        "of keras.applications, such as applications:MobileNetV2; or the path of a trained Keras model "
+        "of keras.applications, such as applications:MobileNetV2; a trained network that comes along, such "
+        "as resnet20_cifar10; or the path of a trained Keras model "
         "(.keras, .h5, SavedModel) that takes 0 to 255 pixels and returns logits, in the precision of "
         "--run.mixed_precision.",
     )

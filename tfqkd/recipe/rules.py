@@ -1,12 +1,11 @@
 """What fits together: rules over several settings of a recipe."""
 
-import pathlib
 from typing import TYPE_CHECKING
 
 from tfqkd.export.format_options import with_arena
 from tfqkd.export.formats import parse_formats
 from tfqkd.recipe.layer_bits import bits_by_layer
-from tfqkd.recipe.models import check_model, check_weights, is_model_path
+from tfqkd.recipe.models import check_model, check_weights, is_saved, saved_model
 from tfqkd.recipe.quantize import TERNARY_QUANTIZERS, Quantize
 from tfqkd.recipe.setting import FLOAT_BITS
 from tfqkd.recipe.training import Training
@@ -218,7 +217,7 @@ def _check_progressive(recipe: "Recipe") -> None:
             "`progressive.data` must name what the first two stages are trained on. "
             f"{received}, without it. Set --progressive.data, or begin --progressive.epochs with 0,0."
         )
-    if progressive.epochs[0] and not (is_model_path(teacher) and pathlib.Path(teacher).exists()):
+    if progressive.epochs[0] and not (is_saved(teacher) and saved_model(teacher).exists()):
         raise ValueError(
             "`progressive.teacher` must be the path of a saved Keras model, which teaches the first stage. "
             f"{received}, progressive.teacher={teacher!r}. Set it, or begin --progressive.epochs with 0."
@@ -227,7 +226,7 @@ def _check_progressive(recipe: "Recipe") -> None:
 
 def _check_float_student(recipe: "Recipe") -> None:
     student = recipe.student.network
-    if recipe.distil.float_student and is_model_path(student):
+    if recipe.distil.float_student and is_saved(student):
         raise ValueError(
             "`distil.float_student` teaches a float student that the run trains. Received: "
             f"distil.float_student with the saved student={student!r}, which stays as it is. "

@@ -1,6 +1,5 @@
 """What shows before training that stages cannot end well."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
 
 from tfqkd.core.weights import NOT_SYNCHRONIZED, ratio_of
@@ -11,6 +10,7 @@ from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts, Model
 from tfqkd.methods.hooks import require_capable
 from tfqkd.methods.method import require_together
+from tfqkd.recipe.models import saved_model
 from tfqkd.training.fitting import fitting_of
 from tfqkd.training.making import Maker
 from tfqkd.training.presets import student_stage
@@ -79,11 +79,11 @@ def _fitting_model(source: Source, maker: Maker) -> Model:
     """Returns a model as the first stage that has it finds it."""
     front, name = maker.front, source.network
     if source.is_foreign:
-        foreign = ForeignTeacher(pathlib.Path(name))
+        foreign = ForeignTeacher(saved_model(name))
         _require_fit(name, foreign.facts(), maker.data)
         return foreign
     saved = isinstance(source, ModelFile)
-    model = front.load(pathlib.Path(name)) if saved else maker.build(*source.architecture)
+    model = front.load(saved_model(name)) if saved else maker.build(*source.architecture)
     layers_only = isinstance(source, ModelFile) and source.layers_only
     _require_fit(name, front.facts(model), maker.data, layers_only)
     if saved:
@@ -126,7 +126,7 @@ def _require_different(teachers: Sequence[Source]) -> None:
     named: dict[str, str] = {}
     for each in teachers:
         if isinstance(each, ModelFile):
-            same = named.setdefault(model_key(pathlib.Path(each.network)), each.network)
+            same = named.setdefault(model_key(saved_model(each.network)), each.network)
             if same is not each.network:
                 raise ValueError(
                     f"Teachers must be different models. Received: {each.network}, which has the same "

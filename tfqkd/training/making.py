@@ -13,7 +13,7 @@ from tfqkd.fronts.terms import Term
 from tfqkd.fronts.trainer import Logits
 from tfqkd.methods.hooks import terms_of
 from tfqkd.progress import MakeProgress, ProgressBar
-from tfqkd.recipe.models import is_model_path
+from tfqkd.recipe.models import is_saved, saved_model
 from tfqkd.training.fitting import fit, fitting_of
 from tfqkd.training.format_trial import FormatTrialWatcher
 from tfqkd.training.products import (
@@ -90,14 +90,14 @@ class Maker:
 
     def _key_of_file(self, path: str) -> str:
         if path not in self._files:
-            self._files[path] = model_key(pathlib.Path(path))
+            self._files[path] = model_key(saved_model(path))
         return self._files[path]
 
     def path(self, source: Source) -> pathlib.Path:
         """Returns the file of a model, whether it is there or not."""
         if isinstance(source, Stage):
             return self.products.directory / self.name(source) / MODEL_FILE
-        return pathlib.Path(source.network)
+        return saved_model(source.network)
 
     def is_done(self, source: Source) -> bool:
         """Whether a model is there, so that nothing is to be trained for it."""
@@ -130,8 +130,8 @@ class Maker:
             weights: The file of its weights; "" for random ones.
             seed: Of random weights; None goes on with the random numbers of the stage.
         """
-        if is_model_path(network):
-            return self.front.load(pathlib.Path(network))
+        if is_saved(network):
+            return self.front.load(saved_model(network))
         data = self.data
         mean, std = data.mean, data.std
         return self.front.build(

@@ -12,7 +12,7 @@ from tfqkd.methods.batch_norm import BatchNorm
 from tfqkd.methods.gradient_rounding import GradientRounding
 from tfqkd.methods.latent import Latent
 from tfqkd.methods.method import Method
-from tfqkd.recipe.models import is_model_path
+from tfqkd.recipe.models import is_saved
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.setting import FLOAT_BITS
 from tfqkd.training.execution import KERAS_3
@@ -117,7 +117,7 @@ def progressive_of(recipe: Recipe, teachers: Sequence[Source]) -> tuple[Stage, .
         ("task-adaptive distillation", tuple(teachers), False),
     )
     start: Source | None = None
-    if is_model_path(recipe.student.network):
+    if is_saved(recipe.student.network):
         start = student_of(recipe)
     for number, (label, teaching, on_general) in enumerate(kinds, start=1):
         epochs = progressive.epochs[number - 1]
@@ -224,7 +224,7 @@ def coefficient_schedule(recipe: Recipe, stage: str = QUANTIZED) -> Schedule:
 def _float_network(
     recipe: Recipe, role: str, network: str, label: str, part: tuple[int, int]
 ) -> Source:
-    if is_model_path(network):
+    if is_saved(network):
         return ModelFile(role, label, network, _keras_of(recipe))
     seed = recipe.seed_of(STUDENT)
     return Stage(

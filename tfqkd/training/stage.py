@@ -8,6 +8,7 @@ from typing import Any
 from tfqkd.fronts.foreign import is_foreign
 from tfqkd.fronts.settings import Distillation, Quantization, Training
 from tfqkd.methods.method import Method
+from tfqkd.recipe.models import saved_model
 
 TEACHER, ASSISTANT, STUDENT, QUANTIZED = "teacher", "assistant", "student", "quantized"
 ROLES = (TEACHER, ASSISTANT, STUDENT, QUANTIZED)
@@ -49,7 +50,7 @@ class ModelFile:
     Attributes:
         role: Of `ROLES`.
         label: What it is called in tables.
-        network: Its path.
+        network: Its path, or its name where it comes along.
         keras: Of the run: None for tf_keras.
         layers_only: Whether it is asked for its layers alone: its outputs are of other classes.
     """
@@ -68,7 +69,7 @@ class ModelFile:
     @property
     def is_foreign(self) -> bool:
         """Whether the run's Keras does not load it, so that it can be asked alone."""
-        return is_foreign(pathlib.Path(self.network), self.keras)
+        return is_foreign(saved_model(self.network), self.keras)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
