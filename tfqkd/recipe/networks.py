@@ -17,8 +17,8 @@ class Teacher:
     network: str = setting(
         "wrn20x2",
         "Teacher: as for --student, several separated by commas (see --teacher.combine), or none. A saved "
-        "model is used as it is, untrained here and in the precision it was saved in: a run's student can teach "
-        "the next one so. With --teacher.views also a file that tfqkd exported (.tflite, .onnx, "
+        "model is used as it is, untrained here and in the precision it was saved in: a run's student can "
+        "teach the next one so. With --teacher.views also a file that tfqkd exported (.tflite, .onnx, "
         "SavedModel), and a model of the other Keras.",
     )
     weights: str = setting(
