@@ -35,12 +35,14 @@ class Facts:
         parameters: Trainable ones, also those of frozen layers.
         input_shape: Of an image; None where any size will do.
         output_shape: Of what it returns for an image.
+        roundings: The layers that round activations by fixed steps; nothing before them trains.
     """
 
     name: str
     parameters: int
     input_shape: tuple[int | None, ...]
     output_shape: tuple[int | None, ...]
+    roundings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from tfqkd.data.images import ImageData
 from tfqkd.export.choice import require_exportable
 from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts, Model
+from tfqkd.fronts.roundings import require_others
 from tfqkd.methods.hooks import require_capable
 from tfqkd.methods.method import require_together
 from tfqkd.recipe.models import saved_model
@@ -62,6 +63,8 @@ def check(
         _require_balance(stage, maker.strategy.replicas)
         if isinstance(stage.start, ModelFile):
             maker.front.require_precision(stage.network, model, stage.precision)
+            if stage.quantization is None:
+                require_others(maker.front.facts(model).roundings, activation_bits=None)
         if quantization and (stage.network, quantization) not in checked:
             maker.front.require_quantizable(model, quantization)
             checked.append((stage.network, quantization))

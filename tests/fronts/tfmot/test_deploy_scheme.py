@@ -85,3 +85,34 @@ def test_a_step_can_start_at_the_largest_input():
     assert LsqActivationQuantizer(8, signed=True).first_value(1.0, 51.0) == 2 / 127**0.5
     with pytest.raises(ValueError, match="`start` must be one of mean, largest"):
         LsqActivationQuantizer(8, start="median")
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_fixed_roundings_of_a_stripped_model_give_way_to_steps_that_train(sequential):
+    layers = [
+        keras.layers.Conv2D(4, 3, name="first"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.ReLU(name="relu"),
+        keras.layers.Conv2D(5, 3, name="middle"),
+        keras.layers.GlobalAveragePooling2D(name="pool"),
+        keras.layers.Dense(3, name="last"),
+    ]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    if not sequential:
+        model = keras.Model(model.inputs, model.outputs)
+    model.get_layer("norm").trainable = False
+    scheme = tfqkd.DeployScheme()
+    stripped = tfqkd.strip_quantization(tfqkd.quantize_model(model, scheme))
+    again = tfqkd.quantize_model(stripped, scheme)
+    assert [x.name for x in strip_weights(again).layers] == [x.name for x in model.layers]
+    assert not again.get_layer("norm").trainable
+    for kernel in quantized_kernels(again):
+        value = stripped.get_layer(kernel.layer).kernel
+        np.testing.assert_allclose(kernel.value(), value, rtol=1e-6)
+    again.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = again.get_layer("first").get_weights()[0]
+    again.fit(IMAGES, np.arange(16) % 3, verbose=0)
+    assert (again.get_layer("first").get_weights()[0] != before).any()
+    with pytest.raises(ValueError, match=r"nothing before them.*layer '.*_quantization'"):
+        tfqkd.quantize_model(stripped)

@@ -806,6 +806,22 @@ def test_settings_that_do_not_fit_are_refused_before_training(tmp_path, changes,
         make_stages(recipe, tmp_path).check()
 
 
+@pytest.mark.parametrize("bits", [2, 32])
+def test_a_student_of_fixed_roundings_is_refused_where_they_would_stay(tmp_path, bits):
+    path = tmp_path / "student.keras"
+    layers = [keras.layers.Conv2D(2, 3, name=name) for name in "abc"]
+    rounding = ActivationQuantization(0.1, -8, 7, name="rounding")
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(CLASSES)]
+    keras.Sequential([keras.Input((8, 8, 1)), *layers, rounding, *head]).save(path)
+    recipe = RECIPE.changed(student=str(path), bits=bits, teacher="none", formats=())
+    with pytest.raises(
+        ValueError, match=r"nothing before them would learn\. Received: layer 'rounding'"
+    ):
+        make_stages(recipe, tmp_path / "products").check()
+    if bits == 2:
+        make_stages(recipe.changed({"quantize.deploy": True}), tmp_path / "products").check()
+
+
 def test_a_model_of_images_of_any_size_fits(tmp_path):
     path = tmp_path / "model.keras"
     pool = keras.layers.GlobalAveragePooling2D()

@@ -1,7 +1,7 @@
 """Copies of models: new layers from configs, the weights and what is frozen taken over."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -13,7 +13,10 @@ Change = Callable[[keras.layers.Layer], keras.layers.Layer]
 
 
 def clone(
-    model: keras.Model, change: Change, behind: Mapping[int, keras.layers.Layer] | None = None
+    model: keras.Model,
+    change: Change,
+    behind: Mapping[int, keras.layers.Layer] | None = None,
+    left_out: Collection[int] = (),
 ) -> keras.Model:
     """Returns a model of the same graph with another layer in the place of each one, and the same frozen.
 
@@ -24,6 +27,7 @@ def clone(
         change: Called once with each layer that is no Functional or Sequential model; returns the one in its
             place, under the same name.
         behind: Layers to put behind others, by the ids of these.
+        left_out: The ids of layers of one input whose readers are to read that.
     """
     made: dict[int, Any] = {}
     followers = behind or {}
@@ -42,6 +46,8 @@ def clone(
         return change(operation)
 
     def called(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if any(made.get(old) is operation for old in left_out):
+            return args[0]
         outputs = operation(*args, **kwargs)
         for old, follower in followers.items():
             if made.get(old) is operation:
@@ -56,20 +62,24 @@ def clone(
                 )
         layers = [keras.Input(batch_shape=graph.input_shape, dtype=graph.inputs[0].dtype)]
         for layer in graph.layers:
+            if id(layer) in left_out:
+                continue
             layers += [copy_of(layer), *([followers[id(layer)]] if id(layer) in followers else [])]
         return keras.Sequential(layers, name=graph.name)
 
     twin = cloned(model)
-    _freeze_as(model, twin)
+    _freeze_as(model, twin, left_out)
     return twin
 
 
-def _freeze_as(model: keras.Model, twin: keras.Model) -> None:
+def _freeze_as(model: keras.Model, twin: keras.Model, left_out: Collection[int]) -> None:
     for old, new in zip(graphs(model), graphs(twin), strict=True):
         if new.trainable != old.trainable:
             new.trainable = old.trainable
     copies = dict(leaves(twin))
     for name, old in leaves(model):
+        if id(old) in left_out:
+            continue
         new = copies[name]
         new.trainable = old.trainable
         _keep_frozen(plain_layer(old), plain_layer(new))

@@ -25,6 +25,7 @@ from tfqkd.fronts.keras3.gradual import GradualQuantization
 from tfqkd.fronts.keras3.model import quantize_model
 from tfqkd.fronts.keras3.model import require_quantizable as quantizable_layers
 from tfqkd.fronts.keras3.profile import Profile
+from tfqkd.fronts.keras3.roundings import roundings
 from tfqkd.fronts.keras3.strategy import DISTRIBUTES, OneDevice, make_strategy
 from tfqkd.fronts.keras3.stripping import strip_quantization
 from tfqkd.fronts.keras3.summary import quantization_summary
@@ -143,7 +144,8 @@ def facts(model: keras.Model) -> Facts:
     }
     trained = [weight for weight in model.weights if id(weight) not in statistics]
     parameters = int(sum(np.prod(weight.shape) for weight in trained))
-    return Facts(model.name, parameters, model.input_shape[1:], model.output_shape[1:])
+    rounding = tuple(roundings(model))
+    return Facts(model.name, parameters, model.input_shape[1:], model.output_shape[1:], rounding)
 
 
 def is_model(teacher: object) -> bool:

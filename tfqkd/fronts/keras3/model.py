@@ -15,6 +15,7 @@ from tfqkd.fronts.keras3.cloning import clone, copied, is_graph, leaves
 from tfqkd.fronts.keras3.fused_batch_norm import trained_class
 from tfqkd.fronts.keras3.policy import choose_bits
 from tfqkd.fronts.keras3.quantizer_state import HeldKernel
+from tfqkd.fronts.keras3.roundings import without_roundings
 from tfqkd.fronts.keras3.wiring import wiring
 from tfqkd.fronts.keras3.wrapper import QuantizedLayer
 
@@ -92,6 +93,7 @@ def quantize_model(
     Args:
         model: A built Keras 3 model: Functional, Sequential, or one of these with such models as layers, each
             of whose layers is quantized by itself. A subclassed model, alone or as a layer, is one layer.
+            The fixed roundings of a stripped model give way to those of the scheme.
         scheme: What a quantized layer gets; `TernaryScheme()` by default.
         layers: Which layers, and to how many bits (`tfqkd.core.policy.choose_bits`). By default all but the
             first and the last layer with a kernel, which stay float: they hold few weights and cost most
@@ -104,11 +106,12 @@ def quantize_model(
     Raises:
         TypeError: If `model` is not a Keras 3 model, or `scheme` no scheme of tfqkd.
         ValueError: If the model is not built, is quantized already, has a layer that its config does not
-            rebuild, or nothing is selected.
+            rebuild, or nothing is selected; or if it rounds activations by fixed steps, and the scheme leaves
+            them float.
     """
     scheme = scheme or TernaryScheme()
     bits = require_quantizable(model, scheme, layers)
-    graph = as_graph(model)
+    graph = without_roundings(as_graph(model), scheme.bits.activations)
     names = {id(layer): name for name, layer in leaves(graph)}
     quantizers = layer_quantizers(scheme, bits, lambda: wiring(graph))
 
@@ -135,7 +138,8 @@ def require_quantizable(
             "Pass an instance, e.g. tfqkd.TernaryScheme()."
         )
     _require_supported(model)
-    return choose_bits(as_graph(model), layers, scheme.bits, scheme.others)
+    graph = without_roundings(as_graph(model), scheme.bits.activations)
+    return choose_bits(graph, layers, scheme.bits, scheme.others)
 
 
 def as_graph(model: keras.Model) -> keras.Model:

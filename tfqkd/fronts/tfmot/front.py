@@ -26,6 +26,7 @@ from tfqkd.fronts.tfmot.quantizing import (
     quantize,
     require_quantizable,
 )
+from tfqkd.fronts.tfmot.roundings import roundings
 from tfqkd.fronts.tfmot.saved_models import load_model as load
 from tfqkd.fronts.tfmot.saved_models import require_precision, require_runs
 from tfqkd.fronts.tfmot.strategy import RunStrategy, make_strategy
@@ -113,7 +114,8 @@ def facts(model: keras.Model) -> Facts:
     """Returns what there is to know of a model."""
     trainable = [weight for weight in model.weights if weight.trainable]
     parameters = int(sum(np.prod(weight.shape) for weight in trainable))
-    return Facts(model.name, parameters, model.input_shape[1:], model.output_shape[1:])
+    rounding = tuple(roundings(model))
+    return Facts(model.name, parameters, model.input_shape[1:], model.output_shape[1:], rounding)
 
 
 def is_model(teacher: object) -> bool:

@@ -57,7 +57,7 @@ def _functional_config(
     for entry in config["layers"]:
         # Without `build_config`: a layer that is built before it is called is not named in its weights.
         kept = {key: value for key, value in entry.items() if key != "build_config"}
-        entries.append({**kept, "inbound_nodes": _mapped(entry["inbound_nodes"], redirect)})
+        entries.append({**kept, "inbound_nodes": mapped(entry["inbound_nodes"], redirect)})
         if entry["name"] in layers:
             layer = layers[entry["name"]]
             calls = range(len(entry["inbound_nodes"]))
@@ -68,16 +68,16 @@ def _functional_config(
                     "inbound_nodes": [[[entry["name"], call, 0, {}]] for call in calls],
                 }
             )
-    outputs = _mapped(config["output_layers"], redirect)
+    outputs = mapped(config["output_layers"], redirect)
     return {**config, "layers": entries, "output_layers": outputs}
 
 
-def _mapped(nested: Any, change: Callable[[list], list]) -> Any:
-    """Changes every [layer name, call, tensor, ...] in nested lists and dicts."""
+def mapped(nested: Any, change: Callable[[list], list]) -> Any:
+    """Returns nested lists and dicts of a config with every [layer name, call, tensor, ...] changed."""
     if isinstance(nested, dict):
-        return {key: _mapped(value, change) for key, value in nested.items()}
+        return {key: mapped(value, change) for key, value in nested.items()}
     if not isinstance(nested, (list, tuple)):
         return nested
     if len(nested) >= 3 and isinstance(nested[0], str) and isinstance(nested[1], int):
-        return [_mapped(item, change) for item in change(list(nested))]
-    return [_mapped(item, change) for item in nested]
+        return [mapped(item, change) for item in change(list(nested))]
+    return [mapped(item, change) for item in nested]

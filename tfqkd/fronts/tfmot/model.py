@@ -15,6 +15,7 @@ from tfqkd.fronts.tfmot.gradients import GradientRounding
 from tfqkd.fronts.tfmot.ops import OPS
 from tfqkd.fronts.tfmot.policy import choose_bits
 from tfqkd.fronts.tfmot.quantizers import KernelQuantizer, read
+from tfqkd.fronts.tfmot.roundings import without_roundings
 from tfqkd.fronts.tfmot.schemes import layer_configs
 from tfqkd.fronts.tfmot.wrapper import QuantizedLayer
 
@@ -96,7 +97,8 @@ def quantize_model(
 
     Args:
         model: A built Functional or Sequential tf_keras model. It may hold others, such as a pretrained base:
-            the copy has their layers instead, by the names `base/conv1` (`flattening.flattened`).
+            the copy has their layers instead, by the names `base/conv1` (`flattening.flattened`). The fixed
+            roundings of a stripped model give way to those of the scheme.
         scheme: What a quantized layer gets; `TernaryScheme()` by default.
         layers: Which layers, and to how many bits (`core.policy.choose_bits`). By default all but the first
             and the last layer with a kernel, which stay float: they hold few weights and cost most accuracy.
@@ -108,7 +110,7 @@ def quantize_model(
     Raises:
         TypeError: If `model` is not a tf_keras model, or `scheme` no scheme of tfqkd.
         ValueError: If the model or one in it is subclassed, or the model is not built, already quantized, or
-            nothing is selected.
+            nothing is selected; or if it rounds activations by fixed steps, and the scheme leaves them float.
     """
     scheme = scheme or TernaryScheme()
     copy = _flat(model, scheme)
@@ -151,7 +153,7 @@ def _flat(model: keras.Model, scheme: Scheme) -> keras.Model:
             "Pass an instance, e.g. tfqkd.TernaryScheme()."
         )
     _require_supported(model)
-    return flattened(model)
+    return without_roundings(flattened(model), scheme.bits.activations)
 
 
 def quantized_kernels(model: keras.Model) -> Iterator[QuantizedKernel]:

@@ -7,6 +7,7 @@ from tfqkd.fronts.tfmot.flattening import flattened
 from tfqkd.fronts.tfmot.gradual import GradualQuantization
 from tfqkd.fronts.tfmot.model import quantize_model
 from tfqkd.fronts.tfmot.model import require_quantizable as quantizable_layers
+from tfqkd.fronts.tfmot.roundings import without_roundings
 from tfqkd.fronts.tfmot.schemes import layer_configs
 
 
@@ -18,7 +19,8 @@ def quantize(model: keras.Model, quantization: Quantization) -> keras.Model:
 def require_quantizable(model: keras.Model, quantization: Quantization) -> None:
     """Raises ValueError if a model cannot be quantized so."""
     scheme = quantization.scheme
-    layer_configs(scheme, flattened(model), quantizable_layers(model, scheme, quantization.layers))
+    bits = quantizable_layers(model, scheme, quantization.layers)
+    layer_configs(scheme, without_roundings(flattened(model), scheme.bits.activations), bits)
 
 
 def quantization_callbacks(quantization: Quantization) -> list[keras.callbacks.Callback]:

@@ -12,6 +12,8 @@ from tfqkd.core.quantizers import UniformQuantizer
 from tfqkd.core.rounded_layers import ActivationBits, activation_layers
 from tfqkd.core.schemes import DeployScheme, Scheme
 from tfqkd.fronts import keras3
+from tfqkd.fronts.keras3.cloning import leaves
+from tfqkd.fronts.keras3.stripping import strip_weights
 from tfqkd.fronts.keras3.wiring import wiring
 
 
@@ -112,6 +114,18 @@ def test_the_stripped_model_keeps_them(trained, tmp_path):
     np.testing.assert_array_equal(array(loaded(inputs)), array(stripped(inputs)))
     quantized.save(tmp_path / "quantized.keras")
     same_weights(quantized, keras.models.load_model(tmp_path / "quantized.keras"))
+
+
+def test_fixed_roundings_of_a_stripped_model_give_way_to_steps_that_train(trained):
+    quantized, _, inputs = trained
+    stripped = keras3.strip_quantization(quantized)
+    again = keras3.quantize_model(stripped, Scheme(UniformQuantizer(2), PactQuantizer(8)), ".*")
+    plain, expected = strip_weights(again), strip_weights(quantized)
+    assert [n for n, _ in leaves(plain)] == [n for n, _ in leaves(expected)]
+    found, wanted = array(plain(inputs)), array(expected(inputs))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"nothing before them.*layer '.*_quantization'"):
+        keras3.quantize_model(stripped)
 
 
 def test_an_operation_that_is_no_layer_is_refused():

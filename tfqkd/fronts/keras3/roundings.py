@@ -1,0 +1,28 @@
+"""The fixed roundings of a stripped model, which quantizing it anew takes out."""
+
+import keras
+
+from tfqkd.fronts.keras3.cloning import clone, copied, leaves
+from tfqkd.fronts.keras3.layers import ActivationQuantization
+from tfqkd.fronts.roundings import require_others
+
+
+def without_roundings(model: keras.Model, activation_bits: int | None) -> keras.Model:
+    """Returns a copy of a stripped model with float activations; `model` itself if nothing rounds in it.
+
+    Args:
+        model: A Functional or built Sequential model.
+        activation_bits: Of the scheme that it is to be quantized by; None for float.
+
+    Raises:
+        ValueError: As `roundings.require_others` does.
+    """
+    rounding = roundings(model)
+    require_others(list(rounding), activation_bits)
+    left_out = {id(layer) for layer in rounding.values()}
+    return clone(model, copied, left_out=left_out) if rounding else model
+
+
+def roundings(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Returns the layers that round activations by fixed steps, by their names in the model."""
+    return {name: each for name, each in leaves(model) if isinstance(each, ActivationQuantization)}
