@@ -17,7 +17,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:[A-Z_]+=\S+ )?bin/[a-z]+ -[^`]*)`")
 # What a page leaves to the reader.
-STAND_INS = {"$NETWORKS", "$ROW", "$TRIAL", "$WEIGHTS"}
+STAND_INS = {"$NETWORKS", "$ROW", "$TERNARY", "$TRIAL", "$WEIGHTS"}
 
 
 PROGRAM = re.compile(r"(?:bin/|tfqkd-)([a-z]+)")
