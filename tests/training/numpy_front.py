@@ -147,7 +147,7 @@ def require_precision(name, model, precision):
 
 
 def require_quantizable(model, quantization):
-    if quantization.layers:
+    if any(isinstance(selector, str) for selector in quantization.layers or ()):
         raise ValueError(f"`layers` must name layers. Received: {quantization.layers}.")
 
 

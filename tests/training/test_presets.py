@@ -1,6 +1,7 @@
 """What the presets make of a recipe: which stages, what each learns from, and which are one."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -264,6 +265,38 @@ def test_a_setting_with_a_say_makes_another_training(changes):
     before, after = PAPER(RECIPE)[-1], PAPER(RECIPE.changed(changes))[-1]
     assert isinstance(after, Stage)
     assert before.settings() != after.settings()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("conv1=float",), ("conv2=float",)),
+        (("conv1=float",), ("conv1=8",)),
+        (("conv1=8", "conv.*=4"), ("conv.*=4", "conv1=8")),
+    ],
+)
+def test_rules_of_layers_that_differ_in_widths_or_order_make_two_trainings(one, other):
+    keys = [
+        json.dumps(
+            PAPER(RECIPE.changed({"quantize.layer_bits": rules}))[-1].settings(), sort_keys=True
+        )
+        for rules in (one, other)
+    ]
+    assert keys[0] != keys[1]
+
+
+def test_depthwise_layers_have_a_rule_behind_those_of_the_recipe():
+    rules = {"quantize.layer_bits": (".*_depthwise=4",)}
+
+    def layers(**named):
+        return PAPER(RECIPE.changed(rules, **named))[-1].settings()["quantization"]["layers"]
+
+    depthwise = ["LayersOfClass(begins='DepthwiseConv')", 8]
+    assert layers(student="mobilenetv2_0.5") == [[".*_depthwise", 4], depthwise]
+    assert layers(student="applications:MobileNetV2")[1:] == [depthwise]
+    # Networks without such layers, and quantizers without such widths.
+    assert layers(student="resnet20") == [[".*_depthwise", 4]]
+    assert layers(student="mobilenetv2_0.5", quantizer="ttq") == [[".*_depthwise", 4]]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """`quantize.layer_bits`: rules for layers that differ."""
 
+import dataclasses
 import re
 from typing import Any
 
-from tfqkd.recipe.quantize import Quantize
+from tfqkd.models.names import parse
+from tfqkd.recipe.models import is_saved
+from tfqkd.recipe.quantize import DEPTHWISE_BITS, TERNARY_QUANTIZERS, Quantize
 from tfqkd.recipe.setting import FLOAT_BITS
 
 Policy = dict[Any, int | tuple[int | None, int | None] | None]
@@ -33,6 +36,37 @@ def bits_by_layer(quantize: Quantize) -> Policy:
             )
         policy[pattern] = bits[0] if len(bits) == 1 else (bits[0], bits[1])
     return policy
+
+
+@dataclasses.dataclass(frozen=True)
+class LayersOfClass:
+    """Selects layers, of any Keras, by how the name of their class or of one that it extends begins.
+
+    Attributes:
+        begins: The beginning.
+    """
+
+    begins: str
+
+    def __call__(self, layer: Any) -> bool:
+        """Whether it selects a layer."""
+        return any(kind.__name__.startswith(self.begins) for kind in type(layer).__mro__)
+
+
+def bits_of_depthwise_layers(quantize: Quantize, network: str) -> Policy:
+    """Returns the rule for depthwise layers that no rule names; none where a network has no such layers."""
+    if quantize.quantizer in TERNARY_QUANTIZERS:
+        return {}
+    if not is_saved(network) and parse(network).family not in _DEPTHWISE:
+        return {}
+    return {LayersOfClass("DepthwiseConv"): DEPTHWISE_BITS}
+
+
+_DEPTHWISE = {
+    *("mobilenetv2", "mobilenetv3_small", "mobilenetv3_large", "efficientnet_lite"),
+    "applications",
+}
+"""Families of networks that have depthwise layers, or may have some."""
 
 
 def _width(width: str) -> int | None:

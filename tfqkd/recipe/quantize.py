@@ -8,6 +8,8 @@ from tfqkd.recipe.setting import FLOAT_BITS, WIDTH, setting
 WEIGHT_QUANTIZERS = ("uniform", "twn", "ttq", "lsq", "dorefa")
 TERNARY_QUANTIZERS = ("twn", "ttq")
 ACTIVATION_QUANTIZERS = ("lsq", "pact")
+DEPTHWISE_BITS = 8
+"""Of depthwise layers without a rule of their own: few weights, each of which counts (docs/methods.md)."""
 _THREE_LEVELS = ("uniform", *TERNARY_QUANTIZERS)
 """Quantizers whose 2 bits hold -Δ, 0 and Δ; those of the others hold four levels."""
 
@@ -62,8 +64,8 @@ class Quantize:
     layer_bits: tuple[str, ...] = setting(
         (),
         "Layers that differ, as REGEX=BITS, REGEX=BITS/ACTIVATION_BITS or REGEX=float, separated by commas; "
-        "either BITS may be float; the first match counts. The first and the last layer are float unless "
-        "named here.",
+        "either BITS may be float; the first match counts. The first and the last layer are float, and "
+        f"depthwise ones have {DEPTHWISE_BITS} bits (2 with twn and ttq), unless named here.",
     )
 
     @property

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from tfqkd.core.rounded_layers import require_others
 from tfqkd.core.weights import NOT_SYNCHRONIZED, ratio_of
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
 from tfqkd.export.choice import require_exportable
 from tfqkd.fronts.foreign import ForeignTeacher
 from tfqkd.fronts.front import Facts, Model
-from tfqkd.fronts.roundings import require_others
 from tfqkd.methods.hooks import require_capable
 from tfqkd.methods.method import require_together
 from tfqkd.recipe.models import saved_model

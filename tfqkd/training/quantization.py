@@ -14,7 +14,7 @@ from tfqkd.core.quantizers import (
 )
 from tfqkd.core.schemes import DeployScheme, Scheme
 from tfqkd.fronts.settings import Quantization
-from tfqkd.recipe.layer_bits import bits_by_layer
+from tfqkd.recipe.layer_bits import bits_by_layer, bits_of_depthwise_layers
 from tfqkd.recipe.recipe import Recipe
 from tfqkd.recipe.setting import FLOAT_BITS
 
@@ -23,11 +23,11 @@ def quantization_of(recipe: Recipe) -> Quantization | None:
     """Returns how a recipe quantizes; None where weights are float, and no method holds them."""
     if recipe.quantize.is_float:
         return float_quantization_of(recipe)
-    return Quantization(
-        scheme=scheme_of(recipe),
-        layers=bits_by_layer(recipe.quantize) or None,
-        gradual_shares=(),
-    )
+    quantize = recipe.quantize
+    # The first match counts.
+    depthwise = bits_of_depthwise_layers(quantize, recipe.student.network)
+    layers = {**bits_by_layer(quantize), **depthwise}
+    return Quantization(scheme=scheme_of(recipe), layers=layers or None, gradual_shares=())
 
 
 def float_quantization_of(recipe: Recipe) -> Quantization | None:

@@ -155,7 +155,7 @@ class Stage:
             "distillation": self.distillation,
             "methods": self.methods or None,
         }
-        return plain(own)
+        return {name: plain(each) for name, each in own.items() if each is not None}
 
 
 Source = Stage | ModelFile
@@ -180,12 +180,16 @@ def walk(sources: Iterable[Source]) -> Iterator[Source]:
 
 
 def plain(value: Any) -> Any:
-    """Returns settings as JSON holds them: a dataclass with its class, and without what is None."""
+    """Returns settings as JSON holds them.
+
+    A dataclass with its class, and without what is None; a dict, whose order may count, as its pairs.
+    """
     if dataclasses.is_dataclass(value):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **plain(fields)}
+        given = {name: plain(each) for name, each in fields.items() if each is not None}
+        return {"kind": type(value).__name__, **given}
     if isinstance(value, dict):
-        return {str(name): plain(each) for name, each in value.items() if each is not None}
+        return [[str(name), plain(each)] for name, each in value.items()]
     if isinstance(value, (tuple, list)):
         return [plain(each) for each in value]
     return value

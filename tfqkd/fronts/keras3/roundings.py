@@ -2,9 +2,9 @@
 
 import keras
 
+from tfqkd.core.rounded_layers import require_others
 from tfqkd.fronts.keras3.cloning import clone, copied, leaves
 from tfqkd.fronts.keras3.layers import ActivationQuantization
-from tfqkd.fronts.roundings import require_others
 
 
 def without_roundings(model: keras.Model, activation_bits: int | None) -> keras.Model:
@@ -15,7 +15,7 @@ def without_roundings(model: keras.Model, activation_bits: int | None) -> keras.
         activation_bits: Of the scheme that it is to be quantized by; None for float.
 
     Raises:
-        ValueError: As `roundings.require_others` does.
+        ValueError: As `core.rounded_layers.require_others` does.
     """
     rounding = roundings(model)
     require_others(list(rounding), activation_bits)

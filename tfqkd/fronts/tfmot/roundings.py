@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfqkd.compat import keras
-from tfqkd.fronts.roundings import require_others
+from tfqkd.core.rounded_layers import require_others
 from tfqkd.fronts.tfmot.cloning import clone, functions_kept, keep_settings
 from tfqkd.fronts.tfmot.insertion import mapped
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
@@ -17,7 +17,7 @@ def without_roundings(model: keras.Model, activation_bits: int | None) -> keras.
         activation_bits: Of the scheme that it is to be quantized by; None for float.
 
     Raises:
-        ValueError: As `roundings.require_others` does.
+        ValueError: As `core.rounded_layers.require_others` does.
     """
     rounding = roundings(model)
     if not rounding:
