@@ -56,7 +56,6 @@ def flags(pictures):
         "--training.epochs=3",
         "--training.learning_rate=0.02",
         "--quantized.training.epochs=3",
-        "--quantize.layer_bits=.*_depthwise=8",
         f"--products={pictures}/../products",
     ]
 

@@ -1,5 +1,6 @@
 """Networks with depthwise convolutions, squeeze and excitation, and hard swish as quantized students."""
 
+import keras as keras3
 import numpy as np
 import pytest
 
@@ -7,7 +8,11 @@ import tfqkd
 from tests.parameters import some
 from tfqkd.compat import keras
 from tfqkd.export import FORMATS, export
+from tfqkd.fronts.keras3 import model as keras3_front
+from tfqkd.fronts.tfmot import model as tfmot_front
 from tfqkd.models import build
+from tfqkd.recipe.recipe import Recipe
+from tfqkd.training.quantization import quantization_of
 
 EVERY = some(
     [
@@ -67,3 +72,16 @@ def test_a_ternary_student_is_exported_in_every_exact_format(name, tmp_path):
             assert sorted(kernel.layer for kernel in report.quantized) == sorted(kernels[1:-1])
             assert {kernel.bits for kernel in report.quantized} == {form.kernel_bits}
             assert report.float_layers == (kernels[0], kernels[-1])
+
+
+@pytest.mark.parametrize("kind", ["tf_keras", "keras3"])
+def test_a_run_gives_depthwise_layers_bits_of_their_own(kind):
+    kerases = {"tf_keras": (keras, tfmot_front), "keras3": (keras3, keras3_front)}
+    library, front = kerases[kind]
+    model = build("mobilenetv2_0.35", (16, 16, 3), 4, mean=[0.0] * 3, std=[1.0] * 3, keras=library)
+    quantization = quantization_of(Recipe(student="mobilenetv2_0.35"))
+    bits = front.require_quantizable(model, quantization.scheme, quantization.layers)
+    depthwise = {x.name for x in model.layers if isinstance(x, library.layers.DepthwiseConv2D)}
+    assert len(depthwise) == 17
+    assert {name for name, (width, _) in bits.items() if width == 8} == depthwise
+    assert {width for name, (width, _) in bits.items() if name not in depthwise} == {2}

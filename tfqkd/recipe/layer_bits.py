@@ -50,7 +50,7 @@ class LayersOfClass:
 
     def __call__(self, layer: Any) -> bool:
         """Whether it selects a layer."""
-        return any(kind.__name__.startswith(self.begins) for kind in type(layer).__mro__)
+        return any(kind.__name__.startswith(self.begins) for kind in layer.__class__.__mro__)
 
 
 def bits_of_depthwise_layers(quantize: Quantize, network: str) -> Policy:

@@ -9,7 +9,7 @@ WEIGHT_QUANTIZERS = ("uniform", "twn", "ttq", "lsq", "dorefa")
 TERNARY_QUANTIZERS = ("twn", "ttq")
 ACTIVATION_QUANTIZERS = ("lsq", "pact")
 DEPTHWISE_BITS = 8
-"""Of depthwise layers without a rule of their own: few weights, each of which counts (docs/methods.md)."""
+"""Of depthwise layers without a rule of their own (docs/concepts/quantizers.md)."""
 _THREE_LEVELS = ("uniform", *TERNARY_QUANTIZERS)
 """Quantizers whose 2 bits hold -Δ, 0 and Δ; those of the others hold four levels."""
 
