@@ -833,10 +833,9 @@ def test_a_model_of_images_of_any_size_fits(tmp_path):
     ("shape", "layer", "names", "message"),
     [
         ((None, None, 1), keras.layers.ReLU(), "abcd", "of a fixed size"),
-        ((8, 8, 1), ActivationQuantization(0.1, -8, 7), "abcd", "must load without tfqkd"),
         ((8, 8, 1), keras.layers.ReLU(), ["a", "b", "c", "d\ne"], "strings without line breaks"),
     ],
-    ids=["images of any size", "a layer of tfqkd", "names of two lines"],
+    ids=["images of any size", "names of two lines"],
 )
 def test_a_student_that_cannot_be_exported_is_refused_before_training(
     tmp_path, shape, layer, names, message
