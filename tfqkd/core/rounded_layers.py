@@ -240,7 +240,7 @@ def _is(layer: Any, names: set[str]) -> bool:
     )
 
 
-def require_others(roundings: Sequence[str], activation_bits: int | None) -> None:
+def require_no_fixed_steps(roundings: Sequence[str], activation_bits: int | None) -> None:
     """Raises ValueError if the fixed roundings of a stripped model would stay in one that trains.
 
     Args:

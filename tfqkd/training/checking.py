@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tfqkd.core.rounded_layers import require_others
+from tfqkd.core.rounded_layers import require_no_fixed_steps
 from tfqkd.core.weights import NOT_SYNCHRONIZED, ratio_of
 from tfqkd.data.batches import steps_per_epoch
 from tfqkd.data.images import ImageData
@@ -64,7 +64,7 @@ def check(
         if isinstance(stage.start, ModelFile):
             maker.front.require_precision(stage.network, model, stage.precision)
             if stage.quantization is None:
-                require_others(maker.front.facts(model).roundings, activation_bits=None)
+                require_no_fixed_steps(maker.front.facts(model).roundings, activation_bits=None)
         if quantization and (stage.network, quantization) not in checked:
             maker.front.require_quantizable(model, quantization)
             checked.append((stage.network, quantization))

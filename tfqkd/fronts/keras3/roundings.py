@@ -2,7 +2,7 @@
 
 import keras
 
-from tfqkd.core.rounded_layers import require_others
+from tfqkd.core.rounded_layers import require_no_fixed_steps
 from tfqkd.fronts.keras3.cloning import clone, copied, leaves
 from tfqkd.fronts.keras3.layers import ActivationQuantization
 
@@ -15,10 +15,10 @@ def without_roundings(model: keras.Model, activation_bits: int | None) -> keras.
         activation_bits: Of the scheme that it is to be quantized by; None for float.
 
     Raises:
-        ValueError: As `core.rounded_layers.require_others` does.
+        ValueError: As `core.rounded_layers.require_no_fixed_steps` does.
     """
     rounding = roundings(model)
-    require_others(list(rounding), activation_bits)
+    require_no_fixed_steps(list(rounding), activation_bits)
     left_out = {id(layer) for layer in rounding.values()}
     return clone(model, copied, left_out=left_out) if rounding else model
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfqkd.compat import keras
-from tfqkd.core.rounded_layers import require_others
+from tfqkd.core.rounded_layers import require_no_fixed_steps
 from tfqkd.fronts.tfmot.cloning import clone, functions_kept, keep_settings
 from tfqkd.fronts.tfmot.insertion import mapped
 from tfqkd.fronts.tfmot.layers import ActivationQuantization
@@ -17,12 +17,12 @@ def without_roundings(model: keras.Model, activation_bits: int | None) -> keras.
         activation_bits: Of the scheme that it is to be quantized by; None for float.
 
     Raises:
-        ValueError: As `core.rounded_layers.require_others` does.
+        ValueError: As `core.rounded_layers.require_no_fixed_steps` does.
     """
     rounding = roundings(model)
     if not rounding:
         return model
-    require_others(rounding, activation_bits)
+    require_no_fixed_steps(rounding, activation_bits)
     if isinstance(model, keras.Sequential):
         twin = clone(model)
         kept = [layer for layer in twin.layers if layer.name not in rounding]
