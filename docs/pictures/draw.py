@@ -8,6 +8,7 @@ and classes.py write.
 
 import csv
 import json
+import os
 import pathlib
 import tempfile
 import zipfile
@@ -206,6 +207,8 @@ PICTURES = (
 def draw(folder: pathlib.Path) -> None:
     """Writes all pictures."""
     mpl.use("Agg")
+    # The fonts that matplotlib brings: in a machine's own ones of the same names letters have other numbers.
+    os.environ["MPL_IGNORE_SYSTEM_FONTS"] = "1"
     # Names inside the file by a hash, and no date: the same bytes from the same numbers.
     with mpl.rc_context({"svg.hashsalt": "tfqkd", "font.size": 9}):
         for picture in PICTURES:

@@ -17,6 +17,7 @@ def test_the_family_has_every_quantizer_at_every_width_it_knows():
     assert weights == {
         *((name, f"W{bits}") for name in ("uniform", "lsq", "dorefa") for bits in (2, 3, 4)),
         ("twn", "W2"),
+        ("absmean", "W2"),
         ("ttq", "W2"),
     }
     every = {("uniform", "lsq"), ("lsq", "lsq"), ("lsq", "pact"), ("dorefa", "pact")}

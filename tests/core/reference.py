@@ -68,6 +68,12 @@ def twn(weights: np.ndarray) -> np.ndarray:
     return np.where(kept, scale * np.sign(weights), 0.0)
 
 
+def absmean(weights: np.ndarray) -> np.ndarray:
+    """Equations 1 to 3 of arXiv 2402.17764, without ε; halves go away from zero."""
+    scale = np.mean(np.abs(weights), dtype=np.float64)
+    return scale * np.sign(weights) * (np.abs(weights) >= scale / 2)
+
+
 def lsq(values: np.ndarray, step: np.ndarray, lower: int, upper: int) -> np.ndarray:
     """Equations 1 and 2 of arXiv 1902.08153; NumPy rounds halves to even too."""
     return np.round(np.clip(values / step, lower, upper)) * step

@@ -9,6 +9,7 @@ from tfqkd.core.activations import ACTIVATION_QUANTIZERS, LsqActivationQuantizer
 from tfqkd.core.ops import NUMPY
 from tfqkd.core.quantizers import (
     QUANTIZERS,
+    AbsmeanQuantizer,
     DorefaQuantizer,
     LsqQuantizer,
     TtqQuantizer,
@@ -22,6 +23,7 @@ from .arrays import upstream
 WEIGHTS = {
     "uniform": UniformQuantizer(3, "channel", "every_step"),
     "twn": TwnQuantizer(),
+    "absmean": AbsmeanQuantizer(),
     "ttq": TtqQuantizer(),
     "lsq": LsqQuantizer(4, "channel"),
     "dorefa": DorefaQuantizer(3, gradient_bits=6),
@@ -48,7 +50,7 @@ def test_another_width_keeps_the_other_settings():
     assert WEIGHTS["dorefa"].with_bits(8) == DorefaQuantizer(8, gradient_bits=6)
     assert TwnQuantizer().with_bits(2) == TwnQuantizer()
     assert ACTIVATIONS["pact"].with_bits(8, True) == PactQuantizer(8, True, 0.5)
-    for quantizer in (TwnQuantizer(), TtqQuantizer()):
+    for quantizer in (TwnQuantizer(), AbsmeanQuantizer(), TtqQuantizer()):
         with pytest.raises(ValueError, match=r"is ternary: `bits` must be 2\. Received: bits=4"):
             quantizer.with_bits(4)
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,6 +66,50 @@ class TestTwn:
         weights = np.random.default_rng(0).normal(size=50_000)
         error = np.mean((weights - ternary.twn(tf.constant(weights)).numpy()) ** 2)
         assert error == pytest.approx(0.192, abs=3e-3)
+
+
+class TestAbsmean:
+    @given(VALUES)
+    def test_equals_the_formula(self, weights):
+        actual = ternary.absmean(tf.constant(weights)).numpy()
+        # A weight that is the threshold to the last bit may fall on either side.
+        ties = np.isclose(np.abs(weights), np.abs(weights).mean(dtype=np.float64) / 2, rtol=1e-6)
+        if not ties.any():
+            np.testing.assert_allclose(actual, reference.absmean(weights), rtol=1e-5)
+
+    @given(VALUES)
+    def test_keeps_at_least_what_the_optimal_step_keeps(self, weights):
+        kept = ternary.absmean(tf.constant(weights)).numpy() != 0
+        optimal = reference.quantized(weights, 2)
+        ties = np.isclose(np.abs(weights), np.abs(optimal).max() / 2, rtol=1e-5)
+        assert kept[(optimal != 0) & ~ties].all()
+
+    @given(VALUES, st.integers(-10, 10))
+    def test_scales_with_the_weights(self, weights, exponent):
+        weights = np.where(np.abs(weights) < 1e-9, 0, weights)
+        factor = np.float32(2.0**exponent)
+        np.testing.assert_array_equal(
+            ternary.absmean(tf.constant(weights * factor)),
+            ternary.absmean(tf.constant(weights)) * factor,
+        )
+
+    @given(VALUES, SEEDS)
+    def test_passes_the_gradient_through(self, weights, seed):
+        latent, factor = tf.constant(weights), upstream(seed, weights.shape)
+        with tf.GradientTape() as tape:
+            tape.watch(latent)
+            value = ternary.absmean(latent)
+        np.testing.assert_array_equal(tape.gradient(value, latent, factor), factor)
+
+    def test_keeps_what_a_gaussian_has_beyond_half_its_mean_magnitude(self):
+        # E|w| = √(2/π)·σ, and P(|w| ≥ E|w|/2) = erfc(1/(2·√π)).
+        weights = np.random.default_rng(0).normal(size=200_000)
+        values = ternary.absmean(tf.constant(weights)).numpy()
+        assert values.max() == pytest.approx(math.sqrt(2 / math.pi), abs=3e-3)
+        assert np.mean(values != 0) == pytest.approx(math.erfc(0.5 / math.sqrt(math.pi)), abs=3e-3)
+
+    def test_zeros_stay_zeros(self):
+        np.testing.assert_array_equal(ternary.absmean(tf.zeros([3, 2])), np.zeros((3, 2)))
 
 
 class TestTtq:

@@ -536,7 +536,7 @@ def consistent(values):
         changes |= {"quantize.step_update": "once", "quantize.granularity": "tensor"}
     if quantizer != "dorefa":
         changes["quantize.gradient_bits"] = 32
-    if quantizer in ("twn", "ttq"):
+    if quantizer in ("twn", "absmean", "ttq"):
         changes["quantize.bits"] = 2
     if values.get("distil.schedule") == "step":
         changes |= {name: 0.5 for name in values if name.endswith("training.factor")}

@@ -1,4 +1,4 @@
-"""The weight quantizers as settings: the paper's uniform one, and TWN, TTQ, LSQ and DoReFa."""
+"""The weight quantizers as settings: the paper's uniform one, and TWN, BitNet's, TTQ, LSQ and DoReFa."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -113,6 +113,28 @@ class TwnQuantizer(_Ternary):
     def scales(self, weights: Tensor, state: State, ops: Ops) -> Tensor:
         """Returns the scale α."""
         return ternary.twn_scale(weights, ternary.twn_threshold(weights, ops), ops)
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsmeanQuantizer(_Ternary):
+    """BitNet b1.58's ternary weights (arXiv 2402.17764): scale γ = E|w|, threshold γ/2.
+
+    Both follow the latent weights at every step. Formula and gradient: `ternary.absmean`.
+    """
+
+    def initial_state(
+        self, weights: Any, channel_axes: Sequence[int] = (-1,)
+    ) -> dict[str, np.ndarray]:
+        """Returns nothing: the scale comes from the weights."""
+        return {}
+
+    def quantize(self, weights: Tensor, state: State, ops: Ops) -> Tensor:
+        """Returns `ternary.absmean`."""
+        return ternary.absmean(weights, ops)
+
+    def scales(self, weights: Tensor, state: State, ops: Ops) -> Tensor:
+        """Returns the scale γ."""
+        return ternary.absmean_scale(weights, ops)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +256,13 @@ class DorefaQuantizer(WeightQuantizer):
 
 QUANTIZERS: dict[str, type[WeightQuantizer]] = {
     cls.__name__: cls
-    for cls in (UniformQuantizer, TwnQuantizer, TtqQuantizer, LsqQuantizer, DorefaQuantizer)
+    for cls in (
+        UniformQuantizer,
+        TwnQuantizer,
+        AbsmeanQuantizer,
+        TtqQuantizer,
+        LsqQuantizer,
+        DorefaQuantizer,
+    )
 }
 """The quantizers by name, as files name them; a new one is added here."""

@@ -1,8 +1,9 @@
-"""Ternary rules beside the L2-optimal one: TWN's threshold and TTQ's two trained scales.
+"""Ternary rules beside the L2-optimal one: TWN's threshold, BitNet's mean and TTQ's two trained scales.
 
 Thresholds and scales are scalars, one for a layer's weights, as published.
 """
 
+from tfqkd.core import uniform
 from tfqkd.core.ops import Ops, Tensor, exactly, ops_of
 from tfqkd.core.steps import TTQ_FACTOR, TWN_FACTOR
 
@@ -44,6 +45,28 @@ def twn(weights: Tensor, ops: Ops | None = None) -> Tensor:
     scale = twn_scale(weights, threshold, ops)
     kept = ops.cast(ops.abs(weights) > threshold, weights.dtype)
     return exactly(scale * (ops.sign(weights) * kept), weights, ops)
+
+
+def absmean_scale(weights: Tensor, ops: Ops | None = None) -> Tensor:
+    """Returns BitNet b1.58's scale `γ = E|w|` (arXiv 2402.17764, equation 3), a scalar."""
+    ops = ops or ops_of(weights)
+    return ops.mean(ops.abs(weights))
+
+
+def absmean(weights: Tensor, ops: Ops | None = None) -> Tensor:
+    """Returns BitNet b1.58's weights: γ·sign(w) where `|w| ≥ γ/2`, else 0.
+
+    γ is `absmean_scale` and follows the weights (arXiv 2402.17764, equations 1 to 3, without their ε).
+    Gradient: `∂Q/∂w = 1`, the straight-through estimator, and none through γ. That is the uniform ternary
+    quantizer with γ as its step, which is smaller than the L2-optimal one: more weights are kept, at a
+    smaller value.
+
+    Args:
+        weights: Latent weights, any shape, float.
+        ops: The functions to compute with; by default those of the weights' framework.
+    """
+    ops = ops or ops_of(weights)
+    return uniform.quantize(weights, absmean_scale(weights, ops), 2, ops)
 
 
 def ttq_threshold(weights: Tensor, ops: Ops | None = None) -> Tensor:

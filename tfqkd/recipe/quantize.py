@@ -5,8 +5,8 @@ from typing import Literal
 
 from tfqkd.recipe.setting import FLOAT_BITS, WIDTH, setting
 
-WEIGHT_QUANTIZERS = ("uniform", "twn", "ttq", "lsq", "dorefa")
-TERNARY_QUANTIZERS = ("twn", "ttq")
+WEIGHT_QUANTIZERS = ("uniform", "twn", "absmean", "ttq", "lsq", "dorefa")
+TERNARY_QUANTIZERS = ("twn", "absmean", "ttq")
 ACTIVATION_QUANTIZERS = ("lsq", "pact")
 DEPTHWISE_BITS = 8
 """Of depthwise layers without a rule of their own (docs/concepts/quantizers.md)."""
@@ -26,8 +26,8 @@ class Quantize:
     )
     quantizer: str = setting(
         "uniform",
-        "Weight quantizer: uniform (L2-optimal step, the paper's), twn, ttq (both ternary), lsq (learned "
-        "step) or dorefa.",
+        "Weight quantizer: uniform (L2-optimal step, the paper's), twn, absmean (BitNet's), ttq (these three "
+        "ternary), lsq (learned step) or dorefa.",
         choices=WEIGHT_QUANTIZERS,
     )
     granularity: Literal["tensor", "channel"] = setting(
@@ -65,7 +65,7 @@ class Quantize:
         (),
         "Layers that differ, as REGEX=BITS, REGEX=BITS/ACTIVATION_BITS or REGEX=float, separated by commas; "
         "either BITS may be float; the first match counts. The first and the last layer are float, and "
-        f"depthwise ones have {DEPTHWISE_BITS} bits (2 with twn and ttq), unless named here.",
+        f"depthwise ones have {DEPTHWISE_BITS} bits (2 with twn, absmean and ttq), unless named here.",
     )
 
     @property

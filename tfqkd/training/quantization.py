@@ -6,6 +6,7 @@ from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.composite import FloatQuantizer
 from tfqkd.core.quantizer import WeightQuantizer
 from tfqkd.core.quantizers import (
+    AbsmeanQuantizer,
     DorefaQuantizer,
     LsqQuantizer,
     TtqQuantizer,
@@ -44,6 +45,7 @@ def scheme_of(recipe: Recipe) -> Scheme:
     weights: dict[str, Callable[[], WeightQuantizer]] = {
         "uniform": lambda: UniformQuantizer(bits, granularity, quantize.step_update),
         "twn": TwnQuantizer,
+        "absmean": AbsmeanQuantizer,
         "ttq": TtqQuantizer,
         "lsq": lambda: LsqQuantizer(bits, granularity),
         "dorefa": lambda: DorefaQuantizer(bits),

@@ -4,7 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from tfqkd.core.quantizers import DorefaQuantizer, LsqQuantizer, TtqQuantizer, TwnQuantizer
+from tfqkd.core.quantizers import (
+    AbsmeanQuantizer,
+    DorefaQuantizer,
+    LsqQuantizer,
+    TtqQuantizer,
+    TwnQuantizer,
+)
 from tfqkd.core.schemes import Scheme, TernaryScheme, UniformScheme
 from tfqkd.fronts.terms import Term
 
@@ -14,6 +20,7 @@ SCHEMES: dict[str, tuple[Any, Any]] = {
     "4 and 8 bits": (UniformScheme(4, "channel"), {"depthwise": 8, "transpose": 3}),
     "LSQ": (Scheme(LsqQuantizer(3, "channel")), ".*"),
     "TWN": (Scheme(TwnQuantizer()), ".*"),
+    "absmean": (Scheme(AbsmeanQuantizer()), ".*"),
     "TTQ": (Scheme(TtqQuantizer()), ".*"),
     "DoReFa": (Scheme(DorefaQuantizer(2)), ".*"),
 }

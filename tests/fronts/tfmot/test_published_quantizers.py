@@ -9,6 +9,7 @@ from tfqkd.compat import keras, tf, tfmot
 from tfqkd.core.activations import LsqActivationQuantizer, PactQuantizer
 from tfqkd.core.gradual import GradualQuantizer
 from tfqkd.core.quantizers import (
+    AbsmeanQuantizer,
     DorefaQuantizer,
     LsqQuantizer,
     TtqQuantizer,
@@ -24,6 +25,7 @@ layers = keras.layers
 
 QUANTIZERS = {
     "twn": TwnQuantizer(),
+    "absmean": AbsmeanQuantizer(),
     "ttq": TtqQuantizer(),
     "lsq": LsqQuantizer(3),
     "lsq_channel": LsqQuantizer(2, "channel"),
@@ -58,6 +60,8 @@ def expected(quantizer, kernel, state):
     """The quantized kernel by NumPy, from the latent one and the trained state."""
     if isinstance(quantizer, TwnQuantizer):
         return reference.twn(kernel)
+    if isinstance(quantizer, AbsmeanQuantizer):
+        return reference.absmean(kernel)
     if isinstance(quantizer, TtqQuantizer):
         threshold = np.float32(0.05) * np.abs(kernel).max()
         return np.where(

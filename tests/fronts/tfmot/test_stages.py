@@ -363,7 +363,7 @@ def ternary(kernel):
     return np.where(np.abs(kernel) >= step / 2, step * np.sign(kernel), 0)
 
 
-@pytest.mark.parametrize("quantizer", ["twn", "ttq", "lsq", "dorefa"])
+@pytest.mark.parametrize("quantizer", ["twn", "absmean", "ttq", "lsq", "dorefa"])
 def test_the_quantizer_of_the_recipe_quantizes_the_kernels(untrained, no_training, quantizer):
     floats, quantized = quantized_kernels(untrained, quantizer=quantizer)
     kernel, levels = floats["conv3"], np.unique(quantized["conv3"])
@@ -371,6 +371,10 @@ def test_the_quantizer_of_the_recipe_quantizes_the_kernels(untrained, no_trainin
     if quantizer == "twn":
         scale = magnitudes[magnitudes > 0.7 * magnitudes.mean()].mean()
         np.testing.assert_allclose(levels, [-scale, 0, scale], rtol=1e-5)
+    elif quantizer == "absmean":
+        scale = magnitudes.mean()
+        codes = np.sign(kernel) * (magnitudes >= scale / 2)
+        np.testing.assert_allclose(quantized["conv3"], scale * codes, rtol=1e-5)
     elif quantizer == "ttq":
         threshold = 0.05 * magnitudes.max()
         sides = -kernel[kernel < -threshold].mean(), kernel[kernel > threshold].mean()
