@@ -12,7 +12,7 @@ from tfqkd.reporting.results import (
     results_table,
     rows_of,
 )
-from tfqkd.runtime.evaluation import Bin, Evaluation
+from tfqkd.runtime.evaluation import Bin, Difference, Evaluation
 from tfqkd.training.results import ExportedFile, ModelResult, Results
 
 MODELS = (
@@ -103,6 +103,17 @@ def test_measurements_as_a_table():
         ["student", "66.67", "100.00", "0.1235", "23.33", "50.00"],
         ["alone", "66.67", "100.00", "", "", ""],
     ]
+
+
+def test_files_are_compared_with_the_first():
+    first = Measurement("first", Evaluation(0.5, None, None, np.eye(2, dtype=int), ()), None)
+    other = dataclasses.replace(first, name="other", over_first=Difference(-0.0123, 0.00456))
+    assert cells(measurement_table([first, other])) == [
+        ["model or file", "accuracy %", "loss", "ECE %", "minus the first"],
+        ["first", "50.00", "", "", ""],
+        ["other", "50.00", "", "", "-1.23 ± 0.46"],
+    ]
+    assert cells(measurement_table([first]))[0][-1] == "ECE %"
 
 
 def test_five_classes_or_fewer_have_no_top5():

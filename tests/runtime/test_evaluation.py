@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics
 
-from tfqkd.runtime.evaluation import evaluate_logits, evaluate_outputs
+from tfqkd.runtime.evaluation import (
+    Difference,
+    evaluate_logits,
+    evaluate_outputs,
+    paired_difference,
+)
 
 
 def example(count, classes, scale=3.0, seed=0):
@@ -147,3 +153,20 @@ def test_losses_of_what_is_no_logits_are_those_of_keras(classes):
 def test_a_probability_that_was_rounded_to_zero_has_a_finite_loss(output):
     found = evaluate_outputs(np.array([[0.0, 1.0]], np.float32), np.array([0]), output)
     assert found.loss == pytest.approx(-np.log(1e-7))
+
+
+@pytest.mark.parametrize("agree", [0.0, 0.9])
+def test_the_error_of_a_difference_is_that_of_the_paired_t_test(agree):
+    generator = np.random.default_rng(1)
+    other = generator.random(400) < 0.6
+    right = np.where(generator.random(400) < agree, other, generator.random(400) < 0.7)
+    found = paired_difference(right, other)
+    assert found.accuracy == pytest.approx(right.mean() - other.mean())
+    assert found.accuracy / found.error == pytest.approx(
+        stats.ttest_rel(1.0 * right, 1.0 * other).statistic
+    )
+
+
+def test_a_model_does_not_differ_from_itself():
+    right = np.array([True, False, True])
+    assert paired_difference(right, right) == Difference(0.0, 0.0)

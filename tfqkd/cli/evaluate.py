@@ -1,5 +1,6 @@
 """`bin/evaluate`: measures what a run left on the test images."""
 
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def _command() -> Command:
     what.texts(
         "models",
         "Instead of a run: models of tf_keras or Keras 3 and exported files, or folders of them, separated "
-        "by commas.",
+        "by commas. From the second on, the difference to the first with its standard error on these images.",
     )
     what.text("dataset", "With --models: the data set, as for bin/train.")
     what.text("data_dir", "Where TFDS data sets are; as in the run if empty.")
@@ -53,8 +54,9 @@ def _command() -> Command:
     command.choose_output(
         "`runs`, a list of objects with `directory` (null with --models) and `models`: each with `name`, "
         "`accuracy`, `top5` (null for five classes or fewer), `loss`, `calibration_error`, `precision` and "
-        "`recall` (lists, one entry a class) and `agreement` (null where there is none). Shares are 0 to 1, "
-        "losses in nats."
+        "`recall` (lists, one entry a class), `agreement` (null where there is none) and `over_first` (null, "
+        "or with --models from the second on `accuracy`, the difference to the first, and `error`, its "
+        "standard error on these images). Shares are 0 to 1, losses in nats."
     )
 
     return command
@@ -136,6 +138,7 @@ def _as_json(
             "precision": measurement.figures.precision,
             "recall": measurement.figures.recall,
             "agreement": measurement.agreement,
+            "over_first": measurement.over_first and dataclasses.asdict(measurement.over_first),
         }
         for measurement in measurements
     ]

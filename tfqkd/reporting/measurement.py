@@ -17,7 +17,7 @@ from tfqkd.fronts.front import Front, Opened
 from tfqkd.reporting.evaluated import EVALUATION_FILE
 from tfqkd.reporting.figures import plot_confusion
 from tfqkd.reporting.results import rows_of
-from tfqkd.runtime.evaluation import Evaluation, evaluate_outputs
+from tfqkd.runtime.evaluation import Difference, Evaluation, evaluate_outputs, paired_difference
 from tfqkd.runtime.outputs import LOGITS
 from tfqkd.storage import write_atomically
 from tfqkd.training.directory import read_recipe
@@ -38,11 +38,14 @@ class Measurement:
         figures: Its figures on the test images.
         agreement: Share of test images on which it chooses the teacher's class, that of the mean logits of
             several teachers; None without one.
+        over_first: How much more accurate it is than the first of the files that were measured together; None
+            for that one, and in a run.
     """
 
     name: str
     figures: Evaluation
     agreement: float | None
+    over_first: Difference | None = None
 
 
 def measure_run(directory: pathlib.Path, data_dir: str = "") -> list[Measurement]:
@@ -94,7 +97,7 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
         data: The data set.
 
     Returns:
-        A measurement for each path, without agreement.
+        A measurement for each path, without agreement; of all but the first with the difference to it.
 
     Raises:
         ValueError: If one does not take the data set's images, or has another number of classes, or says
@@ -120,10 +123,18 @@ def measure_files(paths: list[pathlib.Path], data: ImageData) -> list[Measuremen
                 f"Received: {path} with {classes}, {data.name!r} with {data.classes} classes. "
                 "Choose the data set that it was trained on."
             )
-    return [
-        _measure(str(path), *_run(model, data.test.images), data, None)
-        for path, model in models.items()
-    ]
+    measurements, first = [], None
+    for path, model in models.items():
+        outputs, output = _run(model, data.test.images)
+        measurement = _measure(str(path), outputs, output, data, None)
+        right = outputs.argmax(axis=1) == data.test.labels
+        if first is None:
+            first = right
+        else:
+            over_first = paired_difference(right, first)
+            measurement = dataclasses.replace(measurement, over_first=over_first)
+        measurements.append(measurement)
+    return measurements
 
 
 def export_run(

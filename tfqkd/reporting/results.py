@@ -100,21 +100,28 @@ def export_table(reports: Sequence["ExportedFile | Report"]) -> Table:
 
 
 def measurement_table(measurements: Sequence["Measurement"]) -> Table:
-    """Returns what `bin/evaluate` measured as a table, shares in per cent."""
+    """Returns what `bin/evaluate` measured as a table, shares in per cent; no column that would be empty."""
     top5 = all(measurement.figures.top5 is not None for measurement in measurements)
+    taught = any(measurement.agreement is not None for measurement in measurements)
+    compared = any(measurement.over_first is not None for measurement in measurements)
     headings = ["accuracy %", *(["top-5 %"] if top5 else []), "loss", "ECE %"]
-    table = Table("model or file", *headings, "agrees with teacher %")
+    headings += ["agrees with teacher %"] if taught else []
+    table = Table("model or file", *headings, *(["minus the first"] if compared else []))
     for measurement in measurements:
         figures, agreement = measurement.figures, measurement.agreement
-        error = figures.calibration_error
-        table.add(
-            measurement.name,
+        error, over = figures.calibration_error, measurement.over_first
+        cells = [
             f"{100 * figures.accuracy:.2f}",
             *([] if figures.top5 is None else [f"{100 * figures.top5:.2f}"]),
             "" if figures.loss is None else f"{figures.loss:.4f}",
             "" if error is None else f"{100 * error:.2f}",
-            "" if agreement is None else f"{100 * agreement:.2f}",
-        )
+        ]
+        if taught:
+            cells.append("" if agreement is None else f"{100 * agreement:.2f}")
+        if compared:
+            text = "" if over is None else f"{100 * over.accuracy:+.2f} ± {100 * over.error:.2f}"
+            cells.append(text)
+        table.add(measurement.name, *cells)
     return table
 
 

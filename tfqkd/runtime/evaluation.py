@@ -69,6 +69,31 @@ class Evaluation:
         return _shares(np.diag(self.confusion), self.confusion.sum(axis=1))
 
 
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How much more accurate one model is than another on the same images.
+
+    Attributes:
+        accuracy: Its accuracy minus the other's, -1 to 1.
+        error: Standard error of it that these images give: smaller than that of two samples of images, since
+            most images are right with both models or with neither. Another training is not in it.
+    """
+
+    accuracy: float
+    error: float
+
+
+def paired_difference(right: np.ndarray, other: np.ndarray) -> Difference:
+    """Returns the difference of two models from which images each has right, bool `[N]`, N ≥ 2.
+
+    The error is `√((p + q - (p - q)²) / (N - 1))`, where p is the share of images that this model alone has
+    right, and q the other alone: what McNemar's test looks at.
+    """
+    differences = right.astype(np.float64) - other
+    error = differences.std(ddof=1) / len(differences) ** 0.5
+    return Difference(float(differences.mean()), float(error))
+
+
 def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
     """Returns the figures of logits `[N, classes]` for labels `[N]`; see `evaluate_outputs`."""
     return evaluate_outputs(logits, labels, LOGITS)
