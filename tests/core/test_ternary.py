@@ -14,6 +14,27 @@ from .arrays import SEEDS, STEPS, VALUES, upstream
 SCALES = st.floats(2**-10, 8, width=32).map(np.float32)
 
 
+@pytest.mark.parametrize("rule", [ternary.twn, ternary.absmean])
+class TestRulesThatFollowTheWeights:
+    @given(weights=VALUES, exponent=st.integers(-10, 10))
+    def test_scales_with_the_weights(self, rule, weights, exponent):
+        weights = np.where(np.abs(weights) < 1e-9, 0, weights)
+        factor = np.float32(2.0**exponent)
+        scaled = rule(tf.constant(weights * factor))
+        np.testing.assert_array_equal(scaled, rule(tf.constant(weights)) * factor)
+
+    @given(weights=VALUES, seed=SEEDS)
+    def test_passes_the_gradient_through(self, rule, weights, seed):
+        latent, factor = tf.constant(weights), upstream(seed, weights.shape)
+        with tf.GradientTape() as tape:
+            tape.watch(latent)
+            value = rule(latent)
+        np.testing.assert_array_equal(tape.gradient(value, latent, factor), factor)
+
+    def test_zeros_stay_zeros(self, rule):
+        np.testing.assert_array_equal(rule(tf.zeros([3, 2])), np.zeros((3, 2)))
+
+
 class TestTwn:
     @given(VALUES)
     def test_equals_the_formula(self, weights):
@@ -30,27 +51,11 @@ class TestTwn:
         assert len(np.unique(np.abs(values[values != 0]))) <= 1
         np.testing.assert_array_equal(ternary.twn(tf.constant(-weights)), -values)
 
-    @given(VALUES, st.integers(-10, 10))
-    def test_scales_with_the_weights(self, weights, exponent):
-        weights = np.where(np.abs(weights) < 1e-9, 0, weights)
-        factor = np.float32(2.0**exponent)
-        np.testing.assert_array_equal(
-            ternary.twn(tf.constant(weights * factor)), ternary.twn(tf.constant(weights)) * factor
-        )
-
     @given(VALUES)
     def test_is_idempotent(self, weights):
         # Those beside zero are above 0.7 of the mean, which the zeros lower, and are their own mean.
         once = ternary.twn(tf.constant(weights)).numpy()
         np.testing.assert_allclose(ternary.twn(tf.constant(once)), once, rtol=1e-6)
-
-    @given(VALUES, SEEDS)
-    def test_passes_the_gradient_through(self, weights, seed):
-        latent, factor = tf.constant(weights), upstream(seed, weights.shape)
-        with tf.GradientTape() as tape:
-            tape.watch(latent)
-            value = ternary.twn(latent)
-        np.testing.assert_array_equal(tape.gradient(value, latent, factor), factor)
 
     def test_of_uniform_weights_has_the_published_optimum(self):
         # Uniform in [-1, 1]: E|w| = 1/2, threshold 0.35, scale the mean of [0.35, 1].
@@ -58,9 +63,6 @@ class TestTwn:
         assert float(ternary.twn_threshold(weights)) == pytest.approx(0.35, abs=1e-4)
         scale = ternary.twn_scale(weights, ternary.twn_threshold(weights))
         assert float(scale) == pytest.approx(0.675, abs=1e-4)
-
-    def test_zeros_stay_zeros(self):
-        np.testing.assert_array_equal(ternary.twn(tf.zeros([3, 2])), np.zeros((3, 2)))
 
     def test_costs_hardly_more_error_than_the_optimal_step_on_gaussian_weights(self):
         weights = np.random.default_rng(0).normal(size=50_000)
@@ -84,32 +86,12 @@ class TestAbsmean:
         ties = np.isclose(np.abs(weights), np.abs(optimal).max() / 2, rtol=1e-5)
         assert kept[(optimal != 0) & ~ties].all()
 
-    @given(VALUES, st.integers(-10, 10))
-    def test_scales_with_the_weights(self, weights, exponent):
-        weights = np.where(np.abs(weights) < 1e-9, 0, weights)
-        factor = np.float32(2.0**exponent)
-        np.testing.assert_array_equal(
-            ternary.absmean(tf.constant(weights * factor)),
-            ternary.absmean(tf.constant(weights)) * factor,
-        )
-
-    @given(VALUES, SEEDS)
-    def test_passes_the_gradient_through(self, weights, seed):
-        latent, factor = tf.constant(weights), upstream(seed, weights.shape)
-        with tf.GradientTape() as tape:
-            tape.watch(latent)
-            value = ternary.absmean(latent)
-        np.testing.assert_array_equal(tape.gradient(value, latent, factor), factor)
-
     def test_keeps_what_a_gaussian_has_beyond_half_its_mean_magnitude(self):
         # E|w| = √(2/π)·σ, and P(|w| ≥ E|w|/2) = erfc(1/(2·√π)).
         weights = np.random.default_rng(0).normal(size=200_000)
         values = ternary.absmean(tf.constant(weights)).numpy()
         assert values.max() == pytest.approx(math.sqrt(2 / math.pi), abs=3e-3)
         assert np.mean(values != 0) == pytest.approx(math.erfc(0.5 / math.sqrt(math.pi)), abs=3e-3)
-
-    def test_zeros_stay_zeros(self):
-        np.testing.assert_array_equal(ternary.absmean(tf.zeros([3, 2])), np.zeros((3, 2)))
 
 
 class TestTtq:
