@@ -103,7 +103,7 @@ def test_files_are_measured_without_a_run(finished, capsys):
         if len(right) > 1:
             # Of those that one alone has right, each is a draw of +1 or -1; of the others, 0.
             gained, lost = (right[-1] & ~right[0]).mean(), (right[0] & ~right[-1]).mean()
-            error = np.sqrt((gained + lost - (gained - lost) ** 2) / (len(test) - 1))
+            error = np.sqrt((gained + lost - (gained - lost) ** 2) / len(test))
             assert row.endswith(f" {100 * (gained - lost):+.2f} ± {100 * error:.2f}")
     assert "minus the first" in "".join(lines)
     assert "teacher %" not in "".join(lines)

@@ -38,7 +38,8 @@ def _command() -> Command:
     what.texts(
         "models",
         "Instead of a run: models of tf_keras or Keras 3 and exported files, or folders of them, separated "
-        "by commas. From the second on, the difference to the first with its standard error on these images.",
+        "by commas. Several are compared with the first: how much more accurate each is, with the standard "
+        "error that these images give.",
     )
     what.text("dataset", "With --models: the data set, as for bin/train.")
     what.text("data_dir", "Where TFDS data sets are; as in the run if empty.")

@@ -84,13 +84,13 @@ class Difference:
 
 
 def paired_difference(right: np.ndarray, other: np.ndarray) -> Difference:
-    """Returns the difference of two models from which images each has right, bool `[N]`, N ≥ 2.
+    """Returns the difference of two models from which images each has right, bool `[N]`.
 
-    The error is `√((p + q - (p - q)²) / (N - 1))`, where p is the share of images that this model alone has
+    The error is `√((p + q - (p - q)²) / N)`, where p is the share of images that this model alone has
     right, and q the other alone: what McNemar's test looks at.
     """
     differences = right.astype(np.float64) - other
-    error = differences.std(ddof=1) / len(differences) ** 0.5
+    error = differences.std() / len(differences) ** 0.5
     return Difference(float(differences.mean()), float(error))
 
 
